@@ -1,0 +1,126 @@
+/* http -- an HTTP server on h2o: HTTP/1.1 and cleartext HTTP/2 (prior knowledge and Upgrade), several event loops,
+ * routes with templates, bounded bodies, problem responses (RFC 9457), answers from other threads.
+ *
+ * A handler runs in a worker's thread and must not block. It returns the reply, or calls http_defer and returns NULL:
+ * then any thread answers later, once. What a request points to is request memory: valid until the handler returns, or,
+ * for the loop's thread alone, until the reply is sent. Replies own all their parts and may be made on any thread.
+ *
+ * The library does, for every route: 404 for an unknown path, 405 with Allow for a wrong method, HEAD for GET, OPTIONS,
+ * 413 beyond max_body, 503 with Retry-After beyond the bound of requests in flight, 504 when a deferred answer
+ * does not come within request_timeout_ms, traceparent, one log line and the RED metrics a request
+ * (http_requests_total{method,path,status}, http_request_duration_seconds{method,path}; path is the route's template,
+ * "other" for unknown paths; method is "other" for unknown ones).
+ */
+#pragma once
+#include "buf.h"
+#include "log.h"
+#include "loop.h"
+#include "metrics.h"
+#include "trace.h"
+
+#define HTTP_MAX_PARAMS  4
+#define HTTP_MAX_HEADERS 12 /* of a reply */
+
+struct http_req;
+struct http_reply;
+struct http_deferred;
+struct http_server;
+
+struct http_route {
+    const char *method; /* "GET", ...; NULL ends a table */
+    const char *path;   /* "/v1/notes/{id}": a parameter is one whole segment, not empty */
+    struct http_reply *(*handler)(struct http_req *req);
+    size_t max_body; /* bytes; 0: no body is accepted beyond 0 bytes (413) */
+    /* Optional: called once a request, in the loop's thread, when the response has been sent or given up. */
+    void (*observe)(void *state, const struct http_route *route, int status, uint64_t latency_ns);
+};
+
+/* ---- the request: loop's thread only ---- */
+
+struct http_req {
+    void *state; /* of the server's def */
+    const struct http_route *route;
+    struct loop *loop;                  /* the worker that runs it */
+    struct str method, path, query;     /* path as sent, without the query; query without '?' */
+    struct str params[HTTP_MAX_PARAMS]; /* percent-decoded, in the template's order; never contain NUL */
+    struct str body;
+    struct trace trace;
+};
+
+/* The value of a header by its lower-case name; STR_NULL where there is none, the first where there are several. */
+struct str http_header(const struct http_req *req, const char *name);
+/* Calls each(arg, value) for every header of that name; stops at the first result that is not 0 and returns it. */
+int http_each_header(const struct http_req *req, const char *name, int (*each)(void *arg, struct str value), void *arg);
+/* A query parameter, percent- and plus-decoded into request memory. 1: found, 0: not there, -EINVAL: bad encoding or
+ * given twice. Only for parameters that may stand once. */
+int http_query(struct http_req *req, const char *name, struct str *ret_value);
+/* Calls each(arg, name, value), decoded, for every parameter in order; stops at the first result that is not 0 and
+ * returns it. -EINVAL for a bad encoding. */
+int http_each_query(struct http_req *req, int (*each)(void *arg, struct str name, struct str value), void *arg);
+void *http_alloc(struct http_req *req, size_t size); /* request memory, zeroed; aborts out of memory as h2o does */
+
+/* ---- replies: any thread ---- */
+
+/* All constructors return NULL only out of memory; the library then answers 500. Handlers may return that NULL only if
+ * they have not deferred. */
+struct http_reply *http_reply_new(int status);                                              /* no body */
+struct http_reply *http_reply_text(int status, const char *content_type, struct str body);  /* copies body */
+struct http_reply *http_reply_take(int status, const char *content_type, struct buf *body); /* steals body's bytes */
+struct json_t;
+struct http_reply *http_reply_json(int status, struct json_t *take_json); /* compact; steals the reference, NULL too */
+/* application/problem+json: type about:blank, title (the status's reason), status, detail, trace_id where known. The
+ * detail also goes into the request's log line. */
+struct http_reply *http_problem(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The problem of an errno, by err's table; -ENOBUFS, -EAGAIN ... (503) carry Retry-After: 1. what may be NULL. */
+struct http_reply *http_problem_errno(int err, const char *what);
+/* name must be static and lower case; value is copied, CR, LF and NUL are refused. Returns reply (NULL stays NULL).
+ * More than HTTP_MAX_HEADERS is a bug and asserts. */
+struct http_reply *http_set_header(struct http_reply *reply, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+int http_reply_status(const struct http_reply *reply);
+struct http_reply *http_reply_free(struct http_reply *reply); /* for one that was not sent; returns NULL */
+
+/* Answer later: from any thread, exactly once, also when the client has gone (the reply is then dropped). The handler
+ * must return NULL after it. NULL out of memory (return a reply then). */
+struct http_deferred *http_defer(struct http_req *req);
+void http_answer(struct http_deferred *take_deferred, struct http_reply *take_reply); /* NULL reply: 500 */
+/* Of the deferred request; valid until http_answer. */
+const struct trace *http_deferred_trace(const struct http_deferred *deferred);
+uint64_t http_deferred_deadline_ns(const struct http_deferred *deferred); /* monotonic: no use answering later */
+struct loop *http_deferred_loop(const struct http_deferred *deferred);
+
+/* ---- the server ---- */
+
+struct http_server_def {
+    const char *name; /* "http", "admin": in threads' names, log and metrics */
+    const struct http_route *routes;
+    void *state;
+    struct log *log;             /* may be NULL: no request lines */
+    struct metrics *metrics;     /* may be NULL */
+    unsigned workers;            /* >= 1 */
+    unsigned max_connections;    /* over all workers; beyond it none is accepted until one ends; 0: 10,000 */
+    unsigned max_in_flight;      /* requests over all workers; beyond it 503; 0: 10,000 */
+    unsigned request_timeout_ms; /* of a deferred answer; 0: 30,000 */
+    unsigned idle_timeout_ms;    /* of a keep-alive connection and of a half-sent request; 0: 10,000 */
+};
+
+/* Takes a listening socket (closes it in the end, also on failure). Workers run but do not accept yet. 0 or -errno. */
+int http_server_open(int take_listen_fd, const struct http_server_def *def, struct http_server **ret_server);
+void http_server_start(struct http_server *server); /* begin to accept */
+/* From here on every HTTP/1 response carries Connection: close; still accepting. */
+void http_server_discourage(struct http_server *server);
+/* Stops accepting without losing a connection that is in the backlog; GOAWAY on HTTP/2; idle HTTP/1 connections may
+ * send one more request. Does not wait. */
+void http_server_drain(struct http_server *server);
+/* Waits until no connection is left or deadline (monotonic ns); 0 or -ETIMEDOUT with connections left. */
+int http_server_wait(struct http_server *server, uint64_t deadline_ns);
+struct http_server *
+http_server_close(struct http_server *server); /* drops what is left, ends the workers; returns NULL */
+unsigned http_server_workers(const struct http_server *server);
+uint64_t http_server_last_turn_ns(const struct http_server *server); /* the oldest of its loops': liveness */
+
+/* A listening TCP socket, non-blocking, CLOEXEC, backlog as large as allowed. host: a numeric address ("::" is both
+ * families where there is IPv6, else IPv4); port 0 picks one. No SO_REUSEPORT: a port in use is -EADDRINUSE. */
+int http_listen(const char *host, int port, int *ret_fd, int *ret_port);
+/* Drops new SYNs of a listening socket, so that its backlog can be emptied and closed without a reset; 0 or -errno. */
+int http_listen_stop_syn(int fd);

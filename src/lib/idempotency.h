@@ -1,0 +1,36 @@
+/* idempotency -- a request that is sent twice is done once: keys kept with the write, in its transaction.
+ *
+ * A service gives it a table of its schema. A record: a client's key (namespaced by the caller, e.g. route or user) ->
+ * a digest of the request and the answer to repeat, kept for retention_ms and then dropped by a thread of its own.
+ * A key whose first request is still running in this process is refused (-EBUSY: 409); between replicas the store's
+ * expectation decides, and the loser repeats the winner's answer. Any thread.
+ */
+#pragma once
+#include "store.h"
+
+#define IDEMPOTENCY_MAX_KEY    255 /* bytes, visible ASCII (0x21..0x7e) */
+#define IDEMPOTENCY_MAX_ANSWER (128 * 1024)
+
+struct idempotency;
+
+/* The table's definition, to be put into the schema: its index orders the records by expiry. */
+extern const struct store_table idempotency_table; /* named "idempotency" */
+
+int idempotency_open(struct store *store, unsigned table, uint64_t retention_ms, struct metrics *metrics,
+                     struct idempotency **ret_idempotency);
+struct idempotency *idempotency_free(struct idempotency *idempotency); /* before store_close; returns NULL */
+
+bool idempotency_key_valid(struct str key);
+
+/* What is known of a key. 0: new, and now reserved for the caller, who must end it by idempotency_release (whatever
+ * came of it). -EEXIST: done before with the same request: *ret_answer is a copy on the heap for the caller to free.
+ * -EINVAL: the key was used for another request. -EBUSY: one is running. Calls found synchronously with lmdb; see
+ * store_read for the thread. found's answer is valid during the call. */
+typedef void idempotency_found(void *arg, int err, struct str answer);
+void idempotency_begin(struct idempotency *idempotency, struct str key, struct str request, uint64_t deadline_ns,
+                       idempotency_found *found, void *arg);
+/* Adds the key's record to the batch that does the work (expecting STORE_ABSENT: -EEXIST at that operation means that
+ * another replica was first: release, then begin again). */
+void idempotency_add(struct idempotency *idempotency, struct store_batch *batch, struct str key, struct str request,
+                     struct str answer);
+void idempotency_release(struct idempotency *idempotency, struct str key);

@@ -1,0 +1,176 @@
+/* rpc -- gRPC on C-core with protobuf-c messages: unary, server, client and bidirectional streams, both ends, event
+ * driven (no thread a call), flow controlled, with health and reflection.
+ *
+ * Server: a service is a table of methods with handlers. All handlers of one call run in one thread, never two at a
+ * time; rpc_send and rpc_finish may be called from any thread. A call's lifetime: on_open, on_message*, on_half_close,
+ * on_close; on_close comes exactly once and last, whatever happened; after it the call must not be touched, except
+ * by those who hold a reference (rpc_call_ref): for them rpc_send and rpc_finish do nothing then.
+ *
+ * The library does for every call: size limit before unpacking (RESOURCE_EXHAUSTED), INVALID_ARGUMENT for bytes that
+ * do not unpack, a bound on calls in flight (RESOURCE_EXHAUSTED) and on their length (max_call_ms; DEADLINE_EXCEEDED),
+ * traceparent, one log line, grpc_server_started_total, grpc_server_handled_total, grpc_server_handling_seconds;
+ * grpc.health.v1.Health (Check, Watch) for "" and every service; reflection v1 and v1alpha.
+ */
+#pragma once
+#include "buf.h"
+#include "err.h"
+#include "log.h"
+#include "metrics.h"
+#include "trace.h"
+#include <protobuf-c/protobuf-c.h>
+
+struct rpc_call;
+struct rpc_server;
+
+enum rpc_kind { RPC_UNARY_KIND, RPC_SERVER_STREAM_KIND, RPC_CLIENT_STREAM_KIND, RPC_BIDI_KIND };
+
+struct rpc_method {
+    const ProtobufCServiceDescriptor *service; /* NULL ends a table */
+    const char *name;                          /* of the method, as in the .proto */
+    enum rpc_kind kind;
+    void (*on_open)(struct rpc_call *call); /* may be NULL; metadata is there */
+    /* The message is valid until the handler returns. Unary and server stream: called exactly once; the request's end
+     * has been seen, and on_half_close is not called. */
+    void (*on_message)(struct rpc_call *call, const ProtobufCMessage *message);
+    void (*on_half_close)(struct rpc_call *call); /* the client sends nothing more; client stream and bidi */
+    void (*on_writable)(struct rpc_call *call);   /* the queue, full before, has room again; may be NULL */
+    void (*on_close)(struct rpc_call *call);      /* frees the handler's state; may be NULL */
+};
+
+#define RPC_UNARY(service_, name_, on_message_)                                                                        \
+    {                                                                                                                  \
+        .service = (service_), .name = (name_), .kind = RPC_UNARY_KIND, .on_message = (on_message_)                    \
+    }
+
+/* ---- a call, server side ---- */
+
+void *rpc_call_service_state(const struct rpc_call *call); /* the server def's state */
+void rpc_call_set_data(struct rpc_call *call, void *data); /* the handler's own; handlers' thread */
+void *rpc_call_data(const struct rpc_call *call);
+const struct trace *rpc_call_trace(const struct rpc_call *call);
+uint64_t rpc_call_deadline_ns(const struct rpc_call *call);                  /* monotonic; never beyond max_call_ms */
+struct str rpc_call_metadata(const struct rpc_call *call, const char *name); /* first value; STR_NULL; until on_close */
+bool rpc_call_cancelled(const struct rpc_call *call);   /* by the client or the deadline; any thread */
+struct rpc_call *rpc_call_ref(struct rpc_call *call);   /* for answers from another thread; any thread */
+struct rpc_call *rpc_call_unref(struct rpc_call *call); /* returns NULL */
+
+/* Packs and queues a message. 0: go on; 1: queued, but the queue is now full: send nothing more until on_writable (a
+ * queue is full from 16 messages or 256 KiB on; beyond 4 times that, -ENOBUFS and nothing is queued).
+ * -ECANCELED: the call has ended or been finished. Any thread. */
+int rpc_send(struct rpc_call *call, const ProtobufCMessage *message);
+/* Ends the call after what is queued has been sent. Later calls of it do nothing. message may be NULL; it is copied.
+ * Any thread. */
+void rpc_finish(struct rpc_call *call, enum err_grpc status, const char *message);
+/* A unary answer: send and finish with OK. */
+void rpc_reply(struct rpc_call *call, const ProtobufCMessage *message);
+/* Finish with the status of an errno (err.h) and a text. */
+void rpc_fail(struct rpc_call *call, int err, const char *message);
+/* Stop and resume reading of the client's messages (client stream, bidi): flow control towards the client.
+ * Handlers' thread to pause, any thread to resume. */
+void rpc_pause(struct rpc_call *call);
+void rpc_resume(struct rpc_call *call);
+
+/* ---- the server ---- */
+
+struct rpc_server_def {
+    const struct rpc_method *methods;
+    /* Serialized google.protobuf.FileDescriptorSet with imports, for reflection: made at build. */
+    const uint8_t *descriptors;
+    size_t descriptors_len;
+    void *state;
+    struct log *log;                /* may be NULL */
+    struct metrics *metrics;        /* may be NULL */
+    unsigned threads;               /* completion queues; 0: 1 */
+    size_t max_message;             /* bytes received; 0: 4 MiB (gRPC's default) */
+    unsigned max_in_flight;         /* calls; 0: 10,000 */
+    unsigned max_connections;       /* 0: 10,000 */
+    unsigned max_call_ms;           /* of a unary call, and of one without a deadline; 0: 30,000 */
+    unsigned max_stream_ms;         /* 0: 3,600,000 */
+    unsigned max_connection_age_ms; /* 0: 10,000 */
+};
+
+/* Takes a listening socket (http_listen). Threads run but do not accept yet. 0 or -errno. */
+int rpc_server_open(int take_listen_fd, const struct rpc_server_def *def, struct rpc_server **ret_server);
+void rpc_server_start(struct rpc_server *server);
+void rpc_server_set_serving(struct rpc_server *server, bool serving); /* health of all services; wakes watchers */
+/* Stops accepting without losing what is in the backlog; every connection is moved away at its age. Does not wait. */
+void rpc_server_drain(struct rpc_server *server);
+/* Waits until all calls have ended and all connections have been moved away, then shuts down; at deadline cancels what
+ * is left. 0, or -ETIMEDOUT where calls had to be cancelled. */
+int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns);
+struct rpc_server *rpc_server_close(struct rpc_server *server); /* returns NULL */
+
+/* What svc needs to run an rpc server without linking gRPC into services that have none. */
+struct rpc_endpoint {
+    int (*open)(int take_listen_fd, const struct rpc_server_def *def, struct rpc_server **ret_server);
+    void (*start)(struct rpc_server *server);
+    void (*set_serving)(struct rpc_server *server, bool serving);
+    void (*drain)(struct rpc_server *server);
+    int (*wait)(struct rpc_server *server, uint64_t deadline_ns);
+    struct rpc_server *(*close)(struct rpc_server *server);
+};
+extern const struct rpc_endpoint rpc_endpoint;
+
+/* ---- the client ---- */
+
+struct rpc_client;
+struct rpc_stream;
+
+struct rpc_client_def {
+    const char *name;             /* of the peer, for metrics */
+    const char *target;           /* "host:port" (resolved by dns, all addresses round robin) or a gRPC target URI */
+    struct metrics *metrics;      /* may be NULL: grpc_client_started_total, grpc_client_handled_total, ..._seconds */
+    unsigned threads;             /* completion queues; 0: 1 */
+    size_t max_message;           /* bytes received; 0: 4 MiB; SIZE_MAX: no limit */
+    unsigned max_in_flight;       /* calls; beyond it -ENOBUFS; 0: 10,000 */
+    unsigned resolve_interval_ms; /* least time between two resolutions; 0: 1,000 */
+    bool retry_idempotent;        /* retry UNAVAILABLE (up to 3 more times) for the methods named below */
+    const char *const *idempotent_methods; /* "package.Service/Method", ended by NULL */
+};
+
+int rpc_client_open(const struct rpc_client_def *def, struct rpc_client **ret_client);
+/* Cancels what is in flight, waits for its callbacks, ends the threads. Returns NULL. */
+struct rpc_client *rpc_client_free(struct rpc_client *client);
+
+struct rpc_metadata {
+    const char *name; /* lower case */
+    struct str value; /* copied; ASCII */
+};
+
+struct rpc_call_options {
+    uint64_t timeout_ms; /* must be > 0: every call has a deadline; streams may have a long one */
+    const struct rpc_metadata *metadata;
+    size_t metadata_count;
+    const struct trace *trace; /* the caller's; may be NULL */
+    bool wait_for_ready;       /* wait for a connection until the deadline instead of failing at once */
+};
+
+struct rpc_status {
+    enum err_grpc code;
+    const char *message; /* valid during the callback; never NULL */
+};
+
+/* reply is NULL unless code is OK; valid during the call. Runs in a thread of the client. */
+typedef void rpc_unary_done(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply);
+
+/* method is named as in the .proto; its input and output types come from the service's descriptor. done is called
+ * exactly once, not from within this function. 0, -ENOBUFS, -ENOMEM (done is not called). Any thread. */
+int rpc_unary(struct rpc_client *client, const ProtobufCServiceDescriptor *service, const char *method,
+              const ProtobufCMessage *request, const struct rpc_call_options *options, rpc_unary_done *done, void *arg);
+
+struct rpc_stream_handlers {
+    void (*on_message)(void *arg, const ProtobufCMessage *message); /* valid during the call */
+    void (*on_writable)(void *arg);                                 /* may be NULL; as on the server */
+    void (*on_done)(void *arg,
+                    const struct rpc_status *status); /* exactly once and last; the stream is gone after it */
+};
+
+/* Any of the streaming kinds (a server stream: send the request, then half close). Handlers of one stream run in one
+ * thread of the client, never two at a time. */
+int rpc_stream_open(struct rpc_client *client, const ProtobufCServiceDescriptor *service, const char *method,
+                    const struct rpc_call_options *options, const struct rpc_stream_handlers *handlers, void *arg,
+                    struct rpc_stream **ret_stream);
+int rpc_stream_send(struct rpc_stream *stream,
+                    const ProtobufCMessage *message); /* as rpc_send; any thread until on_done */
+void rpc_stream_half_close(struct rpc_stream *stream);
+void rpc_stream_cancel(struct rpc_stream *stream);

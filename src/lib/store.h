@@ -1,0 +1,143 @@
+/* store -- durable, ordered tables of records behind one interface, the engine chosen by URL.
+ *
+ *   lmdb:///DIR     one process on one machine: LMDB, with group commit
+ *
+ * A store holds tables; a table holds records: key (1..STORE_MAX_KEY bytes) -> value (..STORE_MAX_VALUE bytes), in
+ * memcmp order of the keys. Every record carries seq, the place of its last write in the order of commits: unique
+ * within the store, growing, the order of truth (clocks play no part).
+ *
+ * A table may have an index: entries derived from its records by a pure function, kept in the same transaction by
+ * the engine, never sent anywhere: an engine with replicas derives them again on each.
+ *
+ * Writes: store_write takes a batch of operations with expectations, all or nothing, and answers after it is durable.
+ * Requests wait in a bounded queue; one writer commits many at once (group commit).
+ * Reads: store_read calls back with a snapshot that holds every write acknowledged before the call.
+ */
+#pragma once
+#include "buf.h"
+#include "metrics.h"
+
+#define STORE_MAX_KEY     256          /* bytes; also of an index entry without its seq */
+#define STORE_MAX_VALUE   (256 * 1024) /* bytes */
+#define STORE_MAX_BATCH   16           /* operations of one batch */
+#define STORE_MAX_TABLES  8
+#define STORE_INDEX_VALUE 32 /* bytes at most of an index entry's value */
+
+struct store;
+struct store_snapshot;
+struct store_index;
+
+struct store_record {
+    struct str key, value;
+    uint64_t seq;
+};
+
+struct store_table {
+    const char *name; /* [a-z_]{1,16}; a table's number is its place in the schema */
+    /* Emits the index entries of a record by store_index_add. A pure function of the record: it is called again to find
+     * what to remove when the record is changed. NULL: no index. Records that it finds malformed have no entries. */
+    void (*index)(struct store_index *index, const struct store_record *record);
+    /* Raise it when index changes what it emits: the index is then rebuilt when the store is opened. */
+    unsigned index_version;
+};
+
+/* An index entry: key (unique within the table's index: end it with seq or the record's key), small value. */
+void store_index_add(struct store_index *index, struct str key, struct str value);
+
+struct store_options {
+    const char *url;
+    const struct store_table *tables; /* must outlive the store; the schema: stored, and checked at the next open */
+    size_t table_count;
+    uint64_t max_bytes;      /* the size that the data may reach; 0: 16 GiB (address space, not disk) */
+    size_t max_queue;        /* requests waiting; 0: 8,192 */
+    size_t max_queue_bytes;  /* 0: 64 MiB */
+    struct metrics *metrics; /* may be NULL */
+};
+
+/* error receives one line saying what is wrong and where. 0, -EINVAL (the URL), -EBUSY (a second process has it open),
+ * -EPROTO (another format, or another service's tables), -EACCES, -ENOSPC, ... */
+int store_open(const struct store_options *options, struct store **ret_store, char *error, size_t error_size);
+/* Commits what is queued, answers it, ends the threads. Nothing may be using the store. Returns NULL. */
+struct store *store_close(struct store *store);
+/* 0, or -EIO once the engine has failed in a way that only a restart mends (a failed write of a meta page). */
+int store_health(const struct store *store);
+
+/* ---- writing ---- */
+
+enum store_expect {
+    STORE_ANY,     /* whatever is there */
+    STORE_ABSENT,  /* no record of that key, else -EEXIST */
+    STORE_PRESENT, /* a record of that key, else -ENOENT */
+    STORE_AT,      /* a record with this very seq, else -ENOENT or -ESTALE */
+};
+
+enum store_action { STORE_PUT, STORE_DELETE, STORE_CHECK };
+
+struct store_batch;
+
+struct store_batch *store_batch_new(void); /* NULL out of memory */
+struct store_batch *store_batch_free(struct store_batch *batch);
+/* Copies key and value. Errors (sizes beyond the limits, too many operations, a key twice, memory) are kept and
+ * reported by store_write. */
+void store_batch_put(struct store_batch *batch, unsigned table, struct str key, struct str value,
+                     enum store_expect expect, uint64_t seq);
+void store_batch_delete(struct store_batch *batch, unsigned table, struct str key, enum store_expect expect,
+                        uint64_t seq);
+void store_batch_check(struct store_batch *batch, unsigned table, struct str key, enum store_expect expect,
+                       uint64_t seq);
+
+struct store_result {
+    int err;            /* 0: durable. -EEXIST, -ENOENT, -ESTALE: failed_op's expectation. -ENOSPC: full. -ENOBUFS: the
+                           queue is full. -ETIMEDOUT: not written and never will be. -EIO */
+    uint64_t seq;       /* of the batch's records: operation i has seq + i */
+    unsigned failed_op; /* where an expectation failed */
+};
+
+typedef void store_written(void *arg, const struct store_result *result);
+
+/* Takes the batch. done is called exactly once, from the writer's thread (it must not block) or, where the request is
+ * refused at once, from within this function. deadline_ns (monotonic): a request that is still queued then is given up.
+ */
+void store_write(struct store *store, struct store_batch *take_batch, uint64_t deadline_ns, store_written *done,
+                 void *arg);
+/* The same, blocking: for tools, tests and start-up, never in an event loop. */
+int store_write_wait(struct store *store, struct store_batch *take_batch, uint64_t deadline_ns,
+                     struct store_result *ret_result);
+
+/* ---- reading ---- */
+
+typedef void store_reader(void *arg, int err, struct store_snapshot *snapshot);
+
+/* Calls read once with a snapshot (err 0), or with an error and NULL: at once in the caller's thread with lmdb, maybe
+ * later and in another thread with an engine that must ask its peers first. max_stale_ms > 0 accepts data that may be
+ * that old. Everything a snapshot returns is valid until read returns; read must not block and not write. */
+void store_read(struct store *store, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg);
+
+/* 0 and the record, or -ENOENT, -EBADMSG (its checksum does not match), -EIO. */
+int store_get(struct store_snapshot *snapshot, unsigned table, struct str key, struct store_record *ret_record);
+uint64_t store_count(struct store_snapshot *snapshot, unsigned table); /* records */
+uint64_t store_last_seq(struct store_snapshot *snapshot);              /* of the last commit it holds */
+uint64_t store_age_ms(const struct store_snapshot *snapshot);          /* how old it may be; 0: linearizable */
+
+/* Cursors over a table's records, or over its index entries (key and value of the entry; seq is 0). {0} is closed.
+ * All return 0, -ENOENT at the end, -EBADMSG, -EIO. */
+struct store_cursor {
+    void *engine; /* private */
+    struct store_snapshot *snapshot;
+    unsigned table;
+    bool index;
+};
+
+int store_cursor_open(struct store_snapshot *snapshot, unsigned table, bool index, struct store_cursor *ret_cursor);
+void store_cursor_close(struct store_cursor *cursor); /* before the snapshot ends */
+/* The first at or after key; the last before key (key {NULL, 0}: the very first, the very last). */
+int store_cursor_seek(struct store_cursor *cursor, struct str key, struct store_record *ret_record);
+int store_cursor_seek_before(struct store_cursor *cursor, struct str key, struct store_record *ret_record);
+int store_cursor_next(struct store_cursor *cursor, struct store_record *ret_record);
+int store_cursor_previous(struct store_cursor *cursor, struct store_record *ret_record);
+
+/* ---- keys ---- */
+
+/* Big-endian, so that memcmp order is numeric order. */
+void store_put_u64(uint8_t bytes[8], uint64_t value);
+uint64_t store_get_u64(const void *bytes);
