@@ -1,0 +1,67 @@
+#include "uuid.h"
+#include "clock.h"
+#include <errno.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+int uuid_new(struct uuid *ret_uuid)
+{
+    uint64_t ms = clock_realtime_ns() / CLOCK_NS_PER_MS;
+    struct uuid uuid;
+
+    /* 16 bytes are never interrupted (getrandom(2)); before the kernel's generator is seeded it waits, at boot only. */
+    if (getrandom(uuid.bytes, sizeof(uuid.bytes), 0) != (ssize_t)sizeof(uuid.bytes))
+        return -EIO;
+    for (int i = 0; i < 6; i++)
+        uuid.bytes[i] = (uint8_t)(ms >> (40 - 8 * i));
+    uuid.bytes[6] = (uint8_t)(0x70 | (uuid.bytes[6] & 0x0f));
+    uuid.bytes[8] = (uint8_t)(0x80 | (uuid.bytes[8] & 0x3f));
+    *ret_uuid = uuid;
+    return 0;
+}
+
+void uuid_format(const struct uuid *uuid, char text[UUID_TEXT_LEN + 1])
+{
+    static const char hex[] = "0123456789abcdef";
+    char *to = text;
+
+    for (int i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *to++ = '-';
+        *to++ = hex[uuid->bytes[i] >> 4];
+        *to++ = hex[uuid->bytes[i] & 15];
+    }
+    *to = '\0';
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+int uuid_parse(struct str text, struct uuid *ret_uuid)
+{
+    struct uuid uuid;
+    const char *from = text.s;
+
+    if (text.len != UUID_TEXT_LEN)
+        return -EINVAL;
+    for (int i = 0; i < 16; i++) {
+        int high, low;
+        if ((i == 4 || i == 6 || i == 8 || i == 10) && *from++ != '-')
+            return -EINVAL;
+        high = hex_value(*from++);
+        low = hex_value(*from++);
+        if (high < 0 || low < 0)
+            return -EINVAL;
+        uuid.bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    *ret_uuid = uuid;
+    return 0;
+}
