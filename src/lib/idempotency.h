@@ -8,7 +8,7 @@
 #pragma once
 #include "store.h"
 
-#define IDEMPOTENCY_MAX_KEY    255 /* bytes, visible ASCII (0x21..0x7e) */
+#define IDEMPOTENCY_MAX_KEY    255 /* bytes of a client's key, visible ASCII (0x21..0x7e) */
 #define IDEMPOTENCY_MAX_ANSWER (128 * 1024)
 
 struct idempotency;
@@ -20,17 +20,22 @@ int idempotency_open(struct store *store, unsigned table, uint64_t retention_ms,
                      struct idempotency **ret_idempotency);
 struct idempotency *idempotency_free(struct idempotency *idempotency); /* before store_close; returns NULL */
 
-bool idempotency_key_valid(struct str key);
+bool idempotency_key_valid(struct str key); /* a client's key; with a namespace it may be STORE_MAX_KEY long */
 
-/* What is known of a key. 0: new, and now reserved for the caller, who must end it by idempotency_release (whatever
- * came of it). -EEXIST: done before with the same request: *ret_answer is a copy on the heap for the caller to free.
- * -EINVAL: the key was used for another request. -EBUSY: one is running. Calls found synchronously with lmdb; see
- * store_read for the thread. found's answer is valid during the call. */
-typedef void idempotency_found(void *arg, int err, struct str answer);
+/* What is known of a key. found is called once with
+ *   0        new, and now reserved for the caller, who must end it by idempotency_release (whatever comes of it)
+ *   -EEXIST  done before by the same request: answer is what idempotency_add kept, seq that of its record (the
+ *            operations of one batch have consecutive seqs)
+ *   -EINVAL  the key was used for another request
+ *   -EBUSY   one with this key is running
+ *   -ENOBUFS too many are running; or what store_read says.
+ * Called in this thread with lmdb; see store_read for the thread. answer is valid during the call. */
+typedef void idempotency_found(void *arg, int err, struct str answer, uint64_t seq);
 void idempotency_begin(struct idempotency *idempotency, struct str key, struct str request, uint64_t deadline_ns,
                        idempotency_found *found, void *arg);
-/* Adds the key's record to the batch that does the work (expecting STORE_ABSENT: -EEXIST at that operation means that
- * another replica was first: release, then begin again). */
+/* Adds the key's record to the batch that does the work, as one operation (expecting STORE_ABSENT: -EEXIST at that
+ * operation means that another replica was first: release, then begin again). Too long an answer fails the batch with
+ * -EMSGSIZE. */
 void idempotency_add(struct idempotency *idempotency, struct store_batch *batch, struct str key, struct str request,
                      struct str answer);
 void idempotency_release(struct idempotency *idempotency, struct str key);

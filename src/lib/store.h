@@ -17,11 +17,13 @@
 #include "buf.h"
 #include "metrics.h"
 
-#define STORE_MAX_KEY     256          /* bytes; also of an index entry without its seq */
-#define STORE_MAX_VALUE   (256 * 1024) /* bytes */
-#define STORE_MAX_BATCH   16           /* operations of one batch */
-#define STORE_MAX_TABLES  8
-#define STORE_INDEX_VALUE 32 /* bytes at most of an index entry's value */
+#define STORE_MAX_KEY         256          /* bytes */
+#define STORE_MAX_VALUE       (256 * 1024) /* bytes */
+#define STORE_MAX_BATCH       16           /* operations of one batch */
+#define STORE_MAX_TABLES      8
+#define STORE_MAX_ENTRIES     32  /* index entries of one record */
+#define STORE_MAX_INDEX_KEY   320 /* bytes of an index entry's key: room for a record's key, its seq and a prefix */
+#define STORE_MAX_INDEX_VALUE 32  /* bytes of an index entry's value */
 
 struct store;
 struct store_snapshot;
@@ -41,14 +43,17 @@ struct store_table {
     unsigned index_version;
 };
 
-/* An index entry: key (unique within the table's index: end it with seq or the record's key), small value. */
+/* An index entry: key (unique within the table's index: end it with seq or the record's key), small value. Copied.
+ * Beyond the limits above is a bug and asserts. */
 void store_index_add(struct store_index *index, struct str key, struct str value);
 
 struct store_options {
     const char *url;
-    const struct store_table *tables; /* must outlive the store; the schema: stored, and checked at the next open */
+    const struct store_table *tables; /* must outlive the store; the schema: stored, and checked at the next open,
+                                         where further tables may only have been added at the end */
     size_t table_count;
-    uint64_t max_bytes;      /* the size that the data may reach; 0: 16 GiB (address space, not disk) */
+    uint64_t max_bytes;      /* the size that the data may reach, beyond it puts are refused (-ENOSPC); 0: 16 GiB
+                                (address space, not disk) */
     size_t max_queue;        /* requests waiting; 0: 8,192 */
     size_t max_queue_bytes;  /* 0: 64 MiB */
     struct metrics *metrics; /* may be NULL */
@@ -88,7 +93,8 @@ void store_batch_check(struct store_batch *batch, unsigned table, struct str key
 
 struct store_result {
     int err;            /* 0: durable. -EEXIST, -ENOENT, -ESTALE: failed_op's expectation. -ENOSPC: full. -ENOBUFS: the
-                           queue is full. -ETIMEDOUT: not written and never will be. -EIO */
+                           queue is full. -ETIMEDOUT: not written and never will be. -EBADMSG: the record that
+                           failed_op would replace is damaged. -EINVAL, -EMSGSIZE, -ENOMEM: the batch itself. -EIO */
     uint64_t seq;       /* of the batch's records: operation i has seq + i */
     unsigned failed_op; /* where an expectation failed */
 };
@@ -110,7 +116,8 @@ typedef void store_reader(void *arg, int err, struct store_snapshot *snapshot);
 
 /* Calls read once with a snapshot (err 0), or with an error and NULL: at once in the caller's thread with lmdb, maybe
  * later and in another thread with an engine that must ask its peers first. max_stale_ms > 0 accepts data that may be
- * that old. Everything a snapshot returns is valid until read returns; read must not block and not write. */
+ * that old. Everything a snapshot returns is valid until read returns; read must not block and not wait for a write.
+ * Errors: -EAGAIN (too many reads at once), -ETIMEDOUT, -EIO. */
 void store_read(struct store *store, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg);
 
 /* 0 and the record, or -ENOENT, -EBADMSG (its checksum does not match), -EIO. */
@@ -120,7 +127,7 @@ uint64_t store_last_seq(struct store_snapshot *snapshot);              /* of the
 uint64_t store_age_ms(const struct store_snapshot *snapshot);          /* how old it may be; 0: linearizable */
 
 /* Cursors over a table's records, or over its index entries (key and value of the entry; seq is 0). {0} is closed.
- * All return 0, -ENOENT at the end, -EBADMSG, -EIO. */
+ * All return 0, -ENOENT at the end (seek before going on), -EBADMSG (going on is possible), -EIO. */
 struct store_cursor {
     void *engine; /* private */
     struct store_snapshot *snapshot;
@@ -128,12 +135,13 @@ struct store_cursor {
     bool index;
 };
 
-int store_cursor_open(struct store_snapshot *snapshot, unsigned table, bool index, struct store_cursor *ret_cursor);
-void store_cursor_close(struct store_cursor *cursor); /* before the snapshot ends */
+int store_cursor_open(struct store_snapshot *snapshot, unsigned table, bool index,
+                      struct store_cursor *ret_cursor); /* 0 or -ENOMEM */
+void store_cursor_close(struct store_cursor *cursor);   /* before the snapshot ends */
 /* The first at or after key; the last before key (key {NULL, 0}: the very first, the very last). */
 int store_cursor_seek(struct store_cursor *cursor, struct str key, struct store_record *ret_record);
 int store_cursor_seek_before(struct store_cursor *cursor, struct str key, struct store_record *ret_record);
-int store_cursor_next(struct store_cursor *cursor, struct store_record *ret_record);
+int store_cursor_next(struct store_cursor *cursor, struct store_record *ret_record); /* unmoved so far: the first */
 int store_cursor_previous(struct store_cursor *cursor, struct store_record *ret_record);
 
 /* ---- keys ---- */
