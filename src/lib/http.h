@@ -112,7 +112,8 @@ void http_server_discourage(struct http_server *server);
 /* Stops accepting without losing a connection that is in the backlog; GOAWAY on HTTP/2; idle HTTP/1 connections may
  * send one more request. Does not wait. */
 void http_server_drain(struct http_server *server);
-/* Waits until no connection is left or deadline (monotonic ns); 0 or -ETIMEDOUT with connections left. */
+/* Waits until no connection is left or deadline (monotonic ns). 0; connections that are merely idle at the deadline are
+ * no error. -ETIMEDOUT with requests still in flight. */
 int http_server_wait(struct http_server *server, uint64_t deadline_ns);
 struct http_server *
 http_server_close(struct http_server *server); /* drops what is left, ends the workers; returns NULL */
