@@ -1,0 +1,410 @@
+#include "log.h"
+#include "metrics.h"
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define CLOSE_MS 10000
+
+/* A log that writes to a pipe, and all that came out of it. */
+struct fixture {
+    struct metrics *metrics;
+    struct log *log;
+    int ends[2];
+    pthread_t reader;
+    struct buf text;
+    json_t **lines;
+    size_t count;
+};
+
+static void *read_all(void *arg)
+{
+    struct fixture *f = arg;
+    ssize_t got;
+
+    do {
+        char *room = buf_reserve(&f->text, 65536);
+        cr_assert_not_null(room);
+        got = read(f->ends[0], room, 65536);
+        f->text.len += got > 0 ? (size_t)got : 0;
+    } while (got > 0);
+    return NULL;
+}
+
+static void start_reading(struct fixture *f)
+{
+    cr_assert_eq(pthread_create(&f->reader, NULL, read_all, f), 0);
+}
+
+static void begin_unread(struct fixture *f, const char *project)
+{
+    *f = (struct fixture){.metrics = metrics_new()};
+    signal(SIGPIPE, SIG_IGN);
+    cr_assert_eq(pipe(f->ends), 0);
+    cr_assert_eq(log_open(f->ends[1], LOG_INFO, "demo \"d\"", project, f->metrics, &f->log), 0);
+}
+
+static void begin(struct fixture *f, const char *project)
+{
+    begin_unread(f, project);
+    start_reading(f);
+}
+
+static void parse_lines(struct fixture *f)
+{
+    char *at = f->text.data, *end = at + f->text.len;
+
+    while (at < end) {
+        char *newline = memchr(at, '\n', (size_t)(end - at));
+        json_error_t error;
+
+        cr_assert_not_null(newline, "the last line is not whole");
+        cr_assert_leq(newline - at, 65536);
+        f->lines = realloc(f->lines, (f->count + 1) * sizeof(f->lines[0]));
+        f->lines[f->count] = json_loadb(at, (size_t)(newline - at), JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+        cr_assert_not_null(f->lines[f->count], "%s: %.*s", error.text, (int)(newline - at), at);
+        f->count++;
+        at = newline + 1;
+    }
+}
+
+/* Flushes and reads the rest. */
+static void end(struct fixture *f)
+{
+    cr_assert_null(log_close(f->log, CLOSE_MS));
+    close(f->ends[1]);
+    pthread_join(f->reader, NULL);
+    close(f->ends[0]);
+    parse_lines(f);
+}
+
+static void clean(struct fixture *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        json_decref(f->lines[i]);
+    free(f->lines);
+    buf_release(&f->text);
+    metrics_free(f->metrics);
+}
+
+static const char *string(const json_t *line, const char *key)
+{
+    const char *value = json_string_value(json_object_get(line, key));
+
+    return value != NULL ? value : "(none)";
+}
+
+static uint64_t dropped_total(struct fixture *f)
+{
+    return metrics_counter_value(metrics_single(
+        f->metrics, &(struct metrics_def){.name = "log_lines_dropped_total", .help = "", .type = METRICS_COUNTER}));
+}
+
+static const struct trace trace = {
+    .trace_id = {0x4b, 0xf9, [15] = 0x36}, .span_id = {0, 0xf0, [7] = 0xb7}, .sampled = true};
+
+Test(log, a_message_with_members)
+{
+    struct fixture f;
+    struct log_field yes = {.key = "yes", .kind = LOG_BOOLEAN, .integer = 1};
+    json_t *line;
+
+    begin(&f, "my-project");
+    log_fields(f.log, LOG_NOTICE, &trace, "listening",
+               (const struct log_field[]){LOG_STR("address", STR("[::1]:80")), LOG_CSTR("name", "a\nb"),
+                                          LOG_INT("least", INT64_MIN), yes},
+               4);
+    end(&f);
+    cr_assert_eq(f.count, 1);
+    line = f.lines[0];
+    cr_expect_str_eq(string(line, "severity"), "NOTICE");
+    cr_expect_str_eq(string(line, "message"), "listening");
+    cr_expect_str_eq(string(line, "address"), "[::1]:80");
+    cr_expect_str_eq(string(line, "name"), "a\nb");
+    cr_expect_eq(json_integer_value(json_object_get(line, "least")), INT64_MIN);
+    cr_expect(json_is_true(json_object_get(line, "yes")));
+    cr_expect_str_eq(string(line, "logging.googleapis.com/trace"),
+                     "projects/my-project/traces/4bf90000000000000000000000000036");
+    cr_expect_str_eq(string(line, "logging.googleapis.com/spanId"), "00f00000000000b7");
+    cr_expect(json_is_true(json_object_get(line, "logging.googleapis.com/trace_sampled")));
+    cr_expect_str_eq(string(json_object_get(line, "logging.googleapis.com/labels"), "service"), "demo \"d\"");
+    cr_expect_str_eq(string(json_object_get(line, "serviceContext"), "service"), "demo \"d\"");
+    cr_expect_str_eq(string(json_object_get(line, "serviceContext"), "version"), SLIPWAY_VERSION);
+    cr_expect_eq(json_object_size(line), 12);
+    clean(&f);
+}
+
+Test(log, the_time_is_rfc_3339)
+{
+    struct fixture f;
+    unsigned year, rest[5], fraction;
+    char zone, beyond;
+
+    begin(&f, NULL);
+    log_printf(f.log, LOG_INFO, NULL, "%s %d", "now", 1);
+    end(&f);
+    cr_expect_str_eq(string(f.lines[0], "message"), "now 1");
+    cr_assert_eq(sscanf(string(f.lines[0], "time"), "%4u-%2u-%2uT%2u:%2u:%2u.%9u%c%c", &year, &rest[0], &rest[1],
+                        &rest[2], &rest[3], &rest[4], &fraction, &zone, &beyond),
+                 8);
+    cr_expect_geq(year, 2024);
+    cr_expect_eq(zone, 'Z');
+    clean(&f);
+}
+
+Test(log, a_trace_without_a_project)
+{
+    struct fixture f;
+
+    begin(&f, "");
+    log_printf(f.log, LOG_INFO, &(struct trace){.trace_id = {1}}, "x");
+    log_printf(f.log, LOG_INFO, NULL, "x");
+    end(&f);
+    cr_assert_eq(f.count, 2);
+    cr_expect_str_eq(string(f.lines[0], "logging.googleapis.com/trace"), "01000000000000000000000000000000");
+    cr_expect(json_is_false(json_object_get(f.lines[0], "logging.googleapis.com/trace_sampled")));
+    cr_expect_null(json_object_get(f.lines[1], "logging.googleapis.com/trace"));
+    clean(&f);
+}
+
+Test(log, what_is_below_the_least_severity_is_not_written)
+{
+    struct fixture f;
+
+    begin(&f, NULL);
+    cr_expect_not(log_enabled(f.log, LOG_DEBUG));
+    cr_expect(log_enabled(f.log, LOG_INFO));
+    cr_expect_not(log_enabled(NULL, LOG_CRITICAL));
+    log_printf(f.log, LOG_DEBUG, NULL, "x");
+    log_printf(NULL, LOG_CRITICAL, NULL, "x");
+    log_printf(f.log, LOG_CRITICAL, NULL, "y");
+    end(&f);
+    cr_assert_eq(f.count, 1);
+    cr_expect_str_eq(string(f.lines[0], "severity"), "CRITICAL");
+    clean(&f);
+}
+
+Test(log, a_request)
+{
+    struct fixture f;
+    struct log_request request = {
+        .method = STR("GET"),
+        .url = STR("/v1/notes?x=\"1\""),
+        .user_agent = STR("curl/8"),
+        .remote_ip = STR("::1"),
+        .referer = STR("http://r/"),
+        .protocol = STR("HTTP/2"),
+        .detail = STR("no such note"),
+        .status = 404,
+        .request_size = UINT64_MAX,
+        .response_size = 12,
+        .latency_ns = 12034567,
+    };
+    const json_t *http;
+
+    begin(&f, NULL);
+    log_request(f.log, &trace, &request);
+    end(&f);
+    cr_assert_eq(f.count, 1);
+    http = json_object_get(f.lines[0], "httpRequest");
+    cr_expect_str_eq(string(f.lines[0], "severity"), "WARNING");
+    cr_expect_str_eq(string(f.lines[0], "message"), "GET /v1/notes?x=\"1\" 404");
+    cr_expect_str_eq(string(f.lines[0], "detail"), "no such note");
+    cr_expect_null(json_object_get(f.lines[0], "grpc_code"));
+    cr_expect_str_eq(string(http, "requestMethod"), "GET");
+    cr_expect_str_eq(string(http, "requestUrl"), "/v1/notes?x=\"1\"");
+    cr_expect_str_eq(string(http, "userAgent"), "curl/8");
+    cr_expect_str_eq(string(http, "remoteIp"), "::1");
+    cr_expect_str_eq(string(http, "referer"), "http://r/");
+    cr_expect_str_eq(string(http, "protocol"), "HTTP/2");
+    cr_expect_eq(json_integer_value(json_object_get(http, "status")), 404);
+    cr_expect_str_eq(string(http, "requestSize"), "18446744073709551615");
+    cr_expect_str_eq(string(http, "responseSize"), "12");
+    cr_expect_str_eq(string(http, "latency"), "0.012034s");
+    cr_expect_eq(json_object_size(http), 10);
+    clean(&f);
+}
+
+Test(log, the_severity_of_a_request_is_its_status)
+{
+    static const struct {
+        int status;
+        const char *severity;
+    } cases[] = {{200, "INFO"}, {399, "INFO"}, {400, "WARNING"}, {499, "WARNING"}, {500, "ERROR"}, {504, "ERROR"}};
+    struct fixture f;
+
+    begin(&f, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        log_request(f.log, NULL,
+                    &(struct log_request){.message = STR("m"), .status = cases[i].status, .grpc_code = STR("OK")});
+    end(&f);
+    cr_assert_eq(f.count, sizeof(cases) / sizeof(cases[0]));
+    for (size_t i = 0; i < f.count; i++) {
+        cr_expect_str_eq(string(f.lines[i], "severity"), cases[i].severity);
+        cr_expect_str_eq(string(f.lines[i], "message"), "m");
+        cr_expect_str_eq(string(f.lines[i], "grpc_code"), "OK");
+        cr_expect_eq(json_object_size(json_object_get(f.lines[i], "httpRequest")), 4);
+    }
+    clean(&f);
+}
+
+Test(log, hostile_bytes_stay_json)
+{
+    struct fixture f;
+    char every[256];
+
+    for (size_t i = 0; i < sizeof(every); i++)
+        every[i] = (char)i;
+    begin(&f, NULL);
+    log_request(f.log, NULL, &(struct log_request){.method = {every, 256}, .url = {every, 256}, .status = 200});
+    log_fields(f.log, LOG_INFO, NULL, "\xed\xa0\x80 \"\\\n\x7f", &LOG_STR("key", ((struct str){every, 256})), 1);
+    end(&f);
+    cr_expect_eq(f.count, 2);
+    clean(&f);
+}
+
+Test(log, a_long_line_is_cut_and_stays_json)
+{
+    enum { LEN = 200000 };
+    struct fixture f;
+    struct log_field fields[8];
+    char *text = malloc(LEN + 1), *controls = malloc(LEN);
+
+    for (size_t i = 0; i < LEN; i += 2)
+        memcpy(text + i, "\xc3\xa4", 2);
+    text[LEN] = '\0';
+    memset(controls, 1, LEN); /* each takes six bytes */
+    for (size_t i = 0; i < 8; i++)
+        fields[i] =
+            LOG_STR(((const char *[]){"a", "b", "c", "d", "e", "f", "g", "h"})[i], ((struct str){controls, LEN}));
+    begin(&f, NULL);
+    log_printf(f.log, LOG_INFO, NULL, "%.*s", 20000, text);
+    log_printf(f.log, LOG_INFO, NULL, "x%s", text);
+    log_fields(f.log, LOG_INFO, &trace, text, fields, 8);
+    end(&f);
+    cr_assert_eq(f.count, 3);
+    cr_expect_eq(strlen(string(f.lines[0], "message")), 20000);
+    cr_expect_null(json_object_get(f.lines[0], "truncated"));
+    cr_expect_eq(strlen(string(f.lines[1], "message")), 8191, "cut between characters");
+    cr_expect(json_is_true(json_object_get(f.lines[1], "truncated")));
+    cr_expect_eq(strlen(string(f.lines[2], "h")), 1024);
+    cr_expect_eq(dropped_total(&f), 0);
+    clean(&f);
+    free(text);
+    free(controls);
+}
+
+/* What arrived, and what the lines say did not. */
+static void count(const struct fixture *f, size_t *ret_lines, size_t *ret_dropped)
+{
+    *ret_lines = *ret_dropped = 0;
+    for (size_t i = 0; i < f->count; i++) {
+        const json_t *dropped = json_object_get(f->lines[i], "dropped");
+        if (dropped != NULL) {
+            cr_expect_str_eq(string(f->lines[i], "severity"), "WARNING");
+            *ret_dropped += (size_t)json_integer_value(dropped);
+        } else {
+            (*ret_lines)++;
+        }
+    }
+}
+
+static void overflow(bool non_blocking)
+{
+    enum { LINES = 20000 };
+    struct fixture f;
+    size_t lines, dropped;
+    char text[201];
+
+    memset(text, 'x', 200);
+    text[200] = '\0';
+    begin_unread(&f, NULL);
+    if (non_blocking)
+        cr_assert_eq(fcntl(f.ends[1], F_SETFL, O_NONBLOCK), 0);
+    for (int i = 0; i < LINES; i++)
+        log_printf(f.log, LOG_INFO, NULL, "%d %s", i, text);
+    cr_expect_gt(dropped_total(&f), 0);
+    start_reading(&f);
+    end(&f);
+    count(&f, &lines, &dropped);
+    cr_expect_eq(lines + dropped, LINES);
+    cr_expect_eq(dropped_total(&f), dropped);
+    cr_expect_gt(lines * 400, 1024 * 1024, "a queue of a MiB was not used: %zu lines", lines);
+    clean(&f);
+}
+
+Test(log, lines_beyond_the_queue_are_dropped_and_counted)
+{
+    overflow(false);
+}
+
+Test(log, the_same_where_output_does_not_block)
+{
+    overflow(true);
+}
+
+Test(log, a_reader_that_has_gone)
+{
+    struct fixture f;
+
+    begin_unread(&f, NULL);
+    close(f.ends[0]);
+    for (int i = 0; i < 100; i++)
+        log_printf(f.log, LOG_INFO, NULL, "x");
+    cr_expect_null(log_close(f.log, CLOSE_MS));
+    cr_expect_eq(dropped_total(&f), 100);
+    close(f.ends[1]);
+    clean(&f);
+}
+
+Test(log, closing_is_bounded)
+{
+    struct fixture f;
+
+    begin_unread(&f, NULL);
+    for (int i = 0; i < 2000; i++)
+        log_printf(f.log, LOG_INFO, NULL, "%d", i);
+    cr_expect_null(log_close(f.log, 1)); /* the pipe is full, and nobody reads */
+    clean(&f);
+    close(f.ends[0]);
+    close(f.ends[1]);
+}
+
+#define THREADS 4
+#define ROUNDS  500
+
+static void *log_many(void *arg)
+{
+    for (int i = 0; i < ROUNDS; i++)
+        log_fields(arg, LOG_INFO, NULL, "m",
+                   (const struct log_field[]){LOG_INT("thread", (int64_t)pthread_self()), LOG_INT("i", i)}, 2);
+    return NULL;
+}
+
+Test(log, threads_do_not_mix_their_lines)
+{
+    struct fixture f;
+    pthread_t threads[THREADS];
+    int64_t next[THREADS] = {0};
+
+    begin(&f, NULL);
+    for (size_t i = 0; i < THREADS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, log_many, f.log), 0);
+    for (size_t i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    end(&f);
+    cr_assert_eq(f.count, THREADS * ROUNDS);
+    for (size_t i = 0; i < f.count; i++) {
+        size_t t = 0;
+        while (t < THREADS && json_integer_value(json_object_get(f.lines[i], "thread")) != (int64_t)threads[t])
+            t++;
+        cr_assert_lt(t, THREADS);
+        cr_assert_eq(json_integer_value(json_object_get(f.lines[i], "i")), next[t]++);
+    }
+    clean(&f);
+}
