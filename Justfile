@@ -1,0 +1,71 @@
+# ./dev RECIPE runs one of these with everything it needs; in a Nix shell it is just RECIPE.
+set positional-arguments
+
+root := justfile_directory()
+
+[private]
+default:
+    @just --justfile "{{ justfile() }}" --list --unsorted --list-heading ''
+
+# build and run all services here (--ports auto, --data DIR, --help)
+[no-cd]
+up *args: services
+    @"{{ root }}/scripts/up" "$@"
+
+# walk through all five systems with real calls
+[no-cd]
+tour *args: services
+    @"{{ root }}/scripts/tour" "$@"
+
+# everything that needs no cluster: unit, integration, sanitizers, lint; ends with "N passed, N failed"
+test *args:
+    @scripts/test "$@"
+
+# build everything into ./build (debugoptimized)
+build: (configure "build")
+    @ninja -C build --quiet
+
+# unit tests; NAMES or meson options choose
+unit *args: build
+    @meson test -C build --no-rebuild --print-errorlogs --suite unit "$@"
+
+# integration tests against real processes; pytest options choose
+integration *args: build
+    @pytest tests/integration "$@"
+
+# unit and integration tests under ASan and UBSan, then under TSan
+sanitize:
+    @scripts/test sanitize
+
+# format the code
+fmt:
+    @scripts/lint --fix
+
+# formatting, clang-tidy, shellcheck, ruff
+lint:
+    @scripts/test lint
+
+# what to run before a commit: lint, unit, integration
+check:
+    @scripts/test lint debug
+
+# lines of src/ that the tests run, in %; fails below 90
+coverage *args:
+    @scripts/coverage "$@"
+
+# benchmarks as ratios beside a peer or a baseline: just bench store
+bench name *args: (configure "build-release" "--buildtype=release")
+    @ninja -C build-release --quiet
+    @shift; build-release/tests/bench/bench_{{ name }} "$@"
+
+# remove what was built
+clean:
+    rm -rf build build-*
+
+[private]
+configure folder *options:
+    @scripts/configure "$@"
+
+[private]
+services: (configure "build")
+    @ninja -C build --quiet $(scripts/find-sources services) >&2

@@ -1,0 +1,343 @@
+"""system -- all services of this repository as processes on 127.0.0.1: what scripts/up and scripts/tour share.
+
+A System starts every service that scripts/find-sources finds, those that others depend on first, and stops them in
+the reverse order. It is one thread: step() waits for something to happen and handles it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+ROOT = Path(__file__).resolve().parents[1]
+TOOLS = {"route-client"}  # programs that are not services
+
+
+@dataclass(frozen=True)
+class Place:
+    """What up knows of a service beforehand. One that has none runs on free ports."""
+
+    port: int = 0
+    admin: int = 0
+    peers: dict[str, str] = field(default_factory=dict)  # environment variable -> service whose address goes there
+
+
+PLACES = {
+    "route-guide": Place(8888, 9190, {"FEATURE_STORE_SERVICE_ADDR": "feature-store"}),
+    "feature-store": Place(9999, 9191),
+    "demo": Place(8080, 9192),
+    "notes": Place(8081, 9193),
+    "users": Place(8082, 9194),
+    "countries": Place(8083, 9195, {"USERS_SERVICE_ADDR": "users"}),
+}
+
+
+class Failure(Exception):
+    """Why the system cannot run: one line for people."""
+
+
+def service_names() -> list[str]:
+    """All services, the known ones in the order of PLACES."""
+    found = subprocess.run(
+        [ROOT / "scripts/find-sources", "services"], check=True, capture_output=True, text=True
+    ).stdout.split()
+    order = {name: index for index, name in enumerate(PLACES)}
+    return sorted(set(found) - TOOLS, key=lambda name: (order.get(name, len(order)), name))
+
+
+class Service:
+    """One service's process, and what it has said of itself."""
+
+    def __init__(self, name: str, place: Place) -> None:
+        self.name, self.place = name, place
+        self.process: subprocess.Popen[bytes] | None = None
+        self.addresses: dict[str, str] = {}  # protocol -> host:port
+        self.started = False  # has logged that it is ready
+        self.ready = False  # and its /readyz agrees
+        self.tail: deque[str] = deque(maxlen=20)
+
+    @property
+    def address(self) -> str:
+        """Where it serves, for those that depend on it."""
+        return self.addresses.get("grpc") or self.addresses["http"]
+
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+def _die_with_parent() -> None:
+    """In the child: be drained also when this program is killed."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+class System:
+    def __init__(self, build: Path, data: Path, on_line: Callable[[str, bytes], None]) -> None:
+        self.build, self.data, self.on_line = build, data, on_line
+        self.services = {name: Service(name, PLACES.get(name, Place())) for name in service_names()}
+        self.signals = 0  # SIGINT, SIGTERM and SIGHUP so far
+        self.ended: Service | None = None  # the first that ended without being told to
+        self._stopping = False
+        self._selector = selectors.DefaultSelector()
+        self._partial: dict[IO[bytes], bytes] = {}
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        self._selector.register(reader, selectors.EVENT_READ)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self.signals += 1
+
+    # ---- starting ----
+
+    def place(self, ports: dict[str, int], admin_ports: dict[str, int], auto: bool) -> None:
+        """Decides the ports: those given by name, else all free ones, else the defaults. Refuses what is taken."""
+        for service in self.services.values():
+            known = Place() if auto else service.place
+            port = ports.get(service.name, known.port)
+            admin = admin_ports.get(service.name, known.admin)
+            service.place = Place(port, admin, service.place.peers)
+            for number in filter(None, (port, admin)):
+                _refuse_if_taken(number, service.name)
+
+    def start(self, timeout: float = 60) -> None:
+        """Starts all and returns when all are ready, or one has ended, or a signal has come; Failure after timeout."""
+        deadline = time.monotonic() + timeout
+        while not all(service.ready for service in self.services.values()):
+            for service in self.services.values():
+                if service.process is None and all(self.services[peer].ready for peer in service.place.peers.values()):
+                    self._spawn(service)
+            starting = [service for service in self.services.values() if service.started and not service.ready]
+            self.step(0.05 if starting else deadline - time.monotonic())
+            for service in starting:
+                service.ready = answers_ready(service.addresses["admin"])
+            if self.signals or self.ended:
+                return
+            if time.monotonic() > deadline:
+                late = ", ".join(s.name for s in self.services.values() if not s.ready)
+                raise Failure(f"not ready after {timeout:.0f} s: {late}")
+
+    def _spawn(self, service: Service) -> None:
+        program = self.build / service.name
+        if not program.exists():
+            raise Failure(f"{program} is not there: run 'just build'")
+        folder = self.data / service.name
+        settings = {
+            "SHUTDOWN_DELAY_SECONDS": os.environ.get("SHUTDOWN_DELAY_SECONDS", "0"),
+            "HOST": "127.0.0.1",
+            "PORT": str(service.place.port),
+            "GRPC_PORT": str(service.place.port),
+            "METRICS_PORT": str(service.place.admin),
+            "STORE_URL": f"lmdb://{folder}",
+        } | {variable: self.services[peer].address for variable, peer in service.place.peers.items()}
+        service.process = subprocess.Popen(
+            [program],
+            env=os.environ | settings,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,  # Ctrl-C goes to this program alone, which stops them in order
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 (there are no threads)
+        )
+        for stream in (service.process.stdout, service.process.stderr):
+            assert stream
+            os.set_blocking(stream.fileno(), False)
+            self._partial[stream] = b""
+            self._selector.register(stream, selectors.EVENT_READ, service)
+
+    # ---- running ----
+
+    def step(self, timeout: float | None = None) -> None:
+        """Waits until something happens, and handles it."""
+        for key, _ in self._selector.select(timeout if timeout is None else max(timeout, 0)):
+            if isinstance(key.data, Service):
+                self._read(key.data, key.fileobj)  # type: ignore[arg-type]
+            else:
+                os.read(key.fd, 4096)
+
+    def _read(self, service: Service, stream: IO[bytes]) -> None:
+        data = os.read(stream.fileno(), 1 << 18)
+        *lines, rest = (self._partial[stream] + data).split(b"\n")
+        if not data:
+            lines, rest = [rest] if rest else [], b""
+            self._selector.unregister(stream)
+            stream.close()
+        self._partial[stream] = rest
+        for line in lines:
+            self._line(service, line)
+        if not data and service.process and stream is service.process.stdout:
+            self._end(service)
+
+    def _line(self, service: Service, line: bytes) -> None:
+        service.tail.append(line.decode(errors="replace"))
+        if not service.started:
+            self._announcement(service, line)
+        self.on_line(service.name, line)
+
+    def _announcement(self, service: Service, line: bytes) -> None:
+        with contextlib.suppress(ValueError):
+            said: dict[str, Any] = json.loads(line)
+            if said.get("message") == "listening":
+                service.addresses[said["protocol"]] = f"127.0.0.1:{said['port']}"
+            elif said.get("message") == "ready":
+                service.started = True
+
+    def _end(self, service: Service) -> None:
+        assert service.process
+        service.process.wait()
+        errors = service.process.stderr
+        if errors and not errors.closed:
+            self._read(service, errors)
+        if not self._stopping and not self.ended:
+            self.ended = service
+
+    # ---- stopping ----
+
+    def stop(self, timeout: float = 60) -> list[str]:
+        """SIGTERM to all, dependants first. Returns what did not end well; a second signal ends all at once."""
+        self._stopping = True
+        deadline = time.monotonic() + timeout
+        signals = self.signals
+        told: set[str] = set()
+        while running := [s for s in self.services.values() if s.running()]:
+            needed = {peer for service in running for peer in service.place.peers.values()}
+            for service in running:
+                assert service.process
+                if self.signals > signals or time.monotonic() > deadline:
+                    service.process.kill()
+                elif service.name not in needed | told:
+                    told.add(service.name)
+                    service.process.terminate()
+            self.step(0.1)
+        started = [service for service in self.services.values() if service.process]
+        while any(stream for s in started if (stream := s.process.stdout) and not stream.closed):  # type: ignore[union-attr]
+            self.step(1)
+        return [f"{s.name} {how_it_ended(s)}" for s in started if s is not self.ended and not ended_well(s)]
+
+
+def how_it_ended(service: Service) -> str:
+    assert service.process
+    status = service.process.returncode
+    if status >= 0:
+        return f"ended with status {status}"
+    return f"was ended by {signal.Signals(-status).name}"
+
+
+def ended_well(service: Service) -> bool:
+    """One that is told to stop before it has started may not yet have learnt to drain."""
+    assert service.process
+    return service.process.returncode == 0 or (not service.started and service.process.returncode == -signal.SIGTERM)
+
+
+def answers_ready(admin: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{admin}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+# ---- what is in the way ----
+
+
+def _refuse_if_taken(port: int, name: str) -> None:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except PermissionError:
+            raise Failure(f"port {port} ({name}) needs root") from None
+        except OSError:
+            raise Failure(
+                f"port {port} ({name}) is taken by {port_holder(port)}; --ports auto takes free ones"
+            ) from None
+
+
+def port_holder(port: int) -> str:
+    """Who listens on a port, as far as this user may see."""
+    inodes = set(_listening_inodes(port))
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if any(os.readlink(fd) in inodes for fd in (process / "fd").iterdir()):
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+    return "another program"
+
+
+def _listening_inodes(port: int) -> Iterable[str]:
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            for row in Path(table).read_text().splitlines()[1:]:
+                columns = row.split()
+                if columns[3] == "0A" and int(columns[1].rsplit(":", 1)[1], 16) == port:
+                    yield f"socket:[{columns[9]}]"
+
+
+class DataFolder:
+    """The folder that holds the services' data, owned by one running system at a time; says where that system is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._state = path / "up.json"
+        self._lock: IO[str] | None = None
+
+    def take(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / "up.lock", "a+")  # noqa: SIM115 (held to the end)
+        except OSError as error:
+            raise Failure(f"cannot use {self.path} for the data: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            raise Failure(
+                f"already running on {self.path} (pid {holder}); a second one: --ports auto --data FOLDER"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+        self._state.unlink(missing_ok=True)
+
+    def publish(self, services: dict[str, Service]) -> None:
+        state = {s.name: {"pid": s.process.pid, **s.addresses} for s in services.values() if s.process}
+        new = self._state.with_suffix(".new")
+        new.write_text(json.dumps(state, indent=2) + "\n")
+        new.replace(self._state)
+
+    def forget(self) -> None:
+        """It no longer runs. The lock ends with the process."""
+        self._state.unlink(missing_ok=True)
+
+    def running(self) -> dict[str, dict[str, Any]] | None:
+        """The addresses of the system that runs on this folder now, or None."""
+        try:
+            with open(self.path / "up.lock") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+        except FileNotFoundError:
+            return None
+        except BlockingIOError:
+            pass
+        try:
+            return dict(json.loads(self._state.read_text()))
+        except (OSError, ValueError):
+            return None
