@@ -80,7 +80,7 @@ enum store_action { STORE_PUT, STORE_DELETE, STORE_CHECK };
 
 struct store_batch;
 
-struct store_batch *store_batch_new(void); /* NULL out of memory */
+struct store_batch *store_batch_new(void); /* NULL out of memory, which all below accept: store_write reports it */
 struct store_batch *store_batch_free(struct store_batch *batch);
 /* Copies key and value. Errors (sizes beyond the limits, too many operations, a key twice, memory) are kept and
  * reported by store_write. */
@@ -90,6 +90,9 @@ void store_batch_delete(struct store_batch *batch, unsigned table, struct str ke
                         uint64_t seq);
 void store_batch_check(struct store_batch *batch, unsigned table, struct str key, enum store_expect expect,
                        uint64_t seq);
+
+/* Fails the batch with err (where it has not failed already): for functions that add operations for their caller. */
+void store_batch_fail(struct store_batch *batch, int err);
 
 struct store_result {
     int err;            /* 0: durable. -EEXIST, -ENOENT, -ESTALE: failed_op's expectation. -ENOSPC: full. -ENOBUFS: the
@@ -119,6 +122,9 @@ typedef void store_reader(void *arg, int err, struct store_snapshot *snapshot);
  * that old. Everything a snapshot returns is valid until read returns; read must not block and not wait for a write.
  * Errors: -EAGAIN (too many reads at once), -ETIMEDOUT, -EIO. */
 void store_read(struct store *store, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg);
+
+/* The same, returning when read has returned: for tools, tests and threads of one's own. */
+void store_read_wait(struct store *store, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg);
 
 /* 0 and the record, or -ENOENT, -EBADMSG (its checksum does not match), -EIO. */
 int store_get(struct store_snapshot *snapshot, unsigned table, struct str key, struct store_record *ret_record);

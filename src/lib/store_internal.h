@@ -1,0 +1,87 @@
+/* store_internal -- what the parts of store share: the engine's interface, requests and their queue.
+ *
+ * An engine is a URL scheme and a table of functions. It commits requests in an order of its own making and reads from
+ * a view (store_view.h), a local LMDB database that holds the records and derives their index entries: the lmdb engine
+ * writes to its view directly, an engine with replicas would feed it from the log that they share. So whatever an
+ * engine does to agree on the order, reading, indexes and cursors are written once.
+ */
+#pragma once
+#include "store.h"
+#include <pthread.h>
+
+struct store_op {
+    enum store_action action;
+    enum store_expect expect;
+    unsigned table;
+    uint64_t seq;      /* of STORE_AT */
+    size_t key, value; /* offsets in the batch's bytes */
+    size_t key_len, value_len;
+};
+
+/* A batch becomes the request that carries it, so that a request never needs memory of its own. */
+struct store_batch {
+    struct store_batch *next; /* in the queue */
+    struct buf bytes;         /* keys and values */
+    struct store_op ops[STORE_MAX_BATCH];
+    unsigned count;
+    int err; /* of building it */
+
+    uint64_t deadline_ns;
+    store_written *done;
+    void *arg;
+    struct store_result result;
+};
+
+struct str store_op_key(const struct store_batch *batch, unsigned op);
+struct str store_op_value(const struct store_batch *batch, unsigned op);
+/* Does a record, or none (NULL), meet what an operation expects? 0, -EEXIST, -ENOENT or -ESTALE. */
+int store_op_check(const struct store_op *op, const struct store_record *record);
+
+struct store_engine {
+    const char *scheme; /* "lmdb" */
+    /* rest is what stands behind "scheme://". */
+    int (*open)(const struct store_options *options, const char *rest, struct store **ret_store, char *error,
+                size_t error_size);
+    void (*close)(struct store *store); /* frees it */
+    int (*health)(const struct store *store);
+    /* Takes a well-formed batch and ends it by store_answer, once. */
+    void (*write)(struct store *store, struct store_batch *take_batch);
+    void (*read)(struct store *store, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg);
+};
+
+extern const struct store_engine store_lmdb_engine;
+
+enum { STORE_RESULTS = 6 }; /* that store_write_results_total tells apart */
+
+/* What every engine begins with; store_open fills it in. */
+struct store {
+    const struct store_engine *engine;
+    size_t table_count;
+    struct metrics_series *results[STORE_RESULTS];
+};
+
+/* Calls done with the batch's result, counts it and frees the batch. */
+void store_answer(struct store *store, struct store_batch *take_batch);
+/* Writes a line into error and returns err: for `return store_fail(...)`. */
+int store_fail(char *error, size_t error_size, int err, const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* ---- the queue of requests: any thread puts, one takes ---- */
+
+struct store_queue {
+    pthread_mutex_t mutex;
+    pthread_cond_t filled;
+    struct store_batch *first, **last;
+    size_t count, bytes, max_count, max_bytes;
+    bool closed;
+};
+
+void store_queue_init(struct store_queue *queue, size_t max_count, size_t max_bytes);
+void store_queue_release(struct store_queue *queue); /* it must be empty */
+/* 0, or -ENOBUFS when it is full; the batch stays the caller's then. */
+int store_queue_put(struct store_queue *queue, struct store_batch *batch);
+/* Waits for requests until until_ns (monotonic) and takes all there are, in order, within the bounds (one always fits).
+ * Returns how many: 0 when until_ns has come, or when the queue is closed and empty (*ret_closed). */
+size_t store_queue_take(struct store_queue *queue, struct store_batch **requests, size_t max_count, size_t max_bytes,
+                        uint64_t until_ns, bool *ret_closed);
+void store_queue_close(struct store_queue *queue);
+size_t store_queue_count(struct store_queue *queue);
