@@ -1,0 +1,1 @@
+"""The parts of the streaming-platform paper that run: capacity model, simulations, diagrams, checks."""

@@ -1,0 +1,284 @@
+"""The capacity model: from inputs to load, plant and monthly bill. Every result is one figure with a unit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .inputs import EVENING, LADDER, Inputs, Rendition
+from .popularity import File, prefilled, retained
+
+DAYS = 30.4
+SECONDS_PER_MONTH = DAYS * 86_400
+CORES_PER_MACHINE = 16
+
+
+@dataclass(frozen=True)
+class Audience:
+    mean_streams: float  # concurrent, over the month
+    peak_streams: float  # whole platform, busiest hour of the busiest day
+    edge_streams: float  # sum of the zones' own peaks: what the edge must carry
+    curve: tuple[float, ...]  # streams by UTC hour on a mean day
+
+    @property
+    def peak_ratio(self) -> float:
+        return self.peak_streams / self.mean_streams
+
+
+@dataclass(frozen=True)
+class Media:
+    delivered_mbps: float
+    gb_per_hour_stored: float
+    core_hours_per_hour: float
+    origin_tb: float
+    core_hours_per_month: float
+
+
+@dataclass(frozen=True)
+class Delivery:
+    egress_pb: float
+    mean_tbps: float
+    peak_tbps: float
+    edge_tbps: float
+    edge_hit: float
+    origin_hit: float
+    origin_peak_gbps: float
+    servers_for_throughput: float
+    edge_servers: float
+    fill_servers: float
+
+
+@dataclass(frozen=True)
+class Control:
+    requests_s: float
+    pushes_s: float
+    connections: float
+    client_events_s: float
+    events_s: float
+    event_mb_s: float
+    events_day: float
+    writes_s: float
+    invoices_s: float
+    profiles: float
+
+
+@dataclass(frozen=True)
+class Plant:
+    service_machines: float
+    ranking_machines: float
+    push_machines: float
+    transcode_machines: float
+    log_brokers: float
+    database_nodes: float
+    cache_tb: float
+    lake_pb: float
+    zone_pb: float
+
+    @property
+    def cloud_machines(self) -> float:
+        kinds = (self.service_machines, self.ranking_machines, self.push_machines, self.transcode_machines)
+        return sum(kinds) + self.log_brokers + self.database_nodes
+
+
+@dataclass(frozen=True)
+class Bill:
+    delivery: float
+    services: float
+    ranking: float
+    push: float
+    transcoding: float
+    events: float
+    databases: float
+    cache: float
+    zone_traffic: float
+    media_storage: float
+    overhead: float
+    payments: float
+
+    @property
+    def infrastructure(self) -> float:
+        """Everything but what the payment provider takes."""
+        return sum(vars(self).values()) - self.payments
+
+
+@dataclass(frozen=True)
+class Result:
+    inputs: Inputs
+    audience: Audience
+    media: Media
+    delivery: Delivery
+    control: Control
+    plant: Plant
+    bill: Bill
+
+    @property
+    def per_subscriber(self) -> float:
+        return self.bill.infrastructure / self.inputs.subscribers
+
+
+def audience(i: Inputs) -> Audience:
+    mean = i.subscribers * i.hours_per_day / 24
+    norm = sum(EVENING) / 24
+    local_peak = max(EVENING) / norm
+    curve = tuple(
+        sum(mean * z.share * EVENING[(hour + z.offset) % 24] / norm for z in i.zones) for hour in range(24)
+    )
+    busy = i.busy_day_factor
+    return Audience(mean, max(curve) * busy, mean * local_peak * busy, curve)
+
+
+def renditions(i: Inputs) -> list[tuple[Rendition, float]]:
+    """Every rendition with its share of the hours watched."""
+    out: list[tuple[Rendition, float]] = []
+    for rung in LADDER:
+        modern = 1.0 if rung.avc_mbps is None else min(1.0, i.modern_codec_share)
+        out.append((Rendition(rung.height, "modern", rung.modern_mbps * i.bitrate_factor), rung.share * modern))
+        if rung.avc_mbps is not None:
+            out.append((Rendition(rung.height, "avc", rung.avc_mbps * i.bitrate_factor), rung.share * (1 - modern)))
+    return out
+
+
+def media(i: Inputs) -> Media:
+    rends = renditions(i)
+    delivered = sum(r.mbps * share for r, share in rends) + i.audio_mbps
+    stored = (sum(r.mbps for r, _ in rends) + i.audio_tracks * i.audio_mbps) * 3600 / 8 / 1000
+    per_1080p = {"avc": i.core_hours_avc, "modern": i.core_hours_modern}
+    core_hours = sum(per_1080p[r.codec] * (r.height / 1080) ** 2 for r, _ in rends) * i.encode_trials
+    hours = i.new_hours_per_month + i.catalogue_hours * i.reencode_share_per_year / 12
+    return Media(delivered, stored, core_hours, 2 * i.catalogue_hours * stored / 1000, hours * core_hours)
+
+
+def _files(i: Inputs) -> list[File]:
+    """What a cache can hold of one hour of the catalogue, in bytes asked for and bytes stored."""
+    video = [File(share * r.mbps, r.mbps) for r, share in renditions(i)]
+    files = [*video, File(i.audio_mbps, i.audio_mbps * i.audio_tracks)]
+    demand = sum(f.demand for f in files)
+    return [File(f.demand / demand, f.size) for f in files]
+
+
+def hit_rates(i: Inputs, mean_streams: float) -> tuple[float, float]:
+    """Byte hit rate at the edge, and of edge and second tier (shield or regional fill site) together."""
+    files, titles = _files(i), i.catalogue_hours
+    if i.own_edge:
+        per_mbps_hour = 3600 / 8 * 1e6
+        site = i.edge_site_servers * i.edge_server_tb * 1e12 / per_mbps_hour
+        edge = prefilled(files, titles, i.zipf_exponent, site)
+        return edge, prefilled(files, titles, i.zipf_exponent, 10 * site)
+    edge = retained(files, titles, i.zipf_exponent, mean_streams / i.cdn_pops, i.cdn_retention_hours)
+    # The shield sees what the edges miss; for its retention the whole demand of all sites counts.
+    shield = retained(files, titles, i.zipf_exponent, mean_streams, i.shield_retention_hours)
+    return edge, max(edge, shield)
+
+
+def delivery(i: Inputs, a: Audience, m: Media) -> Delivery:
+    tbps = m.delivered_mbps / 1e6
+    edge_hit, origin_hit = hit_rates(i, a.mean_streams)
+    peak, edge = a.peak_streams * tbps, a.edge_streams * tbps
+    per_server = i.edge_server_gbps * i.edge_utilisation / 1000
+    throughput = math.ceil(edge * edge_hit / per_server)
+    servers = max(throughput, i.edge_sites * i.edge_site_servers) if i.own_edge else 0
+    fill = math.ceil(edge * (1 - edge_hit) / per_server) if i.own_edge else 0
+    return Delivery(
+        egress_pb=a.mean_streams * tbps * 1e12 / 8 * SECONDS_PER_MONTH / 1e15,
+        mean_tbps=a.mean_streams * tbps,
+        peak_tbps=peak,
+        edge_tbps=edge,
+        edge_hit=edge_hit,
+        origin_hit=origin_hit,
+        origin_peak_gbps=peak * 1000 * (1 - origin_hit),
+        servers_for_throughput=throughput,
+        edge_servers=servers,
+        fill_servers=fill,
+    )
+
+
+def control(i: Inputs, a: Audience) -> Control:
+    views_s = a.peak_streams / 3600
+    daily = i.subscribers / 86_400 * a.peak_ratio
+    requests = views_s * i.requests_per_hour
+    client = views_s * i.client_events_per_hour
+    events = client + requests * i.service_hops * i.telemetry_per_hop
+    invoices = i.subscribers / SECONDS_PER_MONTH * 5  # the first of the month and its retries, over the mean
+    return Control(
+        requests_s=requests,
+        pushes_s=daily * i.pushes_per_day,
+        connections=i.subscribers * i.connected_share,
+        client_events_s=client,
+        events_s=events,
+        event_mb_s=events * i.event_bytes / 1e6,
+        events_day=events / a.peak_ratio * 86_400,
+        writes_s=views_s * i.writes_per_hour + daily * i.writes_per_day + invoices * i.ledger_rows_per_invoice,
+        invoices_s=invoices,
+        profiles=i.subscribers * i.profiles_per_subscriber,
+    )
+
+
+def plant(i: Inputs, a: Audience, m: Media, c: Control) -> Plant:
+    spare = i.regions / (i.regions - 1)  # one region may fail at the busy hour
+    service_cores = c.requests_s * i.service_hops * i.core_ms_per_hop / 1000 / i.service_utilisation * spare
+    ranking_cores = c.profiles * i.ranking_core_s / 86_400 / 0.7
+    copies = 3 * spare  # three zones; regions hold their own accounts plus room for a neighbour's
+    client_bytes = c.client_events_s / a.peak_ratio * i.event_bytes * 86_400
+    all_bytes = c.event_mb_s / a.peak_ratio * 1e6 * 86_400
+    lake = (client_bytes * i.lake_days + (all_bytes - client_bytes) * i.telemetry_days) / i.lake_compression
+    log_disk = all_bytes * i.log_days * 3 / 6e12  # 6 TB used a broker
+    nodes = max(c.writes_s * copies / i.node_writes, c.profiles * i.profile_kb * 1e3 * copies / (i.node_tb * 1e12))
+    return Plant(
+        service_machines=_at_least(service_cores / CORES_PER_MACHINE, 3 * i.regions),
+        ranking_machines=_at_least(ranking_cores / CORES_PER_MACHINE, 1),
+        push_machines=_at_least(c.connections * spare / i.connections_per_machine, 3 * i.regions),
+        transcode_machines=_at_least(m.core_hours_per_month / (DAYS * 24 * 0.7) / CORES_PER_MACHINE, 1),
+        log_brokers=_at_least(max(c.event_mb_s * 3 / i.broker_mb, log_disk), 3 * i.regions),
+        database_nodes=_at_least(nodes, 3 * i.regions),
+        cache_tb=c.profiles * i.cache_kb_per_profile * 1e3 * copies / 1e12,
+        lake_pb=lake / 1e15,
+        zone_pb=_zone_bytes(i, a, c) * SECONDS_PER_MONTH / 1e15,
+    )
+
+
+def _zone_bytes(i: Inputs, a: Audience, c: Control) -> float:
+    """Bytes a second that cross zones on average: two log replicas, and two calls of three to another zone."""
+    calls = c.requests_s * i.service_hops * i.hop_kb * 1e3
+    return (c.event_mb_s * 1e6 * 2 + calls * 2 / 3) / a.peak_ratio
+
+
+def _at_least(value: float, floor: float) -> float:
+    return max(math.ceil(value), floor)
+
+
+def bill(i: Inputs, m: Media, d: Delivery, p: Plant) -> Bill:
+    machine = CORES_PER_MACHINE * i.core_eur
+    running = {
+        "services": p.service_machines * machine,
+        "ranking": p.ranking_machines * machine,
+        "push": p.push_machines * machine,
+        "events": p.log_brokers * i.broker_eur + p.lake_pb * 1e6 * i.object_gb_eur,
+        "databases": p.database_nodes * i.node_eur,
+        "cache": p.cache_tb * 1000 * i.ram_gb_eur,
+        "zone_traffic": p.zone_pb * 1e6 * i.zone_eur_per_gb,
+    }
+    return Bill(
+        delivery=own_edge_eur(i, d) if i.own_edge else shared_cdn_eur(i, d),
+        transcoding=m.core_hours_per_month * i.spot_core_hour_eur,
+        media_storage=m.origin_tb * 1000 * i.object_gb_eur,
+        overhead=i.overhead * sum(running.values()),
+        payments=i.subscribers * (i.price_eur * i.payment_share + i.payment_fixed_eur),
+        **running,
+    )
+
+
+def shared_cdn_eur(i: Inputs, d: Delivery) -> float:
+    origin = (1 - d.origin_hit) * i.origin_usd_per_gb
+    return d.egress_pb * 1e6 * (i.cdn_usd_per_gb + origin) * i.usd_eur
+
+
+def own_edge_eur(i: Inputs, d: Delivery) -> float:
+    servers = (d.edge_servers + d.fill_servers) * (i.edge_server_eur / 48 + i.edge_hosting_eur)
+    return servers + d.edge_tbps * 1e6 * i.transit_share * i.transit_eur_per_mbps
+
+
+def run(i: Inputs) -> Result:
+    a, m = audience(i), media(i)
+    d, c = delivery(i, a, m), control(i, a)
+    p = plant(i, a, m, c)
+    return Result(i, a, m, d, c, p, bill(i, m, d, p))

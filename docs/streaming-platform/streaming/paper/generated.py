@@ -1,0 +1,23 @@
+"""All generated files of the paper with the text they must have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import slo
+from .documents import fill, markdown
+from .plots import images
+from .results import Results
+from .tables import tables
+from .values import values
+
+
+def outputs(results: Results) -> dict[Path, str]:
+    """Raises KeyError or ValueError where a page quotes what does not exist."""
+    folder = results.folder
+    out = {folder / "img" / name: text for name, text in images(results).items()}
+    out[folder / "alerts.rules.yml"] = slo.rules(results.slos)
+    figures, blocks = values(results), tables(results)
+    for page in markdown(folder):
+        out[page] = fill(page.read_text(), figures, blocks)
+    return out

@@ -1,0 +1,75 @@
+"""Service level objectives: read from slo.toml, turned into a table, error budgets and Prometheus alert rules."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+WINDOW_DAYS = 30
+# Burn rate, long window, short window, severity (S17).
+BURNS = ((14.4, "1h", "5m", "page"), (6.0, "6h", "30m", "page"), (3.0, "1d", "2h", "ticket"), (1.0, "3d", "6h", "ticket"))
+HOURS = {"5m": 1 / 12, "30m": 0.5, "1h": 1, "2h": 2, "6h": 6, "1d": 24, "3d": 72}
+
+
+@dataclass(frozen=True)
+class Slo:
+    id: str
+    journey: str
+    owner: str
+    objective: float
+    promise: str
+    good: str
+    total: str
+    page: bool
+
+    @property
+    def budget(self) -> float:
+        return 1 - self.objective
+
+    @property
+    def budget_minutes(self) -> float:
+        """Minutes of total outage a month that spend the budget."""
+        return self.budget * WINDOW_DAYS * 24 * 60
+
+
+def load(folder: Path) -> list[Slo]:
+    """Raises TypeError for an unknown or missing key, ValueError for a nonsensical objective or a doubled id."""
+    slos = [Slo(**item) for item in tomllib.loads((folder / "slo.toml").read_text())["slo"]]
+    if len({s.id for s in slos}) != len(slos):
+        raise ValueError("an id is used twice")
+    for slo in slos:
+        if not 0.5 < slo.objective < 1:
+            raise ValueError(f"{slo.id}: objective {slo.objective}")
+    return slos
+
+
+def minutes_to_page(slo: Slo, error_share: float) -> float | None:
+    """Minutes until a paging rule fires when this share of requests starts to fail; None if none ever does."""
+    times = []
+    for burn, long, short, severity in BURNS:
+        threshold = burn * slo.budget
+        if severity == "page" and error_share >= threshold:
+            times.append(max(HOURS[long], HOURS[short]) * threshold / error_share * 60)
+    return min(times, default=None)
+
+
+def rules(slos: list[Slo]) -> str:
+    """The alert rules as YAML, written by hand because the standard library has no YAML."""
+    out = ["# Generated from slo.toml by ./generate. Burn rates over two windows each.", "groups:"]
+    for slo in slos:
+        out += [f"  - name: {slo.id}", "    rules:"]
+        for burn, long, short, severity in BURNS:
+            level = severity if slo.page else "ticket"
+            error = [f"(1 - sum(rate({slo.good}[{w}])) / sum(rate({slo.total}[{w}])))" for w in (long, short)]
+            limit = f"{burn * slo.budget:.6g}"
+            out += [
+                f"      - alert: {''.join(p.capitalize() for p in slo.id.split('-'))}Burn{long}",
+                f"        expr: {error[0]} > {limit} and {error[1]} > {limit}",
+                "        labels:",
+                f"          severity: {level}",
+                f"          owner: {slo.owner.lower()}",
+                "        annotations:",
+                f"          summary: '{slo.journey}: the budget of {slo.id} burns {burn:g} times too fast'",
+            ]
+    return "\n".join(out) + "\n"

@@ -1,0 +1,63 @@
+"""The traceability table: every requirement points to its diagram, flow, data, objective and problems."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .slo import Slo
+
+COLUMNS = ("id", "requirement", "diagram", "flow", "data", "objective", "problems")
+# What the requirements must cover, whatever their wording: the brief's list.
+REQUIRED = (
+    "sign-in", "authorisation", "save", "rate", "friend", "push", "billing", "accounting", "A/B", "monitoring", "alerting",
+    "ingest", "transcod", "DRM", "CDN", "playback", "search", "profiles", "deletion", "export", "regions", "abuse", "support",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    cells: dict[str, str]
+
+    @property
+    def id(self) -> str:
+        return self.cells["id"]
+
+
+def rows(page: str) -> list[Row]:
+    """The rows of the table whose first column is headed id."""
+    out: list[Row] = []
+    inside = False
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if not line.startswith("|"):
+            inside = False
+        elif tuple(cells) == COLUMNS:
+            inside = True
+        elif inside and not set(line) <= set("|-: "):
+            out.append(Row(dict(zip(COLUMNS, cells + [""] * (len(COLUMNS) - len(cells))))))
+    return out
+
+
+def problems(folder: Path, slos: list[Slo]) -> list[str]:
+    """What is missing or wrong in the table."""
+    page = (folder / "requirements.md").read_text()
+    table, out = rows(page), []
+    if [r.id for r in table] != [f"R{n}" for n in range(1, len(table) + 1)] or not table:
+        out.append(f"ids are not R1, R2, ...: {[r.id for r in table]}")
+    patterns = {"diagram": r"\]\(.*\.svg\)", "flow": r"\]\(flows\.md#", "data": r"\]\((data|security)\.md#", "problems": r"\]\(problems\.md#"}
+    for row in table:
+        for column, pattern in patterns.items():
+            if not re.search(pattern, row.cells[column]):
+                out.append(f"{row.id}: no link in column {column}")
+        if not any(s.id in row.cells["objective"] for s in slos):
+            out.append(f"{row.id}: no objective of slo.toml")
+    covered = " ".join(r.cells["requirement"] for r in table).lower()
+    out += [f"no requirement mentions {word}" for word in REQUIRED if word.lower() not in covered]
+    used = " ".join(" ".join(r.cells.values()) for r in table)
+    out += [f"objective {s.id} belongs to no requirement" for s in slos if s.id not in used]
+    for name, file in (("flow", "flows.md"), ("problem", "problems.md")):
+        ids = re.findall(r'<a id="([fp]\d+)">', (folder / file).read_text())
+        out += [f"{name} {i} belongs to no requirement" for i in ids if f"{file}#{i})" not in used]
+    return out

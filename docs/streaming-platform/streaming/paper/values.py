@@ -1,0 +1,115 @@
+"""The single figures that the text quotes, by name, formatted as they stand in the text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ..model.calibration import dense_events, hours_from_report
+from ..model.compute import run
+from ..model.inputs import SCENARIOS, WORLD, numeric_fields
+from ..model.sensitivity import break_even, percentile
+from .results import Results
+
+
+def short(value: float) -> str:
+    """Three significant digits at most, with thousands separated; numbers below 100 keep what they need."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    rounded = round(value, 2 - math.floor(math.log10(abs(value))))
+    text = f"{rounded:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def magnitude(value: float) -> str:
+    """Short, in words from a million on."""
+    for limit, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+        if abs(value) >= limit:
+            return f"{short(value / limit)} {name}"
+    return short(value)
+
+
+def values(results: Results) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for name, r in results.scenarios.items():
+        bill = r.bill
+        out |= {
+            f"{name}.eur": f"{r.per_subscriber:.3f}",
+            f"{name}.bill": magnitude(bill.infrastructure),
+            f"{name}.payments_eur": f"{bill.payments / r.inputs.subscribers:.2f}",
+            f"{name}.delivery_share": f"{bill.delivery / bill.infrastructure:.0%}",
+            f"{name}.peak_tbps": short(r.delivery.peak_tbps),
+            f"{name}.edge_tbps": short(r.delivery.edge_tbps),
+            f"{name}.egress_pb": short(r.delivery.egress_pb),
+            f"{name}.edge_hit": f"{r.delivery.edge_hit:.0%}",
+            f"{name}.edge_servers": short(r.delivery.edge_servers),
+            f"{name}.fill_servers": short(r.delivery.fill_servers),
+            f"{name}.servers_for_throughput": short(r.delivery.servers_for_throughput),
+            f"{name}.peak_streams": magnitude(r.audience.peak_streams),
+            f"{name}.requests_s": short(r.control.requests_s),
+            f"{name}.events_s": magnitude(r.control.events_s),
+            f"{name}.writes_s": short(r.control.writes_s),
+            f"{name}.invoices_s": short(r.control.invoices_s),
+            f"{name}.pushes_s": short(r.control.pushes_s),
+            f"{name}.connections": magnitude(r.control.connections),
+            f"{name}.machines": short(r.plant.cloud_machines),
+            f"{name}.origin_gbps": short(r.delivery.origin_peak_gbps),
+            f"{name}.top3": ", ".join(f"`{s.name}`" for s in results.swings[name][:3]),
+            f"{name}.p10": f"{percentile(results.spreads[name], 0.1):.3f}",
+            f"{name}.p50": f"{percentile(results.spreads[name], 0.5):.3f}",
+            f"{name}.p90": f"{percentile(results.spreads[name], 0.9):.3f}",
+        }
+    return out | _special(results) | _simulated(results)
+
+
+def _special(results: Results) -> dict[str, str]:
+    medium = SCENARIOS["medium"]
+    own = run(replace(medium, own_edge=True, edge_sites=200.0))
+    large = results.scenarios["large"]
+    dense = dense_events()
+    served = large.audience.peak_streams / large.inputs.edge_sites
+    return {
+        "bitrate": f"{results.scenarios['medium'].media.delivered_mbps:.2f}",
+        "gb_per_hour": f"{results.scenarios['medium'].media.gb_per_hour_stored:.1f}",
+        "core_hours": short(results.scenarios["medium"].media.core_hours_per_hour),
+        "report_hours": f"{hours_from_report():.2f}",
+        "break_even": magnitude(break_even(results.curves[1.0])),
+        "break_even_half": magnitude(break_even(results.curves[0.5])),
+        "break_even_double": magnitude(break_even(results.curves[2.0])),
+        "medium.own_delivery": magnitude(own.bill.delivery + 250_000),
+        "medium.delivery": magnitude(results.scenarios["medium"].bill.delivery),
+        "dense.before": f"{dense[0]:.3f}",
+        "dense.after": f"{dense[1]:.3f}",
+        "large.site_streams": short(served),
+        "large.zones_over_global": f"{large.delivery.edge_tbps / large.delivery.peak_tbps:.1f}",
+        "large.failover": f"{large.inputs.regions / (large.inputs.regions - 1):.2f}",
+        "large.cache_tb": short(large.plant.cache_tb),
+        "large.zone_pb": short(large.plant.zone_pb),
+        "large.largest_zone": f"{max(z.share for z in WORLD):.0%}",
+        "inputs": str(len(numeric_fields())),
+        "assumptions": str(sum(f.metadata["basis"] == "assumption" for f in numeric_fields())),
+        "capacity_2016": short(results.checks[1].modelled),
+    }
+
+
+def _simulated(results: Results) -> dict[str, str]:
+    ledger = results.verdicts["ledger", "design"].figures
+    tests = results.verdicts["experiments", "design"].figures
+    push = results.verdicts["fanout", "design"].figures
+    fifo = results.verdicts["fanout", "fifo"].figures
+    return {
+        "sim.events": short(ledger["events"]),
+        "sim.deliveries": short(ledger["deliveries"]),
+        "sim.kills": short(ledger["kills"]),
+        "sim.two_percent": short(tests["accounts_to_see_two_percent"]),
+        "sim.alarms": f"{tests['aa_alarm_share']:.1%}",
+        "sim.catch_up": f"{push['catch_up']:.0f}",
+        "sim.no_coalescing": f"{results.verdicts['fanout', 'no-coalescing'].figures['catch_up']:.0f}",
+        "sim.no_pull_p99": short(results.verdicts["fanout", "no-pull"].figures["bulk_p99"]),
+        "sim.fifo_p99": short(fifo["friend_p99"]),
+        "sim.home_peak": short(push["home_peak"]),
+        "sim.no_pacing_peak": short(results.verdicts["fanout", "no-pacing"].figures["home_peak"]),
+        "sim.backlog": magnitude(push["backlog_peak"]),
+        "sim.fifo_backlog": magnitude(fifo["backlog_peak"]),
+    }

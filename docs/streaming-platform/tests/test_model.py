@@ -1,0 +1,122 @@
+"""The capacity model: identities that must hold whatever the inputs, and directions it must move in."""
+
+import unittest
+from dataclasses import replace
+
+from streaming.model.calibration import checks
+from streaming.model.compute import audience, delivery, media, renditions, run
+from streaming.model.inputs import LADDER, ONE_COUNTRY, SCENARIOS, WORLD, numeric_fields, with_factor
+from streaming.model.popularity import File, harmonic, prefilled, retained
+from streaming.model.sensitivity import break_even, contract_price, delivery_curve, percentile, spread, swings
+
+
+class Inputs(unittest.TestCase):
+    def test_shares_are_whole(self) -> None:
+        self.assertAlmostEqual(sum(r.share for r in LADDER), 1.0)
+        for inputs in SCENARIOS.values():
+            self.assertAlmostEqual(sum(z.share for z in inputs.zones), 1.0)
+            self.assertAlmostEqual(sum(share for _, share in renditions(inputs)), 1.0)
+
+    def test_every_range_holds_its_value(self) -> None:
+        for field in numeric_fields():
+            low, high = field.metadata["range"]
+            self.assertLessEqual(low, 1.0, field.name)
+            self.assertGreaterEqual(high, 1.0, field.name)
+
+
+class Audience(unittest.TestCase):
+    def test_curve_has_the_mean_of_the_hours_watched(self) -> None:
+        for inputs in SCENARIOS.values():
+            a = audience(inputs)
+            self.assertAlmostEqual(sum(a.curve) / 24 / a.mean_streams, 1.0)
+
+    def test_time_zones_flatten_the_day_but_not_the_edges_peaks(self) -> None:
+        one, many = (audience(replace(SCENARIOS["large"], zones=z)) for z in (ONE_COUNTRY, WORLD))
+        self.assertLess(many.peak_streams, 0.75 * one.peak_streams)
+        self.assertAlmostEqual(many.edge_streams / one.edge_streams, 1.0)
+
+
+class Popularity(unittest.TestCase):
+    def test_harmonic_approximation(self) -> None:
+        for exponent in (0.8, 1.0, 1.2):
+            exact = sum(k**-exponent for k in range(1, 20_001))
+            self.assertAlmostEqual(harmonic(20_000, exponent) / exact, 1.0, places=5)
+
+    def test_prefilled_matches_brute_force(self) -> None:
+        files, titles, room = [File(0.7, 5.0), File(0.3, 1.0)], 500, 600.0
+        weights = [k**-0.9 for k in range(1, titles + 1)]
+        wanted = sorted(((f.demand * w / sum(weights), f.size) for f in files for w in weights), key=lambda x: -x[0] / x[1])
+        hit = used = 0.0
+        for demand, size in wanted:
+            if used + size <= room:
+                hit, used = hit + demand, used + size
+        self.assertAlmostEqual(prefilled(files, titles, 0.9, room), hit, delta=0.01)
+        self.assertEqual(prefilled(files, titles, 0.9, 3_000.0), 1.0)
+
+    def test_retained_matches_brute_force(self) -> None:
+        import math
+
+        titles, plays, hours = 2_000, 100.0, 24.0
+        whole = sum(k**-0.9 for k in range(1, titles + 1))
+        exact = sum(k**-0.9 / whole * (1 - math.exp(-plays * k**-0.9 / whole * hours)) for k in range(1, titles + 1))
+        self.assertAlmostEqual(retained([File(1.0, 1.0)], titles, 0.9, plays, hours), exact, delta=0.005)
+
+
+class Bill(unittest.TestCase):
+    def test_parts_add_up(self) -> None:
+        for inputs in SCENARIOS.values():
+            r = run(inputs)
+            parts = {k: v for k, v in vars(r.bill).items() if k != "payments"}
+            self.assertAlmostEqual(sum(parts.values()), r.bill.infrastructure)
+            self.assertTrue(all(v >= 0 for v in parts.values()))
+
+    def test_egress_is_streams_times_bitrate(self) -> None:
+        inputs = SCENARIOS["medium"]
+        hours = inputs.subscribers * inputs.hours_per_day * 30.4
+        m = media(inputs)
+        self.assertAlmostEqual(delivery(inputs, audience(inputs), m).egress_pb, hours * m.delivered_mbps * 450e6 / 1e18 * 1e3)
+
+    def test_cost_grows_with_hours_and_falls_with_scale(self) -> None:
+        costs = [run(i).per_subscriber for i in SCENARIOS.values()]
+        self.assertEqual(costs, sorted(costs, reverse=True))
+        for inputs in SCENARIOS.values():
+            self.assertGreater(run(with_factor(inputs, "hours_per_day", 1.5)).per_subscriber, run(inputs).per_subscriber)
+
+    def test_a_region_more_needs_less_spare(self) -> None:
+        two, four = (run(replace(SCENARIOS["large"], regions=n)).plant.service_machines for n in (2.0, 4.0))
+        self.assertAlmostEqual(two / four, 1.5, delta=0.01)
+
+
+class Sensitivity(unittest.TestCase):
+    def test_swings_are_ordered_and_real(self) -> None:
+        found = swings(SCENARIOS["large"])
+        self.assertEqual([s.width for s in found], sorted((s.width for s in found), reverse=True))
+        top = found[0]
+        field = next(f for f in numeric_fields() if f.name == top.name)
+        again = run(with_factor(SCENARIOS["large"], top.name, field.metadata["range"][1])).per_subscriber
+        self.assertEqual(again, top.high)
+
+    def test_spread_is_reproducible_and_surrounds_the_base(self) -> None:
+        costs = spread(SCENARIOS["medium"], draws=60)
+        self.assertEqual(costs, spread(SCENARIOS["medium"], draws=60))
+        base = run(SCENARIOS["medium"]).per_subscriber
+        self.assertLess(percentile(costs, 0.05), base)
+        self.assertGreater(percentile(costs, 0.95), base)
+
+    def test_a_dearer_contract_makes_building_pay_earlier(self) -> None:
+        points = [10 ** (5 + n / 5) for n in range(15)]
+        early, late = (break_even(delivery_curve(SCENARIOS["medium"], points, price)) for price in (2.0, 0.5))
+        self.assertLess(early, late)
+        self.assertAlmostEqual(contract_price(1e5), 0.007)
+        self.assertAlmostEqual(contract_price(1e9), 0.002)
+
+
+class Calibration(unittest.TestCase):
+    def test_bitrate_and_capacity_stay_near_the_published_figures(self) -> None:
+        found = checks()
+        self.assertAlmostEqual(found[0].ratio, 1.0, delta=0.1)
+        self.assertAlmostEqual(found[1].ratio, 1.0, delta=0.3)
+
+
+if __name__ == "__main__":
+    unittest.main()

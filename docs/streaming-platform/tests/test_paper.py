@@ -1,0 +1,107 @@
+"""The checks of the paper find what they are for."""
+
+import shutil
+import tempfile
+import unittest
+from pathlib import Path
+
+from streaming.paper import links, schemas, slo, trace
+from streaming.paper.documents import fill
+from streaming.paper.values import magnitude, short
+
+HERE = Path(__file__).resolve().parent.parent
+
+
+class Documents(unittest.TestCase):
+    def test_fill(self) -> None:
+        text = "a <!--=x.y-->old<!--/--> b\n<!--table:t-->\nold\n<!--/table-->\n"
+        want = "a <!--=x.y-->7<!--/--> b\n<!--table:t-->\n| 1 |\n<!--/table-->\n"
+        self.assertEqual(fill(text, {"x.y": "7"}, {"t": "| 1 |"}), want)
+        self.assertEqual(fill(want, {"x.y": "7"}, {"t": "| 1 |"}), want)
+
+    def test_unknown_or_open_markers_are_errors(self) -> None:
+        with self.assertRaises(KeyError):
+            fill("<!--=nothing-->1<!--/-->", {}, {})
+        with self.assertRaises(ValueError):
+            fill("<!--=x-->1", {"x": "1"}, {})
+
+    def test_numbers(self) -> None:
+        self.assertEqual([short(v) for v in (0, 0.0399, 4.4, 12345, 99.96)], ["0", "0.0399", "4.4", "12,300", "100"])
+        self.assertEqual(magnitude(43_300_000), "43.3 million")
+
+
+class Links(unittest.TestCase):
+    def test_dead_links_are_found(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            page = Path(name) / "a.md"
+            page.write_text("# One two\n[ok](#one-two) [bad](#three) [gone](b.md) [web](https://example.org)\n")
+            self.assertEqual(len(links.dead_links([page])), 2)
+
+    def test_anchors_as_github_makes_them(self) -> None:
+        self.assertEqual(links.anchors("# A `b`, c!\n## A b c\n<a id=\"x\"></a>"), {"a-b-c", "a-b-c-1", "x"})
+
+
+class Trace(unittest.TestCase):
+    def test_an_incomplete_row_is_found(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for file in ("requirements.md", "flows.md", "problems.md"):
+                shutil.copy(HERE / file, folder)
+            slos = slo.load(HERE)
+            self.assertEqual(trace.problems(folder, slos), [])
+            page = folder / "requirements.md"
+            page.write_text(page.read_text().replace("problems.md#p1)", "nowhere)"))
+            self.assertNotEqual(trace.problems(folder, slos), [])
+
+
+class Objectives(unittest.TestCase):
+    def test_budget_and_detection(self) -> None:
+        s = slo.Slo("S-x", "j", "o", 0.999, "p", "g", "t", True)
+        self.assertAlmostEqual(s.budget_minutes, 43.2)
+        self.assertAlmostEqual(slo.minutes_to_page(s, 1.0) or 0, 0.864)
+        self.assertIsNone(slo.minutes_to_page(s, 0.001))
+
+    def test_rules_hold_every_objective(self) -> None:
+        slos = slo.load(HERE)
+        text = slo.rules(slos)
+        self.assertEqual(text.count("- alert:"), 4 * len(slos))
+        self.assertTrue(all(s.good in text and s.total in text for s in slos))
+
+
+@unittest.skipUnless(schemas.have_protoc(), "no protoc")
+class Schemas(unittest.TestCase):
+    def changed(self, file: str, old: str, new: str) -> list[str]:
+        """What the evolution rule says when one file is changed so."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name) / "proto"
+            shutil.copytree(HERE / "proto", folder)
+            path = folder / "streaming/events/v1" / file
+            text = path.read_text()
+            self.assertIn(old, text)
+            path.write_text(text.replace(old, new, 1))
+            baseline = (folder / schemas.BASELINE).read_text().splitlines()
+            return schemas.breaks(baseline, schemas.describe(folder))
+
+    def test_breaking_changes_are_found(self) -> None:
+        for file, old, new in (
+            ("library.proto", "  bool saved = 3;\n", ""),
+            ("library.proto", "bool saved = 3;", "string saved = 3;"),
+            ("library.proto", "bool saved = 3;", "bool kept = 3;"),
+            ("library.proto", "  bool saved = 3;\n", "  reserved 3;\n"),
+            ("billing.proto", "repeated LedgerEntry entries", "LedgerEntry entries"),
+            ("playback.proto", "  reserved 6;\n  reserved \"throughput_kbps\";\n", ""),
+            ("playback.proto", "CODEC_AV1 = 3", "CODEC_VVC = 3"),
+        ):
+            self.assertNotEqual(self.changed(file, old, new), [], f"{old} -> {new}")
+
+    def test_compatible_changes_pass(self) -> None:
+        for file, old, new in (
+            ("library.proto", "  bool saved = 3;\n", "  bool saved = 3;\n  string list = 5;\n"),
+            ("library.proto", "  bool saved = 3;\n", "  reserved 3;\n  reserved \"saved\";\n"),
+            ("playback.proto", "CODEC_AV1 = 3;", "CODEC_AV1 = 3;\n  CODEC_VVC = 4;"),
+        ):
+            self.assertEqual(self.changed(file, old, new), [])
+
+    def test_what_does_not_compile_is_an_error(self) -> None:
+        with self.assertRaises(ValueError):
+            self.changed("library.proto", "bool saved = 3;", "bool saved = 4;")
