@@ -1,0 +1,176 @@
+/* Reads the file element by element: of the JSON only one is in memory at a time. */
+#include "features_internal.h"
+#include "route.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct loader {
+    const char *path;
+    const char *text; /* the mapped file */
+    size_t len, at;
+    struct features *features;
+    char *error;
+    size_t error_size;
+};
+
+/* What is wrong at that byte. Returns -EINVAL. */
+static int fail_at(const struct loader *l, size_t at, const char *reason)
+{
+    size_t line = 1, line_start = 0;
+    int len;
+
+    if (at > l->len)
+        at = l->len;
+    for (const char *p = l->text; p && (p = memchr(p, '\n', (size_t)(l->text + at - p))); p++, line++)
+        line_start = (size_t)(p - l->text) + 1;
+    len = snprintf(l->error, l->error_size, "%s:%zu:%zu: %s", l->path, line, at - line_start + 1, reason);
+    for (int i = 0; i < len && (size_t)i + 1 < l->error_size; i++)
+        if ((unsigned char)l->error[i] < ' ') /* the reason may quote the file: it stays one line */
+            l->error[i] = ' ';
+    return -EINVAL;
+}
+
+static int fail_file(const struct loader *l, int err)
+{
+    snprintf(l->error, l->error_size, "%s: %s", l->path, strerror(-err));
+    return err;
+}
+
+/* The next character that is not white space; '\0' at the end. */
+static char peek(struct loader *l)
+{
+    while (l->at < l->len && strchr(" \t\r\n", l->text[l->at]) && l->text[l->at] != '\0')
+        l->at++;
+    return l->at < l->len ? l->text[l->at] : '\0';
+}
+
+static bool read_coordinate(const json_t *location, const char *name, int32_t max, int32_t *ret_value)
+{
+    const json_t *value = json_object_get(location, name);
+    json_int_t integer = json_integer_value(value);
+
+    if (!json_is_integer(value) || integer < -max || integer > max)
+        return false;
+    *ret_value = (int32_t)integer;
+    return true;
+}
+
+/* NULL, or what is wrong. */
+static const char *read_feature(const json_t *element, struct geo_point *ret_point, struct str *ret_name)
+{
+    const json_t *location = json_object_get(element, "location"), *name = json_object_get(element, "name");
+
+    if (!json_is_object(element))
+        return "a feature must be an object with location and name";
+    if (!json_is_object(location))
+        return "location must be an object with latitude and longitude";
+    if (!read_coordinate(location, "latitude", GEO_MAX_LATITUDE, &ret_point->latitude))
+        return "latitude must be an integer between -900000000 and 900000000";
+    if (!read_coordinate(location, "longitude", GEO_MAX_LONGITUDE, &ret_point->longitude))
+        return "longitude must be an integer between -1800000000 and 1800000000";
+    if (!json_is_string(name) || json_string_length(name) > ROUTE_MAX_NAME)
+        return "name must be a string of at most 1024 bytes";
+    *ret_name = (struct str){json_string_value(name), json_string_length(name)};
+    return NULL;
+}
+
+static int load_feature(struct loader *l)
+{
+    size_t start = l->at;
+    json_error_t json_error;
+    struct geo_point point;
+    struct str name;
+    const char *wrong;
+    json_t *element =
+        json_loadb(l->text + start, l->len - start, JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &json_error);
+    int r;
+
+    if (!element) /* position counts the bytes up to the end of what was not expected */
+        return fail_at(l, start + (json_error.position > 0 ? (size_t)json_error.position - 1 : 0), json_error.text);
+    l->at = start + (size_t)json_error.position;
+    wrong = read_feature(element, &point, &name);
+    r = wrong ? fail_at(l, start, wrong) : features_add(l->features, point, name);
+    json_decref(element);
+    if (r < 0 && !wrong)
+        snprintf(l->error, l->error_size, "%s: %zu features: %s", l->path, features_count(l->features), strerror(-r));
+    return r;
+}
+
+static int load_array(struct loader *l)
+{
+    char next;
+
+    if (peek(l) != '[')
+        return fail_at(l, l->at, "'[' expected: the file is an array of features");
+    l->at++;
+    next = peek(l) == ']' ? ']' : ',';
+    while (next == ',') {
+        int r;
+
+        peek(l);
+        r = load_feature(l);
+        if (r < 0)
+            return r;
+        next = peek(l);
+        if (next != ',' && next != ']')
+            return fail_at(l, l->at, "',' or ']' expected");
+        if (next == ',')
+            l->at++;
+    }
+    l->at++;
+    if (peek(l) != '\0' || l->at < l->len)
+        return fail_at(l, l->at, "the end of the file expected");
+    return 0;
+}
+
+static int load_mapped(struct loader *l)
+{
+    int r;
+
+    l->features = features_new();
+    if (!l->features)
+        return fail_file(l, -ENOMEM);
+    r = load_array(l);
+    if (r < 0)
+        return r;
+    r = features_index(l->features);
+    return r < 0 ? fail_file(l, r) : 0;
+}
+
+int features_load(const char *path, struct features **ret_features, char *error, size_t error_size)
+{
+    struct loader l = {.path = path, .error = error, .error_size = error_size};
+    struct stat st;
+    void *map = NULL;
+    int r, fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return fail_file(&l, -errno);
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return fail_file(&l, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL);
+    }
+    if (st.st_size > 0)
+        map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    r = map == MAP_FAILED ? -errno : 0;
+    close(fd);
+    if (r < 0)
+        return fail_file(&l, r);
+    if (map)
+        madvise(map, (size_t)st.st_size, MADV_SEQUENTIAL);
+    l.text = map ? map : "";
+    l.len = (size_t)st.st_size;
+    r = load_mapped(&l);
+    if (map)
+        munmap(map, (size_t)st.st_size);
+    if (r < 0)
+        l.features = features_free(l.features);
+    else
+        *ret_features = l.features;
+    return r;
+}

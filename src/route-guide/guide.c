@@ -1,0 +1,214 @@
+#include "guide.h"
+#include "clock.h"
+#include "idempotency.h"
+#include "uuid.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void guide_lookup(struct rpc_call *call, struct geo_point point, route_found *found, void *arg)
+{
+    const struct guide *guide = rpc_call_service_state(call);
+    size_t index;
+
+    found(arg, 0, NULL, features_find(guide->features, point, &index));
+}
+
+/* ---- GetFeature and SaveFeature: a call of feature-store ---- */
+
+struct saving {
+    struct guide *guide;
+    struct rpc_call *call;
+    size_t feature; /* GetFeature's */
+};
+
+/* Milliseconds that the store has: its own limit, or what is left of the call's time where that is less. */
+static uint64_t store_timeout_ms(const struct guide *guide, const struct rpc_call *call)
+{
+    uint64_t now = clock_monotonic_ns(), deadline = rpc_call_deadline_ns(call);
+    uint64_t left_ms = deadline > now ? (deadline - now) / CLOCK_NS_PER_MS : 0;
+    uint64_t timeout_ms = left_ms < guide->store_timeout_ms ? left_ms : guide->store_timeout_ms;
+
+    return timeout_ms > 0 ? timeout_ms : 1;
+}
+
+static struct saving *saving_free(struct saving *saving)
+{
+    rpc_call_unref(saving->call);
+    free(saving);
+    return NULL;
+}
+
+/* Sends the feature to the store under key, or under a new one where that is empty: the library may then repeat the
+ * call without saving twice. done is called with a struct saving, which it frees. */
+static int save(struct rpc_call *call, size_t index, const ProtobufCMessage *feature, struct str key,
+                rpc_unary_done *done)
+{
+    struct guide *guide = rpc_call_service_state(call);
+    struct rpc_metadata metadata = {.name = "idempotency-key", .value = key};
+    struct rpc_call_options options = {
+        .timeout_ms = store_timeout_ms(guide, call),
+        .metadata = &metadata,
+        .metadata_count = 1,
+        .trace = rpc_call_trace(call),
+    };
+    char text[UUID_TEXT_LEN + 1];
+    struct saving *saving;
+    struct uuid uuid;
+    int r;
+
+    if (key.len == 0) {
+        r = uuid_new(&uuid);
+        if (r < 0)
+            return r;
+        uuid_format(&uuid, text);
+        metadata.value = str_of(text);
+    }
+    saving = calloc(1, sizeof(*saving));
+    if (!saving)
+        return -ENOMEM;
+    *saving = (struct saving){.guide = guide, .call = rpc_call_ref(call), .feature = index};
+    r = rpc_unary(guide->store, &routeguide__route_guide__descriptor, "SaveFeature", feature, &options, done, saving);
+    if (r < 0)
+        saving_free(saving);
+    return r;
+}
+
+static bool is_saved(const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    return status->code == ERR_GRPC_OK && ((const Routeguide__SavedResult *)reply)->ok;
+}
+
+static void fail_get(struct guide *guide, struct rpc_call *call, const char *name, const char *why)
+{
+    char message[256];
+
+    metrics_add(guide->failed_saves, 1);
+    snprintf(message, sizeof(message), "the feature could not be saved: %s: %s", name, why);
+    rpc_finish(call, ERR_GRPC_UNAVAILABLE, message);
+}
+
+static void on_got_feature_saved(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    struct saving *saving = arg;
+    const struct features *features = saving->guide->features;
+    struct route_feature feature;
+
+    if (is_saved(status, reply))
+        rpc_reply(saving->call, route_feature_message(&feature, features_point(features, saving->feature),
+                                                      features_name(features, saving->feature)));
+    else
+        fail_get(saving->guide, saving->call, err_grpc_name(status->code), status->message);
+    saving_free(saving);
+}
+
+static void on_get_feature(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct guide *guide = rpc_call_service_state(call);
+    struct route_feature feature;
+    struct geo_point point;
+    size_t index;
+    int r;
+
+    if (!route_point(call, (const Routeguide__Point *)message, &point))
+        return;
+    if (!features_find(guide->features, point, &index)) {
+        rpc_reply(call, route_feature_message(&feature, point, ""));
+        return;
+    }
+    r = save(call, index, route_feature_message(&feature, point, features_name(guide->features, index)), STR_NULL,
+             on_got_feature_saved);
+    if (r < 0)
+        fail_get(guide, call, err_grpc_name(err_grpc_status(r)), err_text(r));
+}
+
+static void on_feature_saved(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    struct saving *saving = arg;
+
+    if (is_saved(status, reply))
+        rpc_reply(saving->call, reply);
+    else if (status->code == ERR_GRPC_OK)
+        rpc_finish(saving->call, ERR_GRPC_UNAVAILABLE, "feature-store did not save the feature");
+    else
+        rpc_finish(saving->call, status->code, status->message);
+    saving_free(saving);
+}
+
+static void on_save_feature(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct str key = rpc_call_metadata(call, "idempotency-key"), name;
+    struct geo_point point;
+    int r;
+
+    if (!route_feature(call, (const Routeguide__Feature *)message, &point, &name))
+        return;
+    if (key.s && !idempotency_key_valid(key)) {
+        rpc_finish(call, ERR_GRPC_INVALID_ARGUMENT, "idempotency-key must be 1 to 255 visible ASCII characters");
+        return;
+    }
+    r = save(call, 0, message, key, on_feature_saved);
+    if (r < 0)
+        rpc_fail(call, r, err_text(r));
+}
+
+/* ---- ListFeatures ---- */
+
+static void send_features(struct rpc_call *call)
+{
+    const struct guide *guide = rpc_call_service_state(call);
+    struct features_query *query = rpc_call_data(call);
+    struct route_feature feature;
+    size_t i;
+
+    while (features_query_next(query, &i))
+        if (rpc_send(call, route_feature_message(&feature, features_point(guide->features, i),
+                                                 features_name(guide->features, i))) != 0)
+            return; /* on_writable goes on, or the call is over */
+    rpc_finish(call, ERR_GRPC_OK, NULL);
+}
+
+static void on_list_features(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct guide *guide = rpc_call_service_state(call);
+    struct features_query *query;
+    struct geo_rect rect;
+
+    if (!route_rect(call, (const Routeguide__Rectangle *)message, &rect))
+        return;
+    query = calloc(1, sizeof(*query));
+    rpc_call_set_data(call, query);
+    if (query && features_query_open(guide->features, &rect, query) == 0)
+        send_features(call);
+    else
+        rpc_fail(call, -ENOMEM, err_text(-ENOMEM));
+}
+
+static void on_list_writable(struct rpc_call *call)
+{
+    if (rpc_call_data(call))
+        send_features(call);
+}
+
+static void on_list_close(struct rpc_call *call)
+{
+    struct features_query *query = rpc_call_data(call);
+
+    if (query)
+        features_query_close(query);
+    free(query);
+}
+
+const struct rpc_method guide_methods[] = {
+    RPC_UNARY(&routeguide__route_guide__descriptor, "GetFeature", on_get_feature),
+    RPC_UNARY(&routeguide__route_guide__descriptor, "SaveFeature", on_save_feature),
+    {.service = &routeguide__route_guide__descriptor,
+     .name = "ListFeatures",
+     .kind = RPC_SERVER_STREAM_KIND,
+     .on_message = on_list_features,
+     .on_writable = on_list_writable,
+     .on_close = on_list_close},
+    ROUTE_RECORD,
+    ROUTE_CHAT,
+    {0},
+};
