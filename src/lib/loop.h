@@ -33,6 +33,10 @@ void loop_post(struct loop *loop, struct loop_message *message);
 /* Posts and waits until run has returned. Not from the loop's own thread. */
 void loop_call(struct loop *loop, void (*run)(void *arg), void *arg);
 
+/* The message is run in the loop's thread when the loop ends, after all that were posted: for those who keep sockets or
+ * timers in a loop that is not theirs. The last one given is run first. Loop's thread only. */
+void loop_at_close(struct loop *loop, struct loop_message *message);
+
 /* A timer: embed it, zeroed. Loop's thread only. Resolution: milliseconds. Starting a running one moves it. */
 struct loop_timer {
     size_t slot; /* private: 0 when not running, else position in the heap + 1 */

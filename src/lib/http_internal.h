@@ -1,0 +1,168 @@
+/* http_internal -- what the parts of the HTTP server share. No other file includes it.
+ *
+ * server (http_server.c) -- workers, one a loop -- connections (http_conn) -- calls (http_call.c): a request from its
+ * arrival to the end of its response.
+ */
+#pragma once
+#include "h2o_compat.h"
+#include "http.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* ---- routes: http_route.c ---- */
+
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_PATCH,
+    HTTP_DELETE,
+    HTTP_OPTIONS,
+    HTTP_OTHER_METHOD, /* TRACE, CONNECT, unknown ones: no route can have them */
+};
+#define HTTP_METHODS (HTTP_OTHER_METHOD + 1)
+
+#define HTTP_MAX_SEGMENTS 16 /* of a template */
+
+/* All routes of one template. */
+struct http_path {
+    const char *template;
+    unsigned segment_count, param_count;
+    struct str segments[HTTP_MAX_SEGMENTS]; /* "{name}" is a parameter */
+    const struct http_route *routes[HTTP_METHODS];
+    char allow[64];
+};
+
+struct http_paths {
+    struct http_path *paths; /* the more specific first */
+    unsigned count;
+    size_t largest_body; /* of all routes' max_body */
+};
+
+/* 0, -ENOMEM, or -EINVAL for a table that is not as http.h says. */
+int http_paths_open(const struct http_route *routes, struct http_paths *ret_paths);
+void http_paths_release(struct http_paths *paths);
+enum http_method http_method_of(struct str method);
+const char *http_method_name(enum http_method method); /* "other" for HTTP_OTHER_METHOD */
+/* The path of a request target's path, with its parameters as sent; NULL where there is none. */
+const struct http_path *http_paths_match(const struct http_paths *paths, struct str path,
+                                         struct str params[HTTP_MAX_PARAMS]);
+/* Decodes into to, which has room for text.len bytes. -EINVAL: a bad escape or a NUL. */
+int http_percent_decode(struct str text, bool plus_is_space, char *to, size_t *ret_len);
+
+/* ---- counting ---- */
+
+/* A counter family's series by status, looked up once. One thread's. */
+struct http_statuses {
+    struct {
+        int status;
+        struct metrics_series *series;
+    } seen[8];
+    unsigned count;
+};
+
+/* labels are those of the family up to the status, which is the last. */
+struct metrics_series *http_status_series(struct http_statuses *statuses, struct metrics_family *family, int status,
+                                          const struct str *labels, unsigned label_count);
+
+/* What is counted of a template and a method. */
+struct http_red {
+    struct http_statuses requests;
+    struct metrics_series *duration;
+};
+
+/* ---- the server ---- */
+
+/* The way of answers to a worker, which may come when the server has been closed: it outlives its worker. */
+struct http_gate {
+    pthread_mutex_t lock;
+    struct loop *loop;   /* NULL once closed */
+    unsigned references; /* the worker's and one a deferred answer */
+};
+
+struct http_gate *http_gate_unref(struct http_gate *gate); /* locked; unlocks; returns NULL */
+
+struct http_worker {
+    struct http_server *server;
+    struct loop *loop;
+    struct http_gate *gate;
+    h2o_context_t h2o;
+    h2o_accept_ctx_t accept;
+    int listen_fd;          /* -1 once closed */
+    h2o_socket_t *listener; /* owns listen_fd from start on */
+    struct loop_timer accept_timer, drain_timer;
+    struct loop_message discourage_message, drain_message;
+    h2o_linklist_t conns;
+    h2o_linklist_t calls; /* by deadline */
+    struct loop_timer call_timer;
+    struct http_red *red; /* [path * HTTP_METHODS + method]; the last path is "other" */
+    bool closing;
+};
+
+struct http_server {
+    struct http_server_def def;
+    h2o_globalconf_t h2o;
+    struct http_paths paths;
+    struct http_worker *workers;
+    unsigned worker_count;
+    atomic_uint connections, in_flight;
+    struct metrics_family *requests, *durations;
+    struct metrics_series *connections_gauge, *in_flight_gauge;
+
+    pthread_mutex_t lock; /* for changed, signalled when active falls to 0 */
+    pthread_cond_t changed;
+    atomic_uint active; /* connections and listeners */
+    atomic_bool discouraged, drained;
+};
+
+/* One accepted connection: data of the socket's on_close, found from a request by its connection's socket. */
+struct http_conn {
+    h2o_linklist_t link; /* of the worker's conns */
+    struct http_worker *worker;
+    h2o_socket_t *socket;
+    unsigned resets; /* requests given up by the client, less those answered */
+    char remote_ip[46];
+};
+
+struct http_conn *http_conn_of(h2o_req_t *h2o);
+void http_conn_cut(struct http_conn *conn); /* both directions; h2o then closes it */
+
+/* ---- calls: http_call.c ---- */
+
+struct http_call {
+    struct http_req req;
+    h2o_linklist_t link; /* of the worker's calls */
+    h2o_req_t *h2o;
+    struct http_worker *worker;
+    const struct http_path *path; /* NULL: unknown */
+    enum http_method method;
+    struct http_deferred *deferred; /* NULL: never, or no more */
+    bool was_deferred, answered, too_many;
+    struct http_reply *reply; /* kept until it has been sent; NULL in want of memory */
+    int status;
+    uint64_t start_ns, deadline_ns; /* for an answer, then for its sending */
+};
+
+void http_call_register(h2o_hostconf_t *host);    /* the handler and the filter */
+void http_calls_fail(struct http_worker *worker); /* answers 503 to all that wait; loop's thread */
+
+/* ---- replies: http_reply.c ---- */
+
+struct http_reply {
+    int status;
+    bool problem;             /* its body is made when it is sent, for the trace's sake */
+    const char *content_type; /* NULL: no body */
+    char *body;               /* malloc'ed, or NULL */
+    size_t body_len;
+    struct buf text; /* of the headers' values; of a problem's detail from 0 to detail_len */
+    size_t detail_len;
+    unsigned header_count;
+    struct {
+        const char *name;
+        size_t at, len; /* in text */
+    } headers[HTTP_MAX_HEADERS];
+};
+
+/* Makes the body of a problem. 0 or -ENOMEM. */
+int http_reply_render(struct http_reply *reply, const struct trace *trace);

@@ -1,0 +1,175 @@
+#include "err.h"
+#include "http_internal.h"
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PROBLEM_TYPE "application/problem+json"
+#define MAX_DETAIL   1024        /* bytes of a problem's detail: it also goes into the log */
+#define MAX_TEXT     (64 * 1024) /* of all headers' values */
+
+struct http_reply *http_reply_new(int status)
+{
+    struct http_reply *reply = calloc(1, sizeof(*reply));
+
+    assert(status >= 200 && status <= 599);
+    if (reply == NULL)
+        return NULL;
+    reply->status = status;
+    reply->text.max = MAX_TEXT;
+    return reply;
+}
+
+struct http_reply *http_reply_free(struct http_reply *reply)
+{
+    if (reply == NULL)
+        return NULL;
+    free(reply->body);
+    buf_release(&reply->text);
+    free(reply);
+    return NULL;
+}
+
+static struct http_reply *with_body(int status, const char *content_type, char *take_body, size_t len)
+{
+    struct http_reply *reply = take_body != NULL ? http_reply_new(status) : NULL;
+
+    if (reply == NULL) {
+        free(take_body);
+        return NULL;
+    }
+    reply->content_type = content_type;
+    reply->body = take_body;
+    reply->body_len = len;
+    return reply;
+}
+
+struct http_reply *http_reply_text(int status, const char *content_type, struct str body)
+{
+    char *copy = malloc(body.len + 1);
+
+    if (copy != NULL && body.len > 0)
+        memcpy(copy, body.s, body.len);
+    return with_body(status, content_type, copy, body.len);
+}
+
+struct http_reply *http_reply_take(int status, const char *content_type, struct buf *body)
+{
+    struct buf taken = *body;
+
+    *body = (struct buf){.max = taken.max};
+    if (!taken.failed && taken.data == NULL)
+        return http_reply_text(status, content_type, STR(""));
+    if (!taken.failed)
+        return with_body(status, content_type, taken.data, taken.len);
+    buf_release(&taken);
+    return NULL;
+}
+
+static int append_json(const char *bytes, size_t len, void *buf)
+{
+    buf_append(buf, bytes, len);
+    return ((struct buf *)buf)->failed ? -1 : 0;
+}
+
+struct http_reply *http_reply_json(int status, struct json_t *take_json)
+{
+    struct buf body = {0};
+
+    if (take_json == NULL || json_dump_callback(take_json, append_json, &body, JSON_COMPACT | JSON_ENCODE_ANY) < 0)
+        body.failed = true;
+    json_decref(take_json);
+    return http_reply_take(status, "application/json", &body);
+}
+
+/* ---- problems ---- */
+
+struct http_reply *http_problem(int status, const char *format, ...)
+{
+    struct http_reply *reply = http_reply_new(status);
+    char detail[MAX_DETAIL];
+    va_list args;
+
+    if (reply == NULL)
+        return NULL;
+    va_start(args, format);
+    vsnprintf(detail, sizeof(detail), format, args);
+    va_end(args);
+    buf_append_cstr(&reply->text, detail);
+    if (reply->text.failed)
+        return http_reply_free(reply);
+    reply->problem = true;
+    reply->content_type = PROBLEM_TYPE;
+    reply->detail_len = reply->text.len;
+    return reply;
+}
+
+struct http_reply *http_problem_errno(int err, const char *what)
+{
+    int status = err_http_status(err);
+    struct http_reply *reply =
+        what != NULL ? http_problem(status, "%s: %s", what, err_text(err)) : http_problem(status, "%s", err_text(err));
+
+    return status == 503 ? http_set_header(reply, "retry-after", "1") : reply;
+}
+
+int http_reply_render(struct http_reply *reply, const struct trace *trace)
+{
+    char trace_id[TRACE_ID_TEXT_SIZE];
+    struct buf body = {0};
+
+    trace_id_text(trace, trace_id);
+    buf_append_cstr(&body, "{\"type\":\"about:blank\",\"title\":");
+    buf_append_json_string(&body, str_of(err_http_reason(reply->status)));
+    buf_printf(&body, ",\"status\":%d,\"detail\":", reply->status);
+    buf_append_json_string(&body, (struct str){reply->text.data, reply->detail_len});
+    buf_printf(&body, ",\"trace_id\":\"%s\"}", trace_id);
+    if (body.failed) {
+        buf_release(&body);
+        return -ENOMEM;
+    }
+    reply->body = body.data;
+    reply->body_len = body.len;
+    return 0;
+}
+
+/* ---- headers ---- */
+
+/* A header value: visible ASCII, spaces, tabs, and what is beyond ASCII. */
+static bool is_header_value(const struct buf *text, size_t at)
+{
+    for (; at < text->len; at++)
+        if (((unsigned char)text->data[at] < 0x20 && text->data[at] != '\t') || text->data[at] == 0x7f)
+            return false;
+    return true;
+}
+
+struct http_reply *http_set_header(struct http_reply *reply, const char *name, const char *format, ...)
+{
+    size_t at;
+    va_list args;
+
+    if (reply == NULL)
+        return NULL;
+    assert(reply->header_count < HTTP_MAX_HEADERS);
+    at = reply->text.len;
+    va_start(args, format);
+    buf_vprintf(&reply->text, format, args);
+    va_end(args);
+    if (reply->text.failed)
+        return http_reply_free(reply);
+    if (!is_header_value(&reply->text, at)) {
+        reply->text.len = at;
+        return reply;
+    }
+    reply->headers[reply->header_count].name = name;
+    reply->headers[reply->header_count].at = at;
+    reply->headers[reply->header_count++].len = reply->text.len - at;
+    return reply;
+}
+
+int http_reply_status(const struct http_reply *reply)
+{
+    return reply->status;
+}

@@ -1,0 +1,206 @@
+#include "http_internal.h"
+#include <errno.h>
+
+static const struct str method_names[HTTP_METHODS] = {
+    [HTTP_GET] = STR("GET"),         [HTTP_HEAD] = STR("HEAD"),          [HTTP_POST] = STR("POST"),
+    [HTTP_PUT] = STR("PUT"),         [HTTP_PATCH] = STR("PATCH"),        [HTTP_DELETE] = STR("DELETE"),
+    [HTTP_OPTIONS] = STR("OPTIONS"), [HTTP_OTHER_METHOD] = STR("other"),
+};
+
+enum http_method http_method_of(struct str method)
+{
+    enum http_method m = HTTP_GET;
+
+    while (m < HTTP_OTHER_METHOD && !str_eq(method, method_names[m]))
+        m++;
+    return m;
+}
+
+const char *http_method_name(enum http_method method)
+{
+    return method_names[method].s;
+}
+
+/* ---- splitting ---- */
+
+/* The segments of "/a/b" are a and b; "/" has an empty one, "/a/" has a and an empty one. Returns their number, which
+ * may be beyond HTTP_MAX_SEGMENTS (then not all are stored), or 0 where path does not begin with '/'. */
+static unsigned split(struct str path, struct str segments[HTTP_MAX_SEGMENTS])
+{
+    unsigned count = 0;
+    const char *s = path.s, *end = path.s + path.len;
+
+    if (path.len == 0 || *s != '/')
+        return 0;
+    while (s < end) {
+        const char *next = memchr(s + 1, '/', (size_t)(end - s - 1));
+        if (next == NULL)
+            next = end;
+        if (count < HTTP_MAX_SEGMENTS)
+            segments[count] = (struct str){s + 1, (size_t)(next - s - 1)};
+        count++;
+        s = next;
+    }
+    return count;
+}
+
+static bool is_param(struct str segment)
+{
+    return segment.len > 2 && segment.s[0] == '{' && segment.s[segment.len - 1] == '}';
+}
+
+/* ---- the table ---- */
+
+static int parse_template(const char *template, struct http_path *path)
+{
+    *path = (struct http_path){.template = template};
+    path->segment_count = split(str_of(template), path->segments);
+    if (path->segment_count == 0 || path->segment_count > HTTP_MAX_SEGMENTS)
+        return -EINVAL;
+    for (unsigned i = 0; i < path->segment_count; i++)
+        path->param_count += is_param(path->segments[i]);
+    return path->param_count <= HTTP_MAX_PARAMS ? 0 : -EINVAL;
+}
+
+/* Templates of the same shape are equal; where they first differ in one being a parameter, the literal comes first. */
+static int compare_paths(const void *a, const void *b)
+{
+    const struct http_path *x = a, *y = b;
+
+    if (x->segment_count != y->segment_count)
+        return x->segment_count < y->segment_count ? -1 : 1;
+    for (unsigned i = 0; i < x->segment_count; i++) {
+        bool x_param = is_param(x->segments[i]), y_param = is_param(y->segments[i]);
+        int order = x_param || y_param ? x_param - y_param : str_cmp(x->segments[i], y->segments[i]);
+        if (order != 0)
+            return order;
+    }
+    return 0;
+}
+
+static int add_route(struct http_paths *paths, const struct http_route *route)
+{
+    struct http_path parsed, *path = paths->paths;
+    enum http_method method = http_method_of(str_of(route->method));
+    int err = parse_template(route->path, &parsed);
+
+    if (err < 0 || method == HTTP_OTHER_METHOD || route->handler == NULL)
+        return -EINVAL;
+    while (path < paths->paths + paths->count && compare_paths(path, &parsed) != 0)
+        path++;
+    if (path == paths->paths + paths->count) {
+        *path = parsed;
+        paths->count++;
+    }
+    if (strcmp(path->template, route->path) != 0 || path->routes[method] != NULL)
+        return -EINVAL; /* one path under two names, or one route twice */
+    path->routes[method] = route;
+    if (route->max_body > paths->largest_body)
+        paths->largest_body = route->max_body;
+    return 0;
+}
+
+static void list_methods(struct http_path *path)
+{
+    for (enum http_method m = HTTP_GET; m < HTTP_OTHER_METHOD; m++) {
+        bool offered = path->routes[m] != NULL || m == HTTP_OPTIONS || (m == HTTP_HEAD && path->routes[HTTP_GET]);
+        if (offered) {
+            strcat(path->allow, path->allow[0] != '\0' ? ", " : "");
+            strcat(path->allow, method_names[m].s);
+        }
+    }
+}
+
+int http_paths_open(const struct http_route *routes, struct http_paths *ret_paths)
+{
+    struct http_paths paths = {0};
+    size_t count = 0;
+    int err;
+
+    while (routes[count].method != NULL)
+        count++;
+    if ((paths.paths = calloc(count + 1, sizeof(*paths.paths))) == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        if ((err = add_route(&paths, &routes[i])) < 0) {
+            http_paths_release(&paths);
+            return err;
+        }
+    qsort(paths.paths, paths.count, sizeof(*paths.paths), compare_paths);
+    for (unsigned i = 0; i < paths.count; i++)
+        list_methods(&paths.paths[i]);
+    *ret_paths = paths;
+    return 0;
+}
+
+void http_paths_release(struct http_paths *paths)
+{
+    free(paths->paths);
+    *paths = (struct http_paths){0};
+}
+
+/* ---- matching ---- */
+
+static bool matches(const struct http_path *path, const struct str *segments, struct str params[HTTP_MAX_PARAMS])
+{
+    unsigned param = 0;
+
+    for (unsigned i = 0; i < path->segment_count; i++) {
+        if (!is_param(path->segments[i])) {
+            if (!str_eq(path->segments[i], segments[i]))
+                return false;
+        } else if (segments[i].len > 0) {
+            params[param++] = segments[i];
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+const struct http_path *http_paths_match(const struct http_paths *paths, struct str path,
+                                         struct str params[HTTP_MAX_PARAMS])
+{
+    struct str segments[HTTP_MAX_SEGMENTS];
+    unsigned count = split(path, segments);
+
+    for (unsigned i = 0; i < paths->count; i++)
+        if (paths->paths[i].segment_count == count && matches(&paths->paths[i], segments, params))
+            return &paths->paths[i];
+    return NULL;
+}
+
+/* ---- decoding ---- */
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+int http_percent_decode(struct str text, bool plus_is_space, char *to, size_t *ret_len)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.s[i];
+        if (c == '+' && plus_is_space) {
+            c = ' ';
+        } else if (c == '%') {
+            int high = i + 2 < text.len ? hex_digit(text.s[i + 1]) : -1;
+            int low = high >= 0 ? hex_digit(text.s[i + 2]) : -1;
+            if (low < 0)
+                return -EINVAL;
+            c = (char)(high << 4 | low);
+            i += 2;
+        }
+        if (c == '\0')
+            return -EINVAL;
+        to[len++] = c;
+    }
+    *ret_len = len;
+    return 0;
+}
