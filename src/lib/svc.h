@@ -57,5 +57,7 @@ const struct config *svc_config(const struct svc *svc);
 struct metrics *svc_metrics(const struct svc *svc);
 struct log *svc_log(const struct svc *svc);
 unsigned svc_workers(const struct svc *svc);
+/* The answer of /metrics, for a service that offers it beside the admin listener. Any thread. */
+struct http_reply *svc_metrics_page(struct metrics *metrics);
 /* Says why start fails: one line, kept for standard error. Returns -EINVAL, for `return svc_fail(...)`. */
 int svc_fail(struct svc *svc, const char *format, ...) __attribute__((format(printf, 2, 3)));

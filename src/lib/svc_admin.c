@@ -42,17 +42,23 @@ static struct http_reply *readyz(struct http_req *req)
     return plain(200, "ready\n");
 }
 
-static struct http_reply *metrics_page(struct http_req *req)
+struct http_reply *svc_metrics_page(struct metrics *metrics)
 {
-    struct svc_admin *admin = req->state;
     struct buf page = {0};
 
-    metrics_write(admin->metrics, &page);
+    metrics_write(metrics, &page);
     if (buf_error(&page) != 0) {
         buf_release(&page);
         return http_problem(500, "out of memory");
     }
     return http_reply_take(200, "text/plain; version=0.0.4; charset=utf-8", &page);
+}
+
+static struct http_reply *metrics_page(struct http_req *req)
+{
+    struct svc_admin *admin = req->state;
+
+    return svc_metrics_page(admin->metrics);
 }
 
 const struct http_route svc_admin_routes[] = {

@@ -1,0 +1,55 @@
+/* countries -- says what a user is called and where from: HTTP in, asks users. */
+#include "countries.h"
+#include "svc.h"
+#include <errno.h>
+
+static const struct config_option options[] = {
+    {"USERS_SERVICE_ADDR", CONFIG_REQUIRED, CONFIG_STRING, 1, 1024, .help = "host:port of users"},
+    {"USERS_TIMEOUT_MS", "1000", CONFIG_INT, 1, 60000, .unit = "ms", .help = "bound on an answer of users"},
+    {0},
+};
+
+static const struct http_route routes[] = {
+    {.method = "GET", .path = "/countries", .handler = countries_get},
+    {0},
+};
+
+static int start(struct svc *svc, void *state)
+{
+    struct countries *countries = state;
+    const char *target = config_string(svc_config(svc), "USERS_SERVICE_ADDR");
+    const struct http_client_def def = {
+        .name = "users",
+        .target = target,
+        .metrics = svc_metrics(svc),
+        .workers = svc_workers(svc),
+        .max_body = COUNTRIES_MAX_ANSWER,
+    };
+    int r = http_client_open(&def, &countries->users);
+
+    if (r == -EINVAL)
+        return svc_fail(svc, "USERS_SERVICE_ADDR=%s: must be host:port", target);
+    countries->timeout_ms = (uint64_t)config_int(svc_config(svc), "USERS_TIMEOUT_MS");
+    return r;
+}
+
+static void stop(void *state)
+{
+    struct countries *countries = state;
+
+    countries->users = http_client_free(countries->users);
+}
+
+int main(int argc, char **argv)
+{
+    struct countries countries = {0};
+
+    return svc_main(argc, argv,
+                    &(struct svc_def){.name = "countries",
+                                      .summary = "says what a user is called and where from",
+                                      .state = &countries,
+                                      .options = options,
+                                      .routes = routes,
+                                      .start = start,
+                                      .stop = stop});
+}

@@ -1,0 +1,89 @@
+/* demo -- says hello, fails at random, and measures itself the way its dashboards and alerts expect: HTTP in. */
+#include "demo.h"
+#include "svc.h"
+#include <stdio.h>
+#include <sys/random.h>
+
+static const struct config_option options[] = {
+    {"SERVICE_NAME", "demo", CONFIG_STRING, 1, 128, .help = "the label service of http_server_resp_time"},
+    {"HTTP_METRICS", "true", CONFIG_BOOL, .help = "serve /metrics on PORT too; false where PORT is exposed"},
+    {"REQUEST_TIMEOUT_MS", "65000"}, /* beyond the longest delay */
+    {0},
+};
+
+static struct http_reply *random_error(struct http_req *req)
+{
+    uint32_t random = 0;
+
+    if (getrandom(&random, sizeof(random), 0) != sizeof(random) || random % 10 != 0)
+        return http_reply_text(200, "text/plain; charset=utf-8", STR("Everything is still OK\n"));
+    return http_reply_text(500, "text/plain; charset=utf-8", STR("ERROR: Something, somewhere, went wrong!\n"));
+}
+
+static struct http_reply *metrics_get(struct http_req *req)
+{
+    const struct demo *demo = req->state;
+
+    return demo->http_metrics ? svc_metrics_page(demo->metrics) : http_problem(404, "no such path");
+}
+
+/* The labels are the route's and the service's own words: bounded whatever is asked for. */
+static void observe(void *state, const struct http_route *route, int status, uint64_t latency_ns)
+{
+    struct demo *demo = state;
+    char code[12];
+    const struct str labels[] = {str_of(demo->service_name),
+                                 {code, (size_t)snprintf(code, sizeof(code), "%d", status)},
+                                 str_of(route->method),
+                                 str_of(route->path)};
+
+    metrics_observe(metrics_series(demo->response_time, labels), (double)latency_ns / 1e9);
+}
+
+static const struct http_route routes[] = {
+    {.method = "GET", .path = "/demo/hello", .handler = hello_get, .observe = observe},
+    {.method = "GET", .path = "/demo/random-error", .handler = random_error, .observe = observe},
+    {.method = "GET", .path = "/metrics", .handler = metrics_get, .observe = observe},
+    {0},
+};
+
+static const struct metrics_def response_time = {
+    .name = "http_server_resp_time",
+    .help = "Request response time",
+    .type = METRICS_HISTOGRAM,
+    .labels = {"service", "code", "method", "path"},
+};
+
+static int start(struct svc *svc, void *state)
+{
+    struct demo *demo = state;
+    size_t code_points;
+
+    demo->metrics = svc_metrics(svc);
+    demo->service_name = config_string(svc_config(svc), "SERVICE_NAME");
+    demo->http_metrics = config_bool(svc_config(svc), "HTTP_METRICS");
+    demo->workers = svc_workers(svc);
+    if (str_utf8_length(str_of(demo->service_name), &code_points) != 0)
+        return svc_fail(svc, "SERVICE_NAME=%s: must be UTF-8", demo->service_name);
+    demo->response_time = metrics_family(demo->metrics, &response_time);
+    return hello_open(demo);
+}
+
+static void stop(void *state)
+{
+    hello_close(state);
+}
+
+int main(int argc, char **argv)
+{
+    struct demo demo = {0};
+
+    return svc_main(argc, argv,
+                    &(struct svc_def){.name = "demo",
+                                      .summary = "says hello, fails at random and measures itself",
+                                      .state = &demo,
+                                      .options = options,
+                                      .routes = routes,
+                                      .start = start,
+                                      .stop = stop});
+}
