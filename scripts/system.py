@@ -145,6 +145,7 @@ class System:
             "GRPC_PORT": str(service.place.port),
             "METRICS_PORT": str(service.place.admin),
             "STORE_URL": f"lmdb://{folder}",
+            "FEATURES_FILE": str(ROOT / "share/route-guide/features.json"),
         } | {variable: self.services[peer].address for variable, peer in service.place.peers.items()}
         service.process = subprocess.Popen(
             [program],

@@ -62,6 +62,7 @@ def environment(folder: Path, settings: dict[str, object]) -> dict[str, str]:
         "METRICS_PORT": 0,
         "SHUTDOWN_DELAY_SECONDS": 0,
         "STORE_URL": f"lmdb://{folder / 'data'}",
+        "FEATURES_FILE": ROOT / "share/route-guide/features.json",
     }
     return env | {name: str(value) for name, value in (defaults | settings).items() if value is not None}
 
