@@ -7,9 +7,13 @@
  * by those who hold a reference (rpc_call_ref): for them rpc_send and rpc_finish do nothing then.
  *
  * The library does for every call: size limit before unpacking (RESOURCE_EXHAUSTED), INVALID_ARGUMENT for bytes that
- * do not unpack, a bound on calls in flight (RESOURCE_EXHAUSTED) and on their length (max_call_ms; DEADLINE_EXCEEDED),
- * traceparent, one log line, grpc_server_started_total, grpc_server_handled_total, grpc_server_handling_seconds;
- * grpc.health.v1.Health (Check, Watch) for "" and every service; reflection v1 and v1alpha.
+ * do not unpack or would take more than 16 times their size and 64 KiB in memory, UNIMPLEMENTED for unknown methods and
+ * where not exactly one message comes that should, a bound on calls in flight (RESOURCE_EXHAUSTED) and on their length
+ * (DEADLINE_EXCEEDED), traceparent, one log line, grpc_server_started_total, grpc_server_handled_total,
+ * grpc_server_handling_seconds; grpc.health.v1.Health (Check, Watch) for "" and every service; reflection v1 and
+ * v1alpha. Their calls are counted as all others, and logged only where the log's least severity is DEBUG.
+ *
+ * Messages are unpacked by recursion: a message type that contains itself would let a client choose its depth.
  */
 #pragma once
 #include "buf.h"
@@ -55,11 +59,12 @@ struct rpc_call *rpc_call_ref(struct rpc_call *call);   /* for answers from anot
 struct rpc_call *rpc_call_unref(struct rpc_call *call); /* returns NULL */
 
 /* Packs and queues a message. 0: go on; 1: queued, but the queue is now full: send nothing more until on_writable (a
- * queue is full from 16 messages or 256 KiB on; beyond 4 times that, -ENOBUFS and nothing is queued).
- * -ECANCELED: the call has ended or been finished. Any thread. */
-int rpc_send(struct rpc_call *call, const ProtobufCMessage *message);
-/* Ends the call after what is queued has been sent. Later calls of it do nothing. message may be NULL; it is copied.
+ * queue is full from 16 messages or 256 KiB on, and writable again at half of that; from 4 times that on, -ENOBUFS and
+ * nothing is queued). -ECANCELED: the call has ended or been finished. What a handler sends goes out when it returns.
  * Any thread. */
+int rpc_send(struct rpc_call *call, const ProtobufCMessage *message);
+/* Ends the call after what is queued has been sent. Later calls of it do nothing. message may be NULL; it is copied, up
+ * to 1 KiB of it. Any thread. */
 void rpc_finish(struct rpc_call *call, enum err_grpc status, const char *message);
 /* A unary answer: send and finish with OK. */
 void rpc_reply(struct rpc_call *call, const ProtobufCMessage *message);
@@ -78,27 +83,31 @@ struct rpc_server_def {
     const uint8_t *descriptors;
     size_t descriptors_len;
     void *state;
-    struct log *log;                /* may be NULL */
-    struct metrics *metrics;        /* may be NULL */
-    unsigned threads;               /* completion queues; 0: 1 */
-    size_t max_message;             /* bytes received; 0: 4 MiB (gRPC's default) */
-    unsigned max_in_flight;         /* calls; 0: 10,000 */
-    unsigned max_connections;       /* 0: 10,000 */
-    unsigned max_call_ms;           /* of a unary call, and of one without a deadline; 0: 30,000 */
-    unsigned max_stream_ms;         /* 0: 3,600,000 */
+    struct log *log;          /* may be NULL */
+    struct metrics *metrics;  /* may be NULL */
+    unsigned threads;         /* completion queues; 0: 1 */
+    size_t max_message;       /* bytes received; 0: 4 MiB (gRPC's default) */
+    unsigned max_in_flight;   /* calls; 0: 10,000 */
+    unsigned max_connections; /* beyond it none is accepted until one ends; each takes two descriptors; 0: 10,000 */
+    unsigned max_call_ms;     /* of a unary call, whatever deadline the client gave; 0: 30,000 */
+    unsigned max_stream_ms;   /* of the other kinds; 0: 3,600,000 */
     unsigned max_connection_age_ms; /* 0: 10,000 */
 };
 
 /* Takes a listening socket (http_listen). Threads run but do not accept yet. 0 or -errno. */
 int rpc_server_open(int take_listen_fd, const struct rpc_server_def *def, struct rpc_server **ret_server);
 void rpc_server_start(struct rpc_server *server);
-void rpc_server_set_serving(struct rpc_server *server, bool serving); /* health of all services; wakes watchers */
+/* Health of all services; wakes watchers. NOT_SERVING until it is called. Any thread. */
+void rpc_server_set_serving(struct rpc_server *server, bool serving);
 /* Stops accepting without losing what is in the backlog; every connection is moved away at its age. Does not wait. */
 void rpc_server_drain(struct rpc_server *server);
-/* Waits until all calls have ended and all connections have been moved away, then shuts down; at deadline cancels what
- * is left. 0, or -ETIMEDOUT where calls had to be cancelled. */
+/* Drains, waits until all connections have been moved away and all calls have ended, and shuts down; at deadline
+ * cancels what is left. Takes no time without connections, else up to 1.1 times max_connection_age_ms: C-core tells a
+ * connection to take no new calls, without losing one that is on its way, only at the connection's age. 0, or
+ * -ETIMEDOUT where calls had to be cancelled. */
 int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns);
-struct rpc_server *rpc_server_close(struct rpc_server *server); /* returns NULL */
+/* Cancels what is left, ends the threads. Returns NULL. */
+struct rpc_server *rpc_server_close(struct rpc_server *server);
 
 /* What svc needs to run an rpc server without linking gRPC into services that have none. */
 struct rpc_endpoint {
@@ -117,8 +126,9 @@ struct rpc_client;
 struct rpc_stream;
 
 struct rpc_client_def {
-    const char *name;             /* of the peer, for metrics */
-    const char *target;           /* "host:port" (resolved by dns, all addresses round robin) or a gRPC target URI */
+    const char *name; /* of the peer, for metrics */
+    /* "host:port" (resolved by dns, all addresses round robin), "1.2.3.4:5,1.2.3.4:6" or a gRPC target URI */
+    const char *target;
     struct metrics *metrics;      /* may be NULL: grpc_client_started_total, grpc_client_handled_total, ..._seconds */
     unsigned threads;             /* completion queues; 0: 1 */
     size_t max_message;           /* bytes received; 0: 4 MiB; SIZE_MAX: no limit */
@@ -128,13 +138,17 @@ struct rpc_client_def {
     const char *const *idempotent_methods; /* "package.Service/Method", ended by NULL */
 };
 
+/* Does not wait for a connection. The methods' names must outlive the client. 0, -ENOMEM, -EINVAL (the target). */
 int rpc_client_open(const struct rpc_client_def *def, struct rpc_client **ret_client);
-/* Cancels what is in flight, waits for its callbacks, ends the threads. Returns NULL. */
+/* Cancels what is in flight, waits for its callbacks, ends the threads; calls begun meanwhile are refused. Not from a
+ * callback. Returns NULL. */
 struct rpc_client *rpc_client_free(struct rpc_client *client);
+
+#define RPC_MAX_METADATA 8 /* of one call */
 
 struct rpc_metadata {
     const char *name; /* lower case */
-    struct str value; /* copied; ASCII */
+    struct str value; /* copied; visible ASCII and spaces */
 };
 
 struct rpc_call_options {
@@ -154,23 +168,27 @@ struct rpc_status {
 typedef void rpc_unary_done(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply);
 
 /* method is named as in the .proto; its input and output types come from the service's descriptor. done is called
- * exactly once, not from within this function. 0, -ENOBUFS, -ENOMEM (done is not called). Any thread. */
+ * exactly once, not from within this function. Any thread. Where it is not 0, done is not called: -ENOBUFS (too many in
+ * flight), -ENOMEM, -EINVAL (metadata that HTTP/2 does not carry), -ECANCELED (the client is being freed). */
 int rpc_unary(struct rpc_client *client, const ProtobufCServiceDescriptor *service, const char *method,
               const ProtobufCMessage *request, const struct rpc_call_options *options, rpc_unary_done *done, void *arg);
 
 struct rpc_stream_handlers {
     void (*on_message)(void *arg, const ProtobufCMessage *message); /* valid during the call */
     void (*on_writable)(void *arg);                                 /* may be NULL; as on the server */
-    void (*on_done)(void *arg,
-                    const struct rpc_status *status); /* exactly once and last; the stream is gone after it */
+    void (*on_done)(void *arg, const struct rpc_status *status);    /* exactly once and last */
 };
 
 /* Any of the streaming kinds (a server stream: send the request, then half close). Handlers of one stream run in one
- * thread of the client, never two at a time. */
+ * thread of the client, never two at a time; the first may run before this function returns, but after *ret_stream has
+ * been set. *ret_stream is a reference that the caller must give back by rpc_stream_unref, when and where it likes (in
+ * on_done, where nobody else uses the stream). Errors as rpc_unary's. */
 int rpc_stream_open(struct rpc_client *client, const ProtobufCServiceDescriptor *service, const char *method,
                     const struct rpc_call_options *options, const struct rpc_stream_handlers *handlers, void *arg,
                     struct rpc_stream **ret_stream);
-int rpc_stream_send(struct rpc_stream *stream,
-                    const ProtobufCMessage *message); /* as rpc_send; any thread until on_done */
-void rpc_stream_half_close(struct rpc_stream *stream);
+/* Any thread that has a reference; after on_done they do nothing. */
+int rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *message); /* as rpc_send */
+void rpc_stream_half_close(struct rpc_stream *stream);                           /* after what is queued */
 void rpc_stream_cancel(struct rpc_stream *stream);
+struct rpc_stream *rpc_stream_ref(struct rpc_stream *stream);
+struct rpc_stream *rpc_stream_unref(struct rpc_stream *stream); /* NULL is fine; returns NULL */

@@ -1,0 +1,297 @@
+#include "clock.h"
+#include "rpc_internal.h"
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define DEFAULT_MAX_MESSAGE  (4u * 1024 * 1024)
+#define EXPECTED_CALLS       8    /* a thread: how many calls C-core can hand over before it has been asked again */
+#define PING_INTERVAL_MS     5000 /* clients may ping so often, also without a call (gRPC's default is five minutes) */
+#define KEEPALIVE_MS         30000
+#define KEEPALIVE_TIMEOUT_MS 10000
+#define GOAWAY_NS            CLOCK_NS_PER_S /* for the last ping of a connection that has no call */
+
+static void fill_defaults(struct rpc_server_def *def)
+{
+    def->threads = def->threads != 0 ? def->threads : 1;
+    def->max_message = def->max_message != 0 ? def->max_message : DEFAULT_MAX_MESSAGE;
+    def->max_in_flight = def->max_in_flight != 0 ? def->max_in_flight : 10000;
+    def->max_connections = def->max_connections != 0 ? def->max_connections : 10000;
+    def->max_call_ms = def->max_call_ms != 0 ? def->max_call_ms : 30000;
+    def->max_stream_ms = def->max_stream_ms != 0 ? def->max_stream_ms : 3600000;
+    def->max_connection_age_ms = def->max_connection_age_ms != 0 ? def->max_connection_age_ms : 10000;
+}
+
+static grpc_arg integer(const char *key, size_t value)
+{
+    return (grpc_arg){
+        .type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value > INT_MAX ? INT_MAX : (int)value};
+}
+
+/* MAX_CONNECTION_AGE_GRACE is not set: a stream may go on for as long as it likes on a connection that takes no new
+ * calls. */
+static grpc_server *create_grpc(const struct rpc_server_def *def)
+{
+    grpc_arg args[] = {
+        integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, def->max_message),
+        integer(GRPC_ARG_MAX_CONNECTION_AGE_MS, def->max_connection_age_ms),
+        integer(GRPC_ARG_MAX_CONCURRENT_STREAMS, (size_t)def->max_in_flight + 100),
+        integer(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
+        integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
+        integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+        integer(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, PING_INTERVAL_MS),
+    };
+
+    return grpc_server_create(&(grpc_channel_args){.num_args = sizeof(args) / sizeof(args[0]), .args = args}, NULL);
+}
+
+void rpc_server_changed(struct rpc_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+static void listener_changed(void *arg)
+{
+    struct rpc_server *server = arg;
+
+    if (atomic_load(&server->draining))
+        rpc_server_changed(server);
+}
+
+static void on_shut_down(struct rpc_event *event, bool ok)
+{
+    struct rpc_server *server = RPC_OWNER(event, struct rpc_server, shut_down_event);
+
+    pthread_mutex_lock(&server->lock);
+    server->shut_down = true;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+static struct rpc_server *server_new(const struct rpc_server_def *def)
+{
+    struct rpc_server *server = calloc(1, sizeof(*server));
+    pthread_condattr_t attributes;
+
+    if (server == NULL)
+        return NULL;
+    server->def = *def;
+    fill_defaults(&server->def);
+    server->shut_down_event.run = on_shut_down;
+    pthread_mutex_init(&server->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&server->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    grpc_init();
+    return server;
+}
+
+static int add_methods(struct rpc_server *server)
+{
+    struct metrics *metrics = server->def.metrics;
+    int err;
+
+    err = rpc_methods_add(&server->methods, server->def.methods, false, metrics);
+    if (err == 0)
+        err = rpc_methods_add(&server->methods, rpc_health_methods, true, metrics);
+    if (err == 0)
+        err = rpc_methods_add(&server->methods, rpc_reflection_methods, true, metrics);
+    if (err == 0)
+        rpc_methods_sort(&server->methods, metrics);
+    return err;
+}
+
+static int start_loops(struct rpc_server *server)
+{
+    int err = 0;
+
+    server->grpc = create_grpc(&server->def);
+    server->loops = calloc(server->def.threads, sizeof(server->loops[0]));
+    if (server->loops == NULL)
+        return -ENOMEM;
+    for (unsigned i = 0; i < server->def.threads && err == 0; i++) {
+        struct rpc_loop *loop = &server->loops[i];
+
+        loop->server = server;
+        TAILQ_INIT(&loop->unary);
+        TAILQ_INIT(&loop->streams);
+        err = rpc_worker_init(&loop->worker, rpc_loop_tick);
+        if (err == 0)
+            grpc_server_register_completion_queue(server->grpc, loop->worker.queue, NULL);
+    }
+    if (err != 0)
+        return err;
+    grpc_server_start(server->grpc);
+    for (unsigned i = 0; i < server->def.threads && err == 0; i++) {
+        char name[16];
+
+        for (int j = 0; j < EXPECTED_CALLS; j++)
+            rpc_loop_expect(&server->loops[i]);
+        snprintf(name, sizeof(name), "rpc-%u", i);
+        err = rpc_worker_start(&server->loops[i].worker, name);
+    }
+    return err;
+}
+
+int rpc_server_open(int take_listen_fd, const struct rpc_server_def *def, struct rpc_server **ret_server)
+{
+    struct rpc_server *server = server_new(def);
+    int err;
+
+    if (server == NULL) {
+        close(take_listen_fd);
+        return -ENOMEM;
+    }
+    err = add_methods(server);
+    if (err == 0)
+        err = rpc_health_new(def->methods, &server->health);
+    if (err == 0)
+        err = rpc_reflection_new(def, &server->descriptors);
+    if (err == 0)
+        err = start_loops(server);
+    if (err == 0)
+        err = rpc_listener_open(take_listen_fd, server->grpc, server->def.max_connections, listener_changed, server,
+                                &server->listener);
+    else
+        close(take_listen_fd);
+    if (err == 0)
+        *ret_server = server;
+    else
+        rpc_server_close(server);
+    return err;
+}
+
+void rpc_server_start(struct rpc_server *server)
+{
+    rpc_listener_start(server->listener);
+}
+
+void rpc_server_set_serving(struct rpc_server *server, bool serving)
+{
+    rpc_health_set(server->health, serving);
+}
+
+void rpc_server_drain(struct rpc_server *server)
+{
+    atomic_store(&server->draining, true);
+    rpc_listener_drain(server->listener);
+}
+
+/* ---- the end ---- */
+
+/* Under the lock. */
+static void wait_until(struct rpc_server *server, uint64_t ns)
+{
+    struct timespec time = {.tv_sec = (time_t)(ns / CLOCK_NS_PER_S), .tv_nsec = (long)(ns % CLOCK_NS_PER_S)};
+
+    pthread_cond_timedwait(&server->changed, &server->lock, &time);
+}
+
+/* When every connection has been told to take no new calls (monotonic ns), 0 where that is so: C-core draws each one's
+ * age from MAX_CONNECTION_AGE give or take a tenth. What may be left then are connections whose last streams go on. */
+static uint64_t moved_ns(struct rpc_server *server)
+{
+    uint64_t age_ns = server->def.max_connection_age_ms * CLOCK_NS_PER_MS, newest_ns;
+    unsigned connections;
+
+    if (!rpc_listener_drained(server->listener, &connections, &newest_ns))
+        return UINT64_MAX;
+    return connections > 0 ? newest_ns + age_ns + age_ns / 10 + GOAWAY_NS / 4 : 0;
+}
+
+static void wait_for_connections(struct rpc_server *server, uint64_t deadline_ns)
+{
+    uint64_t now, moved;
+
+    pthread_mutex_lock(&server->lock);
+    while ((now = clock_monotonic_ns()) < deadline_ns && (moved = moved_ns(server)) > now)
+        wait_until(server, moved < deadline_ns ? moved : deadline_ns);
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* True when C-core says that all is over. Connections without a call that do not answer its last ping are not waited
+ * for. */
+static bool wait_for_calls(struct rpc_server *server, uint64_t deadline_ns)
+{
+    uint64_t idle_ns = clock_monotonic_ns() + GOAWAY_NS, now;
+    bool over;
+
+    pthread_mutex_lock(&server->lock);
+    while (!server->shut_down && (now = clock_monotonic_ns()) < deadline_ns &&
+           (now < idle_ns || atomic_load(&server->in_flight) > 0))
+        wait_until(server, now < idle_ns && idle_ns < deadline_ns ? idle_ns : deadline_ns);
+    over = server->shut_down;
+    pthread_mutex_unlock(&server->lock);
+    return over;
+}
+
+static void shut_down(struct rpc_server *server)
+{
+    server->shutting_down = true;
+    grpc_server_shutdown_and_notify(server->grpc, server->loops[0].worker.queue, &server->shut_down_event);
+}
+
+/* Every batch fails now, and so every call ends at once. */
+static void cancel_all(struct rpc_server *server)
+{
+    grpc_server_cancel_all_calls(server->grpc);
+    pthread_mutex_lock(&server->lock);
+    while (!server->shut_down)
+        pthread_cond_wait(&server->changed, &server->lock);
+    pthread_mutex_unlock(&server->lock);
+}
+
+int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns)
+{
+    int result;
+
+    rpc_server_drain(server);
+    wait_for_connections(server, deadline_ns);
+    rpc_health_end(server->health);
+    shut_down(server);
+    if (wait_for_calls(server, deadline_ns))
+        return 0;
+    result = atomic_load(&server->in_flight) > 0 ? -ETIMEDOUT : 0;
+    cancel_all(server);
+    return result;
+}
+
+struct rpc_server *rpc_server_close(struct rpc_server *server)
+{
+    if (server == NULL)
+        return NULL;
+    rpc_listener_free(server->listener);
+    if (server->loops != NULL && server->loops[0].worker.queue != NULL && !server->shutting_down) {
+        shut_down(server);
+        if (server->loops[0].worker.running)
+            cancel_all(server);
+    }
+    for (unsigned i = 0; server->loops != NULL && i < server->def.threads; i++)
+        rpc_worker_release(&server->loops[i].worker);
+    if (server->grpc != NULL)
+        grpc_server_destroy(server->grpc);
+    free(server->loops);
+    rpc_health_free(server->health);
+    rpc_descriptors_free(server->descriptors);
+    rpc_methods_release(&server->methods);
+    grpc_shutdown();
+    pthread_cond_destroy(&server->changed);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+    return NULL;
+}
+
+const struct rpc_endpoint rpc_endpoint = {
+    .open = rpc_server_open,
+    .start = rpc_server_start,
+    .set_serving = rpc_server_set_serving,
+    .drain = rpc_server_drain,
+    .wait = rpc_server_wait,
+    .close = rpc_server_close,
+};

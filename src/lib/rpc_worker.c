@@ -1,0 +1,90 @@
+#include "clock.h"
+#include "rpc_internal.h"
+#include <errno.h>
+#include <grpc/support/time.h>
+#include <signal.h>
+
+gpr_timespec rpc_time(uint64_t monotonic_ns)
+{
+    uint64_t now;
+
+    if (monotonic_ns == UINT64_MAX)
+        return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    now = clock_monotonic_ns();
+    return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                        gpr_time_from_nanos(monotonic_ns > now ? (int64_t)(monotonic_ns - now) : 0, GPR_TIMESPAN));
+}
+
+uint64_t rpc_monotonic_ns(gpr_timespec time)
+{
+    gpr_timespec left;
+
+    if (gpr_time_cmp(time, gpr_inf_future(time.clock_type)) == 0)
+        return UINT64_MAX;
+    left = gpr_time_sub(time, gpr_now(time.clock_type));
+    if (left.tv_sec < 0)
+        return clock_monotonic_ns();
+    if (left.tv_sec > INT32_MAX)
+        return UINT64_MAX;
+    return clock_monotonic_ns() + (uint64_t)left.tv_sec * CLOCK_NS_PER_S + (uint64_t)left.tv_nsec;
+}
+
+/* Signals are the business of the program's own threads. */
+int rpc_thread_start(pthread_t *ret_thread, const char *name, void *(*run)(void *), void *arg)
+{
+    sigset_t all, before;
+    int err;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    err = pthread_create(ret_thread, NULL, run, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err == 0)
+        pthread_setname_np(*ret_thread, name);
+    return -err;
+}
+
+static void *worker_run(void *arg)
+{
+    struct rpc_worker *worker = arg;
+
+    for (;;) {
+        uint64_t due_ns = worker->tick != NULL ? worker->tick(worker) : UINT64_MAX;
+        grpc_event event = grpc_completion_queue_next(worker->queue, rpc_time(due_ns), NULL);
+
+        if (event.type == GRPC_QUEUE_SHUTDOWN)
+            return NULL;
+        if (event.type == GRPC_OP_COMPLETE) {
+            struct rpc_event *done = event.tag;
+
+            done->run(done, event.success != 0);
+        }
+    }
+}
+
+int rpc_worker_init(struct rpc_worker *worker, uint64_t (*tick)(struct rpc_worker *))
+{
+    *worker = (struct rpc_worker){.queue = grpc_completion_queue_create_for_next(NULL), .tick = tick};
+    return worker->queue != NULL ? 0 : -ENOMEM;
+}
+
+int rpc_worker_start(struct rpc_worker *worker, const char *name)
+{
+    int err = rpc_thread_start(&worker->thread, name, worker_run, worker);
+
+    worker->running = err == 0;
+    return err;
+}
+
+void rpc_worker_release(struct rpc_worker *worker)
+{
+    if (worker->queue == NULL)
+        return;
+    grpc_completion_queue_shutdown(worker->queue);
+    if (worker->running)
+        pthread_join(worker->thread, NULL);
+    else
+        worker_run(worker);
+    grpc_completion_queue_destroy(worker->queue);
+    *worker = (struct rpc_worker){0};
+}
