@@ -1,0 +1,118 @@
+{ lib, system, target, tools, nixpkgs }:
+let
+  version = builtins.head (lib.splitString "\n" (builtins.readFile ../VERSION));
+  call = file: more: (import file) (builtins.intersectAttrs (builtins.functionArgs (import file)) (target // { inherit lib; } // more));
+  bounds = import ./bounds.nix;
+
+  # Without ICU, 30 MB of tables that gRPC has no use for. Its library stands in for nixpkgs' in the images.
+  re2 = target.re2.overrideAttrs (old: {
+    cmakeFlags = old.cmakeFlags or [ ] ++ [ "-DRE2_USE_ICU=OFF" ];
+    doCheck = false;
+  });
+  h2oLibraries = target.h2o.librariesOnly or (call ./h2o.nix { });
+  components = import ./components.nix { inherit target h2oLibraries re2; };
+
+  # ---- services: every folder of src with a main.c ----
+
+  special = import ./services.nix;
+  isService = name: type: type == "directory" && builtins.pathExists (../src + "/${name}/main.c");
+  names = builtins.attrNames (lib.filterAttrs isService (builtins.readDir ../src));
+  described = name: {
+    inherit name;
+    grpc = false;
+    ports = [ 8080 9090 ];
+    volumes = [ ];
+    libraries = import ./libraries.nix { inherit lib name; };
+    share = builtins.pathExists (../share + "/${name}");
+    env = { };
+  } // special.${name} or { };
+
+  # The .summary of its svc_def.
+  summary =
+    name:
+    let
+      lines = lib.splitString "\n" (builtins.readFile (../src + "/${name}/main.c"));
+      found = builtins.filter (match: match != null) (map (builtins.match ".*\\.summary = \"([^\"]*)\".*") lines);
+    in
+    if found == [ ] then name else builtins.head (builtins.head found);
+
+  sourceOf = name: import ./source.nix { inherit lib name; inherit (described name) libraries share; };
+  serviceOf = name: call ./service.nix { inherit name version h2oLibraries; src = sourceOf name; };
+  services = lib.genAttrs names serviceOf;
+
+  # ---- images ----
+
+  image = spec: import ./image.nix {
+    inherit system target components nixpkgs;
+    preferred = [ "${re2}/lib" ];
+    spec = { volumes = [ ]; env = { }; trees = [ ]; archives = [ ]; source = null; own = false; } // spec;
+  };
+  serviceImage =
+    name:
+    let
+      service = described name;
+    in
+    image {
+      inherit name version;
+      inherit (service) ports volumes env;
+      own = true;
+      description = summary name;
+      license = "Apache-2.0";
+      bound = if service.grpc then bounds.grpcService else bounds.service;
+      programs = [ "${services.${name}}/bin/${name}" ];
+      trees = lib.optional service.share { path = "/share/${name}"; source = "${sourceOf name}/share/${name}"; };
+      archives = [ "${services.${name}}/nix-support/archives" ];
+      source = sourceOf name;
+    };
+  foreignImages = {
+    etcd = image {
+      name = "etcd";
+      inherit (target.etcd_3_6) version;
+      description = "etcd with etcdctl and etcdutl";
+      license = "Apache-2.0";
+      bound = bounds.etcd;
+      programs = map (program: "${target.etcd_3_6}/bin/${program}") [ "etcd" "etcdctl" "etcdutl" ];
+      ports = [ 2379 2380 ];
+      volumes = [ "/data" ];
+    };
+    prometheus = image {
+      name = "prometheus";
+      inherit (target.prometheus) version;
+      description = "Prometheus";
+      license = "Apache-2.0";
+      bound = bounds.prometheus;
+      programs = [ "${target.prometheus}/bin/prometheus" ];
+      ports = [ 9090 ];
+      volumes = [ "/data" ];
+    };
+  };
+  layouts = lib.genAttrs names serviceImage // foreignImages;
+
+  # A program that writes the image to its standard output (nix/image/stream.py).
+  streamOf = name: layout: tools.runCommand "${name}-image" { passthru = { inherit layout; }; } ''
+    printf '#!/bin/sh\nexec %s %s %s "$@"\n' ${tools.python3}/bin/python3 ${./image}/stream.py ${layout} > $out
+    chmod +x $out
+  '';
+  streams = lib.mapAttrs streamOf layouts;
+  index = target.runCommand "images-index" { nativeBuildInputs = [ target.python3 ]; } ''
+    python3 -B ${./image}/listing.py index ${lib.concatMapStringsSep " " toString (builtins.attrValues layouts)} > $out
+  '';
+  documents = name: layout: [
+    { name = "${name}.sbom.cdx.json"; path = "${layout}/sbom.cdx.json"; }
+    { name = "${name}.provenance.intoto.json"; path = "${layout}/provenance.intoto.json"; }
+  ];
+  images = tools.linkFarm "images" (
+    [ { name = "index.json"; path = index; } ]
+    ++ lib.mapAttrsToList (name: path: { inherit name path; }) streams
+    ++ builtins.concatLists (lib.mapAttrsToList documents layouts)
+  );
+in
+{
+  inherit services;
+  # `.#images` is all of them; `.#images.notes` one, `.#images.notes.layout` as an OCI layout.
+  images = images // streams;
+  checks = import ./checks.nix { inherit lib target tools h2oLibraries version images; };
+  devShell = import ./shell.nix { inherit target tools h2oLibraries; };
+  formatter = import ./formatter.nix { inherit tools; };
+  apps = import ./apps.nix { inherit tools; };
+}

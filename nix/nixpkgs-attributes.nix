@@ -1,0 +1,65 @@
+# All that the flake takes from nixpkgs, with the outputs it needs: flake.nix hands on these attributes and no others.
+{
+  lib = [
+    "concatMapStringsSep"
+    "filterAttrs"
+    "genAttrs"
+    "hasPrefix"
+    "mapAttrs"
+    "mapAttrsToList"
+    "optional"
+    "optionals"
+    "removePrefix"
+    "splitString"
+  ];
+
+  # What goes into images and what makes them; Linux.
+  target = {
+    abseil-cpp = [ "out" ];
+    c-ares = [ "out" ];
+    cmake = [ "out" ];
+    criterion = [ "out" "dev" ];
+    etcd_3_6 = [ "out" ];
+    grpc = [ "out" ];
+    h2o = [ ]; # its source alone: nix/h2o.nix
+    jansson = [ "out" "dev" ];
+    lmdb = [ "out" "dev" ];
+    meson = [ "out" ];
+    ninja = [ "out" ];
+    openssl = [ "out" "dev" ];
+    pkg-config = [ "out" ];
+    prometheus = [ "out" ];
+    protobufc = [ "out" "dev" "lib" ];
+    python3 = [ "out" ];
+    re2 = [ "out" ];
+    runCommand = [ ];
+    stdenv = [ ];
+    wslay = [ "out" ];
+    zlib = [ "out" "dev" ];
+  };
+
+  # What runs at the desk; Linux and macOS.
+  tools = {
+    actionlint = [ "out" ];
+    clang-tools = [ "out" ];
+    git = [ "out" ];
+    grpcurl = [ "out" ];
+    ghz = [ "out" ];
+    just = [ "out" ];
+    kubeconform = [ "out" ];
+    kubectl = [ "out" ];
+    kustomize = [ "out" ];
+    linkFarm = [ ];
+    mkShell = [ ];
+    nixfmt = [ "out" ];
+    python3 = [ "out" ];
+    ruff = [ "out" ];
+    runCommand = [ ];
+    shellcheck = [ "out" ];
+    skaffold = [ "out" ];
+    skopeo = [ "out" ];
+    stdenv = [ ];
+    vegeta = [ "out" ];
+    yamlfmt = [ "out" ];
+  };
+}

@@ -1,0 +1,138 @@
+{ system, lib }:
+let
+  # bash runs the script, with the host's programs. It must not end in an exec'd command, hence the exit: Nix 2.8 kills a
+  # builder that has closed its standard error.
+  derivationOf =
+    { pname, version ? "0", script, passthru ? { }, meta ? { }, ... }@attrs:
+    let
+      made = derivation (removeAttrs attrs [ "pname" "version" "script" "passthru" "meta" ] // {
+        name = if version == "0" then pname else "${pname}-${version}";
+        inherit system;
+        builder = "/bin/bash";
+        args = [ "-euo" "pipefail" "-c" ''
+          export PATH=/usr/local/bin:/usr/bin:/bin HOME=$NIX_BUILD_TOP TZ=UTC LC_ALL=C.UTF-8
+          umask 022
+          cd "$NIX_BUILD_TOP"
+          ${script}
+          exit 0
+        '' ];
+      });
+      package = made // { inherit pname version meta; outputs = [ "out" ]; overrideAttrs = _: package; } // passthru;
+    in
+    package;
+
+  # A package that /usr provides already: nothing is in it. pname is Debian's name of the source, so that the bill of
+  # materials finds the licence; the version is what dpkg says when an image is built.
+  hostPackage = pname: spdxId: derivationOf {
+    inherit pname;
+    script = "mkdir $out";
+    meta.license = { inherit spdxId; };
+  };
+  tool = pname: hostPackage pname "Apache-2.0";
+
+  # Programs of the host, copied. Outside of a login, so the search path is said here.
+  hostPrograms =
+    { pname, version, spdxId, programs, check }:
+    derivationOf {
+      inherit pname version;
+      meta.license = { inherit spdxId; };
+      script = ''
+        home=$(getent passwd "$(id -u)" | cut -d: -f6) || home=
+        PATH=$home/.local/bin:$PATH
+        mkdir -p $out/bin
+        for program in ${toString programs}; do
+          found=$(command -v $program) || { echo "this host has no $program" >&2; exit 1; }
+          cp -L "$found" $out/bin/
+        done
+        ${check}
+      '';
+    };
+
+  # The phases of nixpkgs that the flake relies on: meson's.
+  mkDerivation =
+    attrs:
+    derivationOf (removeAttrs attrs [ "nativeBuildInputs" "buildInputs" "strictDeps" "mesonFlags" "postPatch" "installPhase" ] // {
+      script = ''
+        patchShebangs() { :; }
+        cp -R --no-preserve=mode,ownership "$src" source
+        chmod +x source/scripts/*
+        cd source
+        ${attrs.postPatch or ""}
+        meson setup build --prefix=$out --buildtype=${attrs.mesonBuildType or "plain"} ${toString attrs.mesonFlags}
+        cd build
+        ninja -j"$NIX_BUILD_CORES"
+        ${if attrs.doCheck or false then "meson test --no-rebuild --print-errorlogs" else ""}
+        ${attrs.installPhase}
+      '';
+    });
+in
+rec {
+  runCommand = name: attrs: script: derivationOf (removeAttrs attrs [ "nativeBuildInputs" ] // {
+    pname = name;
+    inherit script;
+  });
+  linkFarm = name: entries: runCommand name { } (
+    "mkdir $out\n" + lib.concatMapStringsSep "\n" (entry: "ln -s ${entry.path} $out/${entry.name}") entries
+  );
+  mkShell = { packages }: runCommand "shell" { } "mkdir $out";
+
+  stdenv = {
+    inherit mkDerivation;
+    hostPlatform = {
+      inherit system;
+      isLinux = builtins.match ".*-linux" system != null;
+    };
+    cc = {
+      cc = hostPackage "gcc-12" "GPL-3.0-or-later WITH GCC-exception-3.1";
+      libc = hostPackage "glibc" "LGPL-2.1-or-later";
+    };
+  };
+
+  # Libraries.
+  abseil-cpp = hostPackage "abseil" "Apache-2.0";
+  c-ares = hostPackage "c-ares" "MIT";
+  grpc = hostPackage "grpc" "Apache-2.0";
+  jansson = hostPackage "jansson" "MIT";
+  lmdb = hostPackage "lmdb" "OLDAP-2.8";
+  openssl = hostPackage "openssl" "Apache-2.0";
+  protobufc = hostPackage "protobuf-c" "BSD-2-Clause";
+  re2 = hostPackage "re2" "BSD-3-Clause";
+  wslay = hostPackage "wslay" "MIT";
+  zlib = hostPackage "zlib" "Zlib";
+  # Debian's libh2o stands in for what nix/h2o.nix builds.
+  h2o.librariesOnly = derivationOf {
+    pname = "h2o";
+    meta.license.spdxId = "MIT";
+    script = ''
+      mkdir -p $out/lib
+      ln -s /usr/include $out/include
+      ln -s "$(cc -print-file-name=libh2o-evloop.so)" $out/lib/libh2o-evloop.so
+    '';
+  };
+
+  # Programs for images.
+  etcd_3_6 = hostPrograms {
+    pname = "etcd";
+    version = "3.6";
+    spdxId = "Apache-2.0";
+    programs = [ "etcd" "etcdctl" "etcdutl" ];
+    check = ''$out/bin/etcd --version | grep -q '^etcd Version: 3\.6\.' || { echo "etcd is not 3.6" >&2; exit 1; }'';
+  };
+  prometheus = hostPrograms {
+    pname = "prometheus";
+    version = "2.42";
+    spdxId = "Apache-2.0";
+    programs = [ "prometheus" ];
+    check = ''$out/bin/prometheus --version | grep -q 'version 2\.42\.' || { echo "Prometheus is not 2.42" >&2; exit 1; }'';
+  };
+
+  python3 = derivationOf {
+    pname = "python3";
+    script = "mkdir -p $out/bin; ln -s /usr/bin/python3 $out/bin/python3";
+  };
+}
+# Programs that builds and the shell call by name; on the path already.
+// lib.genAttrs [
+  "actionlint" "clang-tools" "cmake" "criterion" "ghz" "git" "grpcurl" "just" "kubeconform" "kubectl" "kustomize" "meson"
+  "ninja" "nixfmt" "pkg-config" "ruff" "shellcheck" "skaffold" "skopeo" "vegeta" "yamlfmt"
+] tool

@@ -1,0 +1,21 @@
+# The functions of nixpkgs' lib that the flake uses (nix/nixpkgs-attributes.nix).
+rec {
+  genAttrs = names: f: builtins.listToAttrs (map (name: { inherit name; value = f name; }) names);
+  filterAttrs =
+    keep: set: removeAttrs set (builtins.filter (name: !keep name set.${name}) (builtins.attrNames set));
+  mapAttrs = builtins.mapAttrs;
+  mapAttrsToList = f: set: map (name: f name set.${name}) (builtins.attrNames set);
+  optional = condition: value: if condition then [ value ] else [ ];
+  optionals = condition: list: if condition then list else [ ];
+  concatMapStringsSep = separator: f: list: builtins.concatStringsSep separator (map f list);
+  hasPrefix = prefix: text: builtins.substring 0 (builtins.stringLength prefix) text == prefix;
+  removePrefix =
+    prefix: text:
+    if hasPrefix prefix text then
+      builtins.substring (builtins.stringLength prefix) (builtins.stringLength text - builtins.stringLength prefix) text
+    else
+      text;
+  splitString =
+    separator: text: builtins.filter builtins.isString (builtins.split (escape separator) text);
+  escape = builtins.replaceStrings [ "." ] [ "\\." ];
+}
