@@ -11,7 +11,7 @@ void guide_lookup(struct rpc_call *call, struct geo_point point, route_found *fo
     const struct guide *guide = rpc_call_service_state(call);
     size_t index;
 
-    found(arg, 0, NULL, features_find(guide->features, point, &index));
+    found(arg, 0, NULL, feature_set_find(guide->features, point, &index));
 }
 
 /* ---- GetFeature and SaveFeature: a call of feature-store ---- */
@@ -91,12 +91,12 @@ static void fail_get(struct guide *guide, struct rpc_call *call, const char *nam
 static void on_got_feature_saved(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
 {
     struct saving *saving = arg;
-    const struct features *features = saving->guide->features;
+    const struct feature_set *features = saving->guide->features;
     struct route_feature feature;
 
     if (is_saved(status, reply))
-        rpc_reply(saving->call, route_feature_message(&feature, features_point(features, saving->feature),
-                                                      features_name(features, saving->feature)));
+        rpc_reply(saving->call, route_feature_message(&feature, feature_set_point(features, saving->feature),
+                                                      feature_set_name(features, saving->feature)));
     else
         fail_get(saving->guide, saving->call, err_grpc_name(status->code), status->message);
     saving_free(saving);
@@ -112,11 +112,11 @@ static void on_get_feature(struct rpc_call *call, const ProtobufCMessage *messag
 
     if (!route_point(call, (const Routeguide__Point *)message, &point))
         return;
-    if (!features_find(guide->features, point, &index)) {
+    if (!feature_set_find(guide->features, point, &index)) {
         rpc_reply(call, route_feature_message(&feature, point, ""));
         return;
     }
-    r = save(call, index, route_feature_message(&feature, point, features_name(guide->features, index)), STR_NULL,
+    r = save(call, index, route_feature_message(&feature, point, feature_set_name(guide->features, index)), STR_NULL,
              on_got_feature_saved);
     if (r < 0)
         fail_get(guide, call, err_grpc_name(err_grpc_status(r)), err_text(r));
@@ -157,13 +157,13 @@ static void on_save_feature(struct rpc_call *call, const ProtobufCMessage *messa
 static void send_features(struct rpc_call *call)
 {
     const struct guide *guide = rpc_call_service_state(call);
-    struct features_query *query = rpc_call_data(call);
+    struct feature_set_query *query = rpc_call_data(call);
     struct route_feature feature;
     size_t i;
 
-    while (features_query_next(query, &i))
-        if (rpc_send(call, route_feature_message(&feature, features_point(guide->features, i),
-                                                 features_name(guide->features, i))) != 0)
+    while (feature_set_query_next(query, &i))
+        if (rpc_send(call, route_feature_message(&feature, feature_set_point(guide->features, i),
+                                                 feature_set_name(guide->features, i))) != 0)
             return; /* on_writable goes on, or the call is over */
     rpc_finish(call, ERR_GRPC_OK, NULL);
 }
@@ -171,14 +171,14 @@ static void send_features(struct rpc_call *call)
 static void on_list_features(struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct guide *guide = rpc_call_service_state(call);
-    struct features_query *query;
+    struct feature_set_query *query;
     struct geo_rect rect;
 
     if (!route_rect(call, (const Routeguide__Rectangle *)message, &rect))
         return;
     query = calloc(1, sizeof(*query));
     rpc_call_set_data(call, query);
-    if (query && features_query_open(guide->features, &rect, query) == 0)
+    if (query && feature_set_query_open(guide->features, &rect, query) == 0)
         send_features(call);
     else
         rpc_fail(call, -ENOMEM, err_text(-ENOMEM));
@@ -192,10 +192,10 @@ static void on_list_writable(struct rpc_call *call)
 
 static void on_list_close(struct rpc_call *call)
 {
-    struct features_query *query = rpc_call_data(call);
+    struct feature_set_query *query = rpc_call_data(call);
 
     if (query)
-        features_query_close(query);
+        feature_set_query_close(query);
     free(query);
 }
 

@@ -1,12 +1,12 @@
 /* guide -- route-guide's rpcs: features out of a data set; what is asked for is saved to feature-store. */
 #pragma once
-#include "features.h"
+#include "feature_set.h"
 #include "route.h"
 
 /* All the state there is. Only read while calls are served. */
 struct guide {
     struct route route; /* first: see route.h */
-    struct features *features;
+    struct feature_set *features;
     struct rpc_client *store;
     uint64_t store_timeout_ms;
     struct metrics_series *failed_saves;

@@ -45,13 +45,13 @@ static int start(struct svc *svc, void *state)
     guide->route.chat = chat_new((size_t)config_int(config, "CHAT_MAX_BYTES"), svc_metrics(svc));
     if (!guide->route.chat)
         return svc_fail(svc, "out of memory");
-    if (features_load(config_string(config, "FEATURES_FILE"), &guide->features, error, sizeof(error)) < 0)
+    if (feature_set_load(config_string(config, "FEATURES_FILE"), &guide->features, error, sizeof(error)) < 0)
         return svc_fail(svc, "%s", error);
     r = rpc_client_open(&store, &guide->store);
     if (r < 0)
         return svc_fail(svc, "feature-store at %s: %s", store.target, err_text(r));
     log_fields(svc_log(svc), LOG_INFO, NULL, "data set loaded",
-               &LOG_INT("features", (int64_t)features_count(guide->features)), 1);
+               &LOG_INT("features", (int64_t)feature_set_count(guide->features)), 1);
     return 0;
 }
 
@@ -60,7 +60,7 @@ static void stop(void *state)
     struct guide *guide = state;
 
     guide->store = rpc_client_free(guide->store);
-    guide->features = features_free(guide->features);
+    guide->features = feature_set_free(guide->features);
     guide->route.chat = chat_free(guide->route.chat);
 }
 

@@ -1,5 +1,5 @@
 /* Reads the file element by element: of the JSON only one is in memory at a time. */
-#include "features_internal.h"
+#include "feature_set_internal.h"
 #include "route.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@ struct loader {
     const char *path;
     const char *text; /* the mapped file */
     size_t len, at;
-    struct features *features;
+    struct feature_set *set;
     char *error;
     size_t error_size;
 };
@@ -94,10 +94,10 @@ static int load_feature(struct loader *l)
         return fail_at(l, start + (json_error.position > 0 ? (size_t)json_error.position - 1 : 0), json_error.text);
     l->at = start + (size_t)json_error.position;
     wrong = read_feature(element, &point, &name);
-    r = wrong ? fail_at(l, start, wrong) : features_add(l->features, point, name);
+    r = wrong ? fail_at(l, start, wrong) : feature_set_add(l->set, point, name);
     json_decref(element);
     if (r < 0 && !wrong)
-        snprintf(l->error, l->error_size, "%s: %zu features: %s", l->path, features_count(l->features), strerror(-r));
+        snprintf(l->error, l->error_size, "%s: %zu features: %s", l->path, feature_set_count(l->set), strerror(-r));
     return r;
 }
 
@@ -132,17 +132,17 @@ static int load_mapped(struct loader *l)
 {
     int r;
 
-    l->features = features_new();
-    if (!l->features)
+    l->set = feature_set_new();
+    if (!l->set)
         return fail_file(l, -ENOMEM);
     r = load_array(l);
     if (r < 0)
         return r;
-    r = features_index(l->features);
+    r = feature_set_index(l->set);
     return r < 0 ? fail_file(l, r) : 0;
 }
 
-int features_load(const char *path, struct features **ret_features, char *error, size_t error_size)
+int feature_set_load(const char *path, struct feature_set **ret_set, char *error, size_t error_size)
 {
     struct loader l = {.path = path, .error = error, .error_size = error_size};
     struct stat st;
@@ -169,8 +169,8 @@ int features_load(const char *path, struct features **ret_features, char *error,
     if (map)
         munmap(map, (size_t)st.st_size);
     if (r < 0)
-        l.features = features_free(l.features);
+        l.set = feature_set_free(l.set);
     else
-        *ret_features = l.features;
+        *ret_set = l.set;
     return r;
 }
