@@ -1,0 +1,315 @@
+"""What all services have in common: options, start, readiness, drain, exit status. One table says which they are."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import grpc
+import httpx
+import pytest
+
+import clients
+import harness
+from harness import Service
+from system import PLACES, service_names
+
+HTTP_PATHS = {  # what is asked under load
+    "demo": "/demo/hello?delay=3",
+    "notes": "/v1/notes?limit=5",
+    "users": "/users/1234",
+    "countries": "/countries?user_id=1234",
+}
+SERVICES = service_names()
+HTTP_SERVICES = [name for name in SERVICES if name in HTTP_PATHS]
+GRPC_SERVICES = [name for name in SERVICES if name in ("route-guide", "feature-store")]
+# Required options that name a peer which is not there: enough to check options and to start.
+NO_PEERS = {name: dict.fromkeys(PLACES[name].peers, "127.0.0.1:1") if name in PLACES else {} for name in SERVICES}
+
+
+@pytest.fixture
+def start_with_peers(start: Callable[..., Service]) -> Callable[..., Service]:
+    """start(NAME), and before it the services that it asks."""
+
+    def start_all(name: str, **settings: object) -> Service:
+        peers = {}
+        for variable, peer in PLACES[name].peers.items() if name in PLACES else []:
+            service = start_all(peer)
+            peers[variable] = (
+                service.grpc_address if peer in GRPC_SERVICES else service.http_url.removeprefix("http://")
+            )
+        return start(name, **peers, **settings)
+
+    return start_all
+
+
+# ---- options ----
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_help_names_every_option_and_exits(name: str, tmp_path: Path) -> None:
+    result = harness.run(name, "--help", folder=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    for option in ["METRICS_PORT", "SHUTDOWN_DELAY_SECONDS", "LOG_LEVEL", *NO_PEERS[name]]:
+        assert option in result.stdout
+        assert "--" + option.lower().replace("_", "-") in result.stdout
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_check_of_the_options_starts_nothing(name: str, tmp_path: Path) -> None:
+    result = harness.run(name, "-n", folder=tmp_path, **NO_PEERS[name])
+    assert (result.returncode, result.stderr) == (0, "")
+    assert not (tmp_path / "data").exists()
+
+
+WRONG = [
+    ("METRICS_PORT", "http", "0 to 65535"),
+    ("METRICS_PORT", "65536", "0 to 65535"),
+    ("SHUTDOWN_TIMEOUT_SECONDS", "0", "1 to 3600"),
+    ("SHUTDOWN_DELAY_SECONDS", "-1", "0 to 3600"),
+    ("WORKERS", "1e3", "0 to 256"),
+    ("LOG_LEVEL", "loud", "debug, info, notice"),
+]
+
+
+@pytest.mark.parametrize("check", [[], ["-n"]], ids=["start", "check"])
+@pytest.mark.parametrize(("variable", "value", "allowed"), WRONG)
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_wrong_option_is_one_line_and_status_2(
+    name: str, variable: str, value: str, allowed: str, check: list[str], tmp_path: Path
+) -> None:
+    result = harness.run(name, *check, folder=tmp_path, **NO_PEERS[name] | {variable: value})
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert f"{variable}={value}" in result.stderr
+    assert allowed in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_unknown_flag_is_refused(name: str, tmp_path: Path) -> None:
+    result = harness.run(name, "--no-such-flag", folder=tmp_path, **NO_PEERS[name])
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "--no-such-flag" in result.stderr
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if NO_PEERS[name]])
+def test_a_required_option_is_asked_for(name: str, tmp_path: Path) -> None:
+    result = harness.run(name, folder=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert next(iter(NO_PEERS[name])) in result.stderr
+
+
+def test_flags_win_over_the_environment(start: Callable[..., Service]) -> None:
+    port = harness.free_port()
+    demo = start("demo", f"--port={port}", PORT="1")
+    assert demo.http_url.endswith(f":{port}")
+
+
+# ---- start ----
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [(name, "METRICS_PORT") for name in SERVICES]
+    + [(name, "PORT") for name in HTTP_SERVICES]
+    + [(name, "GRPC_PORT") for name in GRPC_SERVICES],
+)
+def test_a_taken_port_is_named(name: str, variable: str, tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        result = harness.run(name, folder=tmp_path, **NO_PEERS[name] | {variable: port})
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert str(port) in result.stderr
+    assert "in use" in result.stderr
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_admin_listener(name: str, start_with_peers: Callable[..., Service], http: httpx.Client) -> None:
+    service = start_with_peers(name)
+    assert http.get(service.admin_url + "/healthz").status_code == 200
+    assert http.get(service.admin_url + "/readyz").status_code == 200
+    metrics = http.get(service.admin_url + "/metrics")
+    assert metrics.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert f'build_info{{service="{name}",' in metrics.text
+    assert "process_resident_memory_bytes" in metrics.text
+    assert http.get(service.admin_url + "/demo/hello").status_code == 404
+
+
+# ---- readiness while draining ----
+
+
+@pytest.mark.parametrize("name", HTTP_SERVICES)
+def test_readiness_flips_and_serving_goes_on(
+    name: str, start_with_peers: Callable[..., Service], http: httpx.Client
+) -> None:
+    service = start_with_peers(name, SHUTDOWN_DELAY_SECONDS=2)
+    path = HTTP_PATHS[name]
+    before = http.get(service.http_url + path)
+    assert (before.status_code, before.headers.get("connection")) == (200, "keep-alive")
+    service.signal(signal.SIGTERM)
+    service.wait_log(message="draining")
+    assert http.get(service.admin_url + "/readyz").status_code == 503
+    assert http.get(service.admin_url + "/healthz").status_code == 200
+    during = httpx.get(service.http_url + path)  # a new connection
+    assert (during.status_code, during.headers["connection"]) == (200, "close")
+    assert service.wait() == 0
+
+
+@pytest.mark.parametrize("name", GRPC_SERVICES)
+def test_grpc_health_flips_and_serving_goes_on(
+    name: str, start_with_peers: Callable[..., Service], stubs: SimpleNamespace, channel: Callable[[str], grpc.Channel]
+) -> None:
+    service = start_with_peers(name, SHUTDOWN_DELAY_SECONDS=2, MAX_CONNECTION_AGE_MS=30000)
+    request, serving = stubs.health.HealthCheckRequest(), stubs.health.HealthCheckResponse
+    line = channel(service.grpc_address)
+    health = stubs.health_grpc.HealthStub(line)
+    watch = health.Watch(request, timeout=harness.STOP_S)
+    assert next(watch).status == serving.SERVING
+    assert health.Check(request, timeout=harness.START_S).status == serving.SERVING
+    service.signal(signal.SIGTERM)
+    assert next(watch).status == serving.NOT_SERVING
+    assert health.Check(request, timeout=harness.START_S).status == serving.NOT_SERVING
+    named = stubs.health.HealthCheckRequest(service="routeguide.RouteGuide")
+    assert health.Check(named, timeout=harness.START_S).status == serving.NOT_SERVING
+    guide = stubs.routeguide_grpc.RouteGuideStub(line)
+    assert guide.GetFeature(stubs.routeguide.Point(), timeout=harness.START_S).name == ""
+    assert httpx.get(service.admin_url + "/readyz").status_code == 503
+    watch.cancel()
+    line.close()
+    assert service.wait() == 0
+
+
+# ---- drain ----
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_idle_it_ends_with_status_0(name: str, start: Callable[..., Service]) -> None:
+    service = start(name, **NO_PEERS[name])
+    service.stop()
+    assert [len(service.logs(message=said)) for said in ("ready", "draining", "stopped")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_is_in_flight_is_answered(number: int, start: Callable[..., Service]) -> None:
+    demo = start("demo")
+    with socket.create_connection(("127.0.0.1", int(demo.http_url.rsplit(":", 1)[1])), harness.START_S) as client:
+        client.sendall(b"GET /demo/hello?delay=700 HTTP/1.1\r\nHost: demo\r\n\r\n")
+        # The answer to a request sent after it shows that the loops have read the first.
+        httpx.get(demo.http_url + "/demo/hello")
+        demo.signal(number)
+        answer = client.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nConnection: close\r\n" in answer
+    assert answer.endswith(b"\r\n\r\nhello, world!\n")
+    assert demo.wait() == 0
+
+
+def test_a_second_sigterm_changes_nothing(start: Callable[..., Service]) -> None:
+    demo = start("demo", SHUTDOWN_DELAY_SECONDS=1)
+    demo.signal(signal.SIGTERM)
+    demo.wait_log(message="draining")
+    demo.signal(signal.SIGTERM)
+    assert httpx.get(demo.http_url + "/demo/hello?delay=300").status_code == 200
+    assert demo.wait() == 0
+    assert len(demo.logs(message="draining")) == 1
+
+
+def test_a_second_sigint_ends_at_once(start: Callable[..., Service]) -> None:
+    demo = start("demo", SHUTDOWN_DELAY_SECONDS=3600)
+    demo.exit_status = None
+    demo.signal(signal.SIGINT)
+    demo.wait_log(message="draining")
+    demo.signal(signal.SIGINT)
+    assert demo.wait() != 0
+
+
+def test_what_does_not_end_in_time_is_cut_off_and_said(start: Callable[..., Service]) -> None:
+    demo = start("demo", SHUTDOWN_TIMEOUT_SECONDS=1)
+    demo.exit_status = 1
+    with socket.create_connection(("127.0.0.1", int(demo.http_url.rsplit(":", 1)[1])), harness.START_S) as client:
+        client.sendall(b"GET /demo/hello?delay=30000 HTTP/1.1\r\nHost: demo\r\n\r\n")
+        httpx.get(demo.http_url + "/demo/hello")
+        demo.signal(signal.SIGTERM)
+        assert client.makefile("rb").read() == b""
+    demo.stop()
+
+
+def drained(service: Service, client: Callable[[clients.Load], None], threads: int = 6) -> clients.Load:
+    """SIGTERM under load: every client must be well under way, and gets to its end by being refused."""
+    load = clients.Load(client, threads)
+    harness.until(lambda: load.calls >= 20 * threads or load.failures, what=f"{load.calls} calls{service.story()}")
+    load.told.set()
+    service.signal(signal.SIGTERM)
+    load.join(harness.STOP_S)
+    started = time.monotonic()
+    assert service.wait() == 0
+    assert load.failures == []
+    assert load.calls_after > 0
+    assert time.monotonic() - started < harness.STOP_S
+    return load
+
+
+@pytest.mark.parametrize("protocol", ["http1", "http2"])
+@pytest.mark.parametrize("name", HTTP_SERVICES)
+def test_http_load_sees_no_failure(name: str, protocol: str, start_with_peers: Callable[..., Service]) -> None:
+    service = start_with_peers(name, SHUTDOWN_DELAY_SECONDS=1)
+    drained(service, getattr(clients, protocol)(service.http_url + HTTP_PATHS[name]))
+
+
+@pytest.mark.parametrize("protocol", ["http1", "http2"])
+def test_http_load_sees_no_failure_without_a_delay(protocol: str, start: Callable[..., Service]) -> None:
+    service = start("demo")
+    drained(service, getattr(clients, protocol)(service.http_url + "/demo/hello"))
+
+
+@pytest.mark.parametrize("name", GRPC_SERVICES)
+def test_unary_load_sees_no_failure(
+    name: str, start_with_peers: Callable[..., Service], stubs: SimpleNamespace
+) -> None:
+    service = start_with_peers(name, SHUTDOWN_DELAY_SECONDS=1, MAX_CONNECTION_AGE_MS=1000)
+    feature = stubs.routeguide.Feature(name="Here", location=stubs.routeguide.Point(latitude=1, longitude=2))
+
+    def call(channel: grpc.Channel) -> None:
+        stub = stubs.routeguide_grpc.RouteGuideStub(channel)
+        if name == "feature-store":
+            assert stub.SaveFeature(feature, timeout=clients.TIMEOUT_S).ok
+        else:
+            known = stubs.routeguide.Point(latitude=409146138, longitude=-746188906)
+            assert stub.GetFeature(known, timeout=clients.TIMEOUT_S).name
+
+    drained(service, clients.grpc_calls(service.grpc_address, call))
+
+
+@pytest.mark.parametrize("name", GRPC_SERVICES)
+def test_stream_load_sees_no_failure(
+    name: str, start_with_peers: Callable[..., Service], stubs: SimpleNamespace
+) -> None:
+    service = start_with_peers(name, SHUTDOWN_DELAY_SECONDS=1, MAX_CONNECTION_AGE_MS=1000)
+    point = stubs.routeguide.Point
+
+    def chat(channel: grpc.Channel) -> None:
+        """Notes at three places, the next one when the last has come back."""
+        stub = stubs.routeguide_grpc.RouteGuideStub(channel)
+        returned: list[str] = []
+
+        def notes() -> Iterator[object]:
+            for number in range(3):
+                yield stubs.routeguide.RouteNote(location=point(latitude=number), message=f"note {number}")
+
+        for note in stub.RouteChat(notes(), timeout=clients.TIMEOUT_S):
+            returned.append(note.message)
+        assert returned[-1] == "note 2"
+        summary = stub.RecordRoute((point(latitude=number) for number in range(10)), timeout=clients.TIMEOUT_S)
+        assert summary.point_count == 10
+
+    drained(service, clients.grpc_calls(service.grpc_address, chat))
