@@ -7,7 +7,8 @@
 static const struct config_option options[] = {
     {"SERVICE_NAME", "demo", CONFIG_STRING, 1, 128, .help = "the label service of http_server_resp_time"},
     {"HTTP_METRICS", "true", CONFIG_BOOL, .help = "serve /metrics on PORT too; false where PORT is exposed"},
-    {"REQUEST_TIMEOUT_MS", "65000"}, /* beyond the longest delay */
+    {"REQUEST_TIMEOUT_MS", "65000"}, /* a little beyond the longest delay */
+    {"SHUTDOWN_TIMEOUT_SECONDS", "65"},
     {0},
 };
 
