@@ -407,9 +407,10 @@ static int open_common(struct svc *svc)
 
 static int run(struct svc *svc)
 {
-    int r = open_common(svc);
+    int r;
 
-    block_signals();
+    block_signals(); /* before the first thread there is */
+    r = open_common(svc);
     if (r == 0)
         r = start(svc);
     if (r == 0) {
