@@ -9,7 +9,18 @@
  * 413 beyond max_body, 503 with Retry-After beyond the bound of requests in flight, 504 when a deferred answer
  * does not come within request_timeout_ms, traceparent, one log line and the RED metrics a request
  * (http_requests_total{method,path,status}, http_request_duration_seconds{method,path}; path is the route's template,
- * "other" for unknown paths; method is "other" for unknown ones).
+ * "other" for unknown paths; method is "other" for unknown ones; status 499: the client went before its answer came).
+ *
+ * Limits: 100 headers and 417,792 bytes of a request's line and headers (h2o's own); 100 requests at a time on an
+ * HTTP/2 connection; a request must have been received within idle_timeout_ms, its response taken by the client within
+ * request_timeout_ms of its start (or of its deferred answer), else the connection is cut; so is one on which a client
+ * gives up 1,000 requests more than it lets be answered.
+ *
+ * What h2o answers by itself is a problem response too, counted and logged (413 for bodies more than 64 KiB beyond the
+ * largest max_body, 400 for broken chunks, 417), except: what cannot be parsed as HTTP/1 gets a plain 400 and is
+ * neither counted nor logged; over HTTP/2 such a body resets its stream (REFUSED_STREAM) and what is malformed ends the
+ * connection by GOAWAY. Those 413 and 400 close their connection while the client may still be sending, so that it may
+ * see a reset instead.
  */
 #pragma once
 #include "buf.h"
@@ -27,8 +38,10 @@ struct http_deferred;
 struct http_server;
 
 struct http_route {
-    const char *method; /* "GET", ...; NULL ends a table */
-    const char *path;   /* "/v1/notes/{id}": a parameter is one whole segment, not empty */
+    const char *method; /* GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS; NULL ends a table */
+    /* "/v1/notes/{id}": a parameter is one whole segment, not empty; 16 segments at most. Matched case-sensitively and
+     * as sent; where several match, a literal segment wins over a parameter. */
+    const char *path;
     struct http_reply *(*handler)(struct http_req *req);
     size_t max_body; /* bytes; 0: no body is accepted beyond 0 bytes (413) */
     /* Optional: called once a request, in the loop's thread, when the response has been sent or given up. */
@@ -47,12 +60,13 @@ struct http_req {
     struct trace trace;
 };
 
-/* The value of a header by its lower-case name; STR_NULL where there is none, the first where there are several. */
+/* The value of a header by its lower-case name; STR_NULL where there is none, the first where there are several. Not to
+ * be had: content-length, transfer-encoding, expect, upgrade. */
 struct str http_header(const struct http_req *req, const char *name);
 /* Calls each(arg, value) for every header of that name; stops at the first result that is not 0 and returns it. */
 int http_each_header(const struct http_req *req, const char *name, int (*each)(void *arg, struct str value), void *arg);
-/* A query parameter, percent- and plus-decoded into request memory. 1: found, 0: not there, -EINVAL: bad encoding or
- * given twice. Only for parameters that may stand once. */
+/* A query parameter, percent- and plus-decoded into request memory. 1: found, 0: not there, -EINVAL: bad encoding (NUL
+ * is one) or given twice. Only for parameters that may stand once. */
 int http_query(struct http_req *req, const char *name, struct str *ret_value);
 /* Calls each(arg, name, value), decoded, for every parameter in order; stops at the first result that is not 0 and
  * returns it. -EINVAL for a bad encoding. */
@@ -62,7 +76,7 @@ void *http_alloc(struct http_req *req, size_t size); /* request memory, zeroed; 
 /* ---- replies: any thread ---- */
 
 /* All constructors return NULL only out of memory; the library then answers 500. Handlers may return that NULL only if
- * they have not deferred. */
+ * they have not deferred. Statuses are 200 to 599; a content_type must be static. */
 struct http_reply *http_reply_new(int status);                                              /* no body */
 struct http_reply *http_reply_text(int status, const char *content_type, struct str body);  /* copies body */
 struct http_reply *http_reply_take(int status, const char *content_type, struct buf *body); /* steals body's bytes */
@@ -73,15 +87,16 @@ struct http_reply *http_reply_json(int status, struct json_t *take_json); /* com
 struct http_reply *http_problem(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The problem of an errno, by err's table; -ENOBUFS, -EAGAIN ... (503) carry Retry-After: 1. what may be NULL. */
 struct http_reply *http_problem_errno(int err, const char *what);
-/* name must be static and lower case; value is copied, CR, LF and NUL are refused. Returns reply (NULL stays NULL).
- * More than HTTP_MAX_HEADERS is a bug and asserts. */
+/* name must be static and lower case; value is copied; one with a control character (CR, LF, ...) is not set. Returns
+ * reply; NULL stays NULL, and out of memory (or beyond 64 KiB of values) reply is freed and NULL returned. More than
+ * HTTP_MAX_HEADERS is a bug and asserts. */
 struct http_reply *http_set_header(struct http_reply *reply, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 int http_reply_status(const struct http_reply *reply);
 struct http_reply *http_reply_free(struct http_reply *reply); /* for one that was not sent; returns NULL */
 
-/* Answer later: from any thread, exactly once, also when the client has gone (the reply is then dropped). The handler
- * must return NULL after it. NULL out of memory (return a reply then). */
+/* Answer later: from any thread, exactly once, also when the client has gone or the server has been closed (the reply
+ * is then dropped). The handler must return NULL after it. NULL out of memory (return a reply then). */
 struct http_deferred *http_defer(struct http_req *req);
 void http_answer(struct http_deferred *take_deferred, struct http_reply *take_reply); /* NULL reply: 500 */
 /* Of the deferred request; valid until http_answer. */
@@ -104,7 +119,8 @@ struct http_server_def {
     unsigned idle_timeout_ms;    /* of a keep-alive connection and of a half-sent request; 0: 10,000 */
 };
 
-/* Takes a listening socket (closes it in the end, also on failure). Workers run but do not accept yet. 0 or -errno. */
+/* Takes a listening socket (closes it in the end, also on failure). Workers run but do not accept yet. 0 or -errno;
+ * -EINVAL: the routes are not as a table must be (a method or a path that is not allowed, one route twice). */
 int http_server_open(int take_listen_fd, const struct http_server_def *def, struct http_server **ret_server);
 void http_server_start(struct http_server *server); /* begin to accept */
 /* From here on every HTTP/1 response carries Connection: close; still accepting. */

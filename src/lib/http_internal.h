@@ -1,11 +1,12 @@
 /* http_internal -- what the parts of the HTTP server share. No other file includes it.
  *
- * server (http_server.c) -- workers, one a loop -- connections (http_conn) -- calls (http_call.c): a request from its
- * arrival to the end of its response.
+ * server (http_server.c) -- workers, one a loop -- connections (http_conn) -- exchanges
+ * (http_exchange.c): a request from its arrival to the end of its response.
  */
 #pragma once
 #include "h2o_compat.h"
 #include "http.h"
+#include "http_metrics.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -53,19 +54,6 @@ int http_percent_decode(struct str text, bool plus_is_space, char *to, size_t *r
 
 /* ---- counting ---- */
 
-/* A counter family's series by status, looked up once. One thread's. */
-struct http_statuses {
-    struct {
-        int status;
-        struct metrics_series *series;
-    } seen[8];
-    unsigned count;
-};
-
-/* labels are those of the family up to the status, which is the last. */
-struct metrics_series *http_status_series(struct http_statuses *statuses, struct metrics_family *family, int status,
-                                          const struct str *labels, unsigned label_count);
-
 /* What is counted of a template and a method. */
 struct http_red {
     struct http_statuses requests;
@@ -94,8 +82,8 @@ struct http_worker {
     struct loop_timer accept_timer, drain_timer;
     struct loop_message discourage_message, drain_message;
     h2o_linklist_t conns;
-    h2o_linklist_t calls; /* by deadline */
-    struct loop_timer call_timer;
+    h2o_linklist_t exchanges; /* by deadline */
+    struct loop_timer exchange_timer;
     struct http_red *red; /* [path * HTTP_METHODS + method]; the last path is "other" */
     bool closing;
 };
@@ -128,11 +116,11 @@ struct http_conn {
 struct http_conn *http_conn_of(h2o_req_t *h2o);
 void http_conn_cut(struct http_conn *conn); /* both directions; h2o then closes it */
 
-/* ---- calls: http_call.c ---- */
+/* ---- exchanges: http_exchange.c ---- */
 
-struct http_call {
+struct http_exchange {
     struct http_req req;
-    h2o_linklist_t link; /* of the worker's calls */
+    h2o_linklist_t link; /* of the worker's exchanges */
     h2o_req_t *h2o;
     struct http_worker *worker;
     const struct http_path *path; /* NULL: unknown */
@@ -144,8 +132,8 @@ struct http_call {
     uint64_t start_ns, deadline_ns; /* for an answer, then for its sending */
 };
 
-void http_call_register(h2o_hostconf_t *host);    /* the handler and the filter */
-void http_calls_fail(struct http_worker *worker); /* answers 503 to all that wait; loop's thread */
+void http_exchange_register(h2o_hostconf_t *host);    /* the handler and the filter */
+void http_exchanges_fail(struct http_worker *worker); /* answers 503 to all that wait; loop's thread */
 
 /* ---- replies: http_reply.c ---- */
 

@@ -1,9 +1,9 @@
 #include "http_internal.h"
 #include <errno.h>
 
-static struct http_call *call_of(const struct http_req *req)
+static struct http_exchange *exchange_of(const struct http_req *req)
 {
-    return (struct http_call *)req;
+    return (struct http_exchange *)req;
 }
 
 static struct str str_of_iovec(h2o_iovec_t v)
@@ -13,7 +13,7 @@ static struct str str_of_iovec(h2o_iovec_t v)
 
 int http_each_header(const struct http_req *req, const char *name, int (*each)(void *arg, struct str value), void *arg)
 {
-    const h2o_req_t *h2o = call_of(req)->h2o;
+    const h2o_req_t *h2o = exchange_of(req)->h2o;
     struct str wanted = str_of(name);
     int result = 0;
 
@@ -41,14 +41,14 @@ struct str http_header(const struct http_req *req, const char *name)
 
 void *http_alloc(struct http_req *req, size_t size)
 {
-    return memset(h2o_compat_alloc(&call_of(req)->h2o->pool, size), 0, size);
+    return memset(h2o_compat_alloc(&exchange_of(req)->h2o->pool, size), 0, size);
 }
 
 /* ---- query ---- */
 
 static int decode(struct http_req *req, struct str text, struct str *ret_decoded)
 {
-    char *to = h2o_compat_alloc(&call_of(req)->h2o->pool, text.len + 1);
+    char *to = h2o_compat_alloc(&exchange_of(req)->h2o->pool, text.len + 1);
     int err = http_percent_decode(text, true, to, &ret_decoded->len);
 
     ret_decoded->s = to;

@@ -188,8 +188,8 @@ static void drain_worker(struct loop_message *message)
         finish_drain(&worker->drain_timer);
 }
 
-/* Ends all that is there: waiting calls are answered 503, then connections are cut. Calls that still come from what had
- * been received are answered 503 too. */
+/* Ends all that is there: waiting requests are answered 503, then connections are cut. Requests that still come from
+ * what had been received are answered 503 too. */
 static void cut_worker(void *arg)
 {
     struct http_worker *worker = arg;
@@ -200,7 +200,7 @@ static void cut_worker(void *arg)
     pthread_mutex_lock(&worker->gate->lock);
     worker->gate->loop = NULL;
     pthread_mutex_unlock(&worker->gate->lock);
-    http_calls_fail(worker);
+    http_exchanges_fail(worker);
     for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next)
         http_conn_cut(H2O_STRUCT_FROM_MEMBER(struct http_conn, link, link));
 }
@@ -231,7 +231,7 @@ static void dispose_worker(void *arg)
 {
     struct http_worker *worker = arg;
 
-    loop_timer_stop(worker->loop, &worker->call_timer);
+    loop_timer_stop(worker->loop, &worker->exchange_timer);
     h2o_compat_context_dispose(&worker->h2o);
 }
 
@@ -253,7 +253,7 @@ static int open_worker(struct http_server *server, unsigned index, int take_fd)
 
     *worker = (struct http_worker){.server = server, .listen_fd = take_fd};
     h2o_linklist_init_anchor(&worker->conns);
-    h2o_linklist_init_anchor(&worker->calls);
+    h2o_linklist_init_anchor(&worker->exchanges);
     worker->red = calloc((server->paths.count + 1) * HTTP_METHODS, sizeof(*worker->red));
     if (worker->red == NULL) {
         err = -ENOMEM;
@@ -325,27 +325,6 @@ static void open_metrics(struct http_server *server)
     metrics_on_scrape(metrics, on_scrape, server);
 }
 
-struct metrics_series *http_status_series(struct http_statuses *statuses, struct metrics_family *family, int status,
-                                          const struct str *labels, unsigned label_count)
-{
-    struct str values[METRICS_MAX_LABELS];
-    struct metrics_series *series;
-    char text[16];
-
-    for (unsigned i = 0; i < statuses->count; i++)
-        if (statuses->seen[i].status == status)
-            return statuses->seen[i].series;
-    assert(label_count < METRICS_MAX_LABELS);
-    memcpy(values, labels, label_count * sizeof(*labels));
-    values[label_count] = (struct str){text, (size_t)snprintf(text, sizeof(text), "%d", status)};
-    series = metrics_series(family, values);
-    if (series != NULL && statuses->count < sizeof(statuses->seen) / sizeof(statuses->seen[0])) {
-        statuses->seen[statuses->count].status = status;
-        statuses->seen[statuses->count++].series = series;
-    }
-    return series;
-}
-
 /* ---- the server ---- */
 
 static void set_defaults(struct http_server_def *def)
@@ -362,7 +341,7 @@ static void open_config(struct http_server *server)
     server->h2o.server_name = h2o_iovec_init(H2O_STRLIT("")); /* no Server header */
     server->h2o.max_request_entity_size = server->paths.largest_body + BODY_MARGIN;
     h2o_compat_set_timeouts(&server->h2o, server->def.idle_timeout_ms);
-    http_call_register(h2o_config_register_host(&server->h2o, h2o_iovec_init(H2O_STRLIT("default")), 65535));
+    http_exchange_register(h2o_config_register_host(&server->h2o, h2o_iovec_init(H2O_STRLIT("default")), 65535));
 }
 
 static void init_lock(struct http_server *server)

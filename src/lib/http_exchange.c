@@ -10,7 +10,7 @@
 
 struct http_deferred {
     struct loop_message message;
-    struct http_call *call; /* loop's thread; NULL once the request has been answered otherwise or has gone */
+    struct http_exchange *exchange; /* loop's thread; NULL once the request has been answered otherwise or has gone */
     struct http_gate *gate;
     struct loop *loop;
     struct http_reply *reply;
@@ -25,27 +25,27 @@ static struct http_worker *worker_of(h2o_req_t *h2o)
 
 /* ---- the end ---- */
 
-static struct http_red *red_of(const struct http_call *call)
+static struct http_red *red_of(const struct http_exchange *exchange)
 {
-    const struct http_paths *paths = &call->worker->server->paths;
-    size_t path = call->path != NULL ? (size_t)(call->path - paths->paths) : paths->count;
+    const struct http_paths *paths = &exchange->worker->server->paths;
+    size_t path = exchange->path != NULL ? (size_t)(exchange->path - paths->paths) : paths->count;
 
-    return &call->worker->red[path * HTTP_METHODS + call->method];
+    return &exchange->worker->red[path * HTTP_METHODS + exchange->method];
 }
 
-static void count_call(const struct http_call *call, uint64_t latency_ns)
+static void count_exchange(const struct http_exchange *exchange, uint64_t latency_ns)
 {
-    struct http_server *server = call->worker->server;
-    struct http_red *red = red_of(call);
-    const struct str labels[] = {str_of(http_method_name(call->method)),
-                                 call->path != NULL ? str_of(call->path->template) : STR("other")};
+    struct http_server *server = exchange->worker->server;
+    struct http_red *red = red_of(exchange);
+    const struct str labels[] = {str_of(http_method_name(exchange->method)),
+                                 exchange->path != NULL ? str_of(exchange->path->template) : STR("other")};
 
     if (server->def.metrics == NULL)
         return;
     if (red->duration == NULL)
         red->duration = metrics_series(server->durations, labels);
     metrics_observe(red->duration, (double)latency_ns / (double)CLOCK_NS_PER_S);
-    metrics_add(http_status_series(&red->requests, server->requests, call->status, labels, 2), 1);
+    metrics_add(http_status_series(&red->requests, server->requests, exchange->status, labels, 2), 1);
 }
 
 static struct str at_most(size_t max, const char *s, size_t len)
@@ -62,20 +62,20 @@ static struct str logged_header(const h2o_req_t *h2o, const h2o_token_t *token)
     return at_most(MAX_LOGGED_HEADER, h2o->headers.entries[at].value.base, h2o->headers.entries[at].value.len);
 }
 
-static void log_call(const struct http_call *call, uint64_t latency_ns)
+static void log_exchange(const struct http_exchange *exchange, uint64_t latency_ns)
 {
-    const h2o_req_t *h2o = call->h2o;
-    const struct http_reply *reply = call->reply;
+    const h2o_req_t *h2o = exchange->h2o;
+    const struct http_reply *reply = exchange->reply;
     struct log_request line = {
-        .method = call->req.method,
+        .method = exchange->req.method,
         .url = at_most(MAX_LOGGED_URL, h2o->input.path.base, h2o->input.path.len),
         .user_agent = logged_header(h2o, H2O_TOKEN_USER_AGENT),
         .referer = logged_header(h2o, H2O_TOKEN_REFERER),
-        .remote_ip = str_of(http_conn_of(call->h2o)->remote_ip),
+        .remote_ip = str_of(http_conn_of(exchange->h2o)->remote_ip),
         .protocol = h2o->version >= 0x200   ? STR("HTTP/2")
                     : h2o->version == 0x100 ? STR("HTTP/1.0")
                                             : STR("HTTP/1.1"),
-        .status = call->status,
+        .status = exchange->status,
         .request_size = h2o->entity.len,
         .response_size = h2o->bytes_sent,
         .latency_ns = latency_ns,
@@ -83,39 +83,39 @@ static void log_call(const struct http_call *call, uint64_t latency_ns)
 
     if (reply != NULL && reply->problem)
         line.detail = (struct str){reply->text.data, reply->detail_len};
-    log_request(call->worker->server->def.log, &call->req.trace, &line);
+    log_request(exchange->worker->server->def.log, &exchange->req.trace, &line);
 }
 
 /* HTTP/2 lets a client give up requests faster than it lets us bound them: one that does little else is cut off. */
-static void count_reset(struct http_call *call)
+static void count_reset(struct http_exchange *exchange)
 {
-    struct http_conn *conn = http_conn_of(call->h2o);
+    struct http_conn *conn = http_conn_of(exchange->h2o);
 
-    if (call->answered)
+    if (exchange->answered)
         conn->resets -= conn->resets > 0;
     else if (++conn->resets > MAX_RESETS)
         http_conn_cut(conn);
 }
 
 /* h2o disposes of the request's memory when the response has been sent or its stream or connection has gone. */
-static void end_call(void *memory)
+static void end_exchange(void *memory)
 {
-    struct http_call *call = memory;
-    struct http_server *server = call->worker->server;
-    uint64_t latency_ns = clock_monotonic_ns() - call->start_ns;
+    struct http_exchange *exchange = memory;
+    struct http_server *server = exchange->worker->server;
+    uint64_t latency_ns = clock_monotonic_ns() - exchange->start_ns;
 
-    h2o_linklist_unlink(&call->link);
-    if (call->deferred != NULL)
-        call->deferred->call = NULL;
-    if (!call->answered)
-        call->status = STATUS_GONE;
-    count_reset(call);
-    count_call(call, latency_ns);
+    h2o_linklist_unlink(&exchange->link);
+    if (exchange->deferred != NULL)
+        exchange->deferred->exchange = NULL;
+    if (!exchange->answered)
+        exchange->status = STATUS_GONE;
+    count_reset(exchange);
+    count_exchange(exchange, latency_ns);
     if (server->def.log != NULL)
-        log_call(call, latency_ns);
-    if (call->req.route != NULL && call->req.route->observe != NULL)
-        call->req.route->observe(server->def.state, call->req.route, call->status, latency_ns);
-    http_reply_free(call->reply);
+        log_exchange(exchange, latency_ns);
+    if (exchange->req.route != NULL && exchange->req.route->observe != NULL)
+        exchange->req.route->observe(server->def.state, exchange->req.route, exchange->status, latency_ns);
+    http_reply_free(exchange->reply);
     atomic_fetch_sub_explicit(&server->in_flight, 1, memory_order_relaxed);
 }
 
@@ -147,26 +147,26 @@ static void split_target(struct str target, struct http_req *req)
     req->query = mark != NULL ? (struct str){mark + 1, target.len - req->path.len - 1} : STR("");
 }
 
-static void arm_call_timer(struct http_worker *worker);
+static void arm_timer(struct http_worker *worker);
 
-static void set_deadline(struct http_call *call, uint64_t now_ns)
+static void set_deadline(struct http_exchange *exchange, uint64_t now_ns)
 {
-    struct http_worker *worker = call->worker;
+    struct http_worker *worker = exchange->worker;
 
-    call->deadline_ns = now_ns + worker->server->def.request_timeout_ms * CLOCK_NS_PER_MS;
-    if (h2o_linklist_is_linked(&call->link))
-        h2o_linklist_unlink(&call->link);
-    h2o_linklist_insert(&worker->calls, &call->link); /* at the end: all have the same time */
-    if (!loop_timer_running(&worker->call_timer))
-        arm_call_timer(worker);
+    exchange->deadline_ns = now_ns + worker->server->def.request_timeout_ms * CLOCK_NS_PER_MS;
+    if (h2o_linklist_is_linked(&exchange->link))
+        h2o_linklist_unlink(&exchange->link);
+    h2o_linklist_insert(&worker->exchanges, &exchange->link); /* at the end: all have the same time */
+    if (!loop_timer_running(&worker->exchange_timer))
+        arm_timer(worker);
 }
 
-static struct http_call *begin_call(h2o_req_t *h2o)
+static struct http_exchange *begin_exchange(h2o_req_t *h2o)
 {
-    struct http_call *call = h2o_mem_alloc_shared(&h2o->pool, sizeof(*call), end_call);
+    struct http_exchange *exchange = h2o_mem_alloc_shared(&h2o->pool, sizeof(*exchange), end_exchange);
     struct http_worker *worker = worker_of(h2o);
 
-    *call = (struct http_call){
+    *exchange = (struct http_exchange){
         .req = {.state = worker->server->def.state,
                 .loop = worker->loop,
                 .method = {h2o->input.method.base, h2o->input.method.len},
@@ -175,14 +175,14 @@ static struct http_call *begin_call(h2o_req_t *h2o)
         .worker = worker,
         .start_ns = clock_monotonic_ns(),
     };
-    call->method = http_method_of(call->req.method);
-    split_target((struct str){h2o->input.path.base, h2o->input.path.len}, &call->req);
-    call->path = http_paths_match(&worker->server->paths, call->req.path, call->req.params);
-    trace_begin(http_header(&call->req, "traceparent"), false, &call->req.trace);
-    set_deadline(call, call->start_ns);
-    call->too_many = atomic_fetch_add_explicit(&worker->server->in_flight, 1, memory_order_relaxed) >=
-                     worker->server->def.max_in_flight;
-    return call;
+    exchange->method = http_method_of(exchange->req.method);
+    split_target((struct str){h2o->input.path.base, h2o->input.path.len}, &exchange->req);
+    exchange->path = http_paths_match(&worker->server->paths, exchange->req.path, exchange->req.params);
+    trace_begin(http_header(&exchange->req, "traceparent"), false, &exchange->req.trace);
+    set_deadline(exchange, exchange->start_ns);
+    exchange->too_many = atomic_fetch_add_explicit(&worker->server->in_flight, 1, memory_order_relaxed) >=
+                         worker->server->def.max_in_flight;
+    return exchange;
 }
 
 /* ---- answering ---- */
@@ -206,97 +206,97 @@ static bool has_body(int status)
 }
 
 /* Status, reason and headers; the body's bytes in ret_body: none for a HEAD request. */
-static void set_response(struct http_call *call, h2o_iovec_t *ret_body)
+static void set_response(struct http_exchange *exchange, h2o_iovec_t *ret_body)
 {
     static const char last_resort[] = "{\"type\":\"about:blank\",\"title\":\"Internal Server Error\",\"status\":500}";
-    h2o_req_t *h2o = call->h2o;
-    struct http_reply *reply = call->reply;
+    h2o_req_t *h2o = exchange->h2o;
+    struct http_reply *reply = exchange->reply;
 
-    if (reply != NULL && reply->problem && http_reply_render(reply, &call->req.trace) < 0)
-        call->reply = reply = http_reply_free(reply);
-    call->status = reply != NULL ? reply->status : 500;
+    if (reply != NULL && reply->problem && http_reply_render(reply, &exchange->req.trace) < 0)
+        exchange->reply = reply = http_reply_free(reply);
+    exchange->status = reply != NULL ? reply->status : 500;
     *ret_body = reply != NULL ? h2o_iovec_init(reply->body, reply->body_len)
                               : h2o_iovec_init(last_resort, sizeof(last_resort) - 1);
-    h2o->res.status = call->status;
-    h2o->res.reason = err_http_reason(call->status);
+    h2o->res.status = exchange->status;
+    h2o->res.reason = err_http_reason(exchange->status);
     if (reply == NULL)
         add_header(h2o, "content-type", H2O_STRLIT("application/problem+json"));
     else if (reply->content_type != NULL)
         add_header(h2o, "content-type", reply->content_type, strlen(reply->content_type));
     for (unsigned i = 0; reply != NULL && i < reply->header_count; i++)
         add_header(h2o, reply->headers[i].name, reply->text.data + reply->headers[i].at, reply->headers[i].len);
-    if (has_body(call->status))
+    if (has_body(exchange->status))
         h2o->res.content_length = ret_body->len;
-    if (call->method == HTTP_HEAD || !has_body(call->status))
+    if (exchange->method == HTTP_HEAD || !has_body(exchange->status))
         ret_body->len = 0;
 }
 
-static void answer(struct http_call *call, struct http_reply *take_reply)
+static void answer(struct http_exchange *exchange, struct http_reply *take_reply)
 {
     h2o_iovec_t body;
 
-    call->answered = true;
-    call->reply = take_reply;
-    if (call->deferred != NULL)
-        call->deferred->call = NULL;
-    call->deferred = NULL;
-    set_response(call, &body);
-    if (call->was_deferred)
-        set_deadline(call, clock_monotonic_ns()); /* the client has as long again to take it */
-    h2o_start_response(call->h2o, (h2o_generator_t *)&generator);
-    h2o_send(call->h2o, &body, body.len > 0, H2O_SEND_STATE_FINAL);
+    exchange->answered = true;
+    exchange->reply = take_reply;
+    if (exchange->deferred != NULL)
+        exchange->deferred->exchange = NULL;
+    exchange->deferred = NULL;
+    set_response(exchange, &body);
+    if (exchange->was_deferred)
+        set_deadline(exchange, clock_monotonic_ns()); /* the client has as long again to take it */
+    h2o_start_response(exchange->h2o, (h2o_generator_t *)&generator);
+    h2o_send(exchange->h2o, &body, body.len > 0, H2O_SEND_STATE_FINAL);
 }
 
 /* ---- time limits ---- */
 
-static struct http_call *first_call(struct http_worker *worker)
+static struct http_exchange *first_exchange(struct http_worker *worker)
 {
-    if (h2o_linklist_is_empty(&worker->calls))
+    if (h2o_linklist_is_empty(&worker->exchanges))
         return NULL;
-    return H2O_STRUCT_FROM_MEMBER(struct http_call, link, worker->calls.next);
+    return H2O_STRUCT_FROM_MEMBER(struct http_exchange, link, worker->exchanges.next);
 }
 
 /* No answer in time: 504. Not taken by the client in time: its connection is cut. */
-static void expire(struct http_call *call)
+static void expire(struct http_exchange *exchange)
 {
-    if (!call->answered) {
-        answer(call, http_problem(504, "no answer within %u ms", call->worker->server->def.request_timeout_ms));
+    if (!exchange->answered) {
+        answer(exchange, http_problem(504, "no answer within %u ms", exchange->worker->server->def.request_timeout_ms));
     } else {
-        set_deadline(call, clock_monotonic_ns()); /* cutting ends it at h2o's next turn */
-        http_conn_cut(http_conn_of(call->h2o));
+        set_deadline(exchange, clock_monotonic_ns()); /* cutting ends it at h2o's next turn */
+        http_conn_cut(http_conn_of(exchange->h2o));
     }
 }
 
-static void on_call_timer(struct loop_timer *timer)
+static void on_timer(struct loop_timer *timer)
 {
-    struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, call_timer, timer);
+    struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, exchange_timer, timer);
     uint64_t now_ns = clock_monotonic_ns();
-    struct http_call *call;
+    struct http_exchange *exchange;
 
-    while ((call = first_call(worker)) != NULL && call->deadline_ns <= now_ns)
-        expire(call);
-    arm_call_timer(worker);
+    while ((exchange = first_exchange(worker)) != NULL && exchange->deadline_ns <= now_ns)
+        expire(exchange);
+    arm_timer(worker);
 }
 
-static void arm_call_timer(struct http_worker *worker)
+static void arm_timer(struct http_worker *worker)
 {
-    const struct http_call *call = first_call(worker);
+    const struct http_exchange *exchange = first_exchange(worker);
     uint64_t now_ns = clock_monotonic_ns();
 
-    if (call == NULL)
+    if (exchange == NULL)
         return;
-    /* In want of memory the next call tries again. */
-    loop_timer_start(worker->loop, &worker->call_timer,
-                     call->deadline_ns > now_ns ? (call->deadline_ns - now_ns) / CLOCK_NS_PER_MS : 0, on_call_timer);
+    /* In want of memory the next exchange tries again. */
+    loop_timer_start(worker->loop, &worker->exchange_timer,
+                     exchange->deadline_ns > now_ns ? (exchange->deadline_ns - now_ns) / CLOCK_NS_PER_MS : 0, on_timer);
 }
 
-void http_calls_fail(struct http_worker *worker)
+void http_exchanges_fail(struct http_worker *worker)
 {
-    for (h2o_linklist_t *link = worker->calls.next, *next; link != &worker->calls; link = next) {
-        struct http_call *call = H2O_STRUCT_FROM_MEMBER(struct http_call, link, link);
+    for (h2o_linklist_t *link = worker->exchanges.next, *next; link != &worker->exchanges; link = next) {
+        struct http_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct http_exchange, link, link);
         next = link->next;
-        if (!call->answered)
-            answer(call, http_problem(503, "the server is closing"));
+        if (!exchange->answered)
+            answer(exchange, http_problem(503, "the server is closing"));
     }
 }
 
@@ -314,9 +314,9 @@ static void deliver(struct loop_message *message)
     struct http_deferred *deferred = (struct http_deferred *)message;
     struct http_reply *reply = deferred->reply;
 
-    if (deferred->call != NULL) {
+    if (deferred->exchange != NULL) {
         deferred->reply = NULL;
-        answer(deferred->call, reply);
+        answer(deferred->exchange, reply);
     }
     pthread_mutex_lock(&deferred->gate->lock);
     free_deferred(deferred);
@@ -324,23 +324,23 @@ static void deliver(struct loop_message *message)
 
 struct http_deferred *http_defer(struct http_req *req)
 {
-    struct http_call *call = (struct http_call *)req;
+    struct http_exchange *exchange = (struct http_exchange *)req;
     struct http_deferred *deferred = malloc(sizeof(*deferred));
 
-    assert(!call->was_deferred);
+    assert(!exchange->was_deferred);
     if (deferred == NULL)
         return NULL;
     *deferred = (struct http_deferred){.message = {.run = deliver},
-                                       .call = call,
-                                       .gate = call->worker->gate,
+                                       .exchange = exchange,
+                                       .gate = exchange->worker->gate,
                                        .loop = req->loop,
                                        .trace = req->trace,
-                                       .deadline_ns = call->deadline_ns};
+                                       .deadline_ns = exchange->deadline_ns};
     pthread_mutex_lock(&deferred->gate->lock);
     deferred->gate->references++;
     pthread_mutex_unlock(&deferred->gate->lock);
-    call->deferred = deferred;
-    call->was_deferred = true;
+    exchange->deferred = deferred;
+    exchange->was_deferred = true;
     return deferred;
 }
 
@@ -380,11 +380,11 @@ struct loop *http_deferred_loop(const struct http_deferred *deferred)
 
 /* ---- dispatch ---- */
 
-static int decode_params(struct http_call *call)
+static int decode_params(struct http_exchange *exchange)
 {
-    for (unsigned i = 0; i < call->path->param_count; i++) {
-        struct str *param = &call->req.params[i];
-        char *to = h2o_compat_alloc(&call->h2o->pool, param->len);
+    for (unsigned i = 0; i < exchange->path->param_count; i++) {
+        struct str *param = &exchange->req.params[i];
+        char *to = h2o_compat_alloc(&exchange->h2o->pool, param->len);
         if (http_percent_decode(*param, false, to, &param->len) < 0)
             return -EINVAL;
         param->s = to;
@@ -392,48 +392,48 @@ static int decode_params(struct http_call *call)
     return 0;
 }
 
-static struct http_reply *other_method(const struct http_call *call)
+static struct http_reply *other_method(const struct http_exchange *exchange)
 {
-    struct http_reply *reply = call->method == HTTP_OPTIONS
+    struct http_reply *reply = exchange->method == HTTP_OPTIONS
                                    ? http_reply_new(204)
-                                   : http_problem(405, "the methods of this resource are %s", call->path->allow);
+                                   : http_problem(405, "the methods of this resource are %s", exchange->path->allow);
 
-    return http_set_header(reply, "allow", "%s", call->path->allow);
+    return http_set_header(reply, "allow", "%s", exchange->path->allow);
 }
 
-static const struct http_route *route_of(const struct http_call *call)
+static const struct http_route *route_of(const struct http_exchange *exchange)
 {
-    const struct http_route *route = call->path->routes[call->method];
+    const struct http_route *route = exchange->path->routes[exchange->method];
 
-    return route == NULL && call->method == HTTP_HEAD ? call->path->routes[HTTP_GET] : route;
+    return route == NULL && exchange->method == HTTP_HEAD ? exchange->path->routes[HTTP_GET] : route;
 }
 
-static struct http_reply *dispatch(struct http_call *call)
+static struct http_reply *dispatch(struct http_exchange *exchange)
 {
-    if (call->path == NULL)
+    if (exchange->path == NULL)
         return http_problem(404, "no such path");
-    if ((call->req.route = route_of(call)) == NULL)
-        return other_method(call);
-    if (call->worker->closing)
+    if ((exchange->req.route = route_of(exchange)) == NULL)
+        return other_method(exchange);
+    if (exchange->worker->closing)
         return http_problem(503, "the server is closing");
-    if (call->too_many)
+    if (exchange->too_many)
         return http_set_header(http_problem(503, "too many requests in flight"), "retry-after", "1");
-    if (call->req.body.len > call->req.route->max_body)
-        return http_problem(413, "the body is longer than %zu bytes", call->req.route->max_body);
-    if (decode_params(call) < 0)
+    if (exchange->req.body.len > exchange->req.route->max_body)
+        return http_problem(413, "the body is longer than %zu bytes", exchange->req.route->max_body);
+    if (decode_params(exchange) < 0)
         return http_problem(400, "the path is badly encoded");
-    return call->req.route->handler(&call->req);
+    return exchange->req.route->handler(&exchange->req);
 }
 
 static int on_request(h2o_handler_t *handler, h2o_req_t *h2o)
 {
-    struct http_call *call = begin_call(h2o);
-    struct http_reply *reply = dispatch(call);
+    struct http_exchange *exchange = begin_exchange(h2o);
+    struct http_reply *reply = dispatch(exchange);
 
-    if (reply == NULL && call->was_deferred)
+    if (reply == NULL && exchange->was_deferred)
         return 0;
-    assert(!call->was_deferred);
-    answer(call, reply);
+    assert(!exchange->was_deferred);
+    answer(exchange, reply);
     return 0;
 }
 
@@ -456,14 +456,14 @@ static void send_problem(h2o_ostream_t *stream, h2o_req_t *h2o, h2o_compat_sendv
 static void on_response(h2o_filter_t *filter, h2o_req_t *h2o, h2o_ostream_t **slot)
 {
     if (h2o->_generator != &generator) {
-        struct http_call *call = begin_call(h2o);
+        struct http_exchange *exchange = begin_exchange(h2o);
         struct problem_stream *problem = (void *)h2o_add_ostream(h2o, sizeof(*problem), slot);
         h2o_iovec_t body;
 
-        call->answered = true;
-        call->reply = http_problem(h2o->res.status, "%s", h2o->res.reason);
+        exchange->answered = true;
+        exchange->reply = http_problem(h2o->res.status, "%s", h2o->res.reason);
         h2o->res.headers.size = 0;
-        set_response(call, &body);
+        set_response(exchange, &body);
         problem->super.do_send = send_problem;
         problem->body = h2o_compat_send_bytes(body.base, body.len);
         slot = &problem->super.next;
@@ -471,7 +471,7 @@ static void on_response(h2o_filter_t *filter, h2o_req_t *h2o, h2o_ostream_t **sl
     h2o_setup_next_ostream(h2o, slot);
 }
 
-void http_call_register(h2o_hostconf_t *host)
+void http_exchange_register(h2o_hostconf_t *host)
 {
     /* The fallback serves what no path is registered for: here, everything. */
     h2o_create_handler(&host->fallback_path, sizeof(h2o_handler_t))->on_req = on_request;

@@ -1,0 +1,437 @@
+#include "clock.h"
+#include "http_client_internal.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#define SKIP_MS  1000 /* an address that could not be connected to, as long as others can */
+#define SWEEP_MS 1000
+
+/* ---- a worker's hosts: the target's addresses, and those whose connections have not all ended ---- */
+
+static struct client_host *host_new(const struct client_address *address)
+{
+    struct client_host *host = calloc(1, sizeof(*host));
+
+    if (host != NULL) {
+        host->address = *address;
+        h2o_linklist_init_anchor(&host->idle);
+    }
+    return host;
+}
+
+static struct client_host *find_host(const struct client_worker *worker, const struct client_address *address)
+{
+    for (unsigned i = 0; i < worker->host_count; i++)
+        if (memcmp(&worker->hosts[i]->address.address, &address->address, sizeof(address->address)) == 0)
+            return worker->hosts[i];
+    return NULL;
+}
+
+void client_host_release(struct client_host *host)
+{
+    if (--host->users == 0)
+        free(host);
+}
+
+/* Makes the hosts of addresses, those that are there already among them. Returns how many. */
+static unsigned make_hosts(const struct client_worker *worker, const struct client_addresses *addresses,
+                           struct client_host **hosts)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < addresses->count; i++) {
+        struct client_host *host = find_host(worker, &addresses->list[i]);
+        if (host != NULL || (host = host_new(&addresses->list[i])) != NULL)
+            hosts[count++] = host;
+    }
+    return count;
+}
+
+static void replace_hosts(struct client_worker *worker, struct client_host **hosts, unsigned count)
+{
+    struct client_host **old = worker->hosts;
+    unsigned old_count = worker->host_count;
+
+    for (unsigned i = 0; i < old_count; i++)
+        old[i]->current = false;
+    for (unsigned i = 0; i < count; i++) {
+        hosts[i]->current = true;
+        hosts[i]->users++;
+    }
+    worker->hosts = hosts;
+    worker->host_count = count;
+    for (unsigned i = 0; i < old_count; i++) {
+        if (!old[i]->current)
+            client_conns_retire(old[i], true);
+        client_host_release(old[i]);
+    }
+    free(old);
+}
+
+/* Takes over what the resolver has found since. In want of memory the old hosts stay, until the next call. */
+static void refresh_hosts(struct client_worker *worker)
+{
+    struct client_resolver *resolver = &worker->client->resolver;
+    struct client_host **hosts;
+    unsigned generation, count;
+
+    if (atomic_load_explicit(&resolver->generation, memory_order_relaxed) == worker->generation)
+        return;
+    pthread_mutex_lock(&resolver->lock);
+    generation = atomic_load(&resolver->generation);
+    hosts = calloc(resolver->addresses.count + 1, sizeof(*hosts));
+    count = hosts != NULL ? make_hosts(worker, &resolver->addresses, hosts) : 0;
+    pthread_mutex_unlock(&resolver->lock);
+    if (hosts == NULL)
+        return;
+    replace_hosts(worker, hosts, count);
+    worker->generation = generation;
+}
+
+/* ---- the choice of an address ---- */
+
+void client_host_failed(struct client_worker *worker, struct client_host *host)
+{
+    host->skip_until_ns = clock_monotonic_ns() + SKIP_MS * CLOCK_NS_PER_MS;
+    client_resolver_want(&worker->client->resolver);
+}
+
+/* The nth of those that are not skipped; of all where all are. */
+static struct client_host *nth_host(const struct client_worker *worker, uint64_t now_ns, unsigned n)
+{
+    unsigned usable = 0;
+
+    for (unsigned i = 0; i < worker->host_count; i++)
+        usable += worker->hosts[i]->skip_until_ns <= now_ns;
+    if (usable == 0)
+        return worker->hosts[n % worker->host_count];
+    n %= usable;
+    for (unsigned i = 0;; i++)
+        if (worker->hosts[i]->skip_until_ns <= now_ns && n-- == 0)
+            return worker->hosts[i];
+}
+
+static void run_timer(struct loop_timer *timer)
+{
+    struct http_call *call = H2O_STRUCT_FROM_MEMBER(struct http_call, timer, timer);
+
+    if (call->conn != NULL)
+        client_conn_close(call->conn);
+    client_call_finish(call, call->err, 0, STR_NULL);
+}
+
+/* Never at once: http_client_get may not have returned yet. */
+static void fail_soon(struct http_call *call, int err)
+{
+    call->err = err;
+    if (loop_timer_start(call->worker->loop, &call->timer, 0, run_timer) < 0)
+        abort(); /* its place was free a moment ago */
+}
+
+static void wait_for_address(struct http_call *call)
+{
+    struct client_worker *worker = call->worker;
+    struct client_resolver *resolver = &worker->client->resolver;
+
+    call->waiting = true;
+    pthread_mutex_lock(&resolver->lock);
+    worker->waiting = true;
+    pthread_mutex_unlock(&resolver->lock);
+    client_resolver_want(resolver);
+}
+
+void client_call_attempt(struct http_call *call)
+{
+    struct client_worker *worker = call->worker;
+    struct client_host *host;
+
+    refresh_hosts(worker);
+    if (worker->host_count == 0) {
+        wait_for_address(call);
+        return;
+    }
+    /* Each address once, and once more after a connection broke. */
+    while (call->attempts++ < worker->host_count + call->repeated) {
+        host = nth_host(worker, clock_monotonic_ns(), worker->next++);
+        if (client_conn_start(call, host))
+            return;
+        client_host_failed(worker, host);
+    }
+    fail_soon(call, -ECONNREFUSED);
+}
+
+/* The resolver has an answer, good or bad. */
+static void run_resolved(struct loop_message *message)
+{
+    struct client_worker *worker = H2O_STRUCT_FROM_MEMBER(struct client_worker, resolved, message);
+    struct client_resolver *resolver = &worker->client->resolver;
+
+    pthread_mutex_lock(&resolver->lock);
+    worker->notified = worker->waiting = false;
+    pthread_mutex_unlock(&resolver->lock);
+    refresh_hosts(worker);
+    for (h2o_linklist_t *link = worker->calls.next, *next; link != &worker->calls; link = next) {
+        struct http_call *call = H2O_STRUCT_FROM_MEMBER(struct http_call, link, link);
+        next = link->next;
+        if (!call->waiting)
+            continue;
+        call->waiting = false;
+        if (worker->host_count > 0)
+            client_call_attempt(call);
+        else
+            fail_soon(call, -ECONNREFUSED);
+    }
+}
+
+/* In the resolver's thread, under its lock: so no loop that has ended is posted to. */
+static void notify_workers(void *arg)
+{
+    struct http_client *client = arg;
+
+    for (unsigned i = 0; i < client->def.workers; i++) {
+        struct client_worker *worker = &client->workers[i];
+        if (worker->loop != NULL && worker->waiting && !worker->notified) {
+            worker->notified = true;
+            worker->resolved.run = run_resolved;
+            loop_post(worker->loop, &worker->resolved);
+        }
+    }
+}
+
+/* ---- a worker's life ---- */
+
+static void set_loop(struct client_worker *worker, struct loop *loop)
+{
+    pthread_mutex_lock(&worker->client->resolver.lock);
+    worker->loop = loop;
+    pthread_mutex_unlock(&worker->client->resolver.lock);
+}
+
+static void run_sweeper(struct loop_timer *timer)
+{
+    struct client_worker *worker = H2O_STRUCT_FROM_MEMBER(struct client_worker, sweeper, timer);
+
+    for (unsigned i = 0; i < worker->host_count; i++)
+        client_conns_retire(worker->hosts[i], false);
+    loop_timer_start(worker->loop, timer, SWEEP_MS, run_sweeper); /* or the next call starts it */
+}
+
+/* The loop ends: what is there ends before it. */
+static void close_worker(struct loop_message *message)
+{
+    struct client_worker *worker = H2O_STRUCT_FROM_MEMBER(struct client_worker, closer, message);
+
+    worker->closed = true;
+    while (!h2o_linklist_is_empty(&worker->calls)) {
+        struct http_call *call = H2O_STRUCT_FROM_MEMBER(struct http_call, link, worker->calls.next);
+        if (call->conn != NULL)
+            client_conn_close(call->conn);
+        client_call_finish(call, -ECANCELED, 0, STR_NULL);
+    }
+    replace_hosts(worker, NULL, 0);
+    loop_timer_stop(worker->loop, &worker->sweeper);
+    set_loop(worker, NULL);
+}
+
+static struct client_worker *worker_of(struct http_client *client, struct loop *loop)
+{
+    struct client_worker *worker;
+
+    assert(loop_is_current(loop) && loop_index(loop) < client->def.workers);
+    worker = &client->workers[loop_index(loop)];
+    if (worker->loop == NULL && !worker->closed) {
+        set_loop(worker, loop);
+        worker->closer.run = close_worker;
+        loop_at_close(loop, &worker->closer);
+    }
+    assert(worker->closed || worker->loop == loop);
+    return worker;
+}
+
+/* ---- calls ---- */
+
+static void count_call(const struct http_call *call, int result)
+{
+    struct client_worker *worker = call->worker;
+    struct http_client *client = worker->client;
+    const struct str peer[] = {str_of(client->def.name)};
+
+    if (client->def.metrics == NULL)
+        return;
+    metrics_add(http_status_series(&worker->requests, client->requests, result, peer, 1), 1);
+    metrics_observe(client->durations, (double)(clock_monotonic_ns() - call->start_ns) / (double)CLOCK_NS_PER_S);
+}
+
+static void free_call(struct http_call *call)
+{
+    loop_timer_stop(call->worker->loop, &call->timer);
+    h2o_linklist_unlink(&call->link);
+    call->worker->in_flight--;
+    buf_release(&call->head);
+    free(call);
+}
+
+void client_call_finish(struct http_call *call, int err, int status, struct str body)
+{
+    http_client_done *done = call->done;
+    void *arg = call->arg;
+
+    count_call(call, err < 0 ? err : status);
+    free_call(call);
+    done(arg, err, status, body);
+}
+
+void http_call_cancel(struct http_call *call)
+{
+    if (call->conn != NULL)
+        client_conn_close(call->conn);
+    free_call(call);
+}
+
+/* What may stand in a request line: no control characters, no space. */
+static bool is_target_path(struct str path)
+{
+    for (size_t i = 0; i < path.len; i++)
+        if ((unsigned char)path.s[i] <= ' ' || path.s[i] == 0x7f)
+            return false;
+    return path.len > 0 && path.s[0] == '/';
+}
+
+static int write_head(struct http_call *call, struct str path, const struct trace *trace)
+{
+    char parent[TRACE_PARENT_LEN + 1];
+    struct trace child;
+
+    buf_append_cstr(&call->head, "GET ");
+    buf_append_str(&call->head, path);
+    buf_append_cstr(&call->head,
+                    " HTTP/1.1\r\naccept: application/json\r\nuser-agent: slipway/" SLIPWAY_VERSION "\r\n");
+    if (trace != NULL) {
+        trace_child(trace, &child);
+        trace_format(&child, parent);
+        buf_append_cstr(&call->head, "traceparent: ");
+        buf_append_cstr(&call->head, parent);
+        buf_append_cstr(&call->head, "\r\n");
+    }
+    buf_append_cstr(&call->head, "host: ");
+    return buf_error(&call->head);
+}
+
+int http_client_get(struct http_client *client, struct loop *loop, struct str path, const struct trace *trace,
+                    uint64_t timeout_ms, http_client_done *done, void *arg, struct http_call **ret_call)
+{
+    struct client_worker *worker = worker_of(client, loop);
+    struct http_call *call;
+
+    if (worker->closed)
+        return -ECANCELED;
+    if (!is_target_path(path))
+        return -EINVAL;
+    if (worker->in_flight >= client->def.max_in_flight)
+        return -ENOBUFS;
+    if ((call = calloc(1, sizeof(*call))) == NULL)
+        return -ENOMEM;
+    *call = (struct http_call){
+        .worker = worker, .err = -ETIMEDOUT, .start_ns = clock_monotonic_ns(), .done = done, .arg = arg};
+    if (write_head(call, path, trace) < 0 || loop_timer_start(loop, &call->timer, timeout_ms, run_timer) < 0) {
+        buf_release(&call->head);
+        free(call);
+        return -ENOMEM;
+    }
+    h2o_linklist_insert(&worker->calls, &call->link);
+    worker->in_flight++;
+    if (!loop_timer_running(&worker->sweeper))
+        loop_timer_start(loop, &worker->sweeper, SWEEP_MS, run_sweeper);
+    client_call_attempt(call);
+    *ret_call = call;
+    return 0;
+}
+
+/* ---- the client ---- */
+
+static void set_defaults(struct http_client_def *def)
+{
+    def->max_in_flight = def->max_in_flight > 0 ? def->max_in_flight : 1000;
+    def->max_body = def->max_body > 0 ? def->max_body : 1024 * 1024;
+    def->resolve_interval_ms = def->resolve_interval_ms > 0 ? def->resolve_interval_ms : 2000;
+    def->max_connection_age_ms = def->max_connection_age_ms > 0 ? def->max_connection_age_ms : 10000;
+    def->connect_timeout_ms = def->connect_timeout_ms > 0 ? def->connect_timeout_ms : 1000;
+}
+
+static struct metrics_series *open_metrics(struct http_client *client)
+{
+    static const struct metrics_def requests = {.name = "http_client_requests_total",
+                                                .help = "HTTP calls to a peer by status, or by why there was none.",
+                                                .type = METRICS_COUNTER,
+                                                .labels = {"peer", "status"}};
+    static const struct metrics_def durations = {.name = "http_client_request_duration_seconds",
+                                                 .help = "Time of an HTTP call to a peer, all attempts together.",
+                                                 .type = METRICS_HISTOGRAM,
+                                                 .labels = {"peer"}};
+    static const struct metrics_def conns = {.name = "http_client_connections",
+                                             .help = "Connections to a peer, idle ones among them.",
+                                             .type = METRICS_GAUGE,
+                                             .labels = {"peer"}};
+    static const struct metrics_def addresses = {
+        .name = "http_client_addresses", .help = "Addresses of a peer.", .type = METRICS_GAUGE, .labels = {"peer"}};
+    struct metrics *metrics = client->def.metrics;
+    const struct str peer[] = {str_of(client->def.name)};
+
+    client->requests = metrics_family(metrics, &requests);
+    client->durations = metrics_series(metrics_family(metrics, &durations), peer);
+    client->conn_gauge = metrics_series(metrics_family(metrics, &conns), peer);
+    return metrics_series(metrics_family(metrics, &addresses), peer);
+}
+
+/* Replicas and workers begin at different addresses, so that they do not move in step. */
+static void init_workers(struct http_client *client)
+{
+    unsigned first = 0;
+
+    if (getrandom(&first, sizeof(first), GRND_NONBLOCK) != sizeof(first))
+        first = 0;
+    for (unsigned i = 0; i < client->def.workers; i++) {
+        struct client_worker *worker = &client->workers[i];
+        worker->client = client;
+        worker->next = first % CLIENT_MAX_ADDRESSES + i;
+        h2o_linklist_init_anchor(&worker->calls);
+    }
+}
+
+int http_client_open(const struct http_client_def *def, struct http_client **ret_client)
+{
+    struct http_client *client = calloc(1, sizeof(*client));
+    int err;
+
+    if (client == NULL)
+        return -ENOMEM;
+    client->def = *def;
+    set_defaults(&client->def);
+    if ((client->workers = calloc(def->workers, sizeof(*client->workers))) == NULL) {
+        free(client);
+        return -ENOMEM;
+    }
+    init_workers(client);
+    if ((err = client_resolver_open(&client->resolver, def->target, client->def.resolve_interval_ms,
+                                    open_metrics(client), notify_workers, client)) < 0) {
+        free(client->workers);
+        free(client);
+        return err;
+    }
+    *ret_client = client;
+    return 0;
+}
+
+struct http_client *http_client_free(struct http_client *client)
+{
+    if (client == NULL)
+        return NULL;
+    for (unsigned i = 0; i < client->def.workers; i++)
+        assert(client->workers[i].loop == NULL);
+    if (client_resolver_release(&client->resolver)) {
+        free(client->workers);
+        free(client);
+    }
+    return NULL;
+}

@@ -1,0 +1,330 @@
+#include "clock.h"
+#include "http_client_internal.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#define MAX_HEAD          (16 * 1024)
+#define MAX_HEADERS       64
+#define MAX_CHUNK_HEADING (64 * 1024) /* bytes of a chunked body's framing beyond its content */
+
+/* ---- closing ---- */
+
+void client_conn_close(struct client_conn *conn)
+{
+    struct client_worker *worker = conn->worker;
+
+    loop_timer_stop(worker->loop, &conn->timer);
+    if (h2o_linklist_is_linked(&conn->link))
+        h2o_linklist_unlink(&conn->link);
+    if (conn->call != NULL)
+        conn->call->conn = NULL;
+    h2o_socket_close(conn->socket);
+    metrics_change(worker->client->conn_gauge, -1);
+    client_host_release(conn->host);
+    free(conn);
+}
+
+void client_conns_retire(struct client_host *host, bool all)
+{
+    uint64_t now_ns = clock_monotonic_ns();
+
+    for (h2o_linklist_t *link = host->idle.next, *next; link != &host->idle; link = next) {
+        struct client_conn *conn = H2O_STRUCT_FROM_MEMBER(struct client_conn, link, link);
+        next = link->next;
+        if (all || conn->retire_ns <= now_ns)
+            client_conn_close(conn);
+    }
+}
+
+static void fail(struct client_conn *conn, int err)
+{
+    struct http_call *call = conn->call;
+
+    client_conn_close(conn);
+    client_call_finish(call, err, 0, STR_NULL);
+}
+
+/* A connection that was closed while the request was on its way has not answered it: a GET may be asked again, once, on
+ * a new connection. */
+static void broken(struct client_conn *conn)
+{
+    struct http_call *call = conn->call;
+    bool untouched = conn->part == CLIENT_HEAD && conn->socket->input->size == 0;
+
+    if (!untouched || call->repeated) {
+        fail(conn, -ECONNRESET);
+        return;
+    }
+    client_conn_close(conn);
+    call->repeated = true;
+    client_call_attempt(call);
+}
+
+/* ---- the end of an answer ---- */
+
+static void finish(struct client_conn *conn, size_t body_len, size_t extra)
+{
+    struct http_call *call = conn->call;
+    int status = conn->status;
+    bool keep = conn->keep_alive && !conn->writing && extra == 0 && conn->retire_ns > clock_monotonic_ns();
+
+    /* Nobody's while done runs, which may begin other calls. */
+    conn->call = NULL;
+    call->conn = NULL;
+    client_call_finish(call, 0, status, (struct str){conn->socket->input->bytes, body_len});
+    if (!keep || !conn->host->current) {
+        client_conn_close(conn);
+        return;
+    }
+    h2o_buffer_consume(&conn->socket->input, conn->socket->input->size);
+    h2o_linklist_insert(conn->host->idle.next, &conn->link);
+}
+
+/* ---- parsing: 1: go on, 0: more is needed, or -errno ---- */
+
+static bool has_name(const struct phr_header *header, struct str name)
+{
+    return header->name != NULL && str_caseeq((struct str){header->name, header->name_len}, name);
+}
+
+static int take_length(struct client_conn *conn, const struct phr_header *header)
+{
+    uint64_t len;
+
+    if (str_to_u64((struct str){header->value, header->value_len}, SIZE_MAX / 2, &len) < 0 ||
+        (conn->part == CLIENT_LENGTH && conn->body_len != len))
+        return -EBADMSG;
+    if (conn->part != CLIENT_CHUNKED) {
+        conn->part = CLIENT_LENGTH;
+        conn->body_len = (size_t)len;
+    }
+    return 0;
+}
+
+static int take_header(struct client_conn *conn, const struct phr_header *header)
+{
+    struct str value = {header->value, header->value_len};
+
+    if (has_name(header, STR("content-length")))
+        return take_length(conn, header);
+    if (has_name(header, STR("transfer-encoding"))) {
+        if (!str_caseeq(value, STR("chunked")))
+            return -EBADMSG; /* nothing else was asked for */
+        conn->part = CLIENT_CHUNKED;
+        conn->body_len = 0;
+        conn->decoder = (struct phr_chunked_decoder){.consume_trailer = 1};
+    } else if (has_name(header, STR("connection"))) {
+        if (h2o_contains_token(value.s, value.len, H2O_STRLIT("close"), ','))
+            conn->keep_alive = false;
+        else if (h2o_contains_token(value.s, value.len, H2O_STRLIT("keep-alive"), ','))
+            conn->keep_alive = true;
+    }
+    return 0;
+}
+
+static int take_headers(struct client_conn *conn, const struct phr_header *headers, size_t count)
+{
+    int err = 0;
+
+    conn->part = CLIENT_UNTIL_CLOSE;
+    for (size_t i = 0; i < count && err == 0; i++)
+        err = take_header(conn, &headers[i]);
+    if (err < 0)
+        return err;
+    if (conn->status == 204 || conn->status == 304) {
+        conn->part = CLIENT_LENGTH;
+        conn->body_len = 0;
+    }
+    if (conn->part == CLIENT_UNTIL_CLOSE)
+        conn->keep_alive = false;
+    return 1;
+}
+
+static int parse_head(struct client_conn *conn)
+{
+    h2o_buffer_t *input = conn->socket->input;
+    struct phr_header headers[MAX_HEADERS];
+    size_t count = MAX_HEADERS, reason_len;
+    const char *reason;
+    int minor, err,
+        len = phr_parse_response(input->bytes, input->size, &minor, &conn->status, &reason, &reason_len, headers,
+                                 &count, conn->seen);
+
+    conn->seen = input->size;
+    if (len == -1 || len > MAX_HEAD || (len == -2 && input->size > MAX_HEAD))
+        return -EBADMSG;
+    if (len == -2)
+        return 0;
+    conn->seen = 0;
+    conn->keep_alive = minor >= 1;
+    if (conn->status < 100 || conn->status > 599 || conn->status == 101)
+        return -EBADMSG;
+    err = conn->status >= 200 ? take_headers(conn, headers, count) : 1; /* the final answer follows a 1xx */
+    h2o_buffer_consume(&conn->socket->input, (size_t)len);
+    return err;
+}
+
+static int parse_chunks(struct client_conn *conn)
+{
+    h2o_buffer_t *input = conn->socket->input;
+    size_t len = input->size - conn->body_len, max = conn->worker->client->def.max_body;
+    ssize_t extra;
+
+    conn->seen += len;
+    if (len == 0)
+        return 0;
+    extra = phr_decode_chunked(&conn->decoder, input->bytes + conn->body_len, &len);
+    if (extra == -1)
+        return -EBADMSG;
+    conn->body_len += len;
+    input->size = conn->body_len;
+    if (conn->body_len > max || conn->seen > 2 * max + MAX_CHUNK_HEADING)
+        return -EMSGSIZE;
+    if (extra == -2)
+        return 0;
+    finish(conn, conn->body_len, (size_t)extra);
+    return 0;
+}
+
+static int parse_body(struct client_conn *conn)
+{
+    size_t size = conn->socket->input->size, max = conn->worker->client->def.max_body;
+
+    if (conn->part == CLIENT_CHUNKED)
+        return parse_chunks(conn);
+    if ((conn->part == CLIENT_LENGTH ? conn->body_len : size) > max)
+        return -EMSGSIZE;
+    if (conn->part == CLIENT_LENGTH && size >= conn->body_len)
+        finish(conn, conn->body_len, size - conn->body_len);
+    return 0;
+}
+
+static void parse(struct client_conn *conn)
+{
+    int result = 1;
+
+    while (result == 1 && conn->part == CLIENT_HEAD)
+        result = conn->socket->input->size > 0 ? parse_head(conn) : 0;
+    if (result == 1)
+        result = parse_body(conn);
+    if (result < 0)
+        fail(conn, result);
+}
+
+static void on_read(h2o_socket_t *socket, const char *err)
+{
+    struct client_conn *conn = socket->data;
+
+    if (conn->call == NULL)
+        client_conn_close(conn); /* idle, and yet something came: its end, as a rule */
+    else if (err == h2o_socket_error_closed && conn->part == CLIENT_UNTIL_CLOSE)
+        finish(conn, socket->input->size, 0);
+    else if (err != NULL)
+        broken(conn);
+    else
+        parse(conn);
+}
+
+/* ---- sending ---- */
+
+static void on_written(h2o_socket_t *socket, const char *err)
+{
+    struct client_conn *conn = socket->data;
+
+    conn->writing = false;
+    if (err != NULL && conn->call != NULL)
+        broken(conn);
+}
+
+static void send_request(struct client_conn *conn)
+{
+    const char *authority = conn->host->address.authority;
+    struct http_call *call = conn->call;
+    h2o_iovec_t parts[] = {h2o_iovec_init(call->head.data, call->head.len),
+                           h2o_iovec_init(authority, strlen(authority)), h2o_iovec_init(H2O_STRLIT("\r\n\r\n"))};
+
+    conn->part = CLIENT_HEAD;
+    conn->seen = 0;
+    conn->writing = true;
+    h2o_socket_write(conn->socket, parts, sizeof(parts) / sizeof(parts[0]), on_written);
+    h2o_socket_read_start(conn->socket, on_read);
+}
+
+/* ---- connecting ---- */
+
+static void connect_failed(struct client_conn *conn)
+{
+    struct http_call *call = conn->call;
+
+    client_host_failed(conn->worker, conn->host);
+    client_conn_close(conn);
+    client_call_attempt(call);
+}
+
+static void on_connect(h2o_socket_t *socket, const char *err)
+{
+    struct client_conn *conn = socket->data;
+
+    loop_timer_stop(conn->worker->loop, &conn->timer);
+    if (err != NULL) {
+        connect_failed(conn);
+    } else {
+        conn->host->skip_until_ns = 0;
+        send_request(conn);
+    }
+}
+
+static void on_connect_timeout(struct loop_timer *timer)
+{
+    connect_failed(H2O_STRUCT_FROM_MEMBER(struct client_conn, timer, timer));
+}
+
+/* Up to a tenth less than the maximum, so that connections made together do not all end together. */
+static uint64_t retirement(const struct client_worker *worker, uint64_t now_ns)
+{
+    uint64_t age_ns = worker->client->def.max_connection_age_ms * CLOCK_NS_PER_MS;
+
+    return now_ns + age_ns - age_ns / 10 * (now_ns / 1000 % 16) / 16;
+}
+
+static bool begin_connect(struct http_call *call, struct client_host *host)
+{
+    struct client_worker *worker = call->worker;
+    struct client_conn *conn = calloc(1, sizeof(*conn));
+
+    if (conn == NULL)
+        return false;
+    *conn = (struct client_conn){.worker = worker, .host = host, .retire_ns = retirement(worker, clock_monotonic_ns())};
+    conn->socket = h2o_compat_connect(loop_h2o(worker->loop), (const struct sockaddr *)&host->address.address,
+                                      host->address.len, on_connect);
+    if (conn->socket == NULL) {
+        free(conn);
+        return false;
+    }
+    conn->socket->data = conn;
+    host->users++;
+    metrics_change(worker->client->conn_gauge, 1);
+    if (loop_timer_start(worker->loop, &conn->timer, worker->client->def.connect_timeout_ms, on_connect_timeout) < 0) {
+        client_conn_close(conn);
+        return false;
+    }
+    conn->call = call;
+    call->conn = conn;
+    return true;
+}
+
+bool client_conn_start(struct http_call *call, struct client_host *host)
+{
+    struct client_conn *conn;
+
+    client_conns_retire(host, false);
+    if (call->repeated || h2o_linklist_is_empty(&host->idle))
+        return begin_connect(call, host);
+    conn = H2O_STRUCT_FROM_MEMBER(struct client_conn, link, host->idle.next);
+    h2o_linklist_unlink(&conn->link);
+    conn->call = call;
+    call->conn = conn;
+    send_request(conn);
+    return true;
+}
