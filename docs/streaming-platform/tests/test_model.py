@@ -45,7 +45,9 @@ class Popularity(unittest.TestCase):
     def test_prefilled_matches_brute_force(self) -> None:
         files, titles, room = [File(0.7, 5.0), File(0.3, 1.0)], 500, 600.0
         weights = [k**-0.9 for k in range(1, titles + 1)]
-        wanted = sorted(((f.demand * w / sum(weights), f.size) for f in files for w in weights), key=lambda x: -x[0] / x[1])
+        wanted = sorted(
+            ((f.demand * w / sum(weights), f.size) for f in files for w in weights), key=lambda x: -x[0] / x[1]
+        )
         hit = used = 0.0
         for demand, size in wanted:
             if used + size <= room:
@@ -74,13 +76,17 @@ class Bill(unittest.TestCase):
         inputs = SCENARIOS["medium"]
         hours = inputs.subscribers * inputs.hours_per_day * 30.4
         m = media(inputs)
-        self.assertAlmostEqual(delivery(inputs, audience(inputs), m).egress_pb, hours * m.delivered_mbps * 450e6 / 1e18 * 1e3)
+        self.assertAlmostEqual(
+            delivery(inputs, audience(inputs), m).egress_pb, hours * m.delivered_mbps * 450e6 / 1e18 * 1e3
+        )
 
     def test_cost_grows_with_hours_and_falls_with_scale(self) -> None:
         costs = [run(i).per_subscriber for i in SCENARIOS.values()]
         self.assertEqual(costs, sorted(costs, reverse=True))
         for inputs in SCENARIOS.values():
-            self.assertGreater(run(with_factor(inputs, "hours_per_day", 1.5)).per_subscriber, run(inputs).per_subscriber)
+            self.assertGreater(
+                run(with_factor(inputs, "hours_per_day", 1.5)).per_subscriber, run(inputs).per_subscriber
+            )
 
     def test_a_region_more_needs_less_spare(self) -> None:
         two, four = (run(replace(SCENARIOS["large"], regions=n)).plant.service_machines for n in (2.0, 4.0))

@@ -38,7 +38,7 @@ class Links(unittest.TestCase):
             self.assertEqual(len(links.dead_links([page])), 2)
 
     def test_anchors_as_github_makes_them(self) -> None:
-        self.assertEqual(links.anchors("# A `b`, c!\n## A b c\n<a id=\"x\"></a>"), {"a-b-c", "a-b-c-1", "x"})
+        self.assertEqual(links.anchors('# A `b`, c!\n## A b c\n<a id="x"></a>'), {"a-b-c", "a-b-c-1", "x"})
 
 
 class Trace(unittest.TestCase):
@@ -89,7 +89,7 @@ class Schemas(unittest.TestCase):
             ("library.proto", "bool saved = 3;", "bool kept = 3;"),
             ("library.proto", "  bool saved = 3;\n", "  reserved 3;\n"),
             ("billing.proto", "repeated LedgerEntry entries", "LedgerEntry entries"),
-            ("playback.proto", "  reserved 6;\n  reserved \"throughput_kbps\";\n", ""),
+            ("playback.proto", '  reserved 6;\n  reserved "throughput_kbps";\n', ""),
             ("playback.proto", "CODEC_AV1 = 3", "CODEC_VVC = 3"),
         ):
             self.assertNotEqual(self.changed(file, old, new), [], f"{old} -> {new}")
@@ -97,7 +97,7 @@ class Schemas(unittest.TestCase):
     def test_compatible_changes_pass(self) -> None:
         for file, old, new in (
             ("library.proto", "  bool saved = 3;\n", "  bool saved = 3;\n  string list = 5;\n"),
-            ("library.proto", "  bool saved = 3;\n", "  reserved 3;\n  reserved \"saved\";\n"),
+            ("library.proto", "  bool saved = 3;\n", '  reserved 3;\n  reserved "saved";\n'),
             ("playback.proto", "CODEC_AV1 = 3;", "CODEC_AV1 = 3;\n  CODEC_VVC = 4;"),
         ):
             self.assertEqual(self.changed(file, old, new), [])

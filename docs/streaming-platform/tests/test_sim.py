@@ -7,7 +7,6 @@ from dataclasses import replace
 from streaming.sim import experiments, fanout, ledger
 from streaming.sim.verdict import Verdict
 
-
 PINNED = [8504, 5085, 794]
 
 

@@ -1,8 +1,9 @@
 """Draws boxes and arrows on a grid from a TOML description: C4 context and containers, regions, event flow.
 
 A box has an id, a place [column, row], optionally a size [columns, rows], a kind and a text whose first line is bold.
-A link goes straight where the two boxes face each other and turns once where they do not (route = "v" turns the other
-way round); a group can be an end of a link; shift moves a straight link sideways, label_at is the label's place along it, from 0 to 1.
+A link goes straight where its two ends face each other and turns once where they do not (route = "v" turns the other
+way round); an end is a box or a group. shift moves a straight link sideways, label_at is the label's place along it,
+from 0 to 1.
 """
 
 from __future__ import annotations

@@ -64,8 +64,14 @@ def _frame(canvas: Canvas, title: str, x: Axis, y: Axis) -> tuple[Callable[[floa
         canvas.text(px(value), HEIGHT - BOTTOM + 20, text, 12, anchor="middle")
     canvas.line([(LEFT, TOP), (LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, HEIGHT - BOTTOM)], stroke=INK)
     canvas.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, x.label, 13, anchor="middle")
-    canvas.text(18, (TOP + HEIGHT - BOTTOM) / 2, y.label, 13, anchor="middle",
-                transform=f"rotate(-90 18 {num((TOP + HEIGHT - BOTTOM) / 2)})")
+    canvas.text(
+        18,
+        (TOP + HEIGHT - BOTTOM) / 2,
+        y.label,
+        13,
+        anchor="middle",
+        transform=f"rotate(-90 18 {num((TOP + HEIGHT - BOTTOM) / 2)})",
+    )
     return px, py
 
 

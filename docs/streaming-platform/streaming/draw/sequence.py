@@ -177,8 +177,9 @@ def _note(canvas: Canvas, step: Step, at: dict[str, float], y: float, inset: flo
     return y + height + 14
 
 
-def _frame(canvas: Canvas, inset: float, y: float, width: float, height: float, step: Step,
-           dividers: list[tuple[float, str]]) -> None:
+def _frame(
+    canvas: Canvas, inset: float, y: float, width: float, height: float, step: Step, dividers: list[tuple[float, str]]
+) -> None:
     canvas.rect(inset, y, width - 2 * inset, height, "none", "#5b5ea6", stroke_width="1.2", rx="3")
     tag = text_width(step.left, SIZE) + 14
     canvas.rect(inset, y, tag, LEADING + 4, "#5b5ea6")

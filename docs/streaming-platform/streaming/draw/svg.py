@@ -1,4 +1,4 @@
-"""The little SVG that the diagrams and plots need. Output is deterministic, so that a committed file can be compared."""
+"""The little SVG that the diagrams and plots need. Output is deterministic, so a committed file can be compared."""
 
 from __future__ import annotations
 
@@ -6,7 +6,19 @@ from html import escape
 
 FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 INK, SOFT, LINE, PAPER = "#1b2733", "#5a6b7b", "#8596a6", "#ffffff"
-SERIES = ("#2f6690", "#d1783c", "#4f8a5b", "#8a4f7d", "#b59a2e", "#5b5ea6", "#8d8d8d", "#c0504d", "#3aa6a6", "#744700", "#b7c4cf")
+SERIES = (
+    "#2f6690",
+    "#d1783c",
+    "#4f8a5b",
+    "#8a4f7d",
+    "#b59a2e",
+    "#5b5ea6",
+    "#8d8d8d",
+    "#c0504d",
+    "#3aa6a6",
+    "#744700",
+    "#b7c4cf",
+)
 
 
 def text_width(text: str, size: float) -> float:
@@ -59,14 +71,15 @@ class Canvas:
         path = " ".join(f"{num(x)},{num(y)}" for x, y in points)
         self._add("polyline", {"points": path, "fill": "none", "stroke": stroke, "stroke_width": "1.4", **more})
 
-    def text(self, x: float, y: float, text: str, size: float = 13, fill: str = INK, anchor: str = "start",
-             **more: str) -> None:
+    def text(
+        self, x: float, y: float, text: str, size: float = 13, fill: str = INK, anchor: str = "start", **more: str
+    ) -> None:
         attrs = {"x": num(x), "y": num(y), "font_size": num(size), "fill": fill, "text_anchor": anchor, **more}
         self._add("text", attrs, escape(text, quote=False))
 
     def lines(self, x: float, y: float, lines: list[str], size: float = 13, **more: str) -> None:
         for n, line in enumerate(lines):
-            self.text(x, y + n * size * 1.25, line, size, **more)  # type: ignore[arg-type]
+            self.text(x, y + n * size * 1.25, line, size, **more)
 
     def _add(self, tag: str, attrs: dict[str, str], body: str = "") -> None:
         flat = " ".join(f'{key.replace("_", "-")}="{escape(value)}"' for key, value in attrs.items())

@@ -40,40 +40,97 @@ def checks() -> list[Check]:
     hotstar_tbps = 25.3e6 * in_2024.media.delivered_mbps / 1e6
     technology = 2_925e6 * 0.92 / 12 / 281e6
     return [
-        Check("Mean bitrate at prime time, countries of the top tier", "S5", 3.0, in_2024.media.delivered_mbps, "Mb/s",
-              "Agrees because the ladder's shares were set to it: a calibration, not a test. The index leaves out "
-              "cellular viewing, so the world's mean is lower."),
-        Check("Delivery capacity in 2016 (75 million members, 125 million h a day)", "S1", 50.0,
-              in_2016.delivery.edge_tbps, "Tb/s",
-              "A test: nothing was fitted to it. It is held against the sum of the zones' peaks, since every zone's edge "
-              "carries its own evening. That they meet to the percent is luck: the published figure is a floor "
-              "(\"50+\"), and the busy-day factor and the evening's shape are assumptions worth 30 percent."),
-        Check("Servers in 2022 (6,000 locations)", "S2", 18_000, in_2022.delivery.edge_servers + in_2022.delivery.fill_servers, "servers",
-              "The number is set by reach, not by throughput: two servers a site against three in fact, and older "
-              "machines of 10 to 40 Gb/s among theirs."),
-        Check("Unique events a day in 2016", "S6", 700e9, in_2016.control.events_day, "events",
-              "Seven times too low. Theirs is 5,600 events per hour watched: every log line of hundreds of services; ours "
-              "is 790 per hour. Taking their density is the what-if below the table."),
-        Check("Cache in memory, 2024", "S8", 14.3e15 / 1e12, in_2024.plant.cache_tb, "TB",
-              "Seventeen times too low. Theirs is 200 clusters of every kind of data, held in full in each of four "
-              "regions; ours is the hot rows of homed accounts only."),
-        Check("Push messages a second, 2024", "S7", 300_000, in_2024.control.pushes_s, "messages/s",
-              "Two recommendation pushes a day are a small part of what such a channel carries (voice control, device to "
-              "device, configuration). Connections agree in order of magnitude: hundreds of millions."),
-        Check("Peak over mean, one country (7 PB a month, 100 Gb/s at the busiest)", "S10", 100 / (7e15 * 8 / 2.63e6 / 1e9),
-              iplayer.audience.peak_ratio, "times",
-              "The published peak is of \"a particular peak day\" and rounded up. For one country read our peak as a third "
-              "too low; a bought CDN is paid by volume, so the bill does not move."),
-        Check("Peak of a live match (25.3 million viewers)", "S9", 10.0, hotstar_tbps, "Tb/s",
-              "Our ladder is for televisions. The published figure is 0.4 Mb/s a viewer: phones, in 2019. A second "
-              "retelling says 5.7 Tb/s; the two disagree and neither was settled here."),
-        Check("Streams at once in a live event, 2024", "S11", 65e6, in_2024.audience.peak_streams, "streams",
-              "A single live title had a third more streams than our whole platform's busiest hour. This design is for "
-              "films on demand; live is out of scope (problem P5)."),
-        Check("Technology and development, EUR per member and month, 2024", "S12", technology, in_2024.per_subscriber,
-              "EUR",
-              "The published line is mostly people, and leaves out delivery; ours leaves out people, advertising, games, "
-              "live, studio tools. It bounds the model from above: infrastructure is not the larger part."),
+        Check(
+            "Mean bitrate at prime time, countries of the top tier",
+            "S5",
+            3.0,
+            in_2024.media.delivered_mbps,
+            "Mb/s",
+            "Agrees because the ladder's shares were set to it: a calibration, not a test. The index leaves out "
+            "cellular viewing, so the world's mean is lower.",
+        ),
+        Check(
+            "Delivery capacity in 2016 (75 million members, 125 million h a day)",
+            "S1",
+            50.0,
+            in_2016.delivery.edge_tbps,
+            "Tb/s",
+            "A test: nothing was fitted to it. It is held against the sum of the zones' peaks, since every zone's edge "
+            "carries its own evening. That they meet to the percent is luck: the published figure is a floor "
+            '("50+"), and the busy-day factor and the evening\'s shape are assumptions worth 30 percent.',
+        ),
+        Check(
+            "Servers in 2022 (6,000 locations)",
+            "S2",
+            18_000,
+            in_2022.delivery.edge_servers + in_2022.delivery.fill_servers,
+            "servers",
+            "The number is set by reach, not by throughput: two servers a site against three in fact, and older "
+            "machines of 10 to 40 Gb/s among theirs.",
+        ),
+        Check(
+            "Unique events a day in 2016",
+            "S6",
+            700e9,
+            in_2016.control.events_day,
+            "events",
+            "Seven times too low. Theirs is 5,600 events per hour watched: all log lines of hundreds of services; ours "
+            "is 790 per hour. Taking their density is the what-if below the table.",
+        ),
+        Check(
+            "Cache in memory, 2024",
+            "S8",
+            14.3e15 / 1e12,
+            in_2024.plant.cache_tb,
+            "TB",
+            "Seventeen times too low. Theirs is 200 clusters of every kind of data, held in full in each of four "
+            "regions; ours is the hot rows of homed accounts only.",
+        ),
+        Check(
+            "Push messages a second, 2024",
+            "S7",
+            300_000,
+            in_2024.control.pushes_s,
+            "messages/s",
+            "Two recommendation pushes a day are a small part of what such a channel carries (voice control, device to "
+            "device, configuration). Connections agree in order of magnitude: hundreds of millions.",
+        ),
+        Check(
+            "Peak over mean, one country (7 PB a month, 100 Gb/s at the busiest)",
+            "S10",
+            100 / (7e15 * 8 / 2.63e6 / 1e9),
+            iplayer.audience.peak_ratio,
+            "times",
+            'The published peak is of "a particular peak day" and rounded up. For one country read our peak as a third '
+            "too low; a bought CDN is paid by volume, so the bill does not move.",
+        ),
+        Check(
+            "Peak of a live match (25.3 million viewers)",
+            "S9",
+            10.0,
+            hotstar_tbps,
+            "Tb/s",
+            "Our ladder is for televisions. The published figure is 0.4 Mb/s a viewer: phones, in 2019. A second "
+            "retelling says 5.7 Tb/s; the two disagree and neither was settled here.",
+        ),
+        Check(
+            "Streams at once in a live event, 2024",
+            "S11",
+            65e6,
+            in_2024.audience.peak_streams,
+            "streams",
+            "A single live title had a third more streams than our whole platform's busiest hour. This design is for "
+            "films on demand; live is out of scope (problem P5).",
+        ),
+        Check(
+            "Technology and development, EUR per member and month, 2024",
+            "S12",
+            technology,
+            in_2024.per_subscriber,
+            "EUR",
+            "The published line is mostly people, and leaves out delivery; ours leaves out people, advertising, games, "
+            "live, studio tools. It bounds the model from above: infrastructure is not the larger part.",
+        ),
     ]
 
 

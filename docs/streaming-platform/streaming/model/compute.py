@@ -11,6 +11,7 @@ from .popularity import File, prefilled, retained
 DAYS = 30.4
 SECONDS_PER_MONTH = DAYS * 86_400
 CORES_PER_MACHINE = 16
+RANKING_UTILISATION = 0.7  # of cores, around the clock
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Bill:
     @property
     def infrastructure(self) -> float:
         """Everything but what the payment provider takes."""
-        return sum(vars(self).values()) - self.payments
+        return float(sum(vars(self).values())) - self.payments
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,7 @@ def audience(i: Inputs) -> Audience:
     mean = i.subscribers * i.hours_per_day / 24
     norm = sum(EVENING) / 24
     local_peak = max(EVENING) / norm
-    curve = tuple(
-        sum(mean * z.share * EVENING[(hour + z.offset) % 24] / norm for z in i.zones) for hour in range(24)
-    )
+    curve = tuple(sum(mean * z.share * EVENING[(hour + z.offset) % 24] / norm for z in i.zones) for hour in range(24))
     busy = i.busy_day_factor
     return Audience(mean, max(curve) * busy, mean * local_peak * busy, curve)
 
@@ -216,7 +215,7 @@ def control(i: Inputs, a: Audience) -> Control:
 def plant(i: Inputs, a: Audience, m: Media, c: Control) -> Plant:
     spare = i.regions / (i.regions - 1)  # one region may fail at the busy hour
     service_cores = c.requests_s * i.service_hops * i.core_ms_per_hop / 1000 / i.service_utilisation * spare
-    ranking_cores = c.profiles * i.ranking_core_s / 86_400 / 0.7
+    ranking_cores = c.profiles * i.ranking_core_s / 86_400 / RANKING_UTILISATION
     copies = 3 * spare  # three zones; regions hold their own accounts plus room for a neighbour's
     client_bytes = c.client_events_s / a.peak_ratio * i.event_bytes * 86_400
     all_bytes = c.event_mb_s / a.peak_ratio * 1e6 * 86_400

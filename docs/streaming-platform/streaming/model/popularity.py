@@ -19,13 +19,13 @@ class File:
 def harmonic(n: float, exponent: float) -> float:
     """Sum of k^-exponent for k = 1..n: exact up to 100, the rest by an integral with its first correction."""
     head = min(int(n), 100)
-    total = sum(k**-exponent for k in range(1, head + 1))
+    total: float = sum(float(k) ** -exponent for k in range(1, head + 1))
     if n <= head:
         return total
     low, high = head + 0.5, n + 0.5
     if abs(exponent - 1.0) < 1e-9:
         return total + math.log(high / low)
-    return total + (high ** (1 - exponent) - low ** (1 - exponent)) / (1 - exponent)
+    return total + float(high ** (1 - exponent) - low ** (1 - exponent)) / (1 - exponent)
 
 
 def prefilled(files: list[File], titles: float, exponent: float, capacity: float) -> float:

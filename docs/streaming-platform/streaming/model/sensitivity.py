@@ -42,7 +42,8 @@ def spread(base: Inputs, draws: int = 500, seed: int = 7) -> list[float]:
     out = []
     for _ in range(draws):
         factors = {
-            f.name: getattr(base, f.name) * exp(rng.triangular(log(f.metadata["range"][0]), log(f.metadata["range"][1]), 0))
+            f.name: getattr(base, f.name)
+            * exp(rng.triangular(log(f.metadata["range"][0]), log(f.metadata["range"][1]), 0))
             for f in numeric_fields()
         }
         out.append(run(replace(base, **factors)).per_subscriber)
@@ -65,7 +66,8 @@ def delivery_curve(base: Inputs, points: list[float], price: float = 1.0) -> lis
     """Delivery cost per subscriber bought and built; the own edge has a site per 50,000 subscribers, 20 at least.
 
     The contract price falls with volume between the prices of the small and the medium scenario (a straight line in
-    logarithms) and stays there; `price` is a factor on it. An own edge costs its team as well: 25 people at 10,000 euros a month.
+    logarithms) and stays there; `price` is a factor on it. An own edge costs
+    its team as well: 25 people at 10,000 euros a month.
     """
     out = []
     for n in points:

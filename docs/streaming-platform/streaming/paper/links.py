@@ -60,4 +60,6 @@ def source_problems(folder: Path, pages: list[Path]) -> list[str]:
     cited = {n for page in pages if page.name != "sources.md" for n in SOURCE.findall(prose(page.read_text()))}
     out = [f"S{n} is cited but not listed" for n in sorted(cited - listed.keys(), key=int)]
     out += [f"S{n} is listed but not cited" for n in sorted(listed.keys() - cited, key=int)]
-    return out + [f"S{n} has no address" for n, line in listed.items() if "https://" not in line and "http://" not in line]
+    return out + [
+        f"S{n} has no address" for n, line in listed.items() if "https://" not in line and "http://" not in line
+    ]

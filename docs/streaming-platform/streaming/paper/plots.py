@@ -63,7 +63,13 @@ def _build_or_buy(results: Results) -> str:
         label = {0.5: "bought, half the price", 1.0: "bought", 2.0: "bought, twice the price"}[price]
         lines.append(Line(label, [(c.subscribers, c.shared) for c in curve], dashed=price != 1.0))
     x = Axis("subscribers", 1e5, 10**8.45, tuple((10.0**n, f"10^{n}") for n in range(5, 9)), log=True)
-    y = Axis("EUR per account and month", 0.02, 3, ((0.03, "0.03"), (0.1, "0.10"), (0.3, "0.30"), (1, "1.00"), (3, "3.00")), log=True)
+    y = Axis(
+        "EUR per account and month",
+        0.02,
+        3,
+        ((0.03, "0.03"), (0.1, "0.10"), (0.3, "0.30"), (1, "1.00"), (3, "3.00")),
+        log=True,
+    )
     return line_plot("Delivery: build or buy", x, y, lines)
 
 

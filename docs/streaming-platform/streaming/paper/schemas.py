@@ -17,8 +17,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TYPES = {
-    1: "double", 2: "float", 3: "int64", 4: "uint64", 5: "int32", 6: "fixed64", 7: "fixed32", 8: "bool", 9: "string",
-    11: "message", 12: "bytes", 13: "uint32", 14: "enum", 15: "sfixed32", 16: "sfixed64", 17: "sint32", 18: "sint64",
+    1: "double",
+    2: "float",
+    3: "int64",
+    4: "uint64",
+    5: "int32",
+    6: "fixed64",
+    7: "fixed32",
+    8: "bool",
+    9: "string",
+    11: "message",
+    12: "bytes",
+    13: "uint32",
+    14: "enum",
+    15: "sfixed32",
+    16: "sfixed64",
+    17: "sint32",
+    18: "sint64",
 }
 BASELINE = "baseline.txt"
 
@@ -69,7 +84,7 @@ def breaks(baseline: list[str], now: list[str]) -> list[str]:
 
 
 def lint(folder: Path) -> list[str]:
-    """Style: package and folder agree, enums begin with an unspecified zero, messages and their fields are commented."""
+    """Style: package and folder agree, enums begin with an unspecified zero, messages are commented."""
     out = []
     for file in sorted(folder.rglob("*.proto")):
         text = file.read_text()

@@ -11,8 +11,29 @@ from .slo import Slo
 COLUMNS = ("id", "requirement", "diagram", "flow", "data", "objective", "problems")
 # What the requirements must cover, whatever their wording: the brief's list.
 REQUIRED = (
-    "sign-in", "authorisation", "save", "rate", "friend", "push", "billing", "accounting", "A/B", "monitoring", "alerting",
-    "ingest", "transcod", "DRM", "CDN", "playback", "search", "profiles", "deletion", "export", "regions", "abuse", "support",
+    "sign-in",
+    "authorisation",
+    "save",
+    "rate",
+    "friend",
+    "push",
+    "billing",
+    "accounting",
+    "A/B",
+    "monitoring",
+    "alerting",
+    "ingest",
+    "transcod",
+    "DRM",
+    "CDN",
+    "playback",
+    "search",
+    "profiles",
+    "deletion",
+    "export",
+    "regions",
+    "abuse",
+    "support",
 )
 
 
@@ -46,7 +67,12 @@ def problems(folder: Path, slos: list[Slo]) -> list[str]:
     table, out = rows(page), []
     if [r.id for r in table] != [f"R{n}" for n in range(1, len(table) + 1)] or not table:
         out.append(f"ids are not R1, R2, ...: {[r.id for r in table]}")
-    patterns = {"diagram": r"\]\(.*\.svg\)", "flow": r"\]\(flows\.md#", "data": r"\]\((data|security)\.md#", "problems": r"\]\(problems\.md#"}
+    patterns = {
+        "diagram": r"\]\(.*\.svg\)",
+        "flow": r"\]\(flows\.md#",
+        "data": r"\]\((data|security)\.md#",
+        "problems": r"\]\(problems\.md#",
+    }
     for row in table:
         for column, pattern in patterns.items():
             if not re.search(pattern, row.cells[column]):

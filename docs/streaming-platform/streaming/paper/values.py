@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 
 from ..model.calibration import dense_events, hours_from_report
-from ..model.compute import run
-from ..model.inputs import SCENARIOS, WORLD, numeric_fields
+from ..model.compute import RANKING_UTILISATION, run
+from ..model.inputs import SCENARIOS, WORLD, Inputs, numeric_fields
 from ..model.sensitivity import break_even, percentile
 from .results import Results
 
@@ -89,8 +89,18 @@ def _special(results: Results) -> dict[str, str]:
         "large.largest_zone": f"{max(z.share for z in WORLD):.0%}",
         "inputs": str(len(numeric_fields())),
         "assumptions": str(sum(f.metadata["basis"] == "assumption" for f in numeric_fields())),
+        "technology_eur": f"{results.checks[-1].published:.2f}",
+        "large.rerank_hours": f"{24 * RANKING_UTILISATION / large.inputs.regions:.1f}",
+        "large.region_profiles": magnitude(large.control.profiles / large.inputs.regions),
+        "site_gbps": short(_site_gbps(medium)),
         "capacity_2016": short(results.checks[1].modelled),
     }
+
+
+def _site_gbps(inputs: Inputs) -> float:
+    """Traffic of a site of 50,000 subscribers at its zone's busiest hour."""
+    r = run(replace(inputs, subscribers=50_000.0))
+    return r.delivery.edge_tbps * 1000
 
 
 def _simulated(results: Results) -> dict[str, str]:
@@ -103,6 +113,8 @@ def _simulated(results: Results) -> dict[str, str]:
         "sim.deliveries": short(ledger["deliveries"]),
         "sim.kills": short(ledger["kills"]),
         "sim.two_percent": short(tests["accounts_to_see_two_percent"]),
+        "sim.peeking": f"{tests['peeking_alarm_share']:.1%}",
+        "sim.looks": short(tests["looks"]),
         "sim.alarms": f"{tests['aa_alarm_share']:.1%}",
         "sim.catch_up": f"{push['catch_up']:.0f}",
         "sim.no_coalescing": f"{results.verdicts['fanout', 'no-coalescing'].figures['catch_up']:.0f}",

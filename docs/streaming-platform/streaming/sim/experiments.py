@@ -37,6 +37,7 @@ BREAKS = {
 }
 BUCKETS = 10_000
 SRM_LEVEL = 0.0005
+LOOKS = 14 * 24  # hourly for two weeks
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,11 @@ def _stable(verdict: Verdict, variant: str, ids: list[int]) -> None:
     before = {i: assign(variant, small, i) for i in ids}
     again = {i: assign(variant, small, i) for i in ids}
     moved = sum(before[i] is not None and assign(variant, large, i) != before[i] for i in ids)
-    verdict.claim("assignment is stable", before == again and moved == 0,
-                  f"{moved} accounts changed sides when the experiment grew from 10 to 50 percent")
+    verdict.claim(
+        "assignment is stable",
+        before == again and moved == 0,
+        f"{moved} accounts changed sides when the experiment grew from 10 to 50 percent",
+    )
 
 
 def _even(verdict: Verdict, variant: str, ids: list[int]) -> None:
@@ -113,8 +117,11 @@ def _sample_ratio(verdict: Verdict, variant: str, ids: list[int], rng: random.Ra
     for n in range(trials):
         alarms += _exposed_p(variant, Experiment(f"aa-{n}", 0, BUCKETS), sample) < 0.05
     low, high = _binomial_range(trials, 0.05)
-    verdict.claim("the sample-ratio test is silent on healthy data", low <= alarms <= high,
-                  f"{alarms} of {trials} A/A tests below p = 0.05, expected {low} to {high}")
+    verdict.claim(
+        "the sample-ratio test is silent on healthy data",
+        low <= alarms <= high,
+        f"{alarms} of {trials} A/A tests below p = 0.05, expected {low} to {high}",
+    )
     verdict.figures["aa_alarm_share"] = alarms / trials
     keep = 0.95 if variant == "lossy" else 1.0
     p = _exposed_p(variant, Experiment("home-3", 0, BUCKETS), ids, keep, rng)
@@ -122,10 +129,13 @@ def _sample_ratio(verdict: Verdict, variant: str, ids: list[int], rng: random.Ra
     lossy = _exposed_p("design", Experiment("home-3", 0, BUCKETS), ids, 0.95, rng)
     verdict.claim("the sample-ratio test finds a loss of five percent", lossy < SRM_LEVEL, f"p = {lossy:.3g}")
     verdict.figures["accounts_to_see_two_percent"] = needed_for(0.02)
+    verdict.figures["looks"] = LOOKS
+    verdict.figures["peeking_alarm_share"] = peeking(rng)
 
 
-def _exposed_p(variant: str, experiment: Experiment, ids: list[int], keep: float = 1.0,
-               rng: random.Random | None = None) -> float:
+def _exposed_p(
+    variant: str, experiment: Experiment, ids: list[int], keep: float = 1.0, rng: random.Random | None = None
+) -> float:
     sides = Counter(assign(variant, experiment, i) for i in ids)
     treatment = sides["treatment"]
     if rng is not None and keep < 1.0:
@@ -138,6 +148,20 @@ def needed_for(loss: float) -> int:
     z_level, z_power = 3.4808, 1.2816  # two-sided 0.0005, one-sided 0.1
     share = (1 - loss) / (2 - loss)
     return math.ceil(((z_level * 0.5 + z_power * math.sqrt(share * (1 - share))) / (0.5 - share)) ** 2)
+
+
+def peeking(rng: random.Random, trials: int = 1_500) -> float:
+    """Share of healthy experiments that fall below the level at one of many looks, in equal steps of accounts."""
+    limit = 3.4808  # the normal quantile of a two-sided 0.0005
+    alarms = 0
+    for _ in range(trials):
+        walk = 0.0
+        for look in range(1, LOOKS + 1):
+            walk += rng.gauss(0, 1)
+            if abs(walk) > limit * math.sqrt(look):
+                alarms += 1
+                break
+    return alarms / trials
 
 
 def _binomial_range(n: int, p: float) -> tuple[int, int]:
@@ -174,6 +198,7 @@ def interaction_p(sides: list[tuple[bool, bool]], together: float, rng: random.R
         return 1.0  # a cell is empty: the interaction cannot be estimated at all
     mean = {key: sum(values) / len(values) for key, values in cells.items()}
     estimate = mean[True, True] - mean[True, False] - mean[False, True] + mean[False, False]
-    variance = sum(sum((v - mean[key]) ** 2 for v in values) / (len(values) - 1) / len(values)
-                   for key, values in cells.items())
+    variance = sum(
+        sum((v - mean[key]) ** 2 for v in values) / (len(values) - 1) / len(values) for key, values in cells.items()
+    )
     return normal_tail(estimate / math.sqrt(variance))

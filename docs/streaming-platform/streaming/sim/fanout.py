@@ -196,14 +196,23 @@ def simulate(variant: str = "design", world: World = World(), seed: int = 3) -> 
     verdict.claim("a bulk hint takes less than 60 s", bulk_p99 < 60, f"p99 {bulk_p99} s outside the outage")
     _judge_recovery(verdict, trace, world)
     peak = max(trace.home)
-    verdict.claim("Home is never offered more than it can serve", peak <= world.home_s,
-                  f"peak {peak:,.0f} of {world.home_s:,} requests/s")
+    verdict.claim(
+        "Home is never offered more than it can serve",
+        peak <= world.home_s,
+        f"peak {peak:,.0f} of {world.home_s:,} requests/s",
+    )
     put, out = notifier.bulk.put + notifier.friend.put, notifier.bulk.taken + notifier.friend.taken
     left = notifier.bulk.size + notifier.friend.size
     verdict.claim("no hint is lost or sent twice", put == out + left, f"{put:,} in, {out:,} out, {left:,} waiting")
-    verdict.figures |= {"friend_p99": friend_p99, "bulk_p99": bulk_p99, "home_peak": peak,
-                        "coalesced": trace.coalesced, "backlog_peak": max(trace.backlog), "pace": world.pace_s,
-                        "catch_up": _minutes(trace.recovered_at, world)}
+    verdict.figures |= {
+        "friend_p99": friend_p99,
+        "bulk_p99": bulk_p99,
+        "home_peak": peak,
+        "coalesced": trace.coalesced,
+        "backlog_peak": max(trace.backlog),
+        "pace": world.pace_s,
+        "catch_up": _minutes(trace.recovered_at, world),
+    }
     return verdict
 
 

@@ -290,9 +290,14 @@ def judge(verdict: Verdict, folder: Path, events: list[Event], gaps: int) -> Non
     (total,) = ledger.execute("SELECT coalesce(sum(cents), 0) FROM entry").fetchone()
     query = "SELECT count(*) FROM (SELECT 1 FROM entry GROUP BY event_id HAVING sum(cents) <> 0)"
     (unbalanced,) = ledger.execute(query).fetchone()
-    verdict.claim("the ledger balances", total == 0 and unbalanced == 0,
-                  f"trial balance {total} cents, {unbalanced} postings out of balance")
-    got = {(a, b): c for a, b, c in ledger.execute("SELECT account, book, sum(cents) FROM entry GROUP BY account, book")}
+    verdict.claim(
+        "the ledger balances",
+        total == 0 and unbalanced == 0,
+        f"trial balance {total} cents, {unbalanced} postings out of balance",
+    )
+    got = {
+        (a, b): c for a, b, c in ledger.execute("SELECT account, book, sum(cents) FROM entry GROUP BY account, book")
+    }
     want = balances(events)
     wrong = sum(got.get(key, 0) != want.get(key, 0) for key in got.keys() | want.keys())
     verdict.claim("every event has its effect exactly once", wrong == 0, f"{wrong} of {len(want)} balances wrong")
