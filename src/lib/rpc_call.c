@@ -152,7 +152,9 @@ static void start_sending(struct rpc_call *call)
         ops[count++].op = GRPC_OP_SEND_INITIAL_METADATA;
     if (message != NULL) {
         ops[count].op = GRPC_OP_SEND_MESSAGE;
-        ops[count].flags = call->queue.count > 0 ? GRPC_WRITE_BUFFER_HINT : 0;
+        /* What is followed by more may wait for it: several times as many small messages go through. Not the first,
+         * whose metadata would then wait too, and C-core says that they are sent only when they are. */
+        ops[count].flags = call->queue.count > 0 && call->metadata_sent ? GRPC_WRITE_BUFFER_HINT : 0;
         ops[count++].data.send_message.send_message = message;
         call->response_size += grpc_byte_buffer_length(message);
     }

@@ -18,6 +18,7 @@ static void fill_defaults(struct rpc_server_def *def)
 {
     def->threads = def->threads != 0 ? def->threads : 1;
     def->max_message = def->max_message != 0 ? def->max_message : DEFAULT_MAX_MESSAGE;
+    def->max_message = def->max_message < INT_MAX / 2 ? def->max_message : INT_MAX / 2;
     def->max_in_flight = def->max_in_flight != 0 ? def->max_in_flight : 10000;
     def->max_connections = def->max_connections != 0 ? def->max_connections : 10000;
     def->max_call_ms = def->max_call_ms != 0 ? def->max_call_ms : 30000;
@@ -31,12 +32,13 @@ static grpc_arg integer(const char *key, size_t value)
         .type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value > INT_MAX ? INT_MAX : (int)value};
 }
 
-/* MAX_CONNECTION_AGE_GRACE is not set: a stream may go on for as long as it likes on a connection that takes no new
- * calls. */
+/* C-core's limit of a message cancels the call without a word to us: it is for what is far too long, the server's own
+ * check for the rest. MAX_CONNECTION_AGE_GRACE is not set: a stream may go on for as long as it likes on a connection
+ * that takes no new calls. */
 static grpc_server *create_grpc(const struct rpc_server_def *def)
 {
     grpc_arg args[] = {
-        integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, def->max_message),
+        integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, 2 * def->max_message),
         integer(GRPC_ARG_MAX_CONNECTION_AGE_MS, def->max_connection_age_ms),
         integer(GRPC_ARG_MAX_CONCURRENT_STREAMS, (size_t)def->max_in_flight + 100),
         integer(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),

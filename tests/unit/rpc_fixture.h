@@ -38,6 +38,7 @@ struct fixture {
     sem_t closed;  /* posted by every on_close of a call */
     sem_t entered; /* posted by every GetFeature that is held, and by the first message of a RecordRoute */
     atomic_int messages, half_closes, cancelled;
+    sem_t late; /* posted when ORDER_CANCELLED has sent */
     int late_send_result;
 };
 
@@ -77,7 +78,7 @@ static inline void *fixture_send_late(void *arg)
     fixture->late_send_result = rpc_send(call, &feature.base);
     rpc_finish(call, ERR_GRPC_OK, NULL);
     rpc_call_unref(call);
-    sem_post(&fixture->closed);
+    sem_post(&fixture->late);
     return NULL;
 }
 
@@ -252,6 +253,7 @@ static inline void fixture_serve(struct fixture *fixture, struct rpc_server_def 
 
     sem_init(&fixture->closed, 0, 0);
     sem_init(&fixture->entered, 0, 0);
+    sem_init(&fixture->late, 0, 0);
     def.methods = fixture_methods;
     def.descriptors = routeguide_descriptors;
     def.descriptors_len = routeguide_descriptors_len;
