@@ -1,0 +1,217 @@
+"""./dev up and ./dev tour, as far as the scripts behind them go: the whole system as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+import harness
+from harness import BUILD, ROOT, START_S, STOP_S
+from system import DataFolder, service_names
+
+# A whole system starts, or is walked through, within this.
+SYSTEM_S = 3 * START_S
+
+
+class Up:
+    """A running scripts/up on free ports."""
+
+    def __init__(self, folder: Path, *flags: str, stdout: int | None = None) -> None:
+        self.folder = folder
+        self.data = DataFolder(folder / "data")
+        folder.mkdir(exist_ok=True)
+        with open(folder / "log", "wb") as log, open(folder / "table", "wb") as table:
+            self.process = subprocess.Popen(
+                [ROOT / "scripts/up", "--ports", "auto", "--data", self.data.path, "--build", BUILD, *flags],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout if stdout is not None else log,
+                stderr=table,
+            )
+        harness.until(lambda: self.data.running() or self.process.poll() is not None, SYSTEM_S, "up did not start")
+        self.services = self.data.running() or {}
+        assert self.services, self.table()
+
+    def table(self) -> str:
+        return (self.folder / "table").read_text()
+
+    def log(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in (self.folder / "log").read_text().splitlines()]
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(STOP_S)
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    """up(*flags): a system, stopped at the end where the test has not done so."""
+    started: list[Up] = []
+
+    def start(*flags: str, stdout: int | None = None) -> Up:
+        started.append(Up(tmp_path, *flags, stdout=stdout))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            assert each.stop() == 0, each.table()
+
+
+def try_up(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ROOT / "scripts/up", "--ports", "auto", "--data", folder / "data", "--build", BUILD, *flags],
+        capture_output=True,
+        text=True,
+        timeout=SYSTEM_S,
+        check=False,
+    )
+
+
+def ended(pid: int) -> bool:
+    """Gone, or a zombie that nobody has waited for yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_all_services_run_and_stop(up: Callable[..., Up]) -> None:
+    system = up()
+    assert set(system.services) == set(service_names())
+    for name, service in system.services.items():
+        assert httpx.get(f"http://{service['admin']}/readyz").status_code == 200
+        assert re.search(rf"^{name} .*{service.get('grpc') or service['http']}", system.table(), re.MULTILINE)
+    for command in re.findall(r"^  curl (http://\S+)$", system.table(), re.MULTILINE):
+        assert httpx.get(command).status_code == 200
+    assert system.stop() == 0
+    assert system.data.running() is None
+    stopped = [line for line in system.log() if line["message"] == "stopped"]
+    assert len(stopped) == len(system.services)
+
+
+def test_dependants_stop_first(up: Callable[..., Up]) -> None:
+    system = up()
+    assert system.stop(signal.SIGTERM) == 0
+    order = [line["serviceContext"]["service"] for line in system.log() if line["message"] == "stopped"]  # type: ignore[index]
+    assert order.index("route-guide") < order.index("feature-store")
+    assert order.index("countries") < order.index("users")
+
+
+def test_data_outlives_it(up: Callable[..., Up]) -> None:
+    first = up()
+    note = {"title": "Milk", "body": "2 l", "tags": []}
+    made = httpx.post(f"http://{first.services['notes']['http']}/v1/notes", json=note)
+    assert made.status_code == 201
+    assert first.stop() == 0
+    second = up()
+    read = httpx.get(f"http://{second.services['notes']['http']}/v1/notes/{made.json()['id']}")
+    assert read.json() == made.json()
+
+
+def test_a_second_one_on_the_same_data_says_so(up: Callable[..., Up]) -> None:
+    system = up()
+    second = try_up(system.folder)
+    assert (second.returncode, second.stdout) == (1, "")
+    assert second.stderr.count("\n") == 1
+    assert f"pid {system.process.pid}" in second.stderr
+    assert system.data.running() == system.services
+
+
+def test_a_taken_port_is_named_with_its_holder(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        result = try_up(tmp_path, f"--port-demo={port}")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    assert f"port {port} (demo)" in result.stderr
+    assert f"pid {os.getpid()}" in result.stderr
+
+
+def test_a_data_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    result = try_up(tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert str(tmp_path / "data") in result.stderr
+
+
+def test_a_chosen_port_is_used(up: Callable[..., Up]) -> None:
+    port = harness.free_port()
+    assert up(f"--port-notes={port}").services["notes"]["http"] == f"127.0.0.1:{port}"
+
+
+def test_a_service_that_dies_ends_it(up: Callable[..., Up]) -> None:
+    system = up()
+    os.kill(system.services["users"]["pid"], signal.SIGKILL)
+    assert system.process.wait(STOP_S) == 1
+    assert "users was ended by SIGKILL; its last lines:" in system.table()
+    assert '"message":"ready"' in system.table()
+    assert all(ended(service["pid"]) for service in system.services.values())
+
+
+def test_killed_it_takes_its_services_along(up: Callable[..., Up]) -> None:
+    system = up()
+    system.process.kill()
+    system.process.wait()
+    harness.until(lambda: all(ended(service["pid"]) for service in system.services.values()), STOP_S)
+    again = up()
+    assert set(again.services) == set(system.services)
+
+
+def test_on_a_terminal_the_log_is_readable(up: Callable[..., Up]) -> None:
+    ours, theirs = pty.openpty()
+    system = up(stdout=theirs)
+    os.close(theirs)
+    httpx.get(f"http://{system.services['demo']['http']}/demo/hello")
+    seen = ""
+    while "GET /demo/hello" not in seen:
+        seen += os.read(ours, 65536).decode()
+    line = next(line for line in seen.splitlines() if "GET /demo/hello" in line)
+    assert re.search(r"\d\d:\d\d:\d\d\.\d{3}.* demo .*INFO.* GET /demo/hello 200 .*\d+\.\d\dms", line)
+    assert '"severity"' not in seen
+    system.stop()
+    os.close(ours)
+
+
+def tour(*flags: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ROOT / "scripts/tour", *map(str, flags)], capture_output=True, text=True, timeout=SYSTEM_S, check=False
+    )
+
+
+def test_tour_of_its_own(tmp_path: Path, tool: Callable[[str], str]) -> None:
+    tool("grpcurl")
+    result = tour("--build", BUILD, "--data", tmp_path / "none")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.endswith(" answers, 0 not as they should be\n")
+    assert "joined by its trace" in result.stdout
+
+
+def test_tour_visits_what_runs(up: Callable[..., Up]) -> None:
+    system = up()
+    result = tour("--build", BUILD, "--data", system.data.path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"http://{system.services['demo']['http']}/demo/hello" in result.stdout
+
+
+def test_tour_fails_when_an_answer_is_wrong(up: Callable[..., Up], tmp_path: Path) -> None:
+    system = up()
+    wrong = tmp_path / "build"
+    wrong.mkdir()
+    (wrong / "route-client").symlink_to(str(shutil.which("false")))
+    result = tour("--build", wrong, "--data", system.data.path)
+    assert result.returncode == 1
+    assert " answers, 1 not as they should be\n" in result.stdout
