@@ -742,11 +742,21 @@ static void run_writers(int pipe, uint32_t round)
     pthread_join(thread, NULL);
 }
 
+struct moment {
+    uint16_t acknowledged, delay_us; /* the delay, so that the phase of the commit is any */
+};
+
+static void kill_later(pid_t pid, unsigned delay_us)
+{
+    nanosleep(&(struct timespec){.tv_nsec = delay_us * 1000L}, NULL);
+    kill(pid, SIGKILL);
+}
+
 /* Lets a process write and kills it in the midst of it; what it has acknowledged is appended to acknowledged. */
 static void write_and_die(uint32_t round, struct buf *acknowledged)
 {
+    struct moment moment;
     uint32_t value;
-    uint16_t moment;
     int ends[2];
     pid_t pid;
 
@@ -761,8 +771,8 @@ static void write_and_die(uint32_t round, struct buf *acknowledged)
     cr_assert_eq(getrandom(&moment, sizeof(moment), 0), sizeof(moment));
     for (unsigned n = 0; read(ends[0], &value, sizeof(value)) == sizeof(value); n++) {
         buf_append(acknowledged, &value, sizeof(value));
-        if (n == moment % 400u)
-            kill(pid, SIGKILL); /* and read what it still could write */
+        if (n == moment.acknowledged % 200u)
+            kill_later(pid, moment.delay_us % 4000u); /* and read what it still could write */
     }
     close(ends[0]);
     cr_assert_eq(waitpid(pid, NULL, 0), pid);
