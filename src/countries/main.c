@@ -18,18 +18,20 @@ static int start(struct svc *svc, void *state)
 {
     struct countries *countries = state;
     const char *target = config_string(svc_config(svc), "USERS_SERVICE_ADDR");
+    unsigned timeout_ms = (unsigned)config_int(svc_config(svc), "USERS_TIMEOUT_MS");
     const struct http_client_def def = {
         .name = "users",
         .target = target,
         .metrics = svc_metrics(svc),
         .workers = svc_workers(svc),
         .max_body = COUNTRIES_MAX_ANSWER,
+        .connect_timeout_ms = timeout_ms / 4 + 1, /* leaves time for another address when one is silent */
     };
     int r = http_client_open(&def, &countries->users);
 
     if (r == -EINVAL)
         return svc_fail(svc, "USERS_SERVICE_ADDR=%s: must be host:port", target);
-    countries->timeout_ms = (uint64_t)config_int(svc_config(svc), "USERS_TIMEOUT_MS");
+    countries->timeout_ms = timeout_ms;
     return r;
 }
 
