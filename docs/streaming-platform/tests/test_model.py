@@ -89,7 +89,9 @@ class Bill(unittest.TestCase):
             )
 
     def test_a_region_more_needs_less_spare(self) -> None:
-        two, four = (run(replace(SCENARIOS["large"], regions=n)).plant.service_machines for n in (2.0, 4.0))
+        two, four = (
+            run(replace(SCENARIOS["large"], regions=n, zones=ONE_COUNTRY)).plant.service_machines for n in (2.0, 4.0)
+        )
         self.assertAlmostEqual(two / four, 1.5, delta=0.01)
 
 

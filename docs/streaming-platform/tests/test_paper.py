@@ -37,6 +37,12 @@ class Links(unittest.TestCase):
             page.write_text("# One two\n[ok](#one-two) [bad](#three) [gone](b.md) [web](https://example.org)\n")
             self.assertEqual(len(links.dead_links([page])), 2)
 
+    def test_a_marker_at_the_start_of_a_line_is_found(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            page = Path(name) / "a.md"
+            page.write_text("good <!--=x-->1<!--/-->\n  <!--=x-->1<!--/--> bad\n")
+            self.assertEqual(links.broken_lines([page]), ["a.md:2: begins with a marker"])
+
     def test_anchors_as_github_makes_them(self) -> None:
         self.assertEqual(links.anchors('# A `b`, c!\n## A b c\n<a id="x"></a>'), {"a-b-c", "a-b-c-1", "x"})
 

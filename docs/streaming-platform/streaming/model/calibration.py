@@ -74,7 +74,7 @@ def checks() -> list[Check]:
             700e9,
             in_2016.control.events_day,
             "events",
-            "Seven times too low. Theirs is 5,600 events per hour watched: all log lines of hundreds of services; ours "
+            "Far too low. Theirs is 5,600 events per hour watched: all log lines of hundreds of services; ours "
             "is 790 per hour. Taking their density is the what-if below the table.",
         ),
         Check(
@@ -83,7 +83,7 @@ def checks() -> list[Check]:
             14.3e15 / 1e12,
             in_2024.plant.cache_tb,
             "TB",
-            "Seventeen times too low. Theirs is 200 clusters of every kind of data, held in full in each of four "
+            "Far too low. Theirs is 200 clusters of every kind of data, held in full in each of four "
             "regions; ours is the hot rows of homed accounts only.",
         ),
         Check(
@@ -119,7 +119,7 @@ def checks() -> list[Check]:
             65e6,
             in_2024.audience.peak_streams,
             "streams",
-            "A single live title had a third more streams than our whole platform's busiest hour. This design is for "
+            "A single live title had more streams than our whole platform has at its busiest hour. This design is for "
             "films on demand; live is out of scope (problem P5).",
         ),
         Check(

@@ -25,6 +25,13 @@ class Audience:
     def peak_ratio(self) -> float:
         return self.peak_streams / self.mean_streams
 
+    def provisioned(self, regions: float) -> float:
+        """What the regions together must be able to serve, over the platform's peak.
+
+        Accounts have homes, so every region carries its own evening; and one region of them may fail at the peak.
+        """
+        return max(self.edge_streams / self.peak_streams, regions / (regions - 1))
+
 
 @dataclass(frozen=True)
 class Media:
@@ -213,15 +220,15 @@ def control(i: Inputs, a: Audience) -> Control:
 
 
 def plant(i: Inputs, a: Audience, m: Media, c: Control) -> Plant:
-    spare = i.regions / (i.regions - 1)  # one region may fail at the busy hour
+    spare = a.provisioned(i.regions)
     service_cores = c.requests_s * i.service_hops * i.core_ms_per_hop / 1000 / i.service_utilisation * spare
     ranking_cores = c.profiles * i.ranking_core_s / 86_400 / RANKING_UTILISATION
-    copies = 3 * spare  # three zones; regions hold their own accounts plus room for a neighbour's
     client_bytes = c.client_events_s / a.peak_ratio * i.event_bytes * 86_400
     all_bytes = c.event_mb_s / a.peak_ratio * 1e6 * 86_400
     lake = (client_bytes * i.lake_days + (all_bytes - client_bytes) * i.telemetry_days) / i.lake_compression
     log_disk = all_bytes * i.log_days * 3 / 6e12  # 6 TB used a broker
-    nodes = max(c.writes_s * copies / i.node_writes, c.profiles * i.profile_kb * 1e3 * copies / (i.node_tb * 1e12))
+    stored = c.profiles * i.profile_kb * 1e3 * i.data_copies / (i.node_tb * 1e12)
+    nodes = max(c.writes_s * i.data_copies / i.node_writes, stored)
     return Plant(
         service_machines=_at_least(service_cores / CORES_PER_MACHINE, 3 * i.regions),
         ranking_machines=_at_least(ranking_cores / CORES_PER_MACHINE, 1),
@@ -229,7 +236,7 @@ def plant(i: Inputs, a: Audience, m: Media, c: Control) -> Plant:
         transcode_machines=_at_least(m.core_hours_per_month / (DAYS * 24 * 0.7) / CORES_PER_MACHINE, 1),
         log_brokers=_at_least(max(c.event_mb_s * 3 / i.broker_mb, log_disk), 3 * i.regions),
         database_nodes=_at_least(nodes, 3 * i.regions),
-        cache_tb=c.profiles * i.cache_kb_per_profile * 1e3 * copies / 1e12,
+        cache_tb=c.profiles * i.cache_kb_per_profile * 1e3 * 3 * spare / 1e12,  # a copy a zone, room for a neighbour
         lake_pb=lake / 1e15,
         zone_pb=_zone_bytes(i, a, c) * SECONDS_PER_MONTH / 1e15,
     )

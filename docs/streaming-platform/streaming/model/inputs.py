@@ -122,6 +122,7 @@ class Inputs:
     writes_per_hour: float = given(15, "database writes per hour watched", "assumption", 0.5, 3.0)
     writes_per_day: float = given(4, "other writes per account and day", "assumption", 0.5, 3.0)
     profile_kb: float = given(250, "KB of durable data per profile", "assumption", 0.4, 3.0)
+    data_copies: float = given(6, "three zones, at home and at the neighbour", "assumption", 0.67, 1.5)
     node_writes: float = given(10_000, "writes/s a node at the busy hour", "assumption", 0.5, 2.0)
     node_tb: float = given(2, "TB used a node", "assumption", 0.5, 2.0)
     broker_mb: float = given(80, "MB/s written a log broker", "assumption", 0.5, 2.0)

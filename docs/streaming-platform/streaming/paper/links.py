@@ -46,6 +46,16 @@ def dead_links(pages: list[Path]) -> list[str]:
     return out
 
 
+def broken_lines(pages: list[Path]) -> list[str]:
+    """Lines that begin with a figure's marker: Markdown takes such a line for HTML and breaks the paragraph."""
+    return [
+        f"{page.name}:{number}: begins with a marker"
+        for page in pages
+        for number, line in enumerate(page.read_text().splitlines(), 1)
+        if line.lstrip().startswith("<!--=")
+    ]
+
+
 def unused_images(folder: Path, pages: list[Path]) -> list[str]:
     text = "".join(page.read_text() for page in pages)
     return [image.name for image in sorted((folder / "img").iterdir()) if f"img/{image.name}" not in text]
