@@ -125,18 +125,11 @@ struct rpc_call *rpc_call_unref(struct rpc_call *call)
 
 /* ---- starting batches: under the lock ---- */
 
-static void start(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_event *event)
-{
-    grpc_call_error err = grpc_call_start_batch(call->grpc, ops, count, event, NULL);
-
-    assert(err == GRPC_CALL_OK);
-}
-
 static void start_receiving(struct rpc_call *call)
 {
     call->receiving = true;
-    start(call, &(grpc_op){.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->incoming}, 1,
-          &call->received);
+    rpc_start(call->grpc, &(grpc_op){.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->incoming}, 1,
+              &call->received);
 }
 
 static void start_sending(struct rpc_call *call)
@@ -166,7 +159,7 @@ static void start_sending(struct rpc_call *call)
     call->sending_message = message;
     call->metadata_sent = call->sending = true;
     call->status_sent = last;
-    start(call, ops, count, &call->sent);
+    rpc_start(call->grpc, ops, count, &call->sent);
 }
 
 /* Starts whatever can be started now. */
@@ -399,9 +392,10 @@ static void on_arrived(struct rpc_event *event, bool ok)
     rpc_loop_expect(call->loop);
     in_flight = atomic_fetch_add(&server->in_flight, 1);
     begin(call);
-    start(call,
-          &(grpc_op){.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &call->closed_early}, 1,
-          &call->closed);
+    rpc_start(
+        call->grpc,
+        &(grpc_op){.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &call->closed_early}, 1,
+        &call->closed);
     if (call->entry->method == NULL) {
         rpc_finish(call, ERR_GRPC_UNIMPLEMENTED, "no such method");
     } else if (in_flight >= server->def.max_in_flight) {
@@ -465,6 +459,7 @@ void rpc_loop_expect(struct rpc_loop *loop)
     loop->deaf = call == NULL;
     if (call == NULL)
         return;
+    rpc_event_hand_over(&call->arrived);
     err = grpc_server_request_call(loop->server->grpc, &call->grpc, &call->details, &call->metadata, loop->worker.queue,
                                    loop->worker.queue, &call->arrived);
     assert(err == GRPC_CALL_OK);

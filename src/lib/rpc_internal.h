@@ -39,6 +39,10 @@ int rpc_worker_start(struct rpc_worker *worker, const char *name);
 /* Ends the thread after all that was started has come out of the queue. Accepts a zeroed worker. */
 void rpc_worker_release(struct rpc_worker *worker);
 int rpc_thread_start(pthread_t *ret_thread, const char *name, void *(*run)(void *), void *arg); /* signals blocked */
+/* Starts a batch whose end is the event. Whatever can go wrong is a bug of ours. */
+void rpc_start(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_event *event);
+/* To be called before an event is given to C-core in any other way. */
+void rpc_event_hand_over(struct rpc_event *event);
 gpr_timespec rpc_time(uint64_t monotonic_ns);
 uint64_t rpc_monotonic_ns(gpr_timespec time); /* UINT64_MAX for the infinite future */
 

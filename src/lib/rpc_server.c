@@ -236,6 +236,7 @@ static bool wait_for_calls(struct rpc_server *server, uint64_t deadline_ns)
 static void shut_down(struct rpc_server *server)
 {
     server->shutting_down = true;
+    rpc_event_hand_over(&server->shut_down_event);
     grpc_server_shutdown_and_notify(server->grpc, server->loops[0].worker.queue, &server->shut_down_event);
 }
 

@@ -1,7 +1,6 @@
 /* One stream, client side. Batches under way, at most one of each: ended (from the beginning to the status), opened
  * (the metadata of both sides), received, sent. When the last of them has come out of the queue, the stream is over. */
 #include "rpc_internal.h"
-#include <assert.h>
 #include <errno.h>
 #include <grpc/support/alloc.h>
 #include <stdlib.h>
@@ -41,13 +40,6 @@ struct rpc_stream *rpc_stream_unref(struct rpc_stream *stream)
 
 /* ---- starting batches: under the lock ---- */
 
-static void start(struct rpc_stream *stream, const grpc_op *ops, size_t count, struct rpc_event *event)
-{
-    grpc_call_error err = grpc_call_start_batch(stream->flight.grpc, ops, count, event, NULL);
-
-    assert(err == GRPC_CALL_OK);
-}
-
 static void start_sending(struct rpc_stream *stream)
 {
     grpc_op ops[2] = {0};
@@ -67,14 +59,15 @@ static void start_sending(struct rpc_stream *stream)
     stream->sending_message = message;
     stream->sending = true;
     stream->half_closed = last;
-    start(stream, ops, count, &stream->sent);
+    rpc_start(stream->flight.grpc, ops, count, &stream->sent);
 }
 
 static void start_receiving(struct rpc_stream *stream)
 {
     stream->receiving = true;
-    start(stream, &(grpc_op){.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &stream->incoming}, 1,
-          &stream->received);
+    rpc_start(stream->flight.grpc,
+              &(grpc_op){.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &stream->incoming}, 1,
+              &stream->received);
 }
 
 static void pump(struct rpc_stream *stream)
@@ -229,8 +222,8 @@ int rpc_stream_open(struct rpc_client *client, const ProtobufCServiceDescriptor 
         rpc_flight_send_metadata(&stream->flight, options),
         rpc_flight_recv_metadata(&stream->flight),
     };
-    start(stream, metadata, 2, &stream->opened);
-    start(stream, &status, 1, &stream->ended);
+    rpc_start(stream->flight.grpc, metadata, 2, &stream->opened);
+    rpc_start(stream->flight.grpc, &status, 1, &stream->ended);
     pump(stream);
     pthread_mutex_unlock(&stream->lock);
     return 0;

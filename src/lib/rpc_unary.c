@@ -45,7 +45,6 @@ int rpc_unary(struct rpc_client *client, const ProtobufCServiceDescriptor *servi
               const ProtobufCMessage *request, const struct rpc_call_options *options, rpc_unary_done *done, void *arg)
 {
     struct unary *unary = calloc(1, sizeof(*unary));
-    grpc_call_error started;
     int err;
 
     if (unary == NULL)
@@ -69,7 +68,6 @@ int rpc_unary(struct rpc_client *client, const ProtobufCServiceDescriptor *servi
         {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &unary->reply},
         rpc_flight_recv_status(&unary->flight),
     };
-    started = grpc_call_start_batch(unary->flight.grpc, ops, sizeof(ops) / sizeof(ops[0]), &unary->completed, NULL);
-    assert(started == GRPC_CALL_OK);
+    rpc_start(unary->flight.grpc, ops, sizeof(ops) / sizeof(ops[0]), &unary->completed);
     return 0;
 }

@@ -294,7 +294,9 @@ struct fixture_answer {
     sem_t done;
     enum err_grpc code;
     char message[256];
-    char *name; /* of a Feature */
+    bool replied;
+    char name[128]; /* of the Feature, cut off */
+    size_t name_len;
 };
 
 static inline void fixture_answered(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
@@ -303,8 +305,13 @@ static inline void fixture_answered(void *arg, const struct rpc_status *status, 
 
     answer->code = status->code;
     snprintf(answer->message, sizeof(answer->message), "%s", status->message);
-    if (reply != NULL && reply->descriptor == &routeguide__feature__descriptor)
-        answer->name = strdup(((const Routeguide__Feature *)reply)->name);
+    answer->replied = reply != NULL;
+    if (reply != NULL) {
+        const char *name = ((const Routeguide__Feature *)reply)->name;
+
+        answer->name_len = strlen(name);
+        snprintf(answer->name, sizeof(answer->name), "%s", name);
+    }
     sem_post(&answer->done);
 }
 

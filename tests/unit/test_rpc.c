@@ -32,14 +32,13 @@ static void assert_name(struct fixture_answer answer, const char *name)
 {
     cr_assert_eq(answer.code, ERR_GRPC_OK, "%s: %s", err_grpc_name(answer.code), answer.message);
     cr_assert_str_eq(answer.name, name);
-    free(answer.name);
 }
 
 static void assert_fails(struct fixture_answer answer, enum err_grpc code, const char *message)
 {
     cr_assert_eq(answer.code, code, "%s: %s", err_grpc_name(answer.code), answer.message);
     cr_assert(strstr(answer.message, message) != NULL, "%s", answer.message);
-    cr_assert_null(answer.name);
+    cr_assert(!answer.replied);
 }
 
 /* The value of a line of /metrics, -1 where there is none. */
@@ -150,7 +149,6 @@ Test(rpc, gives_the_clients_deadline_to_the_handler)
     cr_assert_eq(answer.code, ERR_GRPC_OK);
     /* the wire carries it in coarse steps */
     cr_assert(atoi(answer.name) <= 21000 && atoi(answer.name) > 0, "%s", answer.name);
-    free(answer.name);
 }
 
 Test(rpc, bounds_the_deadline)
@@ -161,7 +159,6 @@ Test(rpc, bounds_the_deadline)
     answer = fixture_call(&fixture, ORDER_DEADLINE, 0, (struct rpc_call_options){.timeout_ms = 60000});
     cr_assert_eq(answer.code, ERR_GRPC_OK);
     cr_assert(atoi(answer.name) <= 5000, "%s", answer.name);
-    free(answer.name);
 }
 
 Test(rpc, ends_a_call_that_its_handler_never_answers)
