@@ -1,6 +1,5 @@
 #include "guide.h"
 #include "clock.h"
-#include "idempotency.h"
 #include "uuid.h"
 #include <errno.h>
 #include <stdio.h>
@@ -137,16 +136,12 @@ static void on_feature_saved(void *arg, const struct rpc_status *status, const P
 
 static void on_save_feature(struct rpc_call *call, const ProtobufCMessage *message)
 {
-    struct str key = rpc_call_metadata(call, "idempotency-key"), name;
+    struct str key, name;
     struct geo_point point;
     int r;
 
-    if (!route_feature(call, (const Routeguide__Feature *)message, &point, &name))
+    if (!route_feature(call, (const Routeguide__Feature *)message, &point, &name) || !route_idempotency_key(call, &key))
         return;
-    if (key.s && !idempotency_key_valid(key)) {
-        rpc_finish(call, ERR_GRPC_INVALID_ARGUMENT, "idempotency-key must be 1 to 255 visible ASCII characters");
-        return;
-    }
     r = save(call, 0, message, key, on_feature_saved);
     if (r < 0)
         rpc_fail(call, r, err_text(r));

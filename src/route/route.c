@@ -1,4 +1,5 @@
 #include "route.h"
+#include "idempotency.h"
 #include <stdio.h>
 
 static bool refuse(struct rpc_call *call, const char *what, const char *why)
@@ -55,6 +56,16 @@ bool route_feature(struct rpc_call *call, const Routeguide__Feature *feature, st
         return refuse(call, "the name", "is not valid UTF-8");
     *ret_point = p;
     *ret_name = name;
+    return true;
+}
+
+bool route_idempotency_key(struct rpc_call *call, struct str *ret_key)
+{
+    struct str key = rpc_call_metadata(call, "idempotency-key");
+
+    if (key.s && !idempotency_key_valid(key))
+        return refuse(call, "the idempotency-key", "is not 1 to 255 visible ASCII characters");
+    *ret_key = key;
     return true;
 }
 

@@ -35,6 +35,9 @@ bool route_rect(struct rpc_call *call, const Routeguide__Rectangle *rectangle, s
 bool route_feature(struct rpc_call *call, const Routeguide__Feature *feature, struct geo_point *ret_point,
                    struct str *ret_name); /* the name stays the message's */
 
+/* Of metadata idempotency-key; false where there is one that is not 1 to 255 visible ASCII characters. */
+bool route_idempotency_key(struct rpc_call *call, struct str *ret_key);
+
 /* A message that lives in its caller's scope; name is borrowed. */
 struct route_feature {
     Routeguide__Point location;

@@ -1,0 +1,106 @@
+/* feature-store -- keeps named places over gRPC: durable, with their history. */
+#include "feature_store.h"
+#include "routeguide.descriptors.h"
+#include "svc.h"
+
+#define KEY_RETENTION_MS (24 * 3600 * 1000) /* idempotency keys */
+
+static const struct config_option options[] = {
+    {.name = "STORE_URL", .value = "lmdb:///data", .help = "where the data is: lmdb:///DIR"},
+    {.name = "STORE_MAX_BYTES",
+     .value = "16Gi",
+     .kind = CONFIG_BYTES,
+     .min = 1 << 20,
+     .max = INT64_MAX,
+     .help = "the size that the data may reach"},
+    {.name = "HISTORY_PER_POINT",
+     .value = "100",
+     .kind = CONFIG_INT,
+     .min = 1,
+     .max = 1000000000,
+     .unit = "saves",
+     .help = "the newest at a point that are kept"},
+    {.name = "HISTORY_TOTAL",
+     .value = "1000000",
+     .kind = CONFIG_INT,
+     .min = 1,
+     .max = 1000000000,
+     .unit = "saves",
+     .help = "kept in all; the newest at a point is kept in any case"},
+    ROUTE_CHAT_MAX_BYTES,
+    {0},
+};
+
+static int open_store(struct svc *svc, struct feature_store *fs)
+{
+    const struct config *config = svc_config(svc);
+    const struct store_options store = {
+        .url = config_string(config, "STORE_URL"),
+        .tables = fs->tables,
+        .table_count = TABLES,
+        .max_bytes = (uint64_t)config_int(config, "STORE_MAX_BYTES"),
+        .metrics = svc_metrics(svc),
+    };
+    char error[512];
+
+    fs->tables[TABLE_SAVES] = saves_table;
+    fs->tables[TABLE_IDEMPOTENCY] = idempotency_table;
+    return store_open(&store, &fs->store, error, sizeof(error)) < 0 ? svc_fail(svc, "%s", error) : 0;
+}
+
+static int start(struct svc *svc, void *state)
+{
+    const struct config *config = svc_config(svc);
+    struct feature_store *fs = state;
+    int r;
+
+    fs->route.lookup = feature_store_lookup;
+    fs->route.chat = chat_new((size_t)config_int(config, "CHAT_MAX_BYTES"), svc_metrics(svc));
+    if (!fs->route.chat)
+        return svc_fail(svc, "out of memory");
+    r = open_store(svc, fs);
+    if (r < 0)
+        return r;
+    r = idempotency_open(fs->store, TABLE_IDEMPOTENCY, KEY_RETENTION_MS, svc_metrics(svc), &fs->idempotency);
+    if (r < 0)
+        return svc_fail(svc, "idempotency keys: %s", err_text(r));
+    r = retention_open(fs->store, (uint64_t)config_int(config, "HISTORY_PER_POINT"),
+                       (uint64_t)config_int(config, "HISTORY_TOTAL"), svc_metrics(svc), &fs->retention);
+    return r < 0 ? svc_fail(svc, "retention: %s", err_text(r)) : 0;
+}
+
+static void stop(void *state)
+{
+    struct feature_store *fs = state;
+
+    feature_store_wait_idle(fs);
+    fs->retention = retention_free(fs->retention);
+    fs->idempotency = idempotency_free(fs->idempotency);
+    fs->store = store_close(fs->store);
+    fs->route.chat = chat_free(fs->route.chat);
+}
+
+static bool healthy(void *state)
+{
+    const struct feature_store *fs = state;
+
+    return !fs->store || store_health(fs->store) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct feature_store fs = {.lock = PTHREAD_MUTEX_INITIALIZER, .idle = PTHREAD_COND_INITIALIZER};
+
+    return svc_main(argc, argv,
+                    &(struct svc_def){
+                        .name = "feature-store",
+                        .summary = "keeps named places over gRPC",
+                        .state = &fs,
+                        .options = options,
+                        .rpc = RPC_SERVICE(feature_store_methods, routeguide_descriptors),
+                        .grpc_port = "9999",
+                        .start = start,
+                        .stop = stop,
+                        .healthy = healthy,
+                    });
+}
