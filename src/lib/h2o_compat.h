@@ -54,15 +54,19 @@ static inline void h2o_compat_set_timeouts(h2o_globalconf_t *config, uint64_t id
 }
 
 /* A context whose graceful shutdown is still waiting for its second GOAWAY has a timer linked, which h2o asserts that
- * it has not. */
+ * it has not. 2.2.5 forgets to free its queue. */
 static inline void h2o_compat_context_dispose(h2o_context_t *context)
 {
 #if H2O_COMPAT_2_2
+    h2o_multithread_queue_t *queue = context->queue;
+
     h2o_timeout_unlink(&context->http2._graceful_shutdown_timeout);
+    h2o_context_dispose(context);
+    free(queue);
 #else
     h2o_timer_unlink(&context->http2._graceful_shutdown_timeout);
-#endif
     h2o_context_dispose(context);
+#endif
 }
 
 /* ---- sockets ---- */
