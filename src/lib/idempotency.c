@@ -34,7 +34,7 @@ struct idempotency {
     pthread_t sweeper;
     bool sweeping; /* there is a sweeper */
     bool stopped;
-    pthread_cond_t stop;
+    pthread_cond_t changed; /* stopped, or nothing is running any more */
 
     struct metrics_series *fresh, *repeated, *mismatched, *running_already, *swept;
 };
@@ -135,6 +135,8 @@ void idempotency_release(struct idempotency *idempotency, struct str key)
     gone = *node;
     tdelete(gone, &idempotency->running, compare_running);
     idempotency->running_count--;
+    if (idempotency->running_count == 0)
+        pthread_cond_broadcast(&idempotency->changed);
     pthread_mutex_unlock(&idempotency->mutex);
     free(gone);
 }
@@ -331,7 +333,7 @@ static void *run_sweeper(void *arg)
     while (!idempotency->stopped) {
         struct timespec until = {(time_t)(until_ns / CLOCK_NS_PER_S), (long)(until_ns % CLOCK_NS_PER_S)};
 
-        if (pthread_cond_timedwait(&idempotency->stop, &idempotency->mutex, &until) != ETIMEDOUT)
+        if (pthread_cond_timedwait(&idempotency->changed, &idempotency->mutex, &until) != ETIMEDOUT)
             continue;
         pthread_mutex_unlock(&idempotency->mutex);
         until_ns = sweep_once(idempotency) * CLOCK_NS_PER_MS + clock_monotonic_ns();
@@ -359,13 +361,13 @@ static void open_metrics(struct idempotency *idempotency, struct metrics *metric
     idempotency->swept = metrics_single(metrics, &swept);
 }
 
-static void init_stop(pthread_cond_t *stop)
+static void init_changed(pthread_cond_t *changed)
 {
     pthread_condattr_t attributes;
 
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(stop, &attributes);
+    pthread_cond_init(changed, &attributes);
     pthread_condattr_destroy(&attributes);
 }
 
@@ -381,7 +383,7 @@ int idempotency_open(struct store *store, unsigned table, uint64_t retention_ms,
     idempotency->table = table;
     idempotency->retention_ms = retention_ms;
     pthread_mutex_init(&idempotency->mutex, NULL);
-    init_stop(&idempotency->stop);
+    init_changed(&idempotency->changed);
     open_metrics(idempotency, metrics);
     err = pthread_create(&idempotency->sweeper, NULL, run_sweeper, idempotency);
     if (err != 0) {
@@ -394,23 +396,24 @@ int idempotency_open(struct store *store, unsigned table, uint64_t retention_ms,
     return 0;
 }
 
-static void stop_sweeper(struct idempotency *idempotency)
+static void stop(struct idempotency *idempotency)
 {
     pthread_mutex_lock(&idempotency->mutex);
+    while (idempotency->running_count > 0)
+        pthread_cond_wait(&idempotency->changed, &idempotency->mutex);
     idempotency->stopped = true;
-    pthread_cond_signal(&idempotency->stop);
+    pthread_cond_broadcast(&idempotency->changed);
     pthread_mutex_unlock(&idempotency->mutex);
-    pthread_join(idempotency->sweeper, NULL);
+    if (idempotency->sweeping)
+        pthread_join(idempotency->sweeper, NULL);
 }
 
 struct idempotency *idempotency_free(struct idempotency *idempotency)
 {
     if (idempotency == NULL)
         return NULL;
-    if (idempotency->sweeping)
-        stop_sweeper(idempotency);
-    assert(idempotency->running_count == 0);
-    pthread_cond_destroy(&idempotency->stop);
+    stop(idempotency);
+    pthread_cond_destroy(&idempotency->changed);
     pthread_mutex_destroy(&idempotency->mutex);
     free(idempotency);
     return NULL;

@@ -18,7 +18,8 @@ extern const struct store_table idempotency_table; /* named "idempotency" */
 
 int idempotency_open(struct store *store, unsigned table, uint64_t retention_ms, struct metrics *metrics,
                      struct idempotency **ret_idempotency);
-struct idempotency *idempotency_free(struct idempotency *idempotency); /* before store_close; returns NULL */
+/* Waits until what is running has been released; before store_close. Returns NULL. */
+struct idempotency *idempotency_free(struct idempotency *idempotency);
 
 bool idempotency_key_valid(struct str key); /* a client's key; with a namespace it may be STORE_MAX_KEY long */
 

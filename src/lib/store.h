@@ -62,7 +62,8 @@ struct store_options {
 /* error receives one line saying what is wrong and where. 0, -EINVAL (the URL), -EBUSY (a second process has it open),
  * -EPROTO (another format, or another service's tables), -EACCES, -ENOSPC, ... */
 int store_open(const struct store_options *options, struct store **ret_store, char *error, size_t error_size);
-/* Commits what is queued, answers it, ends the threads. Nothing may be using the store. Returns NULL. */
+/* Commits what is queued, answers it, ends the threads; requests that callbacks make meanwhile are refused with
+ * -ECANCELED. Apart from those nothing may be using the store any more. Returns NULL. */
 struct store *store_close(struct store *store);
 /* 0, or -EIO once the engine has failed in a way that only a restart mends (a failed write of a meta page). */
 int store_health(const struct store *store);

@@ -77,7 +77,7 @@ struct store_queue {
 
 void store_queue_init(struct store_queue *queue, size_t max_count, size_t max_bytes);
 void store_queue_release(struct store_queue *queue); /* it must be empty */
-/* 0, or -ENOBUFS when it is full; the batch stays the caller's then. */
+/* 0, or -ENOBUFS when it is full, or -ECANCELED when it is closed; the batch stays the caller's then. */
 int store_queue_put(struct store_queue *queue, struct store_batch *batch);
 /* Waits for requests until until_ns (monotonic) and takes all there are, in order, within the bounds (one always fits).
  * Returns how many: 0 when until_ns has come, or when the queue is closed and empty (*ret_closed). */

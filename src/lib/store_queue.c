@@ -28,15 +28,21 @@ static size_t batch_bytes(const struct store_batch *batch)
     return sizeof(*batch) + batch->bytes.len;
 }
 
+static int put_error(const struct store_queue *queue, size_t bytes)
+{
+    if (queue->closed)
+        return -ECANCELED;
+    return queue->count < queue->max_count && queue->bytes + bytes <= queue->max_bytes ? 0 : -ENOBUFS;
+}
+
 int store_queue_put(struct store_queue *queue, struct store_batch *batch)
 {
     size_t bytes = batch_bytes(batch);
-    bool fits;
+    int err;
 
     pthread_mutex_lock(&queue->mutex);
-    assert(!queue->closed);
-    fits = queue->count < queue->max_count && queue->bytes + bytes <= queue->max_bytes;
-    if (fits) {
+    err = put_error(queue, bytes);
+    if (err == 0) {
         batch->next = NULL;
         *queue->last = batch;
         queue->last = &batch->next;
@@ -45,7 +51,7 @@ int store_queue_put(struct store_queue *queue, struct store_batch *batch)
         pthread_cond_signal(&queue->filled);
     }
     pthread_mutex_unlock(&queue->mutex);
-    return fits ? 0 : -ENOBUFS;
+    return err;
 }
 
 static void wait_filled(struct store_queue *queue, uint64_t until_ns)

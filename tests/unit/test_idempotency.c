@@ -181,6 +181,24 @@ Test(idempotency, running_requests_are_bounded)
     idempotency_release(idempotency, STR("one more"));
 }
 
+static void release_when_written(void *arg, const struct store_result *result)
+{
+    cr_assert_eq(result->err, 0);
+    idempotency_release(idempotency, STR("k"));
+}
+
+Test(idempotency, freeing_waits_for_what_is_running)
+{
+    struct store_batch *batch = store_batch_new();
+
+    cr_assert_eq(begin(STR("k"), STR("request"), NULL), 0);
+    idempotency_add(idempotency, batch, STR("k"), STR("request"), STR("answer"));
+    store_write(store, batch, WITHIN_NS(30), release_when_written, NULL);
+    close_all();
+    open_all(A_DAY_MS);
+    cr_assert_eq(begin(STR("k"), STR("request"), NULL), -EEXIST);
+}
+
 static atomic_uint winners, repeats;
 
 static void *race(void *arg)

@@ -548,6 +548,36 @@ Test(store, requests_of_one_thread_are_done_in_order_and_all_answered_before_clo
     cr_assert(has(store, PEOPLE, STR("k"), STR("1999")));
 }
 
+struct chain {
+    unsigned done;
+    int last_err;
+};
+
+static void write_again(void *arg, const struct store_result *result)
+{
+    struct chain *chain = arg;
+    struct store_batch *batch = store_batch_new();
+
+    chain->last_err = result->err;
+    if (result->err == 0) {
+        chain->done++;
+        store_batch_put(batch, PEOPLE, STR("k"), STR("v"), STORE_ANY, 0);
+        store_write(store, batch, WITHIN_NS(30), write_again, chain);
+    } else {
+        store_batch_free(batch);
+    }
+}
+
+Test(store, closing_ends_callbacks_that_write_again)
+{
+    struct chain chain = {0};
+
+    write_again(&chain, &(struct store_result){0});
+    store = store_close(store);
+    cr_assert_eq(chain.last_err, -ECANCELED);
+    cr_assert_geq(chain.done, 1);
+}
+
 Test(store, counts_what_it_answers)
 {
     struct store_options with = options();
