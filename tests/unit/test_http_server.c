@@ -1,0 +1,517 @@
+/* The server's life: answers from other threads, limits, time limits, drain, close. */
+#include "http_fixture.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define HELLO "GET /hello HTTP/1.1\r\nhost: test\r\n\r\n"
+#define LATER "GET /later HTTP/1.1\r\nhost: test\r\n\r\n"
+
+/* ---- a server whose answers wait until the test gives them ---- */
+
+struct waiting {
+    pthread_mutex_t lock;
+    struct http_deferred *deferred[64];
+    atomic_uint count;
+};
+
+static struct http_reply *hello(struct http_req *req)
+{
+    return http_reply_text(200, "text/plain", STR("hello"));
+}
+
+static struct http_reply *later(struct http_req *req)
+{
+    struct waiting *waiting = req->state;
+
+    pthread_mutex_lock(&waiting->lock);
+    waiting->deferred[waiting->count] = http_defer(req);
+    waiting->count++;
+    pthread_mutex_unlock(&waiting->lock);
+    return NULL;
+}
+
+static struct http_reply *at_once(struct http_req *req)
+{
+    http_answer(http_defer(req), http_reply_text(200, "text/plain", STR("at once")));
+    return NULL;
+}
+
+static void *answer_from_thread(void *arg)
+{
+    http_answer(arg, http_reply_text(200, "text/plain", STR("from a thread")));
+    return NULL;
+}
+
+static struct http_reply *from_thread(struct http_req *req)
+{
+    struct http_deferred *deferred = http_defer(req);
+    pthread_attr_t detached;
+    pthread_t thread;
+
+    pthread_attr_init(&detached);
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    cr_assert_eq(pthread_create(&thread, &detached, answer_from_thread, deferred), 0);
+    pthread_attr_destroy(&detached);
+    return NULL;
+}
+
+#define LARGE (64 * 1024 * 1024)
+
+static struct http_reply *large(struct http_req *req)
+{
+    struct buf body = {0};
+
+    cr_assert_not_null(buf_reserve(&body, LARGE));
+    memset(body.data, 'x', LARGE);
+    body.len = LARGE;
+    return http_reply_take(200, "application/octet-stream", &body);
+}
+
+static const struct http_route routes[] = {
+    {"GET", "/hello", hello},        {"GET", "/later", later}, {"GET", "/at-once", at_once},
+    {"GET", "/thread", from_thread}, {"GET", "/large", large}, {0},
+};
+
+static struct waiting *waiting_new(void)
+{
+    struct waiting *waiting = calloc(1, sizeof(*waiting));
+
+    pthread_mutex_init(&waiting->lock, NULL);
+    return waiting;
+}
+
+static void answer_all(struct waiting *waiting)
+{
+    for (unsigned i = 0; i < waiting->count; i++)
+        http_answer(waiting->deferred[i], http_reply_text(200, "text/plain", STR("late")));
+    waiting->count = 0;
+}
+
+static void expect(int fd, const char *request, int status, const char *body)
+{
+    struct net_answer answer;
+
+    net_ask(fd, request, &answer);
+    cr_expect_eq(answer.status, status, "%d", answer.status);
+    if (body != NULL)
+        cr_expect_str_eq(answer.body, body);
+    net_answer_release(&answer);
+}
+
+static void expect_answer(int fd, int status)
+{
+    struct net_answer answer;
+
+    net_read_answer(fd, false, &answer);
+    cr_expect_eq(answer.status, status, "%d", answer.status);
+    net_answer_release(&answer);
+}
+
+/* ---- deferred answers ---- */
+
+Test(http_server, answers_may_come_at_once_or_from_another_thread)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes});
+    int fd = fixture_connect(&f);
+
+    for (int i = 0; i < 100; i++) {
+        expect(fd, "GET /at-once HTTP/1.1\r\nhost: test\r\n\r\n", 200, "at once");
+        expect(fd, "GET /thread HTTP/1.1\r\nhost: test\r\n\r\n", 200, "from a thread");
+    }
+    close(fd);
+    fixture_close(&f);
+}
+
+Test(http_server, a_deferred_request_knows_its_trace_and_deadline)
+{
+    struct waiting *waiting = waiting_new();
+    struct fixture f =
+        fixture_open((struct http_server_def){.routes = routes, .state = waiting, .request_timeout_ms = 60000});
+    int fd = fixture_connect(&f);
+    uint64_t now_ns = clock_monotonic_ns();
+    char id[TRACE_ID_TEXT_SIZE];
+
+    net_send_text(fd, "GET /later HTTP/1.1\r\nhost: test\r\n"
+                      "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n");
+    NET_AWAIT(waiting->count == 1);
+    trace_id_text(http_deferred_trace(waiting->deferred[0]), id);
+    cr_expect_str_eq(id, "0af7651916cd43dd8448eb211c80319c");
+    cr_expect_geq(http_deferred_deadline_ns(waiting->deferred[0]), now_ns + 60 * CLOCK_NS_PER_S);
+    cr_expect_not_null(http_deferred_loop(waiting->deferred[0]));
+    answer_all(waiting);
+    expect_answer(fd, 200);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+Test(http_server, an_answer_that_comes_too_late_is_a_504_and_then_dropped)
+{
+    struct waiting *waiting = waiting_new();
+    struct fixture f =
+        fixture_open((struct http_server_def){.routes = routes, .state = waiting, .request_timeout_ms = 20});
+    int fd = fixture_connect(&f);
+
+    net_send_text(fd, LATER);
+    expect_answer(fd, 504);
+    answer_all(waiting);
+    expect(fd, HELLO, 200, "hello");
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+Test(http_server, a_null_answer_is_a_500)
+{
+    struct waiting *waiting = waiting_new();
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .state = waiting});
+    int fd = fixture_connect(&f);
+
+    net_send_text(fd, LATER);
+    NET_AWAIT(waiting->count == 1);
+    http_answer(waiting->deferred[0], NULL);
+    expect_answer(fd, 500);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+Test(http_server, the_client_may_go_before_its_answer)
+{
+    struct waiting *waiting = waiting_new();
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .state = waiting});
+    struct linger reset = {1, 0};
+
+    for (unsigned i = 0; i < 10; i++) {
+        int fd = fixture_connect(&f);
+        net_send_text(fd, LATER);
+        NET_AWAIT(waiting->count == i + 1);
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+        close(fd);
+    }
+    answer_all(waiting);
+    NET_AWAIT(fixture_metric(&f, "http_connections{server=\"test\"}") == 0);
+    fixture_close(&f);
+    free(waiting);
+}
+
+Test(http_server, answers_may_come_after_the_server_has_been_closed)
+{
+    struct waiting *waiting = waiting_new();
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .state = waiting, .workers = 2});
+    int fds[8];
+
+    for (unsigned i = 0; i < 8; i++) {
+        fds[i] = fixture_connect(&f);
+        net_send_text(fds[i], LATER);
+    }
+    NET_AWAIT(waiting->count == 8);
+    fixture_close(&f);
+    for (unsigned i = 0; i < 8; i++) {
+        expect_answer(fds[i], 503);
+        cr_expect(net_closed(fds[i]));
+        close(fds[i]);
+    }
+    answer_all(waiting);
+    free(waiting);
+}
+
+struct racer {
+    struct waiting *waiting;
+    atomic_bool stop;
+};
+
+/* Answers while the server is being closed. */
+static void *race(void *arg)
+{
+    struct racer *racer = arg;
+
+    while (!racer->stop) {
+        pthread_mutex_lock(&racer->waiting->lock);
+        answer_all(racer->waiting);
+        pthread_mutex_unlock(&racer->waiting->lock);
+    }
+    return NULL;
+}
+
+Test(http_server, answers_may_come_while_the_server_is_being_closed)
+{
+    for (int round = 0; round < 20; round++) {
+        struct racer racer = {.waiting = waiting_new()};
+        struct fixture f =
+            fixture_open((struct http_server_def){.routes = routes, .state = racer.waiting, .workers = 2});
+        pthread_t thread;
+        int fds[16];
+
+        cr_assert_eq(pthread_create(&thread, NULL, race, &racer), 0);
+        for (int i = 0; i < 16; i++) {
+            fds[i] = fixture_connect(&f);
+            net_send_text(fds[i], LATER);
+        }
+        fixture_close(&f);
+        racer.stop = true;
+        pthread_join(thread, NULL);
+        answer_all(racer.waiting);
+        for (int i = 0; i < 16; i++)
+            close(fds[i]);
+        free(racer.waiting);
+    }
+}
+
+/* ---- limits ---- */
+
+Test(http_server, requests_in_flight_are_bounded)
+{
+    struct waiting *waiting = waiting_new();
+    struct fixture f =
+        fixture_open((struct http_server_def){.routes = routes, .state = waiting, .max_in_flight = 2, .workers = 2});
+    int first = fixture_connect(&f), second = fixture_connect(&f), third = fixture_connect(&f);
+    struct net_answer answer;
+    char value[512];
+
+    net_send_text(first, LATER);
+    net_send_text(second, LATER);
+    NET_AWAIT(waiting->count == 2);
+    net_ask(third, HELLO, &answer);
+    cr_expect_eq(answer.status, 503);
+    cr_expect_str_eq(net_header(&answer, "retry-after", value), "1");
+    net_answer_release(&answer);
+    answer_all(waiting);
+    expect_answer(first, 200);
+    expect_answer(second, 200);
+    NET_AWAIT(fixture_metric(&f, "http_requests_in_flight{server=\"test\"}") == 0);
+    expect(third, HELLO, 200, "hello");
+    close(first);
+    close(second);
+    close(third);
+    fixture_close(&f);
+    free(waiting);
+}
+
+Test(http_server, connections_beyond_the_limit_wait_for_one_to_end)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .max_connections = 2});
+    int first = fixture_connect(&f), second = fixture_connect(&f), third;
+    struct timeval soon = {0, 50000}, bound = {NET_BOUND_MS / 1000, 0};
+    char byte;
+
+    expect(first, HELLO, 200, NULL);
+    expect(second, HELLO, 200, NULL);
+    third = fixture_connect(&f);
+    net_send_text(third, HELLO);
+    setsockopt(third, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
+    cr_expect_eq(recv(third, &byte, 1, 0), -1);
+    cr_expect_eq(fixture_metric(&f, "http_connections{server=\"test\"}"), 2);
+    setsockopt(third, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof(bound));
+    close(first);
+    expect_answer(third, 200);
+    close(second);
+    close(third);
+    fixture_close(&f);
+}
+
+Test(http_server, idle_and_half_sent_requests_are_closed)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .idle_timeout_ms = 50});
+    int silent = fixture_connect(&f), half = fixture_connect(&f), kept = fixture_connect(&f);
+
+    net_send_text(half, "GET /hello HTTP/1.1\r\nho");
+    expect(kept, HELLO, 200, "hello");
+    cr_expect(net_closed(silent));
+    cr_expect(net_closed(half));
+    cr_expect(net_closed(kept));
+    close(silent);
+    close(half);
+    close(kept);
+    fixture_close(&f);
+}
+
+Test(http_server, a_client_that_does_not_take_its_answer_is_cut_off)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .request_timeout_ms = 100});
+    int fd = fixture_connect(&f);
+
+    net_send_text(fd, "GET /large HTTP/1.1\r\nhost: test\r\n\r\n");
+    NET_AWAIT(fixture_metric(&f, "http_connections{server=\"test\"}") == 1);
+    NET_AWAIT(fixture_metric(&f, "http_connections{server=\"test\"}") == 0);
+    close(fd);
+    fixture_close(&f);
+}
+
+Test(http_server, a_large_answer_arrives)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes});
+    int fd = fixture_connect(&f);
+    struct net_answer answer;
+
+    net_ask(fd, "GET /large HTTP/1.1\r\nhost: test\r\n\r\n", &answer);
+    cr_expect_eq(answer.body_len, LARGE);
+    cr_expect_eq(answer.body[LARGE - 1], 'x');
+    net_answer_release(&answer);
+    expect(fd, HELLO, 200, "hello");
+    close(fd);
+    fixture_close(&f);
+}
+
+/* ---- leaving ---- */
+
+static void expect_closing(int fd)
+{
+    struct net_answer answer;
+    char value[512];
+
+    net_ask(fd, HELLO, &answer);
+    cr_expect_eq(answer.status, 200);
+    cr_expect_str_eq(net_header(&answer, "connection", value), "close");
+    net_answer_release(&answer);
+    cr_expect(net_closed(fd));
+}
+
+static uint64_t in_seconds(unsigned seconds)
+{
+    return clock_monotonic_ns() + seconds * CLOCK_NS_PER_S;
+}
+
+Test(http_server, discouraged_connections_close_after_their_next_answer_and_new_ones_are_taken)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .workers = 2});
+    int kept = fixture_connect(&f), fresh;
+
+    expect(kept, HELLO, 200, "hello");
+    http_server_discourage(f.server);
+    http_server_discourage(f.server);
+    /* Each worker has heard of it once a connection of its own says so. */
+    expect_closing(kept);
+    fresh = fixture_connect(&f);
+    expect(fresh, HELLO, 200, "hello");
+    close(kept);
+    close(fresh);
+    fixture_close(&f);
+}
+
+Test(http_server, drain_answers_what_is_there_and_what_waits_in_the_backlog)
+{
+    struct waiting *waiting = waiting_new();
+    struct fixture f =
+        fixture_open((struct http_server_def){.routes = routes, .state = waiting, .max_connections = 2, .workers = 2});
+    int busy = fixture_connect(&f), kept = fixture_connect(&f), backlog[8];
+
+    expect(kept, HELLO, 200, "hello");
+    net_send_text(busy, LATER);
+    NET_AWAIT(waiting->count == 1);
+    for (int i = 0; i < 8; i++) { /* not accepted: the limit is reached */
+        backlog[i] = fixture_connect(&f);
+        net_send_text(backlog[i], HELLO);
+    }
+    http_server_drain(f.server);
+    http_server_drain(f.server);
+    for (int i = 0; i < 8; i++) {
+        expect_answer(backlog[i], 200);
+        close(backlog[i]);
+    }
+    NET_AWAIT(fixture_metric(&f, "http_connections{server=\"test\"}") == 2);
+    expect_closing(kept);
+    close(kept);
+    cr_expect_eq(http_server_wait(f.server, clock_monotonic_ns()), -ETIMEDOUT);
+    answer_all(waiting);
+    expect_answer(busy, 200);
+    close(busy);
+    cr_expect_eq(http_server_wait(f.server, in_seconds(10)), 0);
+    fixture_close(&f);
+    free(waiting);
+}
+
+Test(http_server, idle_connections_are_no_reason_to_call_a_drain_late)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes});
+    int idle = fixture_connect(&f);
+
+    expect(idle, HELLO, 200, "hello");
+    http_server_drain(f.server);
+    cr_expect_eq(http_server_wait(f.server, clock_monotonic_ns() + 50 * CLOCK_NS_PER_MS), 0);
+    fixture_close(&f);
+    cr_expect(net_closed(idle));
+    close(idle);
+}
+
+Test(http_server, a_drained_server_is_not_connected_to)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes});
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)f.port)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+    http_server_drain(f.server);
+    cr_expect_eq(http_server_wait(f.server, in_seconds(10)), 0);
+    cr_expect_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), -1);
+    cr_expect_eq(errno, ECONNREFUSED);
+    close(fd);
+    fixture_close(&f);
+}
+
+Test(http_server, a_server_may_be_closed_that_never_started)
+{
+    struct http_server_def def = {.name = "test", .routes = routes, .workers = 3};
+    struct http_server *server;
+    int fd, port;
+
+    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &port), 0);
+    cr_assert_eq(http_server_open(fd, &def, &server), 0);
+    cr_expect_eq(http_server_workers(server), 3);
+    cr_expect_gt(http_server_last_turn_ns(server), 0);
+    cr_expect_null(http_server_close(server));
+    cr_expect_null(http_server_close(NULL));
+}
+
+Test(http_server, closing_cuts_off_a_client_that_does_not_take_its_answer)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes});
+    int fd = fixture_connect(&f);
+
+    net_send_text(fd, "GET /large HTTP/1.1\r\nhost: test\r\n\r\n");
+    NET_AWAIT(fixture_metric(&f, "http_requests_in_flight{server=\"test\"}") == 1);
+    fixture_close(&f);
+    cr_expect(net_closed(fd));
+    close(fd);
+}
+
+/* ---- many at a time ---- */
+
+struct asker {
+    int port;
+    atomic_uint failed;
+};
+
+static void *ask_often(void *arg)
+{
+    static const char *const requests[] = {HELLO, "GET /thread HTTP/1.1\r\nhost: test\r\n\r\n",
+                                           "GET /nothing HTTP/1.1\r\nhost: test\r\n\r\n"};
+    struct asker *asker = arg;
+    struct net_answer answer;
+
+    for (int i = 0; i < 50; i++) {
+        int fd = net_connect("127.0.0.1", asker->port);
+        for (int j = 0; j < 6; j++) {
+            net_ask(fd, requests[j % 3], &answer);
+            asker->failed += answer.status != (j % 3 == 2 ? 404 : 200);
+            net_answer_release(&answer);
+        }
+        close(fd);
+    }
+    return NULL;
+}
+
+Test(http_server, several_workers_serve_several_clients)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .workers = 3});
+    struct asker asker = {.port = f.port};
+    pthread_t threads[4];
+
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, ask_often, &asker), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    cr_expect_eq(asker.failed, 0);
+    NET_AWAIT(fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"/thread\",status=\"200\"}") == 400);
+    fixture_close(&f);
+}
