@@ -25,7 +25,7 @@ in
     nativeBuildInputs = with target; [ meson ninja pkg-config python3 protobufc ];
     buildInputs = [ h2oLibraries ] ++ (with target; [ criterion openssl zlib grpc lmdb jansson protobufc ]);
     mesonBuildType = "debugoptimized";
-    mesonFlags = [ "-Dwerror=false" "-Dh2o_prefix=${h2oLibraries}" "-Dh2o_libdir=${h2oLibraries}/lib" ];
+    mesonFlags = [ "-Dwerror=false" "-Dh2o_prefix=${h2oLibraries}" "-Dh2o_libdir=${h2oLibraries.libdir or "${h2oLibraries}/lib"}" ];
     postPatch = "patchShebangs scripts";
     doCheck = true;
     installPhase = "touch $out";

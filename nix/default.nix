@@ -110,7 +110,7 @@ in
 {
   inherit services;
   # `.#images` is all of them; `.#images.notes` one, `.#images.notes.layout` as an OCI layout.
-  images = images // streams;
+  images = images // streams // { inherit layouts; };
   checks = import ./checks.nix { inherit lib target tools h2oLibraries version images; };
   devShell = import ./shell.nix { inherit target tools h2oLibraries; };
   formatter = import ./formatter.nix { inherit tools; };

@@ -57,6 +57,12 @@ class Layout:
     def config(self) -> dict:
         return json.loads(self.read(self.manifest()["config"]))
 
+    def images(self) -> list[tuple[dict, dict]]:
+        """Descriptor and configuration of the image, or of every image of an index."""
+        entry = self.manifest_entry()
+        entries = json.loads(self.read(entry))["manifests"] if entry["mediaType"] == INDEX else [entry]
+        return [(each, json.loads(self.read(json.loads(self.read(each))["config"]))) for each in entries]
+
 
 def write(folder: pathlib.Path, config: dict, layers: list[tuple[str, bytes]], architecture: str) -> str:
     """Writes a layout with one image whose layers are (digest, blob); returns the manifest's digest."""
@@ -88,3 +94,21 @@ def relabel(source: pathlib.Path, folder: pathlib.Path, labels: dict[str, str]) 
     layers = [(entry["digest"], layout.read(entry)) for entry in manifest["layers"]]
     os.makedirs(folder, exist_ok=True)
     return write(folder, config, layers, config["architecture"])
+
+
+def merge(sources: list[pathlib.Path], folder: pathlib.Path) -> str:
+    """An index of the images in sources, one an architecture, written to folder; returns its digest."""
+    layout = Layout(folder)
+    entries = []
+    for source in map(Layout, sources):
+        entries.append(source.manifest_entry())
+        for blob in (source.folder / "blobs/sha256").iterdir():
+            layout.add(blob.read_bytes())
+    entries.sort(key=lambda entry: entry["platform"]["architecture"])
+    architectures = [entry["platform"]["architecture"] for entry in entries]
+    if len(set(architectures)) != len(architectures):
+        raise ValueError(f"an index of {architectures}: not one image an architecture")
+    index = encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
+    layout.add(index)
+    layout.finish([descriptor(INDEX, index)])
+    return layer.sha256(index)

@@ -30,6 +30,15 @@ def make(spec: dict, digest: str, bill: dict) -> dict:
     }
 
 
+def of_pushed(statement: dict, digest: str, revision: str) -> dict:
+    """The statement about an image that was labelled with a revision and pushed."""
+    statement["subject"][0]["digest"]["sha256"] = digest.removeprefix("sha256:")
+    definition = statement["predicate"]["buildDefinition"]
+    repository = definition["buildType"].removesuffix(BUILD_TYPE)
+    definition["resolvedDependencies"].insert(0, {"uri": f"git+{repository}", "digest": {"gitCommit": revision}})
+    return statement
+
+
 def nar_hash(path: pathlib.Path) -> str:
     """What `nix hash path` computes: the SHA-256 of a folder in Nix's archive format."""
     digest = hashlib.sha256()

@@ -91,7 +91,7 @@ rec {
   # Libraries.
   abseil-cpp = hostPackage "abseil" "Apache-2.0";
   c-ares = hostPackage "c-ares" "MIT";
-  grpc = hostPackage "grpc" "Apache-2.0";
+  grpc = hostPackage "grpc" "Apache-2.0" // { archives = true; };
   jansson = hostPackage "jansson" "MIT";
   lmdb = hostPackage "lmdb" "OLDAP-2.8";
   openssl = hostPackage "openssl" "Apache-2.0";
@@ -99,15 +99,12 @@ rec {
   re2 = hostPackage "re2" "BSD-3-Clause";
   wslay = hostPackage "wslay" "MIT";
   zlib = hostPackage "zlib" "Zlib";
-  # Debian's libh2o stands in for what nix/h2o.nix builds.
+  # Debian's libh2o, in the compiler's own folders, stands in for what nix/h2o.nix builds.
   h2o.librariesOnly = derivationOf {
     pname = "h2o";
     meta.license.spdxId = "MIT";
-    script = ''
-      mkdir -p $out/lib
-      ln -s /usr/include $out/include
-      ln -s "$(cc -print-file-name=libh2o-evloop.so)" $out/lib/libh2o-evloop.so
-    '';
+    passthru.libdir = "";
+    script = "mkdir $out; ln -s /usr/include $out/include";
   };
 
   # Programs for images.

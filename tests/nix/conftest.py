@@ -1,0 +1,105 @@
+"""What the tests of the images share: a copy of the tree that they may edit, and the images built from it."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "nix/image"))
+
+SERVICES = sorted(main.parent.name for main in ROOT.glob("src/*/main.c"))
+IMAGES = [*SERVICES, "etcd", "prometheus"]
+# What derivations are made of, and a document.
+TREE = ["VERSION", "README.md", "flake.nix", "flake.lock", "meson.build", "meson_options.txt", ".clang-format"]
+TREE += ["nix", "proto", "scripts", "share", "src", "tests"]
+
+NIX_CONFIG = """experimental-features = nix-command flakes
+sandbox = false
+build-users-group =
+substituters =
+flake-registry =
+warn-dirty = false
+"""
+OVERRIDE = ["--offline", "--no-write-lock-file", "--override-input", "nixpkgs", "path:./tests/nix/hostpkgs"]
+
+
+class Tree:
+    """A copy of the working tree in a repository of its own."""
+
+    def __init__(self, folder: pathlib.Path, source: pathlib.Path = ROOT) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        for name in TREE:
+            if (source / name).is_dir():
+                shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"), symlinks=True)
+            elif (source / name).exists():
+                shutil.copy(source / name, folder / name)
+        self.git("init", "-q")
+        self.commit("A tree")
+
+    def git(self, *args: str) -> str:
+        identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        command = ["git", *identity, *args]
+        return subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit(self, message: str) -> None:
+        self.git("add", "--all", "--force")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+
+    def nix(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "NIX_CONFIG": NIX_CONFIG}
+        done = subprocess.run(["nix", *args, *OVERRIDE], cwd=self.folder, env=env, capture_output=True, text=True)
+        if check and done.returncode != 0:
+            raise AssertionError(f"nix {' '.join(args)}\n{done.stderr[-4000:]}")
+        return done
+
+    def build(self, attribute: str) -> pathlib.Path:
+        (built,) = json.loads(self.nix("build", "--no-link", "--json", attribute).stdout)
+        return pathlib.Path(built["outputs"]["out"])
+
+    def derivations(self) -> dict[str, str]:
+        """Of every image."""
+        return self.layouts("drvPath")
+
+    def layouts(self, attribute: str) -> dict[str, str]:
+        values = f"layouts: builtins.mapAttrs (name: layout: layout.{attribute}) layouts"
+        return json.loads(self.nix("eval", "--json", ".#images.layouts", "--apply", values).stdout)
+
+    def write(self, path: str, text: str) -> None:
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / path).write_text(text)
+        self.git("add", "--intent-to-add", "--force", path)
+
+    def append(self, path: str, text: str) -> None:
+        self.write(path, (self.folder / path).read_text() + text)
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory) -> Tree:
+    """Not to be edited."""
+    return Tree(tmp_path_factory.mktemp("tree") / "slipway")
+
+
+@pytest.fixture
+def scratch(tmp_path, tree) -> Tree:
+    """A copy to edit."""
+    return Tree(tmp_path / "slipway", tree.folder)
+
+
+@pytest.fixture(scope="session")
+def images(tree) -> dict[str, pathlib.Path]:
+    """Every image's folder: oci/, image.json, sbom.cdx.json, provenance.intoto.json."""
+    tree.build(".#images")
+    return {name: pathlib.Path(path) for name, path in tree.layouts("outPath").items()}
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    counts = {kind: len(terminalreporter.stats.get(kind, [])) for kind in ("passed", "failed", "error", "skipped")}
+    for report in terminalreporter.stats.get("skipped", []):
+        terminalreporter.write_line(f"skipped: {report.nodeid}: {report.longrepr[2]}")
+    terminalreporter.write_line(f"{counts['passed']} passed, {counts['failed'] + counts['error']} failed")

@@ -1,0 +1,134 @@
+"""What is built again when, and that it comes out the same."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+from conftest import IMAGES, NIX_CONFIG, OVERRIDE, SERVICES, Tree
+
+SYSTEMS = ["x86_64-linux", "aarch64-linux", "aarch64-darwin"]
+
+
+def test_images_are_a_stream_each_and_an_index(tree, images):
+    folder = tree.build(".#images")
+    index = json.loads((folder / "index.json").read_bytes())
+    assert sorted(image["name"] for image in index) == sorted(IMAGES)
+    for image in index:
+        described = json.loads((images[image["name"]] / "image.json").read_bytes())
+        assert image["tag"] == described["digest"].removeprefix("sha256:")[:32]
+        assert image["size"] == sum(layer["size"] for layer in described["layers"])
+        assert os.access(folder / image["name"], os.X_OK)
+        for document in ("sbom.cdx.json", "provenance.intoto.json"):
+            assert (folder / f"{image['name']}.{document}").exists()
+
+
+def test_a_second_build_does_nothing(tree, images):
+    assert "will be built" not in tree.nix("build", "--dry-run", ".#images").stderr
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_everything_evaluates(tree, system):
+    outputs = ["packages"] + ([] if "darwin" in system else ["checks"])
+    for output in [*outputs, "devShells"]:
+        paths = "all: builtins.mapAttrs (name: one: one.drvPath) all"
+        found = json.loads(tree.nix("eval", "--json", f".#{output}.{system}", "--apply", paths).stdout)
+        assert found and all(path.endswith(".drv") for path in found.values())
+    tree.nix("eval", "--raw", f".#formatter.{system}.drvPath")
+
+
+def changed(tree: Tree, path: str, text: str) -> set[str]:
+    before = tree.derivations()
+    tree.append(path, text) if (tree.folder / path).exists() else tree.write(path, text)
+    after = tree.derivations()
+    return {name for name in after if before[name] != after[name]}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_edit_of_a_service_rebuilds_its_image_alone(scratch, name):
+    assert changed(scratch, f"src/{name}/main.c", "/* edited */\n") == {name}
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/a.md", "tests/unit/test_base.c", "k8s/base/a.yaml", "tests/nix/a.md"])
+def test_an_edit_of_what_is_not_in_an_image_rebuilds_nothing(scratch, path):
+    assert changed(scratch, path, "\n") == set()
+
+
+def test_a_commit_rebuilds_nothing(scratch):
+    before = scratch.derivations()
+    scratch.commit("Another revision")
+    assert scratch.derivations() == before
+
+
+def test_an_edit_of_the_shared_library_rebuilds_every_service(scratch):
+    assert changed(scratch, "src/lib/buf.c", "/* edited */\n") == set(SERVICES)
+
+
+def test_a_library_rebuilds_those_that_include_it(scratch):
+    scratch.write("src/other/other.h", "#pragma once\n")
+    scratch.write("src/between/between.h", '#pragma once\n#include "other.h"\n')
+    main = (scratch.folder / f"src/{SERVICES[0]}/main.c").read_text()
+    scratch.write(f"src/{SERVICES[0]}/main.c", '#include "between.h"\n' + main)
+    assert changed(scratch, "src/other/other.h", "/* edited */\n") == {SERVICES[0]}
+
+
+def test_data_rebuilds_its_service(scratch):
+    assert changed(scratch, "share/route-guide/README.md", "\n") == {"route-guide"}
+
+
+def test_a_new_service_needs_no_word_in_the_flake(scratch):
+    scratch.write("src/fresh/main.c", (scratch.folder / "src/users/main.c").read_text().replace('"users"', '"fresh"'))
+    names = json.loads(scratch.nix("eval", "--json", ".#images.layouts", "--apply", "builtins.attrNames").stdout)
+    assert "fresh" in names
+
+
+def test_the_flake_sees_what_the_list_of_attributes_says(scratch):
+    """flake.nix hands on those of nixpkgs that the list names: one that is not there cannot be used."""
+    path = "nix/nixpkgs-attributes.nix"
+    text = (scratch.folder / path).read_text()
+    scratch.write(path, text.replace('    lmdb = [ "out" "dev" ];\n', ""))
+    done = scratch.nix("eval", "--raw", ".#images.layouts.users.drvPath", check=False)
+    assert done.returncode != 0 and "lmdb" in done.stderr
+    others = [nix for nix in (scratch.folder / "nix").rglob("*.nix") if "legacyPackages" in nix.read_text()]
+    assert others == []
+
+
+BUILD_AS_SOMEBODY_ELSE = r"""
+set -eu
+mount --make-rprivate /
+mount --bind "$1/nix" /nix
+mount --bind "$1/passwd" /etc/passwd
+if [ -d "$HOME/.local/bin" ]; then mount --bind "$HOME/.local/bin" "$1/home/.local/bin"; fi
+cd "$1/a/longer/path/slipway"
+shift
+exec setpriv --reuid=54321 --regid=54321 --clear-groups env -i PATH="$PATH" HOME="$H" USER=other TZ=Asia/Tokyo LANG=C \
+    TMPDIR="$T" NIX_CONFIG="$NIX_CONFIG" "$@"
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a store and a user of its own")
+def test_another_user_builds_the_same_elsewhere_and_later(tree, images, tmp_path_factory):
+    """An empty store, another folder, user, time zone and folder for temporary files; later than the first."""
+    place = tmp_path_factory.mktemp("other")
+    for folder in ("nix", "home/.local/bin", "tmp-of-another-name"):
+        (place / folder).mkdir(parents=True)
+    Tree(place / "a/longer/path/slipway", tree.folder)
+    passwd = pathlib.Path("/etc/passwd").read_text()
+    (place / "passwd").write_text(passwd + f"other:x:54321:54321::{place}/home:/bin/sh\n")
+    for parent in [place, *place.parents][:3]:
+        parent.chmod(0o755)
+    subprocess.run(["chown", "-R", "54321:54321", place], check=True)
+    env = {**os.environ, "NIX_CONFIG": NIX_CONFIG, "H": f"{place}/home", "T": f"{place}/tmp-of-another-name"}
+    build = ["nix", "build", "--json", "--no-link", *OVERRIDE, *(f".#images.{name}.layout" for name in IMAGES)]
+    script = ["unshare", "--mount", "sh", "-c", BUILD_AS_SOMEBODY_ELSE, "sh", str(place), *build]
+    done = subprocess.run(script, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert len(json.loads(done.stdout)) == len(images)
+    for name, path in images.items():
+        theirs = place / str(path).lstrip("/")
+        assert (theirs / "oci/index.json").read_bytes() == (images[name] / "oci/index.json").read_bytes(), name
+        assert (theirs / "sbom.cdx.json").read_bytes() == (images[name] / "sbom.cdx.json").read_bytes(), name
+    subprocess.run(["chmod", "-R", "u+w", place / "nix"], check=True)
+    shutil.rmtree(place / "nix")
