@@ -197,10 +197,10 @@ static void cut_worker(void *arg)
     worker->closing = true;
     loop_timer_stop(worker->loop, &worker->drain_timer);
     close_listener(worker);
+    http_exchanges_fail(worker); /* now no deferred answer has a request any more, ... */
     pthread_mutex_lock(&worker->gate->lock);
-    worker->gate->loop = NULL;
+    worker->gate->loop = NULL; /* ... so that it may be freed by whoever gives it */
     pthread_mutex_unlock(&worker->gate->lock);
-    http_exchanges_fail(worker);
     for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next)
         http_conn_cut(H2O_STRUCT_FROM_MEMBER(struct http_conn, link, link));
 }
