@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define QUEUE_SIZE   (1024 * 1024) /* bytes; there are two: one is filled while the other is written */
-#define STACK_SIZE   4096          /* lines up to this need no memory but the caller's stack */
+/* Bytes of each of two: one is filled while the other is written. Only what is used is resident. */
+#define QUEUE_SIZE   (4 * 1024 * 1024)
+#define STACK_SIZE   4096 /* lines up to this need no memory but the caller's stack */
 #define MAX_LINE     (64 * 1024)
 #define GATHER_MS    5   /* how long the first line of a batch waits for others */
 #define POLL_MS      100 /* how often a writer that waits for room looks whether it has been given up */
