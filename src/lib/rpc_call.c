@@ -391,6 +391,8 @@ static void on_arrived(struct rpc_event *event, bool ok)
     }
     rpc_loop_expect(call->loop);
     in_flight = atomic_fetch_add(&server->in_flight, 1);
+    if (atomic_load(&server->draining))
+        atomic_fetch_add(&server->arrivals, 1);
     begin(call);
     rpc_start(
         call->grpc,

@@ -122,7 +122,7 @@ static void fill_args(grpc_channel_args *args, const struct rpc_client_def *def,
     add_integer(args, GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS,
                 def->resolve_interval_ms != 0 ? (int)def->resolve_interval_ms : 1000);
     add_integer(args, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-    add_integer(args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000); /* this one bounds a single attempt */
+    add_integer(args, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 3000); /* this one bounds a single attempt */
     add_integer(args, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
     add_integer(args, GRPC_ARG_KEEPALIVE_TIME_MS, 10000);
     add_integer(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);

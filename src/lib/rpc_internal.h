@@ -210,6 +210,7 @@ struct rpc_server {
     struct rpc_listener *listener;
     struct rpc_event shut_down_event;
     atomic_uint in_flight;
+    atomic_uint arrivals; /* of calls while draining */
     atomic_bool draining;
     bool shutting_down;
     pthread_mutex_t lock;   /* of what follows */

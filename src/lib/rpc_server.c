@@ -12,6 +12,8 @@
 #define PING_INTERVAL_MS     5000 /* clients may ping so often, also without a call (gRPC's default is five minutes) */
 #define KEEPALIVE_MS         30000
 #define KEEPALIVE_TIMEOUT_MS 10000
+#define TURN_NS              (100 * CLOCK_NS_PER_MS)
+#define QUIET_TURNS          5
 #define GOAWAY_NS            CLOCK_NS_PER_S /* for the last ping of a connection that has no call */
 
 static void fill_defaults(struct rpc_server_def *def)
@@ -195,8 +197,8 @@ static void wait_until(struct rpc_server *server, uint64_t ns)
     pthread_cond_timedwait(&server->changed, &server->lock, &time);
 }
 
-/* When every connection has been told to take no new calls (monotonic ns), 0 where that is so: C-core draws each one's
- * age from MAX_CONNECTION_AGE give or take a tenth. What may be left then are connections whose last streams go on. */
+/* When every connection should have been told to take no new calls (monotonic ns), 0 when none is left: C-core draws
+ * each one's age from MAX_CONNECTION_AGE give or take a tenth. */
 static uint64_t moved_ns(struct rpc_server *server)
 {
     uint64_t age_ns = server->def.max_connection_age_ms * CLOCK_NS_PER_MS, newest_ns;
@@ -204,16 +206,28 @@ static uint64_t moved_ns(struct rpc_server *server)
 
     if (!rpc_listener_drained(server->listener, &connections, &newest_ns))
         return UINT64_MAX;
-    return connections > 0 ? newest_ns + age_ns + age_ns / 10 + GOAWAY_NS / 4 : 0;
+    return connections > 0 ? newest_ns + age_ns + age_ns / 10 : 0;
 }
 
+/* Connections may be left whose last streams go on, and they take no new calls: so when it is time, and no call has
+ * come for several turns, all are moved. Turns are counted, not time, because a process that got no CPU for a while has
+ * heard nothing and told nobody. */
 static void wait_for_connections(struct rpc_server *server, uint64_t deadline_ns)
 {
-    uint64_t now, moved;
+    unsigned arrivals = 0, quiet_turns = 0;
+    uint64_t now, due_ns, turn_ns = 0;
 
     pthread_mutex_lock(&server->lock);
-    while ((now = clock_monotonic_ns()) < deadline_ns && (moved = moved_ns(server)) > now)
-        wait_until(server, moved < deadline_ns ? moved : deadline_ns);
+    while ((now = clock_monotonic_ns()) < deadline_ns && (due_ns = moved_ns(server)) != 0 &&
+           quiet_turns < QUIET_TURNS) {
+        if (now >= due_ns && now >= turn_ns) {
+            quiet_turns = atomic_load(&server->arrivals) == arrivals ? quiet_turns + 1 : 0;
+            arrivals = atomic_load(&server->arrivals);
+            turn_ns = now + TURN_NS;
+        }
+        due_ns = due_ns > turn_ns ? due_ns : turn_ns;
+        wait_until(server, due_ns < deadline_ns ? due_ns : deadline_ns);
+    }
     pthread_mutex_unlock(&server->lock);
 }
 
