@@ -205,8 +205,6 @@ static int begin_new(struct idempotency *idempotency, struct str key, struct str
     int err;
 
     err = begin == NULL ? -ENOMEM : digest(request, begin->digest);
-    if (err == 0)
-        err = reserve(idempotency, key);
     if (err < 0) {
         free(begin);
         return err;
@@ -218,22 +216,36 @@ static int begin_new(struct idempotency *idempotency, struct str key, struct str
     return 0;
 }
 
-void idempotency_begin(struct idempotency *idempotency, struct str key, struct str request, uint64_t deadline_ns,
-                       idempotency_found *found, void *arg)
+void idempotency_begin_again(struct idempotency *idempotency, struct str key, struct str request, uint64_t deadline_ns,
+                             idempotency_found *found, void *arg)
 {
     struct begin *begin;
     int err;
 
-    assert(key.len >= 1 && key.len <= STORE_MAX_KEY);
     err = begin_new(idempotency, key, request, &begin);
     if (err < 0) {
-        count(idempotency, err);
+        idempotency_release(idempotency, key);
         found(arg, err, STR_NULL, 0);
         return;
     }
     begin->found = found;
     begin->arg = arg;
     store_read(idempotency->store, deadline_ns, 0, look_up, begin);
+}
+
+void idempotency_begin(struct idempotency *idempotency, struct str key, struct str request, uint64_t deadline_ns,
+                       idempotency_found *found, void *arg)
+{
+    int err;
+
+    assert(key.len >= 1 && key.len <= STORE_MAX_KEY);
+    err = reserve(idempotency, key);
+    if (err == 0) {
+        idempotency_begin_again(idempotency, key, request, deadline_ns, found, arg);
+        return;
+    }
+    count(idempotency, err);
+    found(arg, err, STR_NULL, 0);
 }
 
 void idempotency_add(struct idempotency *idempotency, struct store_batch *batch, struct str key, struct str request,

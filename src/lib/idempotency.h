@@ -34,9 +34,12 @@ bool idempotency_key_valid(struct str key); /* a client's key; with a namespace 
 typedef void idempotency_found(void *arg, int err, struct str answer, uint64_t seq);
 void idempotency_begin(struct idempotency *idempotency, struct str key, struct str request, uint64_t deadline_ns,
                        idempotency_found *found, void *arg);
+/* Looks again, for a caller that has the key reserved: found is called as above, and the reservation is kept if it says
+ * 0. */
+void idempotency_begin_again(struct idempotency *idempotency, struct str key, struct str request, uint64_t deadline_ns,
+                             idempotency_found *found, void *arg);
 /* Adds the key's record to the batch that does the work, as one operation (expecting STORE_ABSENT: -EEXIST at that
- * operation means that another replica was first: release, then begin again). Too long an answer fails the batch with
- * -EMSGSIZE. */
+ * operation means that another replica was first: begin again). Too long an answer fails the batch with -EMSGSIZE. */
 void idempotency_add(struct idempotency *idempotency, struct store_batch *batch, struct str key, struct str request,
                      struct str answer);
 void idempotency_release(struct idempotency *idempotency, struct str key);

@@ -135,17 +135,23 @@ Test(idempotency, what_failed_may_be_tried_again)
 
 Test(idempotency, the_loser_between_replicas_learns_it_from_the_store)
 {
+    struct known known = {0};
     struct store_batch *batch;
     struct store_result result;
 
     cr_assert_eq(begin(STR("k"), STR("request"), NULL), 0);
-    cr_assert_eq(finish(STR("k"), STR("request"), STR("first")), 0);
+    idempotency_begin_again(idempotency, STR("k"), STR("request"), WITHIN_NS(30), note, &known);
+    cr_assert_eq(known.err, 0);
+    cr_assert_eq(finish(STR("k"), STR("request"), STR("first")), 0); /* the other replica */
     batch = store_batch_new();
     store_batch_put(batch, THINGS, STR("second"), STR("made"), STORE_ANY, 0);
     idempotency_add(idempotency, batch, STR("k"), STR("request"), STR("second"));
     cr_assert_eq(store_write_wait(store, batch, WITHIN_NS(30), &result), -EEXIST);
     cr_assert_eq(result.failed_op, 1);
-    idempotency_release(idempotency, STR("k"));
+    idempotency_begin_again(idempotency, STR("k"), STR("request"), WITHIN_NS(30), note, &known);
+    cr_assert_eq(known.err, -EEXIST);
+    cr_assert(str_eq(buf_str(&known.answer), STR("first")));
+    buf_release(&known.answer);
     cr_assert_eq(get(store, THINGS, STR("second"), NULL, NULL), -ENOENT);
 }
 
