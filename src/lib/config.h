@@ -13,7 +13,7 @@ enum config_kind {
     CONFIG_STRING, /* min, max bound its length in bytes where max is not 0 */
     CONFIG_INT,    /* min <= value <= max; min == max == 0 means any that is not negative */
     CONFIG_BYTES,  /* as CONFIG_INT, with an optional suffix Ki, Mi, Gi or Ti */
-    CONFIG_BOOL,   /* true, false, 1, 0; a flag without a value is true */
+    CONFIG_BOOL,   /* true, false, 1, 0; a flag is true, or --name=value */
     CONFIG_CHOICE, /* one of choices, separated by '|' */
 };
 

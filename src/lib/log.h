@@ -1,7 +1,8 @@
 /* log -- one JSON object a line in Cloud Logging's format, to standard output, without ever blocking the caller on it.
  *
- * Lines are put into a bounded queue in memory and written by a thread of the log's own; when the reader of standard
- * output is slower than that for long, lines are dropped and counted, and the next line that fits says how many.
+ * Lines (of 64 KiB at most: a longer one has its strings cut and says "truncated":true) are put into a bounded queue in
+ * memory (4 MiB) and written by a thread of the log's own; when the reader of standard output is slower than that for
+ * long, lines are dropped and counted, and the next line that fits says how many.
  * Any thread may log. Library code logs nothing above DEBUG.
  */
 #pragma once

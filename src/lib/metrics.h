@@ -2,7 +2,8 @@
  *
  * A family has a name, a help text, label names and series; a series has one value a label. Families are made at
  * start; series are found or made at any time by any thread, up to the family's bound: beyond it all further ones
- * share a series whose label values are all "other", so that hostile input cannot grow memory or the scrape.
+ * share a series whose label values are all "other", so that hostile input cannot grow memory or the scrape. So do
+ * those with a value beyond 256 bytes, or that is not UTF-8 or holds a NUL: it would break the scrape.
  * Updating a series is a relaxed atomic operation: keep the pointer of a series that is used often.
  * Families and series live as long as the registry.
  */
