@@ -13,7 +13,7 @@ DIAGRAMS = Path(__file__).resolve().parent.parent / "diagrams"
 
 class Sequences(unittest.TestCase):
     def test_what_is_not_understood_is_refused(self) -> None:
-        for line in ("A->>B: undeclared", "activate A", "participant"):
+        for line in ("A->>B: undeclared", "activate A", "participant", "participant A as a; b"):
             with self.assertRaises(ValueError):
                 sequence.parse("sequenceDiagram\n" + line)
 

@@ -60,6 +60,17 @@ class Trace(unittest.TestCase):
             self.assertNotEqual(trace.problems(folder, slos), [])
 
 
+class Ranking(unittest.TestCase):
+    def test_a_wrong_product_is_found(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            page = Path(name) / "problems.md"
+            text = (HERE / "problems.md").read_text()
+            page.write_text(text)
+            self.assertEqual(trace.ranking_problems(Path(name)), [])
+            page.write_text(text.replace("| 4 | 4 | 16 |", "| 4 | 4 | 9 |").replace("**Left because**", "because", 1))
+            self.assertEqual(len(trace.ranking_problems(Path(name))), 3)
+
+
 class Objectives(unittest.TestCase):
     def test_budget_and_detection(self) -> None:
         s = slo.Slo("S-x", "j", "o", 0.999, "p", "g", "t", True)

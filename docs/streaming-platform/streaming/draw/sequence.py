@@ -46,6 +46,8 @@ def parse(source: str) -> Sequence:
 
 
 def _parse_line(seq: Sequence, line: str) -> None:
+    if ";" in line or "#" in line:
+        raise ValueError("Mermaid ends a statement at a semicolon and begins an entity at #")
     if found := re.fullmatch(r"title:? (.+)", line):
         seq.title = found[1]
     elif found := re.fullmatch(r"participant (\w+) as (.+)", line):

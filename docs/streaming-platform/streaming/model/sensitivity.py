@@ -54,6 +54,9 @@ def percentile(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
+EDGE_TEAM_EUR = 250_000  # a month: 25 people at 10,000
+
+
 @dataclass(frozen=True)
 class Crossover:
     subscribers: float
@@ -74,7 +77,7 @@ def delivery_curve(base: Inputs, points: list[float], price: float = 1.0) -> lis
         sites = max(20.0, n / 50_000)
         shared = run(replace(base, subscribers=n, own_edge=False, cdn_usd_per_gb=contract_price(n) * price))
         own = run(replace(base, subscribers=n, own_edge=True, edge_sites=sites))
-        out.append(Crossover(n, _delivery(shared), _delivery(own) + 250_000 / n, sites))
+        out.append(Crossover(n, _delivery(shared), _delivery(own) + EDGE_TEAM_EUR / n, sites))
     return out
 
 

@@ -61,6 +61,33 @@ def rows(page: str) -> list[Row]:
     return out
 
 
+def ranking_problems(folder: Path) -> list[str]:
+    """Whether the problems are ranked by harm times likelihood, and each says how it shows, what it takes, why left."""
+    page = (folder / "problems.md").read_text()
+    ranks = [
+        [int(n) for n in row] for row in re.findall(r"^\| \[P(\d+)\].*\| (\d) \| (\d) \| (\d+) \|$", page, re.MULTILINE)
+    ]
+    out = [
+        f"P{n}: {harm} times {likely} is not {product}"
+        for n, harm, likely, product in ranks
+        if harm * likely != product
+    ]
+    if [r[0] for r in ranks] != list(range(1, len(ranks) + 1)) or len(ranks) < 12:
+        out.append("the table does not hold P1, P2, ... and at least twelve of them")
+    if [r[3] for r in ranks] != sorted((r[3] for r in ranks), reverse=True):
+        out.append("the table is not in the order of the products")
+    sections = re.split(r"^## P\d+ ", page, flags=re.MULTILINE)[1:]
+    out += [f"{len(ranks)} problems in the table, {len(sections)} sections"] * (len(ranks) != len(sections))
+    for number, section in enumerate(sections, 1):
+        words = " ".join(section.split())
+        out += [
+            f"P{number} lacks: {need}"
+            for need in ("**Shows as**", "**Would take**", "**Left because**")
+            if need not in words
+        ]
+    return out
+
+
 def problems(folder: Path, slos: list[Slo]) -> list[str]:
     """What is missing or wrong in the table."""
     page = (folder / "requirements.md").read_text()

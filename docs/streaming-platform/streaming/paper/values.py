@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..model.calibration import dense_events, hours_from_report
 from ..model.compute import RANKING_UTILISATION, run
 from ..model.inputs import SCENARIOS, WORLD, Inputs, numeric_fields
-from ..model.sensitivity import break_even, percentile
+from ..model.sensitivity import EDGE_TEAM_EUR, break_even, percentile
 from .results import Results
 
 
@@ -65,7 +65,12 @@ def values(results: Results) -> dict[str, str]:
 
 def _special(results: Results) -> dict[str, str]:
     medium = SCENARIOS["medium"]
-    own = run(replace(medium, own_edge=True, edge_sites=200.0))
+
+    def own_edge(paid: float) -> float:
+        """Delivery of the medium size built instead of bought, with its team, if this share of traffic is paid for."""
+        built = run(replace(medium, own_edge=True, edge_sites=200.0, transit_share=paid))
+        return built.bill.delivery + EDGE_TEAM_EUR
+
     large = results.scenarios["large"]
     dense = dense_events()
     served = large.audience.peak_streams / large.inputs.edge_sites
@@ -77,7 +82,9 @@ def _special(results: Results) -> dict[str, str]:
         "break_even": magnitude(break_even(results.curves[1.0])),
         "break_even_half": magnitude(break_even(results.curves[0.5])),
         "break_even_double": magnitude(break_even(results.curves[2.0])),
-        "medium.own_delivery": magnitude(own.bill.delivery + 250_000),
+        "medium.own_delivery": magnitude(own_edge(medium.transit_share)),
+        "own_half": magnitude(own_edge(0.5)),
+        "own_all": magnitude(own_edge(1.0)),
         "medium.delivery": magnitude(results.scenarios["medium"].bill.delivery),
         "dense.before": f"{dense[0]:.3f}",
         "dense.after": f"{dense[1]:.3f}",
