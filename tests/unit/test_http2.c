@@ -1,0 +1,372 @@
+/* HTTP/2 without TLS: by prior knowledge and by Upgrade, many streams, resets, bodies, drain. */
+#include "http_fixture.h"
+#include <fcntl.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* ---- as much of a client as the tests need: literal headers, no window updates ---- */
+
+enum { DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, GOAWAY = 7 };
+enum { END_STREAM = 1, ACK = 1, END_HEADERS = 4 };
+
+struct frame {
+    unsigned len, type, flags, stream;
+    unsigned char payload[16384 + 1];
+};
+
+static void send_frame(int fd, unsigned type, unsigned flags, unsigned stream, const void *payload, size_t len)
+{
+    unsigned char head[9] = {len >> 16, len >> 8, len, type, flags, stream >> 24, stream >> 16, stream >> 8, stream};
+
+    net_send(fd, head, sizeof(head));
+    if (len > 0)
+        net_send(fd, payload, len);
+}
+
+static void read_frame(int fd, struct frame *frame)
+{
+    unsigned char head[9];
+
+    net_receive(fd, head, sizeof(head));
+    frame->len = (unsigned)head[0] << 16 | (unsigned)head[1] << 8 | head[2];
+    frame->type = head[3];
+    frame->flags = head[4];
+    frame->stream = ((unsigned)head[5] << 24 | (unsigned)head[6] << 16 | (unsigned)head[7] << 8 | head[8]) & 0x7fffffff;
+    cr_assert_lt(frame->len, sizeof(frame->payload));
+    net_receive(fd, frame->payload, frame->len);
+    frame->payload[frame->len] = '\0';
+}
+
+/* The next frame of that type. */
+static void await_frame(int fd, unsigned type, struct frame *frame)
+{
+    do
+        read_frame(fd, frame);
+    while (frame->type != type);
+}
+
+static void add_literal(struct buf *block, const char *name, const char *value)
+{
+    buf_append_char(block, 0x00); /* a literal that goes into no table */
+    buf_append_char(block, (char)strlen(name));
+    buf_append_cstr(block, name);
+    buf_append_char(block, (char)strlen(value));
+    buf_append_cstr(block, value);
+}
+
+static void ask(int fd, unsigned stream, const char *method, const char *path, bool with_body)
+{
+    struct buf block = {0};
+
+    add_literal(&block, ":method", method);
+    add_literal(&block, ":scheme", "http");
+    add_literal(&block, ":authority", "test");
+    add_literal(&block, ":path", path);
+    add_literal(&block, "user-agent", "h2");
+    send_frame(fd, HEADERS, END_HEADERS | (with_body ? 0 : END_STREAM), stream, block.data, block.len);
+    buf_release(&block);
+}
+
+/* The status of a HEADERS frame: h2o sends the seven of HPACK's static table by their index, others as a literal whose
+ * name is indexed. */
+static int status_of(const struct frame *frame)
+{
+    static const int indexed[] = {200, 204, 206, 304, 400, 404, 500};
+
+    if (frame->payload[0] >= 0x88 && frame->payload[0] <= 0x8e)
+        return indexed[frame->payload[0] - 0x88];
+    for (const char *at = (const char *)frame->payload; at < (const char *)frame->payload + 5; at++)
+        if (at[0] >= '1' && at[0] <= '5' && at[1] >= '0' && at[1] <= '9' && at[2] >= '0' && at[2] <= '9')
+            return atoi((const char[]){at[0], at[1], at[2], '\0'});
+    return 0;
+}
+
+static int connect_h2(const struct fixture *fixture)
+{
+    int fd = fixture_connect(fixture);
+
+    net_send_text(fd, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    send_frame(fd, SETTINGS, 0, 0, NULL, 0);
+    return fd;
+}
+
+/* The status, and the body (terminated) of the one stream that is open. */
+static int read_answer(int fd, char *ret_body, size_t size)
+{
+    struct frame frame;
+    size_t len = 0;
+    int status;
+
+    await_frame(fd, HEADERS, &frame);
+    status = status_of(&frame);
+    while ((frame.flags & END_STREAM) == 0) {
+        await_frame(fd, DATA, &frame);
+        cr_assert_lt(len + frame.len, size);
+        memcpy(ret_body + len, frame.payload, frame.len);
+        len += frame.len;
+    }
+    ret_body[len] = '\0';
+    return status;
+}
+
+/* Reads until count streams have ended, however their frames are mixed. */
+static void await_ends(int fd, unsigned count)
+{
+    struct frame frame;
+
+    while (count > 0) {
+        read_frame(fd, &frame);
+        count -= (frame.type == DATA || frame.type == HEADERS) && (frame.flags & END_STREAM) != 0;
+    }
+}
+
+/* ---- a server ---- */
+
+static struct http_reply *echo(struct http_req *req)
+{
+    return http_reply_text(200, "text/plain", req->body.len > 0 ? req->body : STR("hello"));
+}
+
+struct waiting {
+    struct http_deferred *deferred[2048];
+    atomic_uint count;
+};
+
+static struct http_reply *later(struct http_req *req)
+{
+    struct waiting *waiting = req->state;
+
+    waiting->deferred[waiting->count] = http_defer(req);
+    waiting->count++;
+    return NULL;
+}
+
+static void answer_all(struct waiting *waiting)
+{
+    for (unsigned i = 0; i < waiting->count; i++)
+        http_answer(waiting->deferred[i], http_reply_text(200, "text/plain", STR("late")));
+}
+
+static const struct http_route routes[] = {
+    {"GET", "/hello", echo}, {"GET", "/later", later}, {"POST", "/echo", echo, .max_body = 1000}, {0}};
+
+static struct fixture open_server(struct waiting **ret_waiting, unsigned request_timeout_ms)
+{
+    *ret_waiting = calloc(1, sizeof(**ret_waiting));
+    return fixture_open(
+        (struct http_server_def){.routes = routes, .state = *ret_waiting, .request_timeout_ms = request_timeout_ms});
+}
+
+/* ---- tests ---- */
+
+Test(http2, prior_knowledge)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    char body[1024];
+
+    ask(fd, 1, "GET", "/hello", false);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 200);
+    cr_expect_str_eq(body, "hello");
+    ask(fd, 3, "GET", "/nothing", false);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 404);
+    cr_expect_not_null(strstr(body, "\"status\":404"));
+    ask(fd, 5, "HEAD", "/hello", false);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 200);
+    cr_expect_str_eq(body, "");
+    ask(fd, 7, "POST", "/hello", false);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 405);
+    ask(fd, 9, "GET", "nonsense", false);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 404);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+Test(http2, upgrade)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = fixture_connect(&f);
+    struct net_answer answer;
+    char body[1024];
+
+    net_ask(fd,
+            "GET /hello HTTP/1.1\r\nhost: test\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\n"
+            "http2-settings: AAMAAABkAAQAAP__\r\n\r\n",
+            &answer);
+    cr_expect_eq(answer.status, 101);
+    net_send_text(fd, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    send_frame(fd, SETTINGS, 0, 0, NULL, 0);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 200);
+    cr_expect_str_eq(body, "hello");
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+Test(http2, bodies)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    char body[2048], large[1001] = {0};
+    struct frame frame;
+
+    ask(fd, 1, "POST", "/echo", true);
+    send_frame(fd, DATA, 0, 1, "one ", 4);
+    send_frame(fd, DATA, END_STREAM, 1, "two", 3);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 200);
+    cr_expect_str_eq(body, "one two");
+    ask(fd, 3, "POST", "/echo", true);
+    send_frame(fd, DATA, END_STREAM, 3, large, sizeof(large));
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 413);
+    ask(fd, 5, "POST", "/echo", true);
+    for (int i = 0; i < 80; i++) /* beyond what h2o takes */
+        send_frame(fd, DATA, i == 79 ? END_STREAM : 0, 5, large, sizeof(large));
+    await_frame(fd, RST_STREAM, &frame);
+    cr_expect_eq(frame.stream, 5);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+Test(http2, many_streams_are_answered_from_another_thread)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+
+    for (unsigned i = 0; i < 100; i++)
+        ask(fd, 1 + 2 * i, "GET", "/later", false);
+    NET_AWAIT(waiting->count == 100);
+    answer_all(waiting);
+    await_ends(fd, 100);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+Test(http2, a_stream_that_the_client_resets_is_counted_and_its_answer_dropped)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    char body[1024];
+
+    ask(fd, 1, "GET", "/later", false);
+    NET_AWAIT(waiting->count == 1);
+    send_frame(fd, RST_STREAM, 0, 1, "\0\0\0\x8", 4);
+    NET_AWAIT(fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"/later\",status=\"499\"}") == 1);
+    answer_all(waiting);
+    ask(fd, 3, "GET", "/hello", false);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 200);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+Test(http2, a_client_that_only_resets_is_cut_off)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+
+    for (unsigned i = 0; i <= 1000; i++) {
+        ask(fd, 1 + 2 * i, "GET", "/later", false);
+        send_frame(fd, RST_STREAM, 0, 1 + 2 * i, "\0\0\0\x8", 4);
+    }
+    cr_expect(net_closed(fd));
+    close(fd);
+    fixture_close(&f);
+    answer_all(waiting);
+    free(waiting);
+}
+
+Test(http2, an_answer_that_comes_too_late_is_a_504)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 20);
+    int fd = connect_h2(&f);
+    char body[1024];
+
+    ask(fd, 1, "GET", "/later", false);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 504);
+    answer_all(waiting);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+Test(http2, a_client_that_gives_no_window_is_cut_off)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 100);
+    int fd = fixture_connect(&f);
+
+    net_send_text(fd, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    send_frame(fd, SETTINGS, 0, 0, "\0\x4\0\0\0\0", 6); /* INITIAL_WINDOW_SIZE 0 */
+    ask(fd, 1, "GET", "/hello", false);
+    cr_expect(net_closed(fd));
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+Test(http2, a_drain_says_goaway_and_lets_streams_end)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    struct frame frame;
+
+    ask(fd, 1, "GET", "/later", false);
+    NET_AWAIT(waiting->count == 1);
+    http_server_drain(f.server);
+    await_frame(fd, GOAWAY, &frame);
+    cr_expect_eq(memcmp(frame.payload, "\x7f\xff\xff\xff\0\0\0\0", 8), 0);
+    ask(fd, 3, "GET", "/later", false); /* sent before the client saw it */
+    NET_AWAIT(waiting->count == 2);
+    await_frame(fd, GOAWAY, &frame);
+    cr_expect_eq(memcmp(frame.payload, "\0\0\0\x3\0\0\0\0", 8), 0);
+    answer_all(waiting);
+    await_ends(fd, 2);
+    cr_expect_eq(http_server_wait(f.server, clock_monotonic_ns() + 10 * CLOCK_NS_PER_S), 0);
+    cr_expect(net_closed(fd));
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+Test(http2, a_server_may_be_closed_between_the_two_goaways)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    struct frame frame;
+
+    ask(fd, 1, "GET", "/later", false);
+    NET_AWAIT(waiting->count == 1);
+    http_server_drain(f.server);
+    await_frame(fd, GOAWAY, &frame);
+    fixture_close(&f);
+    cr_expect(net_closed(fd));
+    answer_all(waiting);
+    close(fd);
+    free(waiting);
+}
+
+Test(http2, garbage_ends_the_connection)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+
+    send_frame(fd, HEADERS, END_HEADERS | END_STREAM, 2, "\xff\xff\xff\xff", 4);
+    cr_expect(net_closed(fd));
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
