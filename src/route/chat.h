@@ -35,7 +35,7 @@ struct chat_notes {
 struct chat *chat_new(size_t max_bytes, struct metrics *metrics);
 struct chat *chat_free(struct chat *chat); /* returns NULL; lists may outlive it */
 
-/* Appends a note at its location and returns all notes there, itself the last. -EMSGSIZE beyond CHAT_MAX_MESSAGE,
+/* Appends a note at its point and returns all notes there, itself the last. -EMSGSIZE beyond CHAT_MAX_MESSAGE,
  * -EINVAL where the message is not UTF-8, -ENOMEM. */
-int chat_append(struct chat *chat, struct geo_point location, struct str message, struct chat_notes *ret_notes);
+int chat_append(struct chat *chat, struct geo_point point, struct str message, struct chat_notes *ret_notes);
 void chat_notes_release(struct chat_notes *notes);

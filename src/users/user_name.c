@@ -2,7 +2,7 @@
 #include "user_id.h"
 #include <stdio.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(array[0]))
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Another order or length gives everybody another name. */
 static const char first_names[][16] = {
