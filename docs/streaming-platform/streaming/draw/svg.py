@@ -53,7 +53,8 @@ def wrap(text: str, size: float, width: float) -> list[str]:
 
 
 def num(value: float) -> str:
-    return f"{value:.1f}".rstrip("0").rstrip(".")
+    """One decimal. The nudge keeps exact halves from falling to either side by the last bit of an earlier sum."""
+    return f"{value + 1e-7:.1f}".rstrip("0").rstrip(".")
 
 
 class Canvas:
