@@ -449,6 +449,86 @@ Test(http_server, a_drained_server_is_not_connected_to)
     fixture_close(&f);
 }
 
+/* A client that asks until it can connect no more. Whatever the kernel connected must be answered. */
+struct client {
+    struct sockaddr_in address;
+    bool keep_alive;
+    atomic_bool *under_load; /* set once some have been answered */
+    unsigned answered, failed;
+};
+
+/* 1: answered, and the connection stays; 0: answered for the last time; -1: not answered. */
+static int ask_strictly(int fd)
+{
+    static const char request[] = HELLO;
+    char answer[1024];
+    size_t len = 0;
+    ssize_t got;
+
+    if (send(fd, request, strlen(request), MSG_NOSIGNAL) != (ssize_t)strlen(request))
+        return -1;
+    while (len < 5 || memcmp(answer + len - 5, "hello", 5) != 0) {
+        if ((got = recv(fd, answer + len, sizeof(answer) - 1 - len, 0)) <= 0)
+            return -1;
+        len += (size_t)got;
+    }
+    answer[len] = '\0';
+    return strstr(answer, "onnection: close") == NULL;
+}
+
+static void *ask_until_refused(void *arg)
+{
+    struct timeval bound = {NET_BOUND_MS / 1000, 0};
+    struct client *client = arg;
+
+    for (;;) {
+        int result, fd = socket(AF_INET, SOCK_STREAM, 0);
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof(bound));
+        if (connect(fd, (struct sockaddr *)&client->address, sizeof(client->address)) < 0) {
+            close(fd);
+            return NULL;
+        }
+        do {
+            result = ask_strictly(fd);
+            client->answered += result >= 0;
+            client->failed += result < 0;
+            if (client->answered == 20)
+                *client->under_load = true;
+        } while (result == 1 && client->keep_alive);
+        close(fd);
+    }
+}
+
+#define CLIENTS 8
+
+Test(http_server, a_drain_under_load_fails_nothing)
+{
+    for (int round = 0; round < 2; round++) {
+        struct fixture f = fixture_open((struct http_server_def){.routes = routes, .workers = 2});
+        struct client clients[CLIENTS] = {0};
+        pthread_t threads[CLIENTS];
+        atomic_bool under_load = false;
+
+        for (int i = 0; i < CLIENTS; i++) {
+            clients[i].address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)f.port)};
+            clients[i].address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+            clients[i].keep_alive = i % 2 == 0;
+            clients[i].under_load = &under_load;
+            cr_assert_eq(pthread_create(&threads[i], NULL, ask_until_refused, &clients[i]), 0);
+        }
+        NET_AWAIT(under_load);
+        if (round > 0)
+            http_server_discourage(f.server);
+        http_server_drain(f.server);
+        cr_expect_eq(http_server_wait(f.server, in_seconds(10)), 0);
+        fixture_close(&f);
+        for (int i = 0; i < CLIENTS; i++) {
+            pthread_join(threads[i], NULL);
+            cr_expect_eq(clients[i].failed, 0, "%u of %u", clients[i].failed, clients[i].answered);
+        }
+    }
+}
+
 Test(http_server, a_server_may_be_closed_that_never_started)
 {
     struct http_server_def def = {.name = "test", .routes = routes, .workers = 3};
