@@ -1,6 +1,7 @@
 """The checks of the paper find what they are for."""
 
 import shutil
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
@@ -83,6 +84,43 @@ class Objectives(unittest.TestCase):
         text = slo.rules(slos)
         self.assertEqual(text.count("- alert:"), 4 * len(slos))
         self.assertTrue(all(s.good in text and s.total in text for s in slos))
+
+
+RULE_TEST = """
+rule_files: [{rules}]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - series: playback_starts_good_total
+        values: 0+{good}x120
+      - series: playback_starts_total
+        values: 0+10000x120
+    alert_rule_test:
+      - eval_time: 90m
+        alertname: SStartBurn1h
+        exp_alerts: [{alerts}]
+"""
+FIRING = """{exp_labels: {severity: page, owner: playback},
+          exp_annotations: {summary: 'Play: the budget of S-start burns 14.4 times too fast'}}"""
+
+
+@unittest.skipUnless(shutil.which("promtool"), "no promtool")
+class AlertRules(unittest.TestCase):
+    def fires_as(self, good: int, alerts: str) -> bool:
+        """Whether Prometheus itself finds exactly these alerts after 90 minutes of good starts in 10,000 a minute."""
+        with tempfile.TemporaryDirectory() as name:
+            test = Path(name) / "test.yml"
+            test.write_text(RULE_TEST.format(rules=HERE / "alerts.rules.yml", good=good, alerts=alerts))
+            done = subprocess.run(["promtool", "test", "rules", test], capture_output=True, timeout=60, check=False)
+            return done.returncode == 0
+
+    def test_a_fast_burn_pages_and_a_slow_one_does_not(self) -> None:
+        self.assertTrue(self.fires_as(good=9_900, alerts=FIRING))
+        self.assertTrue(self.fires_as(good=9_960, alerts=""))
+
+    def test_the_test_can_fail(self) -> None:
+        self.assertFalse(self.fires_as(good=9_900, alerts=""))
 
 
 @unittest.skipUnless(schemas.have_protoc(), "no protoc")
