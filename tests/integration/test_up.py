@@ -180,7 +180,7 @@ def test_on_a_terminal_the_log_is_readable(up: Callable[..., Up]) -> None:
     while "GET /demo/hello" not in seen:
         seen += os.read(ours, 65536).decode()
     line = next(line for line in seen.splitlines() if "GET /demo/hello" in line)
-    assert re.search(r"\d\d:\d\d:\d\d\.\d{3}.* demo .*INFO.* GET /demo/hello 200 .*\d+\.\d\dms", line)
+    assert re.search(r"\d\d:\d\d:\d\d\.\d{3}.*demo .*INFO.* GET /demo/hello 200 .*\d+\.\d\dms", line)
     assert '"severity"' not in seen
     system.stop()
     os.close(ours)
