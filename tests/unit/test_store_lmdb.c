@@ -3,6 +3,7 @@
  *
  * The system calls that LMDB and the store write with go through this program's own, which let a test hold a sync, see
  * who is in it, and make calls fail. */
+#undef _FILE_OFFSET_BITS /* which would give pwrite another name: here both names are defined */
 #include "store_fixture.h"
 #include <fcntl.h>
 #include <lmdb.h>
@@ -49,6 +50,11 @@ ssize_t pwrite(int fd, const void *data, size_t len, off_t offset)
     return syscall(SYS_pwrite64, fd, data, len, offset);
 }
 
+ssize_t pwrite64(int fd, const void *data, size_t len, off64_t offset)
+{
+    return pwrite(fd, data, len, offset);
+}
+
 int fallocate(int fd, int mode, off_t offset, off_t len)
 {
     if (disk.no_fallocate) {
@@ -56,6 +62,11 @@ int fallocate(int fd, int mode, off_t offset, off_t len)
         return -1;
     }
     return (int)syscall(SYS_fallocate, fd, mode, offset, len);
+}
+
+int fallocate64(int fd, int mode, off64_t offset, off64_t len)
+{
+    return fallocate(fd, mode, offset, len);
 }
 
 static void await(sem_t *semaphore)
