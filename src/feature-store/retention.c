@@ -25,6 +25,8 @@ struct step {
     uint64_t trimmed, swept; /* the retention's, when all deletes are done */
     size_t count;
     struct save_ref deletes[STEP];
+    size_t point_count;
+    uint64_t points[STEP]; /* that have been looked at: twice would be to delete twice */
     struct deletes batches[STEP / STORE_MAX_BATCH];
     size_t pending; /* of batches; under the lock, like err while there are any */
 };
@@ -80,23 +82,31 @@ static int trim_point(struct step *step, uint64_t per_point, struct store_cursor
     return r == -ENOENT ? 0 : r;
 }
 
+static bool is_trimmed(const struct step *step, uint64_t z)
+{
+    for (size_t i = 0; i < step->point_count; i++)
+        if (step->points[i] == z)
+            return true;
+    return false;
+}
+
 /* Follows the saves in the order of commits. */
 static int trim(struct step *step, uint64_t per_point, struct store_cursor *index)
 {
-    struct save_ref ref = {0};
-
     for (int i = 0; i < STEP; i++) {
-        uint64_t last = ref.z;
+        struct save_ref ref;
         int r = saves_ref_after(index, step->trimmed, &ref);
 
         if (r < 0)
             return r == -ENOENT ? 0 : r;
-        if (i == 0 || ref.z != last) /* many saves of one point in a row are looked at once */
+        if (!is_trimmed(step, ref.z)) {
             r = trim_point(step, per_point, index, ref.z);
-        if (r == -ENOBUFS)
-            break;
-        if (r < 0)
-            return r;
+            if (r == -ENOBUFS)
+                break;
+            if (r < 0)
+                return r;
+            step->points[step->point_count++] = ref.z;
+        }
         step->trimmed = ref.seq;
     }
     step->more = true;

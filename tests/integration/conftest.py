@@ -18,6 +18,8 @@ from grpc_tools import protoc
 import harness
 from harness import ROOT, Service
 
+FEATURES = ROOT / "share/route-guide/features.json"
+
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
@@ -80,7 +82,7 @@ class Routes:
 def routes(start: Callable[..., Service], channel: Callable[[str], grpc.Channel], stubs: SimpleNamespace) -> Routes:
     """feature-store, and a route-guide that saves to it."""
     store = start("feature-store")
-    guide = start("route-guide", FEATURE_STORE_SERVICE_ADDR=store.grpc_address)
+    guide = start("route-guide", FEATURE_STORE_SERVICE_ADDR=store.grpc_address, FEATURES_FILE=FEATURES)
     to_store = channel(store.grpc_address)
     return Routes(
         guide=guide,
