@@ -62,7 +62,6 @@ class Crossover:
     subscribers: float
     shared: float  # euros per subscriber for delivery alone
     own: float
-    own_sites: float
 
 
 def delivery_curve(base: Inputs, points: list[float], price: float = 1.0) -> list[Crossover]:
@@ -77,7 +76,7 @@ def delivery_curve(base: Inputs, points: list[float], price: float = 1.0) -> lis
         sites = max(20.0, n / 50_000)
         shared = run(replace(base, subscribers=n, own_edge=False, cdn_usd_per_gb=contract_price(n) * price))
         own = run(replace(base, subscribers=n, own_edge=True, edge_sites=sites))
-        out.append(Crossover(n, _delivery(shared), _delivery(own) + EDGE_TEAM_EUR / n, sites))
+        out.append(Crossover(n, _delivery(shared), _delivery(own) + EDGE_TEAM_EUR / n))
     return out
 
 

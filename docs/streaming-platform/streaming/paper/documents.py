@@ -27,5 +27,5 @@ def fill(text: str, values: dict[str, str], tables: dict[str, str]) -> str:
 
 
 def quoted(text: str) -> set[str]:
-    """The names of the figures and tables that the text quotes."""
-    return set(VALUE.findall(text)) | {f"table:{name}" for name in TABLE.findall(text)}
+    """The names of the figures and tables that the text quotes; a scenario's figure without the scenario's name."""
+    return {name.split(".")[-1] for name in VALUE.findall(text)} | set(TABLE.findall(text))

@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from . import slo
-from .documents import fill, markdown
+from .documents import fill, markdown, quoted
 from .plots import images
 from .results import Results
 from .tables import tables
 from .values import values
+
+
+def unquoted(results: Results) -> list[str]:
+    """Figures and tables that are computed and that no page shows."""
+    shown = set().union(*(quoted(page.read_text()) for page in markdown(results.folder)))
+    return sorted({name.split(".")[-1] for name in [*values(results), *tables(results)]} - shown)
 
 
 def outputs(results: Results) -> dict[Path, str]:

@@ -33,15 +33,11 @@ def magnitude(value: float) -> str:
 def values(results: Results) -> dict[str, str]:
     out: dict[str, str] = {}
     for name, r in results.scenarios.items():
-        bill = r.bill
         out |= {
             f"{name}.eur": f"{r.per_subscriber:.3f}",
-            f"{name}.bill": magnitude(bill.infrastructure),
-            f"{name}.payments_eur": f"{bill.payments / r.inputs.subscribers:.2f}",
-            f"{name}.delivery_share": f"{bill.delivery / bill.infrastructure:.0%}",
+            f"{name}.payments_eur": f"{r.bill.payments / r.inputs.subscribers:.2f}",
+            f"{name}.delivery_share": f"{r.bill.delivery / r.bill.infrastructure:.0%}",
             f"{name}.peak_tbps": short(r.delivery.peak_tbps),
-            f"{name}.edge_tbps": short(r.delivery.edge_tbps),
-            f"{name}.egress_pb": short(r.delivery.egress_pb),
             f"{name}.edge_hit": f"{r.delivery.edge_hit:.0%}",
             f"{name}.edge_servers": short(r.delivery.edge_servers),
             f"{name}.fill_servers": short(r.delivery.fill_servers),
@@ -57,7 +53,6 @@ def values(results: Results) -> dict[str, str]:
             f"{name}.origin_gbps": short(r.delivery.origin_peak_gbps),
             f"{name}.top3": ", ".join(f"`{s.name}`" for s in results.swings[name][:3]),
             f"{name}.p10": f"{percentile(results.spreads[name], 0.1):.3f}",
-            f"{name}.p50": f"{percentile(results.spreads[name], 0.5):.3f}",
             f"{name}.p90": f"{percentile(results.spreads[name], 0.9):.3f}",
         }
     return out | _special(results) | _simulated(results)
@@ -93,7 +88,6 @@ def _special(results: Results) -> dict[str, str]:
         "large.provisioned": f"{large.audience.provisioned(large.inputs.regions):.1f}",
         "large.failover": f"{large.inputs.regions / (large.inputs.regions - 1):.2f}",
         "large.cache_tb": short(large.plant.cache_tb),
-        "large.zone_pb": short(large.plant.zone_pb),
         "large.largest_zone": f"{max(z.share for z in WORLD):.0%}",
         "inputs": str(len(numeric_fields())),
         "assumptions": str(sum(f.metadata["basis"] == "assumption" for f in numeric_fields())),
@@ -106,7 +100,6 @@ def _special(results: Results) -> dict[str, str]:
         "large.rerank_hours": f"{24 * RANKING_UTILISATION / large.inputs.regions:.1f}",
         "large.region_profiles": magnitude(large.control.profiles / large.inputs.regions),
         "site_gbps": short(_site_gbps(medium)),
-        "capacity_2016": short(results.checks[1].modelled),
     }
 
 
