@@ -1,7 +1,7 @@
 /* A write beyond the heap in src/lib: buf.c with one byte less than it asks for. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
-#define realloc(memory, size) realloc(memory, (size) - 1)
+#define realloc(memory, size) realloc(memory, (size)-1)
 #include "../../src/lib/buf.c"
 
 Test(seed, overflow)
