@@ -36,8 +36,27 @@ let
     in
     if found == [ ] then name else builtins.head (builtins.head found);
 
-  sourceOf = name: import ./source.nix { inherit lib name; inherit (described name) libraries share; };
-  serviceOf = name: call ./service.nix { inherit name version h2oLibraries; src = sourceOf name; };
+  sourceOf = name: import ./source.nix {
+    inherit lib name;
+    wanted =
+      map (folder: "src/${folder}") ([ name ] ++ (described name).libraries)
+      ++ lib.optional (described name).share "share/${name}";
+  };
+  librarySource = import ./source.nix {
+    inherit lib;
+    name = "library";
+    wanted = [ "proto" "src/lib" ];
+  };
+  mesonFlags = [
+    "-Dtests=false"
+    "-Dwerror=false" # another compiler's new warnings are no reason not to ship
+    "-Dh2o_prefix=${h2oLibraries}"
+    "-Dh2o_libdir=${h2oLibraries.libdir or "${h2oLibraries}/lib"}"
+    "-Ddatadir=/share" # where data is in the image
+  ]
+  ++ lib.optional (target.grpc.archives or false) "-Dprefer_static=true"; # nixpkgs has no archives but ours of h2o
+  library = call ./library.nix { inherit version h2oLibraries mesonFlags; src = librarySource; };
+  serviceOf = name: call ./service.nix { inherit name version h2oLibraries mesonFlags library; src = sourceOf name; };
   services = lib.genAttrs names serviceOf;
 
   # ---- images ----
@@ -45,7 +64,7 @@ let
   image = spec: import ./image.nix {
     inherit system target components nixpkgs;
     preferred = [ "${re2}/lib" ];
-    spec = { volumes = [ ]; env = { }; trees = [ ]; archives = [ ]; source = null; own = false; } // spec;
+    spec = { volumes = [ ]; env = { }; trees = [ ]; archives = [ ]; sources = { }; own = false; } // spec;
   };
   serviceImage =
     name:
@@ -62,7 +81,10 @@ let
       programs = [ "${services.${name}}/bin/${name}" ];
       trees = lib.optional service.share { path = "/share/${name}"; source = "${sourceOf name}/share/${name}"; };
       archives = [ "${services.${name}}/nix-support/archives" ];
-      source = sourceOf name;
+      sources = {
+        ${name} = sourceOf name;
+        library = librarySource;
+      };
     };
   foreignImages = {
     etcd = image {

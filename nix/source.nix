@@ -1,19 +1,8 @@
-# The part of the tree that one service is built from: an edit elsewhere changes nothing for it.
-{ lib, name, libraries, share }:
+# A part of the tree: the files that the build of something reads. An edit elsewhere changes nothing for it.
+{ lib, name, wanted }:
 let
   root = toString ../.;
-  wanted = [
-    "VERSION"
-    "meson.build"
-    "meson_options.txt"
-    "proto"
-    "scripts/embed"
-    "scripts/find-sources"
-    "src/lib"
-    "src/${name}"
-  ]
-  ++ map (library: "src/${library}") libraries
-  ++ lib.optional share "share/${name}";
+  always = [ "VERSION" "meson.build" "meson_options.txt" "scripts/embed" "scripts/find-sources" ];
   isOrHolds = outer: inner: outer == inner || lib.hasPrefix "${outer}/" inner;
 in
 builtins.path {
@@ -24,5 +13,5 @@ builtins.path {
     let
       relative = lib.removePrefix "${root}/" path;
     in
-    builtins.any (want: isOrHolds want relative || isOrHolds relative want) wanted;
+    builtins.any (want: isOrHolds want relative || isOrHolds relative want) (always ++ wanted);
 }

@@ -52,7 +52,7 @@ def make(name: str, entries: list[Entry]) -> Layer:
 def compress(data: bytes) -> bytes:
     """gzip without a time or a name. One zlib gives the same bytes always: the layers are compressed once, at build,
     and nobody compresses them again."""
-    deflate = zlib.compressobj(9, zlib.DEFLATED, 31)
+    deflate = zlib.compressobj(6, zlib.DEFLATED, 31)  # 9 gains 0.5 % for four times the time
     return deflate.compress(data) + deflate.flush()
 
 

@@ -11,9 +11,11 @@ BUILD_TYPE = "/docs/images.md#provenance"
 
 def make(spec: dict, digest: str, bill: dict) -> dict:
     """No time and no builder's name: built twice, the statement is the same. The revision is added when pushing."""
-    sources = [{"name": "nixpkgs", "uri": spec["nixpkgs"]}]
-    if spec["source"]:
-        sources.insert(0, {"name": "source", "digest": {"narHash": nar_hash(pathlib.Path(spec["source"]))}})
+    sources = [
+        {"name": f"source of {name}", "digest": {"narHash": nar_hash(pathlib.Path(path))}}
+        for name, path in sorted(spec["sources"].items())
+    ]
+    sources.append({"name": "nixpkgs", "uri": spec["nixpkgs"]})
     libraries = [{"name": c["name"], "uri": c["purl"]} for c in bill["components"]]
     return {
         "_type": "https://in-toto.io/Statement/v1",

@@ -40,11 +40,16 @@ def members(image: pathlib.Path) -> list[tarfile.TarInfo]:
 
 
 class Container:
-    def __init__(self, image: pathlib.Path, folder: pathlib.Path, *args: str, **env: object) -> None:
+    def __init__(
+        self, image: pathlib.Path, folder: pathlib.Path, *args: str, data: dict[str, str] | None = None, **env: object
+    ) -> None:
+        """data: files that are in /data before the start."""
         self.folder, self.id = folder, f"slipway-{os.getpid()}-{folder.name}"
         self.config = unpack(image, folder / "rootfs")
         self.log = folder / "log"
         (folder / "config.json").write_text(json.dumps(self._bundle(args, env)))
+        for name, text in (data or {}).items():
+            (self.volume("/data") / name).write_text(text)
         self.started = time.monotonic()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -68,7 +73,7 @@ class Container:
             {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=64k"]},
         ]
         for volume in self.config.get("Volumes", {}):
-            source = self.folder / ("volume" + volume.replace("/", "-"))
+            source = self.volume(volume)
             source.mkdir(mode=0o700)
             os.chown(source, UID, UID)
             options = ["bind", "rw", "nosuid", "nodev"]
@@ -119,6 +124,13 @@ class Container:
         admin = self.port("admin")
         self.until(lambda: get(f"http://127.0.0.1:{admin}/readyz")[0] == 200, "/readyz")
         return self
+
+    def pid(self) -> int:
+        state = subprocess.run([*self._runc(), "state", self.id], check=True, capture_output=True, text=True).stdout
+        return json.loads(state)["pid"]
+
+    def volume(self, path: str) -> pathlib.Path:
+        return self.folder / ("volume" + path.replace("/", "-"))
 
     def terminate(self) -> int:
         """SIGTERM; returns the exit status."""

@@ -51,7 +51,7 @@ let
   # The phases of nixpkgs that the flake relies on: meson's.
   mkDerivation =
     attrs:
-    derivationOf (removeAttrs attrs [ "nativeBuildInputs" "buildInputs" "strictDeps" "mesonFlags" "postPatch" "installPhase" ] // {
+    derivationOf (removeAttrs attrs [ "nativeBuildInputs" "buildInputs" "strictDeps" "mesonFlags" "mesonBuildType" "postPatch" "installPhase" ] // {
       script = ''
         patchShebangs() { :; }
         cp -R --no-preserve=mode,ownership "$src" source
