@@ -141,7 +141,7 @@ struct http_reply {
     int status;
     bool problem;             /* its body is made when it is sent, for the trace's sake */
     const char *content_type; /* NULL: no body */
-    char *body;               /* malloc'ed, or NULL */
+    char *body;               /* own, malloc'ed, or NULL */
     size_t body_len;
     struct buf text; /* of the headers' values; of a problem's detail from 0 to detail_len */
     size_t detail_len;
@@ -150,6 +150,7 @@ struct http_reply {
         const char *name;
         size_t at, len; /* in text */
     } headers[HTTP_MAX_HEADERS];
+    char own[];
 };
 
 /* Makes the body of a problem. 0 or -ENOMEM. */

@@ -9,62 +9,67 @@
 #define MAX_DETAIL   1024        /* bytes of a problem's detail: it also goes into the log */
 #define MAX_TEXT     (64 * 1024) /* of all headers' values */
 
-struct http_reply *http_reply_new(int status)
+/* With room for len bytes of body behind it. malloc, not calloc: a reply is made for every request. */
+static struct http_reply *new_reply(int status, size_t len)
 {
-    struct http_reply *reply = calloc(1, sizeof(*reply));
+    struct http_reply *reply = malloc(sizeof(*reply) + len);
 
     assert(status >= 200 && status <= 599);
     if (reply == NULL)
         return NULL;
     reply->status = status;
-    reply->text.max = MAX_TEXT;
+    reply->problem = false;
+    reply->content_type = NULL;
+    reply->body = NULL;
+    reply->body_len = reply->detail_len = 0;
+    reply->text = (struct buf){.max = MAX_TEXT};
+    reply->header_count = 0;
     return reply;
+}
+
+struct http_reply *http_reply_new(int status)
+{
+    return new_reply(status, 0);
 }
 
 struct http_reply *http_reply_free(struct http_reply *reply)
 {
     if (reply == NULL)
         return NULL;
-    free(reply->body);
+    if (reply->body != reply->own)
+        free(reply->body);
     buf_release(&reply->text);
     free(reply);
     return NULL;
 }
 
-static struct http_reply *with_body(int status, const char *content_type, char *take_body, size_t len)
-{
-    struct http_reply *reply = take_body != NULL ? http_reply_new(status) : NULL;
-
-    if (reply == NULL) {
-        free(take_body);
-        return NULL;
-    }
-    reply->content_type = content_type;
-    reply->body = take_body;
-    reply->body_len = len;
-    return reply;
-}
-
 struct http_reply *http_reply_text(int status, const char *content_type, struct str body)
 {
-    char *copy = malloc(body.len + 1);
+    struct http_reply *reply = new_reply(status, body.len);
 
-    if (copy != NULL && body.len > 0)
-        memcpy(copy, body.s, body.len);
-    return with_body(status, content_type, copy, body.len);
+    if (reply == NULL)
+        return NULL;
+    reply->content_type = content_type;
+    reply->body = reply->own;
+    reply->body_len = body.len;
+    if (body.len > 0)
+        memcpy(reply->own, body.s, body.len);
+    return reply;
 }
 
 struct http_reply *http_reply_take(int status, const char *content_type, struct buf *body)
 {
-    struct buf taken = *body;
+    struct http_reply *reply = body->failed ? NULL : new_reply(status, 0);
 
-    *body = (struct buf){.max = taken.max};
-    if (!taken.failed && taken.data == NULL)
-        return http_reply_text(status, content_type, STR(""));
-    if (!taken.failed)
-        return with_body(status, content_type, taken.data, taken.len);
-    buf_release(&taken);
-    return NULL;
+    if (reply == NULL) {
+        buf_release(body);
+        return NULL;
+    }
+    reply->content_type = content_type;
+    reply->body = body->data;
+    reply->body_len = body->len;
+    *body = (struct buf){.max = body->max};
+    return reply;
 }
 
 static int append_json(const char *bytes, size_t len, void *buf)

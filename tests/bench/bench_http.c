@@ -1,8 +1,9 @@
-/* What the HTTP layer costs: requests/s of a server made with http.h, its log and metrics on, beside a bare h2o handler
- * that sends the same bytes, one event loop each, in turn.
+/* What the HTTP layer costs: a bare h2o handler, the same made with http.h ("quiet"), and that with its log (to
+ * /dev/null) and metrics on ("full"), each with one event loop, in turn.
  *
- *   bench_http [ROUNDS [SECONDS]]      runs wrk (HTTP/1.1) and h2load (HTTP/2) against both; prints medians and ratios
- *   bench_http serve bare|library PORT just serves, until it is ended
+ *   bench_http [ROUNDS [SECONDS]]          runs wrk (HTTP/1.1) and h2load (HTTP/2) against them; prints medians:
+ * requests a second, the server's CPU time a request (all its threads) and the ratio of CPU times, which tells more
+ * than rates where client and server share cores bench_http serve bare|quiet|full PORT  just serves, until it is ended
  */
 #include "h2o_compat.h"
 #include "http.h"
@@ -25,14 +26,18 @@ static struct http_reply *hello(struct http_req *req)
     return http_reply_text(200, "text/plain; charset=utf-8", str_of(text));
 }
 
-static void serve_library(int fd)
+static void serve_library(int fd, bool full)
 {
     static const struct http_route routes[] = {{"GET", "/hello", .handler = hello}, {0}};
-    struct http_server_def def = {.name = "http", .routes = routes, .workers = 1, .metrics = metrics_new()};
+    struct http_server_def def = {.name = "http", .routes = routes, .workers = 1};
     struct http_server *server;
 
-    if (log_open(open("/dev/null", O_WRONLY), LOG_INFO, "bench", NULL, def.metrics, &def.log) < 0 ||
-        http_server_open(fd, &def, &server) < 0)
+    if (full) {
+        def.metrics = metrics_new();
+        if (log_open(open("/dev/null", O_WRONLY), LOG_INFO, "bench", NULL, def.metrics, &def.log) < 0)
+            exit(1);
+    }
+    if (http_server_open(fd, &def, &server) < 0)
         exit(1);
     http_server_start(server);
     for (;;)
@@ -87,13 +92,16 @@ static void serve_bare(int fd)
         h2o_evloop_run(loop, 1000);
 }
 
-static void serve(bool library, int fd)
+enum variant { BARE, QUIET, FULL, VARIANTS };
+static const char *const names[VARIANTS] = {"bare", "quiet", "full"};
+
+static void serve(enum variant variant, int fd)
 {
     signal(SIGPIPE, SIG_IGN);
-    if (library)
-        serve_library(fd);
-    else
+    if (variant == BARE)
         serve_bare(fd);
+    else
+        serve_library(fd, variant == FULL);
 }
 
 /* ---- measuring ---- */
@@ -125,11 +133,31 @@ static double run(const char *mark, const char *format, ...)
     return value;
 }
 
-static double measure(bool http2, int port, int seconds)
+struct served {
+    pid_t pid;
+    int port;
+};
+
+static double cpu_seconds(pid_t pid)
 {
+    struct timespec time = {0};
+    clockid_t clock;
+
+    if (clock_getcpuclockid(pid, &clock) == 0)
+        clock_gettime(clock, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* Requests a second, and the server's CPU seconds a request. */
+static void measure(bool http2, const struct served *served, int seconds, double *ret_rate, double *ret_cpu)
+{
+    double before = cpu_seconds(served->pid);
+
     if (http2)
-        return run(" req/s", "h2load -t1 -c16 -m16 -D%d http://127.0.0.1:%d/hello 2>&1", seconds, port);
-    return run("Requests/sec:", "wrk -t1 -c64 -d%d http://127.0.0.1:%d/hello 2>&1", seconds, port);
+        *ret_rate = run(" req/s", "h2load -t1 -c16 -m16 -D%d http://127.0.0.1:%d/hello 2>&1", seconds, served->port);
+    else
+        *ret_rate = run("Requests/sec:", "wrk -t1 -c64 -d%d http://127.0.0.1:%d/hello 2>&1", seconds, served->port);
+    *ret_cpu = (cpu_seconds(served->pid) - before) / (*ret_rate * seconds);
 }
 
 static int compare(const void *a, const void *b)
@@ -145,42 +173,50 @@ static double median(double *values, int count)
     return values[count / 2];
 }
 
-static void compare_servers(bool http2, const int ports[2], int rounds, int seconds)
+static void compare_servers(bool http2, const struct served *served, int rounds, int seconds)
 {
-    double rates[2][MAX_ROUNDS], ratios[MAX_ROUNDS];
+    double rates[VARIANTS][MAX_ROUNDS], cpus[VARIANTS][MAX_ROUNDS], ratios[VARIANTS][MAX_ROUNDS];
 
-    for (int i = 0; i < rounds; i++) {
-        for (int library = 0; library < 2; library++)
-            rates[library][i] = measure(http2, ports[library], seconds);
-        ratios[i] = rates[1][i] / rates[0][i];
-    }
-    printf("%-8s bare %9.0f/s   library %9.0f/s   ratio %.2f\n", http2 ? "HTTP/2" : "HTTP/1.1",
-           median(rates[0], rounds), median(rates[1], rounds), median(ratios, rounds));
+    for (int i = 0; i < rounds; i++)
+        for (int v = 0; v < VARIANTS; v++) {
+            measure(http2, &served[v], seconds, &rates[v][i], &cpus[v][i]);
+            ratios[v][i] = cpus[BARE][i] / cpus[v][i];
+        }
+    for (int v = 0; v < VARIANTS; v++)
+        printf("%-9s %-6s %9.0f req/s   %6.2f us CPU a request   ratio %.2f\n", http2 ? "HTTP/2" : "HTTP/1.1", names[v],
+               median(rates[v], rounds), median(cpus[v], rounds) * 1e6, median(ratios[v], rounds));
+}
+
+static int serve_one(const char *name, int port)
+{
+    int fd;
+
+    for (enum variant v = BARE; v < VARIANTS; v++)
+        if (strcmp(names[v], name) == 0 && http_listen("127.0.0.1", port, &fd, &port) == 0)
+            serve(v, fd);
+    return 1;
 }
 
 int main(int argc, char **argv)
 {
-    int rounds = argc > 1 ? atoi(argv[1]) : 5, seconds = argc > 2 ? atoi(argv[2]) : 2;
-    int fds[2], ports[2];
-    pid_t children[2];
+    int fd, rounds = argc > 1 ? atoi(argv[1]) : 5, seconds = argc > 2 ? atoi(argv[2]) : 2;
+    struct served served[VARIANTS];
 
-    if (argc == 4 && strcmp(argv[1], "serve") == 0) {
-        if (http_listen("127.0.0.1", atoi(argv[3]), &fds[0], &ports[0]) == 0)
-            serve(strcmp(argv[2], "library") == 0, fds[0]);
-        return 1;
-    }
+    if (argc == 4 && strcmp(argv[1], "serve") == 0)
+        return serve_one(argv[2], atoi(argv[3]));
     rounds = rounds < 1 ? 1 : rounds > MAX_ROUNDS ? MAX_ROUNDS : rounds;
-    for (int library = 0; library < 2; library++) {
-        if (http_listen("127.0.0.1", 0, &fds[library], &ports[library]) < 0)
+    for (enum variant v = BARE; v < VARIANTS; v++) {
+        if (http_listen("127.0.0.1", 0, &fd, &served[v].port) < 0)
             return 1;
-        if ((children[library] = fork()) == 0)
-            serve(library, fds[library]);
+        if ((served[v].pid = fork()) == 0)
+            serve(v, fd);
+        close(fd);
     }
-    compare_servers(false, ports, rounds, seconds);
-    compare_servers(true, ports, rounds, seconds);
-    for (int library = 0; library < 2; library++) {
-        kill(children[library], SIGKILL);
-        waitpid(children[library], NULL, 0);
+    compare_servers(false, served, rounds, seconds);
+    compare_servers(true, served, rounds, seconds);
+    for (enum variant v = BARE; v < VARIANTS; v++) {
+        kill(served[v].pid, SIGKILL);
+        waitpid(served[v].pid, NULL, 0);
     }
     return 0;
 }
