@@ -312,15 +312,15 @@ static struct geo_point note_location(int note)
     return (struct geo_point){0, 1 + note % LOCATIONS};
 }
 
-static void note_text(const struct attempt *attempt, int note, char text[UUID_TEXT_LEN + 16])
+static void note_text(const struct attempt *attempt, int note, char text[UUID_TEXT_LEN + 24])
 {
-    snprintf(text, UUID_TEXT_LEN + 16, "note %d of %s", note + 1, attempt->id);
+    snprintf(text, UUID_TEXT_LEN + 24, "note %d of %s", note + 1, attempt->id);
 }
 
 /* The own note that a reply is, or -1: notes of others may be there. */
 static int own_note(const struct attempt *attempt, const Routeguide__RouteNote *reply)
 {
-    char text[UUID_TEXT_LEN + 16];
+    char text[UUID_TEXT_LEN + 24];
 
     for (int note = 0; note < NOTES; note++) {
         note_text(attempt, note, text);
@@ -391,7 +391,7 @@ static int start_chat(struct attempt *attempt, const struct calls_options *optio
     for (int note = 0; note < NOTES; note++) { /* fewer than fill the queue */
         Routeguide__Point location = to_message(note_location(note));
         Routeguide__RouteNote message = ROUTEGUIDE__ROUTE_NOTE__INIT;
-        char text[UUID_TEXT_LEN + 16];
+        char text[UUID_TEXT_LEN + 24];
 
         note_text(attempt, note, text);
         message.location = &location;
