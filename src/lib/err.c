@@ -21,6 +21,7 @@ static const struct {
     {ENOSPC, 507, ERR_GRPC_RESOURCE_EXHAUSTED, "the store is full"},
     {EDQUOT, 507, ERR_GRPC_RESOURCE_EXHAUSTED, "the store is full"},
     {ETIMEDOUT, 504, ERR_GRPC_DEADLINE_EXCEEDED, "the deadline has passed"},
+    {EINPROGRESS, 504, ERR_GRPC_DEADLINE_EXCEEDED, "the result is not known: it may have been done, or may yet be"},
     {ECONNREFUSED, 503, ERR_GRPC_UNAVAILABLE, "no connection"},
     {ECONNRESET, 503, ERR_GRPC_UNAVAILABLE, "the connection broke"},
     {EHOSTUNREACH, 503, ERR_GRPC_UNAVAILABLE, "no way to the peer"},

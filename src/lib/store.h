@@ -1,6 +1,15 @@
 /* store -- durable, ordered tables of records behind one interface, the engine chosen by URL.
  *
- *   lmdb:///DIR     one process on one machine: LMDB, with group commit
+ *   lmdb:///DIR
+ *       one process on one machine: LMDB, with group commit
+ *   etcd://HOST:PORT[,HOST:PORT...]/PREFIX[?OPTION=VALUE[&OPTION=VALUE...]]
+ *       any number of processes over one etcd (3.5.8 or newer), whose keys begin with /PREFIX/ (a PREFIX is 1 to 64 of
+ *       A-Za-z0-9._-). Each keeps a copy of all data, its view, to read from. Options, taken as they are written:
+ *           view=DIR                       where the view is: a folder for this process alone, made if missing, from
+ *                                          which a restart goes on; without it a temporary one, gone with the process
+ *           ca=FILE                        TLS, with these authorities (PEM)
+ *           cert=FILE, key=FILE            the client's certificate and key (PEM), where etcd wants one
+ *           user=NAME, password_file=FILE  where etcd has authentication enabled
  *
  * A store holds tables; a table holds records: key (1..STORE_MAX_KEY bytes) -> value (..STORE_MAX_VALUE bytes), in
  * memcmp order of the keys. Every record carries seq, the place of its last write in the order of commits: unique
@@ -60,7 +69,8 @@ struct store_options {
 };
 
 /* error receives one line saying what is wrong and where. 0, -EINVAL (the URL), -EBUSY (a second process has it open),
- * -EPROTO (another format, or another service's tables), -EACCES, -ENOSPC, ... */
+ * -EPROTO (another format, another service's tables, or too old an etcd), -EACCES, -ENOSPC, -EHOSTUNREACH (no etcd
+ * within 30 s), ... */
 int store_open(const struct store_options *options, struct store **ret_store, char *error, size_t error_size);
 /* Commits what is queued, answers it, ends the threads; requests that callbacks make meanwhile are refused with
  * -ECANCELED. Apart from those nothing may be using the store any more. Returns NULL. */
@@ -97,17 +107,19 @@ void store_batch_fail(struct store_batch *batch, int err);
 
 struct store_result {
     int err;            /* 0: durable. -EEXIST, -ENOENT, -ESTALE: failed_op's expectation. -ENOSPC: full. -ENOBUFS: the
-                           queue is full. -ETIMEDOUT: not written and never will be. -EBADMSG: the record that
-                           failed_op would replace is damaged. -EINVAL, -EMSGSIZE, -ENOMEM: the batch itself. -EIO */
+                           queue is full. -ETIMEDOUT, -EHOSTUNREACH (no connection): not written and never will be.
+                           -EINPROGRESS: the deadline came before the result: it may or may not have been written, or
+                           may yet be. -EBADMSG: the record that failed_op would replace is damaged. -EINVAL,
+                           -EMSGSIZE (etcd: a batch beyond 1 MiB, too), -ENOMEM: the batch itself. -EIO */
     uint64_t seq;       /* of the batch's records: operation i has seq + i */
     unsigned failed_op; /* where an expectation failed */
 };
 
 typedef void store_written(void *arg, const struct store_result *result);
 
-/* Takes the batch. done is called exactly once, from the writer's thread (it must not block) or, where the request is
- * refused at once, from within this function. deadline_ns (monotonic): a request that is still queued then is given up.
- */
+/* Takes the batch. done is called exactly once, from a thread of the store (it must not block) or, where the request is
+ * refused at once, from within this function. deadline_ns (monotonic): a request that is still queued then is given up;
+ * etcd: it is answered then at the latest, and after 60 s in any case. */
 void store_write(struct store *store, struct store_batch *take_batch, uint64_t deadline_ns, store_written *done,
                  void *arg);
 /* The same, blocking: for tools, tests and start-up, never in an event loop. */
@@ -121,7 +133,7 @@ typedef void store_reader(void *arg, int err, struct store_snapshot *snapshot);
 /* Calls read once with a snapshot (err 0), or with an error and NULL: at once in the caller's thread with lmdb, maybe
  * later and in another thread with an engine that must ask its peers first. max_stale_ms > 0 accepts data that may be
  * that old. Everything a snapshot returns is valid until read returns; read must not block and not wait for a write.
- * Errors: -EAGAIN (too many reads at once), -ETIMEDOUT, -EIO. */
+ * Errors: -EAGAIN (too many reads at once), -ETIMEDOUT, -EHOSTUNREACH (no connection), -EIO. */
 void store_read(struct store *store, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg);
 
 /* The same, returning when read has returned: for tools, tests and threads of one's own. */
