@@ -173,6 +173,8 @@ int rpc_server_open(int take_listen_fd, const struct rpc_server_def *def, struct
 
 void rpc_server_start(struct rpc_server *server)
 {
+    /* Every call adds to it: so its handlers see whatever has been made before now. */
+    atomic_store(&server->in_flight, 0);
     rpc_listener_start(server->listener);
 }
 
