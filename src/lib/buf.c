@@ -137,7 +137,7 @@ char *buf_reserve(struct buf *b, size_t len)
     return b->data + b->len;
 }
 
-void buf_append(struct buf *b, const void *p, size_t len)
+void buf_append_slowly(struct buf *b, const void *p, size_t len)
 {
     char *room;
 
@@ -148,21 +148,6 @@ void buf_append(struct buf *b, const void *p, size_t len)
         return;
     memcpy(room, p, len);
     b->len += len;
-}
-
-void buf_append_str(struct buf *b, struct str s)
-{
-    buf_append(b, s.s, s.len);
-}
-
-void buf_append_cstr(struct buf *b, const char *s)
-{
-    buf_append(b, s, strlen(s));
-}
-
-void buf_append_char(struct buf *b, char c)
-{
-    buf_append(b, &c, 1);
 }
 
 void buf_vprintf(struct buf *b, const char *format, va_list args)

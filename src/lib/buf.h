@@ -51,10 +51,10 @@ struct buf {
 
 void buf_release(struct buf *b);              /* frees the bytes; b is an empty buffer of the same bound afterwards */
 char *buf_reserve(struct buf *b, size_t len); /* room for len more bytes, or NULL (then failed is set) */
-void buf_append(struct buf *b, const void *p, size_t len);
-void buf_append_str(struct buf *b, struct str s);
-void buf_append_cstr(struct buf *b, const char *s);
-void buf_append_char(struct buf *b, char c);
+static inline void buf_append(struct buf *b, const void *p, size_t len);
+static inline void buf_append_str(struct buf *b, struct str s);
+static inline void buf_append_cstr(struct buf *b, const char *s);
+static inline void buf_append_char(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void buf_vprintf(struct buf *b, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 void buf_append_u64(struct buf *b, uint64_t value);
@@ -66,4 +66,33 @@ int buf_error(const struct buf *b);
 static inline struct str buf_str(const struct buf *b)
 {
     return (struct str){b->data, b->len};
+}
+
+/* Inline where there is room, so that a literal's length and its copy are the compiler's: a log line is some fifty of
+ * these. */
+void buf_append_slowly(struct buf *b, const void *p, size_t len);
+
+static inline void buf_append(struct buf *b, const void *p, size_t len)
+{
+    if (len == 0 || b->failed || len > b->capacity - b->len || (b->max != 0 && len > b->max - b->len)) {
+        buf_append_slowly(b, p, len);
+    } else {
+        memcpy(b->data + b->len, p, len);
+        b->len += len;
+    }
+}
+
+static inline void buf_append_str(struct buf *b, struct str s)
+{
+    buf_append(b, s.s, s.len);
+}
+
+static inline void buf_append_cstr(struct buf *b, const char *s)
+{
+    buf_append(b, s, strlen(s));
+}
+
+static inline void buf_append_char(struct buf *b, char c)
+{
+    buf_append(b, &c, 1);
 }

@@ -1,6 +1,5 @@
 #include "clock.h"
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -23,21 +22,35 @@ uint64_t clock_realtime_ns(void)
     return now(CLOCK_REALTIME);
 }
 
+/* The time up to the second, kept a thread: asked for with every log line, it changes once a second. */
+static const char *second_text(uint64_t second)
+{
+    static _Thread_local struct {
+        uint64_t second;
+        char text[sizeof("2026-01-02T03:04:05")];
+    } last;
+
+    if (last.second != second || last.text[0] == '\0') {
+        time_t seconds = (time_t)second;
+        struct tm tm;
+        gmtime_r(&seconds, &tm);
+        strftime(last.text, sizeof(last.text), "%Y-%m-%dT%H:%M:%S", &tm);
+        last.second = second;
+    }
+    return last.text;
+}
+
 const char *clock_rfc3339(uint64_t realtime_ns, int digits, char text[CLOCK_RFC3339_SIZE])
 {
-    time_t seconds = (time_t)(realtime_ns / CLOCK_NS_PER_S);
-    struct tm tm;
-    size_t len;
+    uint64_t place = CLOCK_NS_PER_S / 10;
+    size_t len = strlen("2026-01-02T03:04:05");
 
     assert(digits >= 0 && digits <= 9);
-    gmtime_r(&seconds, &tm);
-    len = strftime(text, CLOCK_RFC3339_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (digits > 0) {
-        char fraction[12];
-        snprintf(fraction, sizeof(fraction), ".%09u", (unsigned)(realtime_ns % CLOCK_NS_PER_S));
-        memcpy(text + len, fraction, (size_t)digits + 1);
-        len += (size_t)digits + 1;
-    }
+    memcpy(text, second_text(realtime_ns / CLOCK_NS_PER_S), len);
+    if (digits > 0)
+        text[len++] = '.';
+    for (; digits > 0; digits--, place /= 10)
+        text[len++] = (char)('0' + realtime_ns / place % 10);
     text[len] = 'Z';
     text[len + 1] = '\0';
     return text;
