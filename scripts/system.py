@@ -174,6 +174,8 @@ class System:
                 os.read(key.fd, 4096)
 
     def _read(self, service: Service, stream: IO[bytes]) -> None:
+        if stream.closed:  # its end was seen in this very turn
+            return
         data = os.read(stream.fileno(), 1 << 18)
         *lines, rest = (self._partial[stream] + data).split(b"\n")
         if not data:
@@ -319,7 +321,8 @@ class DataFolder:
         self._state.unlink(missing_ok=True)
 
     def publish(self, services: dict[str, Service]) -> None:
-        state = {s.name: {"pid": s.process.pid, **s.addresses} for s in services.values() if s.process}
+        where = {s.name: {"pid": s.process.pid, **s.addresses} for s in services.values() if s.process}
+        state = {"pid": os.getpid(), "services": where}
         new = self._state.with_suffix(".new")
         new.write_text(json.dumps(state, indent=2) + "\n")
         new.replace(self._state)
@@ -329,16 +332,15 @@ class DataFolder:
         self._state.unlink(missing_ok=True)
 
     def running(self) -> dict[str, dict[str, Any]] | None:
-        """The addresses of the system that runs on this folder now, or None."""
-        try:
+        """The addresses of the system that runs on this folder now, or None: also while it starts."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
             with open(self.path / "up.lock") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return None
-        except FileNotFoundError:
-            return None
-        except BlockingIOError:
-            pass
-        try:
-            return dict(json.loads(self._state.read_text()))
-        except (OSError, ValueError):
-            return None
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    return None
+                except BlockingIOError:
+                    holder = int(lock.read())
+            state = json.loads(self._state.read_text())
+            if state["pid"] == holder:  # else one that was killed has left it
+                return dict(state["services"])
+        return None
