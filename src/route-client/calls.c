@@ -223,18 +223,29 @@ static int start_list(struct attempt *attempt, const struct calls_options *optio
     return 0;
 }
 
-/* Sends until the queue is full: then on_writable goes on. */
+/* Sends until the queue is full: then on_writable goes on, perhaps before this has returned. */
 static void send_points(void *arg)
 {
     struct attempt *attempt = arg;
+    bool last;
 
-    while (attempt->route.sent < attempt->route.count) {
+    do {
         Routeguide__Point point = to_message(attempt->route.points[attempt->route.sent++]);
 
-        if (rpc_stream_send(attempt->stream, &point.base) != 0 && attempt->route.sent < attempt->route.count)
+        last = attempt->route.sent == attempt->route.count;
+        if (rpc_stream_send(attempt->stream, &point.base) != 0 && !last)
             return;
-    }
+    } while (!last);
     rpc_stream_half_close(attempt->stream);
+}
+
+/* The last point may be the one that fills the queue. */
+static void on_record_writable(void *arg)
+{
+    struct attempt *attempt = arg;
+
+    if (attempt->route.sent < attempt->route.count)
+        send_points(attempt);
 }
 
 static void on_summary(void *arg, const ProtobufCMessage *message)
@@ -294,7 +305,7 @@ static int make_route(struct attempt *attempt)
 static int start_record(struct attempt *attempt, const struct calls_options *options)
 {
     static const struct rpc_stream_handlers handlers = {
-        .on_message = on_summary, .on_writable = send_points, .on_done = on_record_done};
+        .on_message = on_summary, .on_writable = on_record_writable, .on_done = on_record_done};
     int r = make_route(attempt);
 
     attempt->route.begun_ns = clock_monotonic_ns();
