@@ -3,6 +3,7 @@
  */
 #pragma once
 #include <h2o.h>
+#include <stddef.h>
 
 #if __has_include(<h2o/http1client.h>)
 #define H2O_COMPAT_2_2 1
@@ -21,7 +22,18 @@ static inline void *h2o_compat_alloc(h2o_mem_pool_t *pool, size_t size)
 #endif
 }
 
-/* ---- what a filter is given to send ---- */
+/* ---- filters ---- */
+
+static inline h2o_ostream_t *h2o_compat_add_ostream(h2o_req_t *req, size_t size, h2o_ostream_t **slot)
+{
+#if H2O_COMPAT_2_2
+    return h2o_add_ostream(req, size, slot);
+#else
+    return h2o_add_ostream(req, _Alignof(max_align_t), size, slot);
+#endif
+}
+
+/* What a filter is given to send. */
 
 #if H2O_COMPAT_2_2
 typedef h2o_iovec_t h2o_compat_sendvec;
@@ -53,19 +65,30 @@ static inline void h2o_compat_set_timeouts(h2o_globalconf_t *config, uint64_t id
 #endif
 }
 
-/* A context whose graceful shutdown is still waiting for its second GOAWAY has a timer linked, which h2o asserts that
- * it has not. 2.2.5 forgets to free its queue. */
 static inline void h2o_compat_context_dispose(h2o_context_t *context)
 {
 #if H2O_COMPAT_2_2
+    /* Its timer for the second GOAWAY may be linked, which h2o asserts that it is not; and it forgets to free its
+     * queue. */
     h2o_multithread_queue_t *queue = context->queue;
 
     h2o_timeout_unlink(&context->http2._graceful_shutdown_timeout);
     h2o_context_dispose(context);
     free(queue);
 #else
-    h2o_timer_unlink(&context->http2._graceful_shutdown_timeout);
     h2o_context_dispose(context);
+#endif
+}
+
+/* When the loop last woke up: real time, in 2.2.5 known to a millisecond. */
+static inline uint64_t h2o_compat_woke_us(h2o_evloop_t *loop)
+{
+#if H2O_COMPAT_2_2
+    return h2o_now(loop) * 1000;
+#else
+    struct timeval at = h2o_gettimeofday(loop);
+
+    return (uint64_t)at.tv_sec * 1000000 + (uint64_t)at.tv_usec;
 #endif
 }
 

@@ -1,8 +1,8 @@
 #include "clock.h"
 #include "http_client_internal.h"
+#include "thread.h"
 #include <errno.h>
 #include <netdb.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #define LEAST_INTERVAL_MS 100  /* between two resolutions, however much they are wanted */
@@ -134,11 +134,10 @@ static void publish(struct client_resolver *resolver, const struct client_addres
 static void sleep_until_wanted(struct client_resolver *resolver, unsigned ms, bool wakeable)
 {
     uint64_t due_ns = clock_monotonic_ns() + ms * CLOCK_NS_PER_MS;
-    struct timespec until = {(time_t)(due_ns / CLOCK_NS_PER_S), (long)(due_ns % CLOCK_NS_PER_S)};
     int err = 0;
 
     while (!resolver->stopping && !(wakeable && resolver->wanted) && err == 0)
-        err = pthread_cond_timedwait(&resolver->changed, &resolver->lock, &until);
+        err = thread_wait_until(&resolver->changed, &resolver->lock, due_ns);
 }
 
 static void *resolver_main(void *arg)
@@ -147,7 +146,6 @@ static void *resolver_main(void *arg)
     struct client_addresses *found = calloc(1, sizeof(*found));
     int err;
 
-    pthread_setname_np(pthread_self(), "resolver");
     pthread_mutex_lock(&resolver->lock);
     while (!resolver->stopping && found != NULL) {
         resolver->wanted = false;
@@ -170,35 +168,18 @@ static void *resolver_main(void *arg)
 
 static int start_thread(struct client_resolver *resolver)
 {
-    sigset_t all, before;
-    pthread_attr_t attributes;
     pthread_t thread;
     int err;
 
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     resolver->running = true;
-    err = pthread_create(&thread, &attributes, resolver_main, resolver);
-    resolver->running = err == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return -err;
+    if ((err = thread_start(&thread, "resolver", resolver_main, resolver)) == 0)
+        pthread_detach(thread);
+    else
+        resolver->running = false;
+    return err;
 }
 
 /* ---- what others call ---- */
-
-static void init_lock(struct client_resolver *resolver)
-{
-    pthread_condattr_t attributes;
-
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&resolver->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
-    pthread_mutex_init(&resolver->lock, NULL);
-}
 
 static int resolve_numeric(struct client_resolver *resolver)
 {
@@ -218,7 +199,8 @@ int client_resolver_open(struct client_resolver *resolver, const char *target, u
 
     *resolver = (struct client_resolver){
         .interval_ms = interval_ms, .address_gauge = address_gauge, .resolved = resolved, .arg = arg};
-    init_lock(resolver);
+    thread_cond_init(&resolver->changed);
+    pthread_mutex_init(&resolver->lock, NULL);
     if ((err = parse_targets(resolver, target)) == 0 && (err = resolve_numeric(resolver)) == -EAGAIN)
         err = start_thread(resolver);
     if (err < 0)
@@ -237,7 +219,6 @@ void client_resolver_want(struct client_resolver *resolver)
 bool client_resolver_release(struct client_resolver *resolver)
 {
     uint64_t due_ns = clock_monotonic_ns() + STOP_BOUND_MS * CLOCK_NS_PER_MS;
-    struct timespec until = {(time_t)(due_ns / CLOCK_NS_PER_S), (long)(due_ns % CLOCK_NS_PER_S)};
     int err = 0;
     bool running;
 
@@ -245,7 +226,7 @@ bool client_resolver_release(struct client_resolver *resolver)
     resolver->stopping = true;
     pthread_cond_broadcast(&resolver->changed);
     while (resolver->running && err == 0)
-        err = pthread_cond_timedwait(&resolver->changed, &resolver->lock, &until);
+        err = thread_wait_until(&resolver->changed, &resolver->lock, due_ns);
     running = resolver->running;
     pthread_mutex_unlock(&resolver->lock);
     if (running)

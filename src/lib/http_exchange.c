@@ -459,7 +459,7 @@ static void on_response(h2o_filter_t *filter, h2o_req_t *h2o, h2o_ostream_t **sl
 {
     if (h2o->_generator != &generator) {
         struct http_exchange *exchange = begin_exchange(h2o);
-        struct problem_stream *problem = (void *)h2o_add_ostream(h2o, sizeof(*problem), slot);
+        struct problem_stream *problem = (void *)h2o_compat_add_ostream(h2o, sizeof(*problem), slot);
         h2o_iovec_t body;
 
         exchange->answered = true;

@@ -76,7 +76,6 @@ struct http_worker {
     struct loop *loop;
     struct http_gate *gate;
     h2o_context_t h2o;
-    h2o_accept_ctx_t accept;
     int listen_fd;          /* -1 once closed */
     h2o_socket_t *listener; /* owns listen_fd from start on */
     struct loop_timer accept_timer, drain_timer;
@@ -104,16 +103,22 @@ struct http_server {
     atomic_bool discouraged, drained;
 };
 
-/* One accepted connection: data of the socket's on_close, found from a request by its connection's socket. */
+/* One accepted connection. h2o hands every request of a connection the hosts that it was accepted with: as each has an
+ * array of its own, they lead back here. Freed when the socket is closed. */
 struct http_conn {
-    h2o_linklist_t link; /* of the worker's conns */
+    h2o_hostconf_t *hosts[2]; /* the server's one host, and NULL */
+    h2o_linklist_t link;      /* of the worker's conns */
     struct http_worker *worker;
     h2o_socket_t *socket;
     unsigned resets; /* requests given up by the client, less those answered */
     char remote_ip[46];
 };
 
-struct http_conn *http_conn_of(h2o_req_t *h2o);
+static inline struct http_conn *http_conn_of(const h2o_req_t *h2o)
+{
+    return H2O_STRUCT_FROM_MEMBER(struct http_conn, hosts, h2o->conn->hosts);
+}
+
 void http_conn_cut(struct http_conn *conn); /* both directions; h2o then closes it */
 
 /* ---- exchanges: http_exchange.c ---- */

@@ -1,5 +1,6 @@
 #include "clock.h"
 #include "http_internal.h"
+#include "thread.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -31,22 +32,16 @@ static void end_activity(struct http_server *server)
 /* Returns whether there is nothing left. */
 static bool wait_inactive(struct http_server *server, uint64_t deadline_ns)
 {
-    struct timespec until = {(time_t)(deadline_ns / CLOCK_NS_PER_S), (long)(deadline_ns % CLOCK_NS_PER_S)};
     int err = 0;
 
     pthread_mutex_lock(&server->lock);
     while (atomic_load(&server->active) != 0 && err == 0)
-        err = pthread_cond_timedwait(&server->changed, &server->lock, &until);
+        err = thread_wait_until(&server->changed, &server->lock, deadline_ns);
     pthread_mutex_unlock(&server->lock);
     return atomic_load(&server->active) == 0;
 }
 
 /* ---- connections ---- */
-
-struct http_conn *http_conn_of(h2o_req_t *h2o)
-{
-    return h2o->conn->callbacks->get_socket(h2o->conn)->on_close.data;
-}
 
 void http_conn_cut(struct http_conn *conn)
 {
@@ -91,14 +86,14 @@ static int accept_one(struct http_worker *worker)
     if ((socket = h2o_evloop_socket_accept(worker->listener)) == NULL)
         return -errno;
     conn = h2o_mem_alloc(sizeof(*conn));
-    *conn = (struct http_conn){.worker = worker, .socket = socket};
+    *conn = (struct http_conn){.hosts = {worker->server->h2o.hosts[0]}, .worker = worker, .socket = socket};
     h2o_linklist_insert(&worker->conns, &conn->link);
     atomic_fetch_add_explicit(&worker->server->connections, 1, memory_order_relaxed);
     begin_activity(worker->server);
     format_peer(h2o_socket_get_fd(socket), conn->remote_ip);
     socket->on_close.cb = on_close;
     socket->on_close.data = conn;
-    h2o_accept(&worker->accept, socket);
+    h2o_accept(&(h2o_accept_ctx_t){.ctx = &worker->h2o, .hosts = conn->hosts}, socket);
     return 0;
 }
 
@@ -224,7 +219,6 @@ static void init_worker(void *arg)
     struct http_worker *worker = arg;
 
     h2o_context_init(&worker->h2o, loop_h2o(worker->loop), &worker->server->h2o);
-    worker->accept = (h2o_accept_ctx_t){.ctx = &worker->h2o, .hosts = worker->server->h2o.hosts};
 }
 
 static void dispose_worker(void *arg)
@@ -344,17 +338,6 @@ static void open_config(struct http_server *server)
     http_exchange_register(h2o_config_register_host(&server->h2o, h2o_iovec_init(H2O_STRLIT("default")), 65535));
 }
 
-static void init_lock(struct http_server *server)
-{
-    pthread_condattr_t attributes;
-
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&server->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
-    pthread_mutex_init(&server->lock, NULL);
-}
-
 static int open_workers(struct http_server *server, int listen_fd)
 {
     int fd, err;
@@ -381,7 +364,8 @@ int http_server_open(int take_listen_fd, const struct http_server_def *def, stru
         goto done;
     server->def = *def;
     set_defaults(&server->def);
-    init_lock(server);
+    thread_cond_init(&server->changed);
+    pthread_mutex_init(&server->lock, NULL);
     if ((err = http_paths_open(def->routes, &server->paths)) < 0)
         goto done;
     open_config(server);

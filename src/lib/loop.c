@@ -2,9 +2,8 @@
 #include "clock.h"
 #include "h2o_compat.h"
 #include "metrics.h"
+#include "thread.h"
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
@@ -214,13 +213,15 @@ static bool run_timers(struct loop *loop, uint64_t now_ms)
 
 /* ---- the thread ---- */
 
-/* How long a turn took since the loop woke up. h2o's clock counts milliseconds from a wake-up that falls anywhere
- * within one, so a single turn is known to a millisecond, but their sum has no bias. */
+/* How long a turn took since the loop woke up. Where that is known to a millisecond only, so is a turn, but the sum of
+ * many has no bias. */
 static void count_turn(struct loop *loop)
 {
-    uint64_t now_ms = clock_realtime_ns() / CLOCK_NS_PER_MS, woke_ms = h2o_now(loop->h2o);
+    uint64_t now_us = clock_realtime_ns() / 1000, woke_us = h2o_compat_woke_us(loop->h2o);
 
-    metrics_observe(loop->turns, now_ms > woke_ms ? (double)(now_ms - woke_ms) / 1e3 : 0);
+    if (woke_us % 1000 == 0)
+        now_us -= now_us % 1000;
+    metrics_observe(loop->turns, now_us > woke_us ? (double)(now_us - woke_us) / 1e6 : 0);
 }
 
 static int32_t next_wait_ms(const struct loop *loop, uint64_t now_ms)
@@ -270,7 +271,6 @@ static void *loop_main(void *arg)
 {
     struct loop *loop = arg;
 
-    pthread_setname_np(pthread_self(), loop->name);
     /* Here, not in loop_open: h2o's buffers come from allocators of the thread. */
     loop->h2o = h2o_evloop_create();
     loop->wake = h2o_evloop_socket_create(loop->h2o, loop->wake_fd, H2O_SOCKET_FLAG_DONT_READ);
@@ -280,19 +280,6 @@ static void *loop_main(void *arg)
         turn(loop);
     close_loop(loop);
     return NULL;
-}
-
-/* Signals are for the main thread; and h2o writes to sockets without MSG_NOSIGNAL: SIGPIPE must not reach it. */
-static int start_thread(struct loop *loop)
-{
-    sigset_t all, before;
-    int err;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    err = pthread_create(&loop->thread, NULL, loop_main, loop);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return -err;
 }
 
 static struct metrics_series *turn_series(struct metrics *metrics, const char *name)
@@ -335,7 +322,8 @@ int loop_open(unsigned index, const char *name, struct metrics *metrics, struct 
         free_loop(loop);
         return err;
     }
-    if ((err = start_thread(loop)) < 0) {
+    /* h2o writes to sockets without MSG_NOSIGNAL: it is well that SIGPIPE is blocked in threads. */
+    if ((err = thread_start(&loop->thread, loop->name, loop_main, loop)) < 0) {
         close(loop->wake_fd);
         free_loop(loop);
         return err;
