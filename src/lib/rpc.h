@@ -125,20 +125,31 @@ extern const struct rpc_endpoint rpc_endpoint;
 struct rpc_client;
 struct rpc_stream;
 
+/* PEM files, read when the client is opened. */
+struct rpc_tls {
+    const char *ca;                /* the authorities that the server's certificate must come from */
+    const char *certificate, *key; /* the client's own; both NULL where the server wants none */
+};
+
 struct rpc_client_def {
     const char *name; /* of the peer, for metrics */
     /* "host:port" (resolved by dns, all addresses round robin), "1.2.3.4:5,1.2.3.4:6" or a gRPC target URI */
     const char *target;
+    const struct rpc_tls *tls;    /* NULL: cleartext */
     struct metrics *metrics;      /* may be NULL: grpc_client_started_total, grpc_client_handled_total, ..._seconds */
     unsigned threads;             /* completion queues; 0: 1 */
     size_t max_message;           /* bytes received; 0: 4 MiB; SIZE_MAX: no limit */
     unsigned max_in_flight;       /* calls; beyond it -ENOBUFS; 0: 10,000 */
     unsigned resolve_interval_ms; /* least time between two resolutions; 0: 1,000 */
+    unsigned connect_timeout_ms;  /* of one attempt; 0: 3,000 */
+    unsigned keepalive_ms;        /* a ping after so long without a sign of the peer; 0: 10,000 */
+    unsigned dead_after_ms;       /* a connection is dropped when ping or data go unanswered for so long; 0: 5,000 */
     bool retry_idempotent;        /* retry UNAVAILABLE (up to 3 more times) for the methods named below */
     const char *const *idempotent_methods; /* "package.Service/Method", ended by NULL */
 };
 
-/* Does not wait for a connection. The methods' names must outlive the client. 0, -ENOMEM, -EINVAL (the target). */
+/* Does not wait for a connection. The methods' names must outlive the client. 0, -ENOMEM, -EINVAL (the target, or what
+ * a file of tls holds), what opening such a file says. */
 int rpc_client_open(const struct rpc_client_def *def, struct rpc_client **ret_client);
 /* Cancels what is in flight, waits for its callbacks, ends the threads; calls begun meanwhile are refused. Not from a
  * callback. Returns NULL. */

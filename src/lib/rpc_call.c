@@ -12,7 +12,6 @@
 #include <grpc/slice.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -344,9 +343,9 @@ static void find_remote_ip(struct rpc_call *call)
     char *peer = grpc_call_get_peer(call->grpc);
     struct sockaddr_storage address;
     socklen_t len = sizeof(address);
-    int fd;
 
-    if (peer != NULL && sscanf(peer, "fd:%d", &fd) == 1 && getpeername(fd, (struct sockaddr *)&address, &len) == 0) {
+    if (peer != NULL && strncmp(peer, "fd:", 3) == 0 &&
+        getpeername(atoi(peer + 3), (struct sockaddr *)&address, &len) == 0) {
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address;
         const struct sockaddr_in *in = (const struct sockaddr_in *)&address;
 

@@ -99,8 +99,9 @@ static int fill_metadata(struct rpc_flight *flight, const struct rpc_call_option
 
 /* ---- the call ---- */
 
-static int reserve(struct rpc_client *client)
+static int reserve(struct rpc_flight *flight)
 {
+    struct rpc_client *client = flight->client;
     int err = 0;
 
     pthread_mutex_lock(&client->lock);
@@ -110,6 +111,8 @@ static int reserve(struct rpc_client *client)
         err = -ENOBUFS;
     else
         client->in_flight++;
+    if (err == 0)
+        flight->channel = rpc_channel_use(client);
     pthread_mutex_unlock(&client->lock);
     return err;
 }
@@ -123,8 +126,8 @@ static void create_call(struct rpc_flight *flight, uint64_t timeout_ms)
 
     flight->begun_ns = clock_monotonic_ns();
     flight->grpc =
-        grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS, client->workers[worker].queue, path,
-                                 NULL, rpc_time(flight->begun_ns + timeout_ns), NULL);
+        grpc_channel_create_call(flight->channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, client->workers[worker].queue,
+                                 path, NULL, rpc_time(flight->begun_ns + timeout_ns), NULL);
     grpc_slice_unref(path);
 }
 
@@ -141,7 +144,7 @@ int rpc_flight_begin(struct rpc_flight *flight, struct rpc_client *client, const
     err = fill_metadata(flight, options);
     if (err != 0)
         return err;
-    err = reserve(client);
+    err = reserve(flight);
     if (err != 0) {
         release_metadata(flight);
         return err;
@@ -205,6 +208,8 @@ struct rpc_status rpc_flight_status(const struct rpc_flight *flight, char **ret_
 
 void rpc_flight_count(struct rpc_flight *flight, enum err_grpc code)
 {
+    if (code == ERR_GRPC_UNAVAILABLE || code == ERR_GRPC_DEADLINE_EXCEEDED)
+        rpc_channel_failed(flight->client);
     rpc_stats_handled(&flight->method->stats, code, clock_monotonic_ns() - flight->begun_ns);
 }
 
@@ -218,6 +223,7 @@ void rpc_flight_end(struct rpc_flight *flight)
     grpc_slice_unref(flight->details);
     grpc_call_unref(flight->grpc);
     flight->grpc = NULL;
+    rpc_channel_done(client, flight->channel);
     pthread_mutex_lock(&client->lock);
     if (--client->in_flight == 0 && client->closing)
         pthread_cond_signal(&client->landed);

@@ -138,24 +138,20 @@ int rpc_health_new(const struct rpc_method *table, struct rpc_health **ret_healt
 
 void rpc_health_set(struct rpc_health *health, bool serving)
 {
-    struct watch *watch;
-
     pthread_mutex_lock(&health->lock);
     health->serving = serving;
-    TAILQ_FOREACH(watch, &health->watches, link)
-    tell(health, watch);
+    for (struct watch *watch = TAILQ_FIRST(&health->watches); watch != NULL; watch = TAILQ_NEXT(watch, link))
+        tell(health, watch);
     pthread_mutex_unlock(&health->lock);
 }
 
 void rpc_health_end(struct rpc_health *health)
 {
-    struct watch *watch;
-
     rpc_health_set(health, false);
     pthread_mutex_lock(&health->lock);
     health->ended = true;
-    TAILQ_FOREACH(watch, &health->watches, link)
-    end_watch(watch);
+    for (struct watch *watch = TAILQ_FIRST(&health->watches); watch != NULL; watch = TAILQ_NEXT(watch, link))
+        end_watch(watch);
     pthread_mutex_unlock(&health->lock);
 }
 

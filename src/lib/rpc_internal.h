@@ -220,7 +220,7 @@ struct rpc_server {
 
 void rpc_server_changed(struct rpc_server *server); /* wakes rpc_server_wait */
 
-/* ---- rpc_client.c, rpc_flight.c: what a unary call and a stream of a client have in common ---- */
+/* ---- rpc_client.c ---- */
 
 /* A method that has been called: found by its descriptor. */
 struct rpc_peer_method {
@@ -230,27 +230,55 @@ struct rpc_peer_method {
     struct rpc_stats stats;
 };
 
+/* C-core's channel: replaced when it has given up for long, kept until its last call has ended. */
+struct rpc_channel {
+    grpc_channel *grpc;
+    unsigned users;    /* calls, and one while it is the client's; under the client's lock */
+    uint64_t tried_ns; /* when it was made, or last looked at */
+};
+
+#define RPC_CHANNEL_ARGS 16
+
 TAILQ_HEAD(rpc_flights, rpc_flight);
 
 struct rpc_client {
-    char *name;
+    char *name, *uri, *service_config;
+    grpc_arg args[RPC_CHANNEL_ARGS];
+    size_t arg_count;
+    grpc_channel_credentials *credentials;
     struct metrics *metrics;
     unsigned max_in_flight;
-    grpc_channel *channel;
     struct rpc_worker *workers;
     unsigned threads;
     atomic_uint next_worker;
     _Atomic(struct rpc_peer_method *) methods; /* only ever grows, at its head, under the lock */
     pthread_mutex_t lock;                      /* of what follows */
     pthread_cond_t landed;
+    struct rpc_channel *channel;
     struct rpc_flights flights;
     unsigned in_flight; /* counts also those whose callback is running */
     bool closing;
 };
 
+/* ---- rpc_credentials.c ---- */
+
+int rpc_credentials_create(const struct rpc_tls *tls, grpc_channel_credentials **ret_credentials);
+
+/* ---- rpc_channel.c ---- */
+
+int rpc_channel_open(struct rpc_client *client, const struct rpc_client_def *def); /* the client's first */
+void rpc_channel_close(struct rpc_client *client);
+/* Under the lock: the channel for one more call. */
+struct rpc_channel *rpc_channel_use(struct rpc_client *client);
+void rpc_channel_done(struct rpc_client *client, struct rpc_channel *channel); /* not under the lock */
+void rpc_channel_failed(struct rpc_client *client); /* a call may not have reached a peer; not under the lock */
+
+/* ---- rpc_flight.c: what a unary call and a stream of a client have in common ---- */
+
 struct rpc_flight {
     TAILQ_ENTRY(rpc_flight) link;
     struct rpc_client *client;
+    struct rpc_channel *channel;
     struct rpc_peer_method *method;
     grpc_call *grpc;
     grpc_metadata metadata[RPC_MAX_METADATA + 1];

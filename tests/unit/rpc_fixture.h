@@ -247,10 +247,8 @@ static const struct rpc_method fixture_methods[] = {
     {0},
 };
 
-static inline void fixture_serve(struct fixture *fixture, struct rpc_server_def def)
+static inline void fixture_serve_on(struct fixture *fixture, int fd, struct rpc_server_def def)
 {
-    int fd;
-
     sem_init(&fixture->closed, 0, 0);
     sem_init(&fixture->entered, 0, 0);
     sem_init(&fixture->late, 0, 0);
@@ -260,9 +258,16 @@ static inline void fixture_serve(struct fixture *fixture, struct rpc_server_def 
     def.state = fixture;
     def.metrics = fixture->metrics;
     def.log = fixture->log;
-    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &fixture->port), 0);
     cr_assert_eq(rpc_server_open(fd, &def, &fixture->server), 0);
     rpc_server_start(fixture->server);
+}
+
+static inline void fixture_serve(struct fixture *fixture, struct rpc_server_def def)
+{
+    int fd;
+
+    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &fixture->port), 0);
+    fixture_serve_on(fixture, fd, def);
 }
 
 static inline void fixture_connect(struct fixture *fixture, struct rpc_client_def def)
