@@ -59,7 +59,9 @@ int store_open(const struct store_options *options, struct store **ret_store, ch
     struct store_options all = *options;
     struct store *store;
 
-    assert(options->table_count >= 1 && options->table_count <= STORE_MAX_TABLES);
+    assert(options->table_count <= STORE_MAX_TABLES);
+    assert(options->table_count >= 1 || options->mode == STORE_INSPECT);
+    assert((options->mode == STORE_RESTORE) == (options->restore_id != NULL));
     for (size_t i = 0; i < options->table_count; i++)
         assert(table_name_valid(options->tables[i].name));
     set_defaults(&all);
@@ -73,7 +75,11 @@ int store_open(const struct store_options *options, struct store **ret_store, ch
         if (err < 0)
             return err;
         store->engine = engines[i];
-        store->table_count = options->table_count;
+        store->mode = options->mode;
+        if (options->tables != NULL) {
+            store->tables = options->tables;
+            store->table_count = options->table_count;
+        }
         open_metrics(store, options->metrics);
         *ret_store = store;
         return 0;
@@ -91,6 +97,12 @@ struct store *store_close(struct store *store)
 int store_health(const struct store *store)
 {
     return store->engine->health(store);
+}
+
+size_t store_tables(const struct store *store, const struct store_table **ret_tables)
+{
+    *ret_tables = store->tables;
+    return store->table_count;
 }
 
 /* ---- batches ---- */
@@ -169,6 +181,11 @@ void store_batch_check(struct store_batch *batch, unsigned table, struct str key
     add(batch, (struct store_op){.action = STORE_CHECK, .expect = expect, .table = table, .seq = seq}, key, STR_NULL);
 }
 
+void store_batch_restore(struct store_batch *batch, unsigned table, struct str key, struct str value, uint64_t seq)
+{
+    add(batch, (struct store_op){.action = STORE_PUT_SEQ, .expect = STORE_ANY, .table = table, .seq = seq}, key, value);
+}
+
 void store_batch_fail(struct store_batch *batch, int err)
 {
     if (batch != NULL && batch->err == 0)
@@ -227,8 +244,11 @@ void store_write(struct store *store, struct store_batch *take_batch, uint64_t d
         done(arg, &(struct store_result){.err = -ENOMEM});
         return;
     }
-    for (unsigned i = 0; i < take_batch->count; i++)
+    assert(store->mode != STORE_INSPECT);
+    for (unsigned i = 0; i < take_batch->count; i++) {
         assert(take_batch->ops[i].table < store->table_count);
+        assert((take_batch->ops[i].action == STORE_PUT_SEQ) == (store->mode == STORE_RESTORE));
+    }
     take_batch->deadline_ns = deadline_ns;
     take_batch->done = done;
     take_batch->arg = arg;
@@ -240,6 +260,12 @@ void store_write(struct store *store, struct store_batch *take_batch, uint64_t d
         return;
     }
     store->engine->write(store, take_batch);
+}
+
+int store_restored(struct store *store, uint64_t last_seq)
+{
+    assert(store->mode == STORE_RESTORE);
+    return store->engine->restored(store, last_seq);
 }
 
 struct write_waiter {

@@ -56,22 +56,36 @@ struct store_table {
  * Beyond the limits above is a bug and asserts. */
 void store_index_add(struct store_index *index, struct str key, struct str value);
 
+enum store_mode {
+    STORE_SERVE,   /* what services do */
+    STORE_INSPECT, /* reads records, while another process may be writing: for tools. Indexes are left alone */
+    STORE_RESTORE, /* fills an empty store by store_batch_restore alone: see below */
+};
+
+#define STORE_RESTORE_ID 32 /* bytes */
+
 struct store_options {
     const char *url;
     const struct store_table *tables; /* must outlive the store; the schema: stored, and checked at the next open,
-                                         where further tables may only have been added at the end */
+                                         where further tables may only have been added at the end. STORE_INSPECT: NULL
+                                         for whatever the data has */
     size_t table_count;
-    uint64_t max_bytes;      /* the size that the data may reach, beyond it puts are refused (-ENOSPC); 0: 16 GiB
-                                (address space, not disk) */
-    size_t max_queue;        /* requests waiting; 0: 8,192 */
-    size_t max_queue_bytes;  /* 0: 64 MiB */
-    struct metrics *metrics; /* may be NULL */
+    enum store_mode mode;
+    const uint8_t *restore_id; /* STORE_RESTORE: what is restored, STORE_RESTORE_ID bytes */
+    uint64_t max_bytes;        /* the size that the data may reach, beyond it puts are refused (-ENOSPC); 0: 16 GiB
+                                  (address space, not disk) */
+    size_t max_queue;          /* requests waiting; 0: 8,192 */
+    size_t max_queue_bytes;    /* 0: 64 MiB */
+    struct metrics *metrics;   /* may be NULL */
 };
 
 /* error receives one line saying what is wrong and where. 0, -EINVAL (the URL), -EBUSY (a second process has it open),
- * -EPROTO (another format, another service's tables, or too old an etcd), -EACCES, -ENOSPC, -EHOSTUNREACH (no etcd
- * within 30 s), ... */
+ * -EPROTO (another format, another service's tables, too old an etcd, or a restoration that has not ended), -EACCES,
+ * -ENOSPC, -EHOSTUNREACH (no etcd within 30 s), ... STORE_INSPECT: -ENOENT (nothing is there). STORE_RESTORE:
+ * -ENOTEMPTY, -EALREADY (it has been restored from that very source). */
 int store_open(const struct store_options *options, struct store **ret_store, char *error, size_t error_size);
+/* The tables it was opened with, or those that were found: valid until it is closed. Returns how many. */
+size_t store_tables(const struct store *store, const struct store_table **ret_tables);
 /* Commits what is queued, answers it, ends the threads; requests that callbacks make meanwhile are refused with
  * -ECANCELED. Apart from those nothing may be using the store any more. Returns NULL. */
 struct store *store_close(struct store *store);
@@ -87,7 +101,7 @@ enum store_expect {
     STORE_AT,      /* a record with this very seq, else -ENOENT or -ESTALE */
 };
 
-enum store_action { STORE_PUT, STORE_DELETE, STORE_CHECK };
+enum store_action { STORE_PUT, STORE_DELETE, STORE_CHECK, STORE_PUT_SEQ };
 
 struct store_batch;
 
@@ -125,6 +139,18 @@ void store_write(struct store *store, struct store_batch *take_batch, uint64_t d
 /* The same, blocking: for tools, tests and start-up, never in an event loop. */
 int store_write_wait(struct store *store, struct store_batch *take_batch, uint64_t deadline_ns,
                      struct store_result *ret_result);
+
+/* ---- restoring: the records of one store put into another, with their seqs ----
+ *
+ * A store that is opened by STORE_RESTORE must be empty, or hold a part of what has the same restore_id: the
+ * restoration begins again then, and puts what is there once more. Until store_restored no other open succeeds.
+ * Afterwards the store goes on behind last_seq, so that what records say of seqs stays true. Indexes are made at the
+ * next open. */
+
+/* Only in such a store, and nothing else there. Seqs are 1 to last_seq, each once. */
+void store_batch_restore(struct store_batch *batch, unsigned table, struct str key, struct str value, uint64_t seq);
+/* All is there, every write answered. 0 and durable, or -errno. Blocks. */
+int store_restored(struct store *store, uint64_t last_seq);
 
 /* ---- reading ---- */
 

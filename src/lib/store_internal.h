@@ -47,6 +47,7 @@ struct store_engine {
     /* Takes a well-formed batch and ends it by store_answer, once. */
     void (*write)(struct store *store, struct store_batch *take_batch);
     void (*read)(struct store *store, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg);
+    int (*restored)(struct store *store, uint64_t last_seq);
 };
 
 extern const struct store_engine store_lmdb_engine;
@@ -56,7 +57,9 @@ enum { STORE_RESULTS = 6 }; /* that store_write_results_total tells apart */
 /* What every engine begins with; store_open fills it in. */
 struct store {
     const struct store_engine *engine;
+    const struct store_table *tables; /* the engine sets them where options do not */
     size_t table_count;
+    enum store_mode mode;
     struct metrics_series *results[STORE_RESULTS];
 };
 

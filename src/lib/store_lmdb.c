@@ -53,7 +53,7 @@ static int check(struct store_view_txn *txn, struct store_batch *request)
 static bool has_put(const struct store_batch *request)
 {
     for (unsigned i = 0; i < request->count; i++)
-        if (request->ops[i].action == STORE_PUT)
+        if (request->ops[i].action == STORE_PUT || request->ops[i].action == STORE_PUT_SEQ)
             return true;
     return false;
 }
@@ -82,6 +82,8 @@ static int apply_op(struct store_view_txn *txn, const struct store_batch *reques
     case STORE_DELETE:
         err = store_view_delete(txn, op->table, key);
         return err == -ENOENT ? 0 : err;
+    case STORE_PUT_SEQ:
+        return store_view_put(txn, op->table, key, op->seq, store_op_value(request, i));
     case STORE_CHECK:
         break;
     }
@@ -264,11 +266,20 @@ static int start_writer(struct lmdb *l)
 static int open_view(struct lmdb *l, const struct store_options *options, const char *dir, char *error,
                      size_t error_size)
 {
-    struct store_view_options view = {dir, options->tables, options->table_count, options->max_bytes};
+    struct store_view_options view = {.dir = dir,
+                                      .tables = options->tables,
+                                      .table_count = options->table_count,
+                                      .max_bytes = options->max_bytes,
+                                      .mode = options->mode,
+                                      .restore_id = options->restore_id};
+    int err;
 
     if (dir[0] != '/' || dir[1] == '\0')
         return store_fail(error, error_size, -EINVAL, "store %s: expected lmdb:///DIR, an absolute path", options->url);
-    return store_view_open(&view, &l->view, error, error_size);
+    err = store_view_open(&view, &l->view, error, error_size);
+    if (err == 0)
+        l->store.table_count = store_view_tables(l->view, &l->store.tables);
+    return err;
 }
 
 static int open_lmdb(const struct store_options *options, const char *rest, struct store **ret_store, char *error,
@@ -325,4 +336,10 @@ static void read_lmdb(struct store *store, uint64_t deadline_ns, uint64_t max_st
     store_view_snapshot_give(snapshot);
 }
 
-const struct store_engine store_lmdb_engine = {"lmdb", open_lmdb, close_lmdb, health_lmdb, write_lmdb, read_lmdb};
+static int restored_lmdb(struct store *store, uint64_t last_seq)
+{
+    return store_view_restored(((struct lmdb *)store)->view, last_seq);
+}
+
+const struct store_engine store_lmdb_engine = {"lmdb",     open_lmdb, close_lmdb,   health_lmdb,
+                                               write_lmdb, read_lmdb, restored_lmdb};

@@ -122,7 +122,10 @@ static int open_environment(struct opening *o)
     mdb_env_set_maxdbs(view->env, 1 + 2 * STORE_MAX_TABLES);
     mdb_env_set_maxreaders(view->env, STORE_VIEW_MAX_SNAPSHOTS + OTHER_READERS);
     /* Reads are of single records: reading ahead would only push other pages out of a small container's memory. */
-    err = mdb_env_open(view->env, view->dir, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+    err = mdb_env_open(view->env, view->dir, MDB_NOTLS | MDB_NORDAHEAD | (view->mode == STORE_INSPECT ? MDB_RDONLY : 0),
+                       0600);
+    if (err == ENOENT && view->mode == STORE_INSPECT)
+        return FAIL(o, -ENOENT, "%s/data.mdb: there is none", view->dir);
     if (err != 0)
         return environment_error(o, err);
     store_view_check_readers(view);
@@ -176,6 +179,8 @@ static int open_meta(struct opening *o, MDB_txn *txn)
             return FAIL(o, -EPROTO, "%s/data.mdb is the database of another program", o->view->dir);
         return err == 0 ? check_format(o, txn) : environment_error(o, err);
     }
+    if (err == 0 && o->view->mode == STORE_INSPECT)
+        return FAIL(o, -ENOENT, "%s/data.mdb is empty", o->view->dir);
     if (err == 0)
         err = mdb_dbi_open(txn, "meta", MDB_CREATE, &o->view->meta);
     if (err != 0)
@@ -241,6 +246,60 @@ static int open_tables(struct opening *o, MDB_txn *txn)
     return err;
 }
 
+/* ---- restoring ---- */
+
+enum { RESTORING = 1, RESTORED = 2 }; /* the first byte of the mark; the restore_id follows */
+
+static int put_mark(struct store_view *view, MDB_txn *txn, char state)
+{
+    char mark[1 + STORE_RESTORE_ID];
+
+    mark[0] = state;
+    memcpy(mark + 1, view->restore_id, STORE_RESTORE_ID);
+    return store_view_meta_put(txn, view->meta, "restore", mark, sizeof(mark));
+}
+
+/* A store that holds a part of what it should is nothing to serve; one that holds something is nothing to fill. */
+static int check_mark(struct opening *o, struct store_view_txn *txn)
+{
+    struct store_view *view = o->view;
+    struct str mark;
+    int err = store_view_meta_get(txn->txn, view->meta, "restore", &mark);
+    bool restoring = err == 0 && mark.len == 1 + STORE_RESTORE_ID && mark.s[0] == RESTORING;
+
+    if (err < 0 && err != -ENOENT)
+        return FAIL(o, err, "%s/data.mdb: %s", view->dir, strerror(-err));
+    if (restoring && view->mode != STORE_RESTORE)
+        return FAIL(o, -EPROTO, "%s/data.mdb holds a part of an import that was interrupted: repeat it", view->dir);
+    if (view->mode != STORE_RESTORE)
+        return 0;
+    if (err == 0 && mark.len == 1 + STORE_RESTORE_ID && memcmp(mark.s + 1, view->restore_id, STORE_RESTORE_ID) == 0)
+        return restoring ? 0 : FAIL(o, -EALREADY, "%s/data.mdb: this has been imported already", view->dir);
+    if (restoring)
+        return FAIL(o, -ENOTEMPTY, "%s/data.mdb holds a part of another import: take an empty folder", view->dir);
+    if (store_view_last_seq(txn) > 0)
+        return FAIL(o, -ENOTEMPTY, "%s/data.mdb is not empty", view->dir);
+    err = put_mark(view, txn->txn, RESTORING);
+    return err == 0 ? 0 : FAIL(o, err, "%s/data.mdb: %s", view->dir, strerror(-err));
+}
+
+int store_view_restored(struct store_view *view, uint64_t last_seq)
+{
+    struct store_view_txn txn;
+    int err;
+
+    err = store_view_begin(view, &txn);
+    if (err < 0)
+        return err;
+    err = store_view_set_last_seq(&txn, last_seq);
+    if (err == 0)
+        err = put_mark(view, txn.txn, RESTORED);
+    if (err == 0)
+        err = store_view_commit(&txn);
+    store_view_abort(&txn);
+    return err;
+}
+
 static int open_schema(struct opening *o)
 {
     struct store_view_txn txn;
@@ -252,6 +311,8 @@ static int open_schema(struct opening *o)
     err = open_meta(o, txn.txn);
     if (err == 0)
         err = open_tables(o, txn.txn);
+    if (err == 0)
+        err = check_mark(o, &txn);
     if (err < 0) {
         store_view_abort(&txn);
         return err;
@@ -262,15 +323,67 @@ static int open_schema(struct opening *o)
     return err < 0 ? FAIL(o, err, "%s/data.mdb: cannot be made ready: %s", o->view->dir, strerror(-err)) : 0;
 }
 
+/* ---- inspecting ---- */
+
+static int find_tables(struct store_view *view, MDB_txn *txn)
+{
+    for (unsigned i = 0; i < STORE_MAX_TABLES; i++) {
+        struct str found;
+        char name[32];
+        int err;
+
+        err = store_view_meta_get(txn, view->meta, table_number(i, name).s, &found);
+        if (err < 0)
+            return err == -ENOENT ? 0 : err;
+        snprintf(view->found_names[i], sizeof(view->found_names[i]), "%.*s", STR_ARG(found));
+        snprintf(name, sizeof(name), "records:%s", view->found_names[i]);
+        err = mdb_dbi_open(txn, name, 0, &view->records[i]);
+        if (err != 0)
+            return store_view_error(err);
+        view->found_tables[i] = (struct store_table){.name = view->found_names[i]};
+        view->table_count = i + 1;
+    }
+    return 0;
+}
+
+/* Whatever the data has; its indexes may be of any version, or not there. */
+static int find_schema(struct opening *o)
+{
+    struct store_view *view = o->view;
+    struct store_view_txn txn = {view, NULL};
+    int err;
+
+    view->tables = view->found_tables;
+    view->table_count = 0;
+    err = mdb_txn_begin(view->env, NULL, MDB_RDONLY, &txn.txn);
+    if (err != 0)
+        return environment_error(o, err);
+    err = open_meta(o, txn.txn);
+    if (err == 0)
+        err = check_mark(o, &txn);
+    if (err == 0) {
+        err = find_tables(view, txn.txn);
+        if (err < 0)
+            FAIL(o, err, "%s/data.mdb: %s", view->dir, strerror(-err));
+    }
+    if (err == 0)
+        err = store_view_commit(&txn); /* else the handles would be closed */
+    store_view_abort(&txn);
+    return err;
+}
+
 /* ---- all of it ---- */
+
+typedef int open_step(struct opening *opening);
 
 static int open_all(struct opening *o)
 {
-    int (*const steps[])(struct opening *) = {make_folder, lock_folder, open_environment, open_schema, sync_folder};
+    static open_step *const serve[] = {make_folder, lock_folder, open_environment, open_schema, sync_folder, NULL};
+    static open_step *const inspect[] = {open_environment, find_schema, NULL};
     int err = 0;
 
-    for (size_t i = 0; i < sizeof(steps) / sizeof(*steps) && err == 0; i++)
-        err = steps[i](o);
+    for (open_step *const *step = o->view->mode == STORE_INSPECT ? inspect : serve; *step != NULL && err == 0; step++)
+        err = (*step)(o);
     return err;
 }
 
@@ -287,6 +400,8 @@ int store_view_open(const struct store_view_options *options, struct store_view 
     view->tables = options->tables;
     view->table_count = options->table_count;
     view->max_bytes = options->max_bytes;
+    view->mode = options->mode;
+    view->restore_id = options->restore_id;
     view->dir = strdup(options->dir);
     if (view->dir == NULL)
         err = store_fail(error, error_size, -ENOMEM, "%s", strerror(ENOMEM));
@@ -298,6 +413,12 @@ int store_view_open(const struct store_view_options *options, struct store_view 
     }
     *ret_view = view;
     return 0;
+}
+
+size_t store_view_tables(const struct store_view *view, const struct store_table **ret_tables)
+{
+    *ret_tables = view->tables;
+    return view->table_count;
 }
 
 struct store_view *store_view_close(struct store_view *view)

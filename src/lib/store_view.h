@@ -14,11 +14,17 @@ struct store_view_options {
     const struct store_table *tables; /* must outlive the view */
     size_t table_count;
     uint64_t max_bytes; /* of data */
+    enum store_mode mode;
+    const uint8_t *restore_id;
 };
 
 /* Makes the folder if it is missing (not its parents). error receives one line. 0, -EBUSY, -EPROTO, other -errno. */
 int store_view_open(const struct store_view_options *options, struct store_view **ret_view, char *error,
                     size_t error_size);
+/* As store_tables. */
+size_t store_view_tables(const struct store_view *view, const struct store_table **ret_tables);
+/* As store_restored. */
+int store_view_restored(struct store_view *view, uint64_t last_seq);
 struct store_view *store_view_close(struct store_view *view); /* no transaction or snapshot may be left; returns NULL */
 
 /* Frees the slots of readers of other processes (backup tools) that have died. Any thread. */

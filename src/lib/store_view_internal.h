@@ -19,6 +19,10 @@ struct store_view {
     MDB_dbi meta, records[STORE_MAX_TABLES], entries[STORE_MAX_TABLES];
     const struct store_table *tables;
     size_t table_count;
+    enum store_mode mode;
+    const uint8_t *restore_id;
+    struct store_table found_tables[STORE_MAX_TABLES]; /* STORE_INSPECT's */
+    char found_names[STORE_MAX_TABLES][17];
     size_t page_bytes;
     uint64_t max_bytes;
     uint64_t allocated_bytes; /* of the data file: writer only */
