@@ -358,6 +358,30 @@ Test(http2, a_server_may_be_closed_between_the_two_goaways)
     free(waiting);
 }
 
+Test(http2, a_header_value_that_may_not_be_is_a_400)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    struct buf block = {0};
+    char body[1024];
+
+    add_literal(&block, ":method", "GET");
+    add_literal(&block, ":scheme", "http");
+    add_literal(&block, ":authority", "test");
+    add_literal(&block, ":path", "/hello");
+    add_literal(&block, "x-bad",
+                "a\x01"
+                "b");
+    send_frame(fd, HEADERS, END_HEADERS | END_STREAM, 1, block.data, block.len);
+    buf_release(&block);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 400);
+    cr_expect_not_null(strstr(body, "\"title\":\"Bad Request\""), "%s", body);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
 Test(http2, garbage_ends_the_connection)
 {
     struct waiting *waiting;
