@@ -7,7 +7,7 @@
 #include "http.h"
 #include "random.h"
 #include "routeguide.descriptors.h"
-#include "store_fixture.h"
+#include "saves_fixture.h"
 #include "store_internal.h"
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -132,10 +132,7 @@ static void open_system(struct system *s)
     struct feature_store *fs = &s->fs;
 
     *s = (struct system){.fs = {.lock = PTHREAD_MUTEX_INITIALIZER, .idle = PTHREAD_COND_INITIALIZER}};
-    fixture_init(&s->files);
-    fs->tables[TABLE_SAVES] = saves_table;
-    fs->tables[TABLE_IDEMPOTENCY] = idempotency_table;
-    fs->store = open_store((struct store_options){.url = s->files.url, .tables = fs->tables, .table_count = TABLES});
+    fs->store = open_saves(&s->files);
     make_late(fs->store);
     fs->route.lookup = feature_store_lookup;
     fs->route.chat = chat_new(0, NULL);
@@ -158,38 +155,15 @@ static void close_system(struct system *s)
     fixture_release(&s->files);
 }
 
-static void save(struct system *s, struct geo_point point, const char *name)
-{
-    struct store_batch *batch = store_batch_new();
-    struct buf value = {0};
-    struct uuid id;
-
-    cr_assert_eq(uuid_new(&id), 0);
-    saves_pack(&value, point, str_of(name));
-    store_batch_put(batch, TABLE_SAVES, (struct str){(char *)id.bytes, sizeof(id.bytes)}, buf_str(&value), STORE_ABSENT,
-                    0);
-    cr_assert_eq(store_write_wait(s->fs.store, batch, WITHIN_NS(30), NULL), 0);
-    buf_release(&value);
-}
-
 /* Places on a diagonal and beside it: the walk has to jump. */
 static void save_places(struct system *s)
 {
-    struct store_batch *batch = NULL;
+    for (int i = 0; i < 2 * PLACES;) {
+        struct store_batch *batch = store_batch_new();
 
-    for (int i = 0; i < 2 * PLACES; i++) {
-        struct buf value = {0};
-        struct uuid id;
-
-        if (i % STORE_MAX_BATCH == 0)
-            batch = store_batch_new();
-        cr_assert_eq(uuid_new(&id), 0);
-        saves_pack(&value, (struct geo_point){i / 2, i % 2 ? i / 2 : -5}, STR("place"));
-        store_batch_put(batch, TABLE_SAVES, (struct str){(char *)id.bytes, sizeof(id.bytes)}, buf_str(&value),
-                        STORE_ABSENT, 0);
-        buf_release(&value);
-        if (i % STORE_MAX_BATCH == STORE_MAX_BATCH - 1 || i == 2 * PLACES - 1)
-            cr_assert_eq(store_write_wait(s->fs.store, batch, WITHIN_NS(30), NULL), 0);
+        for (int n = 0; n < STORE_MAX_BATCH && i < 2 * PLACES; n++, i++)
+            add_save(batch, (struct geo_point){i / 2, i % 2 ? i / 2 : -5}, "place");
+        commit_saves(s->fs.store, batch);
     }
 }
 
@@ -288,7 +262,8 @@ Test(feature_store, answers_rightly_whoever_answers)
     static struct system s;
 
     open_system(&s);
-    save(&s, (struct geo_point){409146138, -746188906}, "Berkshire Valley Management Area Trail, Jefferson, NJ, USA");
+    save_one(s.fs.store, (struct geo_point){409146138, -746188906},
+             "Berkshire Valley Management Area Trail, Jefferson, NJ, USA");
     cr_assert_eq(load_run(&(struct load_options){.calls = {.client = s.client, .timeout_ms = 60000},
                                                  .kinds = kinds,
                                                  .kind_count = 6,
