@@ -58,6 +58,8 @@ bench name *args: (configure "build-release" "--buildtype=release")
     @ninja -C build-release --quiet
     @shift; build-release/tests/bench/bench_{{ name }} "$@"
 
+import 'nix/images.just'
+
 # remove what was built
 clean:
     rm -rf build build-*

@@ -17,6 +17,7 @@
   target = {
     abseil-cpp = [ "out" ];
     c-ares = [ "out" ];
+    clang = [ "out" ];
     cmake = [ "out" ];
     criterion = [ "out" "dev" ];
     etcd_3_6 = [ "out" ];
@@ -25,15 +26,19 @@
     jansson = [ "out" "dev" ];
     lmdb = [ "out" "dev" ];
     meson = [ "out" ];
+    nghttp2 = [ "bin" ];
     ninja = [ "out" ];
     openssl = [ "out" "dev" ];
     pkg-config = [ "out" ];
-    prometheus = [ "out" ];
+    prometheus = [ "out" "cli" ];
+    protobuf = [ "out" ];
     protobufc = [ "out" "dev" "lib" ];
     python3 = [ "out" ];
     re2 = [ "out" ];
     runCommand = [ ];
+    runc = [ "out" ];
     stdenv = [ ];
+    wrk = [ "out" ];
     wslay = [ "out" ];
     zlib = [ "out" "dev" ];
   };
@@ -42,9 +47,11 @@
   tools = {
     actionlint = [ "out" ];
     clang-tools = [ "out" ];
-    git = [ "out" ];
-    grpcurl = [ "out" ];
+    gcovr = [ "out" ];
     ghz = [ "out" ];
+    git = [ "out" ];
+    go = [ "out" ];
+    grpcurl = [ "out" ];
     just = [ "out" ];
     kubeconform = [ "out" ];
     kubectl = [ "out" ];
@@ -58,6 +65,7 @@
     shellcheck = [ "out" ];
     skaffold = [ "out" ];
     skopeo = [ "out" ];
+    spin = [ "out" ];
     stdenv = [ ];
     vegeta = [ "out" ];
     yamlfmt = [ "out" ];

@@ -1,13 +1,21 @@
-# Everything that `just` needs.
+# Everything that `just` needs, or, on macOS, what it needs there: the services run on Linux.
 { target, tools, h2oLibraries }:
+let
+  python = tools.python3.withPackages (
+    packages: with packages; [
+      cyclonedx-python-lib grpcio grpcio-tools h2 hpack httpx hyperframe pytest pytest-timeout pytest-xdist
+    ]
+  );
+in
 tools.mkShell {
-  packages =
-    (with tools; [
-      actionlint clang-tools ghz git grpcurl just kubeconform kubectl kustomize nixfmt python3 ruff shellcheck skaffold
-      skopeo vegeta yamlfmt
+  packages = [ python ] ++ (with tools; [
+    actionlint clang-tools gcovr ghz git go grpcurl just kubeconform kubectl kustomize nixfmt ruff shellcheck skaffold skopeo
+    spin vegeta yamlfmt
+  ])
+  ++ (if tools.stdenv.hostPlatform.isLinux then
+    [ h2oLibraries target.prometheus.cli ] ++ (with target; [
+      clang criterion etcd_3_6 grpc jansson lmdb meson ninja nghttp2 openssl pkg-config protobuf protobufc runc wrk zlib
     ])
-    ++ (if tools.stdenv.hostPlatform.isLinux then
-      with target; [ criterion etcd_3_6 grpc jansson lmdb meson ninja openssl pkg-config prometheus protobufc zlib h2oLibraries ]
-    else
-      [ ]);
+  else
+    [ ]);
 }

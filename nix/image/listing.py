@@ -39,7 +39,9 @@ def libraries(folders: list[pathlib.Path]) -> None:
         layout = oci.Layout(folder / "oci")
         for made, entry in zip(image["layers"], layout.manifest()["layers"], strict=True):
             for path, data in layer.files(layout.read(entry)).items():
-                print(f"  {made['name']:10} {len(data) / 1000:8.0f} kB {len(layer.compress(data)) / 1000:8.0f} kB  {path}")
+                print(
+                    f"  {made['name']:10} {len(data) / 1000:8.0f} kB {len(layer.compress(data)) / 1000:8.0f} kB  {path}"
+                )
 
 
 def main() -> None:

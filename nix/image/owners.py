@@ -40,7 +40,7 @@ def _debian_source(path: str) -> tuple[str, str]:
     """Debian's name and version of the source that a file was built from."""
     # /lib is a link to /usr/lib, but packages may name either.
     names = [path, "/usr" + path, re.sub("^/usr", "", path)]
-    found = subprocess.run(["dpkg-query", "-S", *names], capture_output=True, text=True).stdout
+    found = subprocess.run(["dpkg-query", "-S", *names], capture_output=True, check=False, text=True).stdout
     match = re.search(r"^(\S+?):?(?::\w+)?: /", found, re.MULTILINE)
     if match is None:
         raise Unknown(f"{path}: in no package")

@@ -10,6 +10,7 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
+from typing import Self
 
 import layer
 import oci
@@ -56,7 +57,7 @@ class Container:
                 [*self._runc(), "run", "--bundle", folder, self.id], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
-    def __enter__(self) -> "Container":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

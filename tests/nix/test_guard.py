@@ -56,7 +56,9 @@ def reasons(path: str, source: pathlib.Path | None = None, **entry) -> str:
     return str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["sh", "bash", "busybox", "perl5.36.0", "x86_64-linux-gnu-gcc-12", "clang-14", "ld.gold"])
+@pytest.mark.parametrize(
+    "name", ["sh", "bash", "busybox", "perl5.36.0", "x86_64-linux-gnu-gcc-12", "clang-14", "ld.gold"]
+)
 def test_names_of_programs(name):
     assert "a shell, an interpreter or a compiler" in reasons(f"/bin/{name}", mode=0o555)
 

@@ -9,8 +9,9 @@ import socket
 import container
 import grpc
 import pytest
-from conftest import IMAGES, SERVICES
 from container import Container, get
+
+from conftest import IMAGES, SERVICES
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to start containers"),
@@ -106,7 +107,9 @@ def test_service_starts_serves_and_drains(start, name):
 
 def assert_restricted(service: Container) -> None:
     pid = service.pid()
-    status = dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    status = dict(
+        line.split(":\t", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
+    )
     assert status["Uid"].split() == [str(container.UID)] * 4
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0 and status["NoNewPrivs"] == "1"
     mounts = [line.split() for line in pathlib.Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]

@@ -38,7 +38,7 @@ let
       meta.license = { inherit spdxId; };
       script = ''
         home=$(getent passwd "$(id -u)" | cut -d: -f6) || home=
-        PATH=$home/.local/bin:$PATH
+        PATH=$home/.local/bin:$home/.cache/slipway/tools:$PATH
         mkdir -p $out/bin
         for program in ${toString programs}; do
           found=$(command -v $program) || { echo "this host has no $program" >&2; exit 1; }
@@ -121,15 +121,17 @@ rec {
     spdxId = "Apache-2.0";
     programs = [ "prometheus" ];
     check = ''$out/bin/prometheus --version | grep -q 'version 2\.42\.' || { echo "Prometheus is not 2.42" >&2; exit 1; }'';
-  };
+  } // { cli = tool "promtool"; };
 
   python3 = derivationOf {
     pname = "python3";
     script = "mkdir -p $out/bin; ln -s /usr/bin/python3 $out/bin/python3";
+    passthru.withPackages = _: tool "python-packages";
   };
 }
 # Programs that builds and the shell call by name; on the path already.
 // lib.genAttrs [
-  "actionlint" "clang-tools" "cmake" "criterion" "ghz" "git" "grpcurl" "just" "kubeconform" "kubectl" "kustomize" "meson"
-  "ninja" "nixfmt" "pkg-config" "ruff" "shellcheck" "skaffold" "skopeo" "vegeta" "yamlfmt"
+  "actionlint" "clang" "clang-tools" "cmake" "criterion" "gcovr" "ghz" "git" "go" "grpcurl" "just" "kubeconform" "kubectl"
+  "kustomize" "meson" "nghttp2" "ninja" "nixfmt" "pkg-config" "protobuf" "ruff" "runc" "shellcheck" "skaffold" "skopeo" "spin"
+  "vegeta" "wrk" "yamlfmt"
 ] tool
