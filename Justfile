@@ -10,12 +10,12 @@ default:
 # build and run all services here (--ports auto, --data DIR, --help)
 [no-cd]
 up *args: services
-    @"{{ root }}/scripts/up" "$@"
+    @exec "{{ root }}/scripts/up" "$@"
 
 # walk through all five systems with real calls
 [no-cd]
 tour *args: services
-    @"{{ root }}/scripts/tour" "$@"
+    @exec "{{ root }}/scripts/tour" "$@"
 
 # everything that needs no cluster: unit, integration, sanitizers, lint; ends with "N passed, N failed"
 test *args:
