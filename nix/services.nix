@@ -19,4 +19,9 @@
     grpc = true;
     ports = [ 8888 9090 ];
   };
+  store-tool = {
+    grpc = true;
+    ports = [ ];
+    volumes = [ "/data" ];
+  };
 }

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
-TOOLS = {"route-client"}  # programs that are not services
+TOOLS = {"route-client", "store-tool"}  # programs that are not services
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,152 @@
+/* store-tool -- moves a service's data between stores by a file, and compares them. */
+#include "move.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
+
+static const char usage[] =
+    "Usage: store-tool export URL FILE\n"
+    "       store-tool import URL FILE [MAX_BYTES]\n"
+    "       store-tool verify URL|FILE [URL|FILE]\n"
+    "Moves all records of a store (lmdb:///DIR, etcd://HOST:PORT/PREFIX) to another by a file, or compares two.\n"
+    "\n"
+    "  export   writes FILE, whole or not at all; the store may be in use\n"
+    "  import   fills an empty store; interrupted, it is to be repeated with the same FILE, and until it has ended no\n"
+    "           service can use the store. A damaged FILE changes nothing. MAX_BYTES: as STORE_MAX_BYTES of the "
+    "service\n"
+    "  verify   reads everything, checks every checksum, and says what is there; of two, whether they hold the same\n"
+    "\n"
+    "Exit status: 0: done, the same; 1: failed, not the same; 2: wrong arguments.\n";
+
+static void print(const char *name, const struct stream_summary *summary)
+{
+    printf("%s:", name);
+    for (size_t i = 0; i < summary->table_count; i++)
+        printf(" %s %llu,", summary->tables[i], (unsigned long long)summary->counts[i]);
+    printf(" last sequence %llu, SHA-256 ", (unsigned long long)summary->last_seq);
+    for (size_t i = 0; i < STREAM_DIGEST; i++)
+        printf("%02x", summary->digest[i]);
+    putchar('\n');
+}
+
+static int complain(const char *path)
+{
+    fprintf(stderr, "store-tool: %s: %s\n", path, strerror(errno));
+    return EXIT_FAILED;
+}
+
+/* ---- export ---- */
+
+static int sync_folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char folder[PATH_MAX] = ".";
+    int fd, err;
+
+    if (slash != NULL)
+        snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path + 1), path);
+    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    err = fsync(fd);
+    close(fd);
+    return err;
+}
+
+static int export(const char *url, const char *path)
+{
+    struct stream_summary summary;
+    char new_path[PATH_MAX];
+    FILE *file;
+    bool written;
+
+    if (snprintf(new_path, sizeof(new_path), "%s.new", path) >= (int)sizeof(new_path)) {
+        errno = ENAMETOOLONG;
+        return complain(path);
+    }
+    file = fopen(new_path, "wbe");
+    if (file == NULL)
+        return complain(new_path);
+    if (move_out(url, file, &summary) < 0) {
+        fclose(file);
+        unlink(new_path);
+        return EXIT_FAILED;
+    }
+    written = fflush(file) == 0 && fsync(fileno(file)) == 0;
+    if (fclose(file) != 0 || !written || rename(new_path, path) != 0 || sync_folder_of(path) != 0) {
+        complain(path);
+        unlink(new_path);
+        return EXIT_FAILED;
+    }
+    print(path, &summary);
+    return EXIT_DONE;
+}
+
+/* ---- import, verify ---- */
+
+static int import(const char *url, const char *path, const char *max)
+{
+    struct stream_summary summary;
+    uint64_t max_bytes = 0;
+    int err;
+
+    if (max != NULL && str_to_u64(str_of(max), 1ULL << 46, &max_bytes) < 0) {
+        fprintf(stderr, "store-tool: \"%s\" is not a number of bytes\n", max);
+        return EXIT_USAGE;
+    }
+    err = move_in(url, path, max_bytes, &summary);
+    if (err < 0 && err != -EALREADY)
+        return EXIT_FAILED;
+    print(url, &summary);
+    return EXIT_DONE;
+}
+
+static int summarize(const char *name, struct stream_summary *ret_summary)
+{
+    int err = strstr(name, "://") != NULL ? move_out(name, NULL, ret_summary) : move_check(name, ret_summary);
+
+    if (err == 0)
+        print(name, ret_summary);
+    return err;
+}
+
+static int verify(const char *a, const char *b)
+{
+    struct stream_summary summaries[2];
+
+    if (summarize(a, &summaries[0]) < 0)
+        return EXIT_FAILED;
+    if (b == NULL)
+        return EXIT_DONE;
+    if (summarize(b, &summaries[1]) < 0)
+        return EXIT_FAILED;
+    if (stream_same(&summaries[0], &summaries[1]))
+        return EXIT_DONE;
+    fprintf(stderr, "store-tool: they do not hold the same\n");
+    return EXIT_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        fputs(usage, stdout);
+        return EXIT_DONE;
+    }
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("store-tool " SLIPWAY_VERSION);
+        return EXIT_DONE;
+    }
+    if (argc == 4 && strcmp(argv[1], "export") == 0)
+        return export(argv[2], argv[3]);
+    if ((argc == 4 || argc == 5) && strcmp(argv[1], "import") == 0)
+        return import(argv[2], argv[3], argc == 5 ? argv[4] : NULL);
+    if ((argc == 3 || argc == 4) && strcmp(argv[1], "verify") == 0)
+        return verify(argv[2], argc == 4 ? argv[3] : NULL);
+    fputs(usage, stderr);
+    return EXIT_USAGE;
+}
