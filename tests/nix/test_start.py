@@ -94,7 +94,7 @@ SERVE = {
     "feature-store": serve_feature_store,
     "route-guide": serve_route_guide,
 }
-JOBS = {"route-client"}
+JOBS = {"route-client", "store-tool"}
 
 
 @pytest.mark.parametrize("name", [name for name in SERVICES if name not in JOBS])
