@@ -88,11 +88,31 @@ class Bill(unittest.TestCase):
                 run(with_factor(inputs, "hours_per_day", 1.5)).per_subscriber, run(inputs).per_subscriber
             )
 
-    def test_a_region_more_needs_less_spare(self) -> None:
-        two, four = (
-            run(replace(SCENARIOS["large"], regions=n, zones=ONE_COUNTRY)).plant.service_machines for n in (2.0, 4.0)
+    def test_either_region_of_a_pair_carries_the_busiest_hour_of_both(self) -> None:
+        self.assertEqual(audience(SCENARIOS["medium"]).provisioned, 2.0)
+        world = audience(SCENARIOS["large"])
+        apart = tuple(replace(z, pair=z.name) for z in WORLD)
+        self.assertGreater(world.provisioned, 2.0)
+        self.assertLess(world.provisioned, audience(replace(SCENARIOS["large"], zones=apart)).provisioned)
+
+    def test_the_timers_of_the_diagrams_are_in_the_load(self) -> None:
+        large = run(SCENARIOS["large"])
+        self.assertAlmostEqual(large.control.heartbeats_s * 60, large.audience.peak_streams)
+        self.assertAlmostEqual(large.control.refreshes_s * 1_800, large.audience.peak_streams)
+        quick = run(replace(SCENARIOS["large"], heartbeat_s=10.0))
+        self.assertGreater(quick.control.requests_s, large.control.requests_s + large.audience.peak_streams / 13)
+        self.assertGreater(quick.plant.service_machines, large.plant.service_machines)
+
+    def test_unequal_sites_need_more_servers(self) -> None:
+        even, skewed = (
+            run(replace(SCENARIOS["large"], site_skew=s)).delivery.edge_servers for s in (0.01, 0.8)
         )
-        self.assertAlmostEqual(two / four, 1.5, delta=0.01)
+        self.assertEqual(even, 10_000)
+        self.assertGreater(skewed, 1.05 * even)
+        whole = sum(k**-0.8 for k in range(1, 5_001))
+        needed = run(SCENARIOS["large"]).delivery.servers_for_throughput
+        exact = sum(max(2.0, needed * k**-0.8 / whole) for k in range(1, 5_001))
+        self.assertAlmostEqual(skewed / exact, 1.0, delta=0.002)
 
 
 class Sensitivity(unittest.TestCase):

@@ -82,45 +82,63 @@ class Objectives(unittest.TestCase):
     def test_rules_hold_every_objective(self) -> None:
         slos = slo.load(HERE)
         text = slo.rules(slos)
-        self.assertEqual(text.count("- alert:"), 4 * len(slos))
+        self.assertEqual(text.count("- alert:"), 4 * len(slos) + sum(s.page for s in slos))
         self.assertTrue(all(s.good in text and s.total in text for s in slos))
 
 
 RULE_TEST = """
 rule_files: [{rules}]
-evaluation_interval: 1m
+evaluation_interval: {step}m
 tests:
   - interval: 1m
     input_series:
       - series: playback_starts_good_total
-        values: 0+{good}x120
+        values: {good}
       - series: playback_starts_total
-        values: 0+10000x120
+        values: {total}
     alert_rule_test:
-      - eval_time: 90m
-        alertname: SStartBurn1h
+      - eval_time: {at}m
+        alertname: SStart{rule}
         exp_alerts: [{alerts}]
 """
-FIRING = """{exp_labels: {severity: page, owner: playback},
-          exp_annotations: {summary: 'Play: the budget of S-start burns 14.4 times too fast'}}"""
+FIRING = """{{exp_labels: {{severity: page, owner: playback}}, exp_annotations: {{summary: 'Play: {}'}}}}"""
+BURNING = FIRING.format("the budget of S-start burns 14.4 times too fast")
+ABSENT = FIRING.format("less than half of what it was a week ago")
+WEEK = 7 * 24 * 60  # in minutes
 
 
 @unittest.skipUnless(shutil.which("promtool"), "no promtool")
 class AlertRules(unittest.TestCase):
-    def fires_as(self, good: int, alerts: str) -> bool:
-        """Whether Prometheus itself finds exactly these alerts after 90 minutes of good starts in 10,000 a minute."""
+    def fires_as(self, alerts: str, good: int, total: int = 10_000) -> bool:
+        """Whether Prometheus finds exactly these alerts after 90 minutes of so many good starts a minute."""
+        return self.finds(alerts, "Burn1h", 90, f"0+{good}x120", f"0+{total}x120")
+
+    def finds(self, alerts: str, rule: str, at: int, good: str, total: str) -> bool:
         with tempfile.TemporaryDirectory() as name:
             test = Path(name) / "test.yml"
-            test.write_text(RULE_TEST.format(rules=HERE / "alerts.rules.yml", good=good, alerts=alerts))
+            values = {"good": good, "total": total, "at": at, "rule": rule, "alerts": alerts, "step": at // 9}
+            test.write_text(RULE_TEST.format(rules=HERE / "alerts.rules.yml", **values))
             done = subprocess.run(["promtool", "test", "rules", test], capture_output=True, timeout=60, check=False)
             return done.returncode == 0
 
     def test_a_fast_burn_pages_and_a_slow_one_does_not(self) -> None:
-        self.assertTrue(self.fires_as(good=9_900, alerts=FIRING))
-        self.assertTrue(self.fires_as(good=9_960, alerts=""))
+        self.assertTrue(self.fires_as(BURNING, good=9_900))
+        self.assertTrue(self.fires_as("", good=9_960))
+
+    def test_a_few_failures_in_a_quiet_night_do_not_page(self) -> None:
+        one_in_twenty = "0+0x10 19x200"
+        self.assertTrue(self.finds("", "Burn1h", 90, one_in_twenty, "0+0x10 20x200"))
+        self.assertTrue(self.finds(BURNING, "Burn1h", 90, "0+0x120", "0+1x120"))
+
+    def test_silence_pages(self) -> None:
+        """The clients' reports stop: there is no ratio any more, and all is well by the burn rates."""
+        reports = f"0+1000x{WEEK} _x120"
+        self.assertTrue(self.finds(ABSENT, "Absent", WEEK + 90, reports, reports))
+        self.assertTrue(self.finds("", "Burn1h", WEEK + 90, reports, reports))
+        self.assertTrue(self.finds("", "Absent", WEEK + 90, f"0+1000x{WEEK + 120}", f"0+1000x{WEEK + 120}"))
 
     def test_the_test_can_fail(self) -> None:
-        self.assertFalse(self.fires_as(good=9_900, alerts=""))
+        self.assertFalse(self.fires_as("", good=9_900))
 
 
 @unittest.skipUnless(schemas.have_protoc(), "no protoc")

@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass
 
 from .inputs import EVENING, LADDER, Inputs, Rendition
-from .popularity import File, prefilled, retained
+from .popularity import File, harmonic, prefilled, retained
 
 DAYS = 30.4
 SECONDS_PER_MONTH = DAYS * 86_400
 CORES_PER_MACHINE = 16
-RANKING_UTILISATION = 0.7  # of cores, around the clock
 
 
 @dataclass(frozen=True)
@@ -19,18 +18,20 @@ class Audience:
     mean_streams: float  # concurrent, over the month
     peak_streams: float  # whole platform, busiest hour of the busiest day
     edge_streams: float  # sum of the zones' own peaks: what the edge must carry
+    pairs_streams: float  # sum of the busiest hours of each pair of regions
     curve: tuple[float, ...]  # streams by UTC hour on a mean day
 
     @property
     def peak_ratio(self) -> float:
         return self.peak_streams / self.mean_streams
 
-    def provisioned(self, regions: float) -> float:
+    @property
+    def provisioned(self) -> float:
         """What the regions together must be able to serve, over the platform's peak.
 
-        Accounts have homes, so every region carries its own evening; and one region of them may fail at the peak.
+        Neighbours share an evening and the law that binds their data, so either must carry the busiest hour of both.
         """
-        return max(self.edge_streams / self.peak_streams, regions / (regions - 1))
+        return 2 * self.pairs_streams / self.peak_streams
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,10 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Control:
-    requests_s: float
+    requests_s: float  # by people, and by the clients' timers
+    heartbeats_s: float
+    refreshes_s: float
+    calls_s: float  # between services
     pushes_s: float
     connections: float
     client_events_s: float
@@ -81,6 +85,8 @@ class Plant:
     cache_tb: float
     lake_pb: float
     zone_pb: float
+    region_pb: float
+    answers_pb: float
 
     @property
     def cloud_machines(self) -> float:
@@ -98,7 +104,7 @@ class Bill:
     events: float
     databases: float
     cache: float
-    zone_traffic: float
+    network: float
     media_storage: float
     overhead: float
     payments: float
@@ -128,9 +134,14 @@ def audience(i: Inputs) -> Audience:
     mean = i.subscribers * i.hours_per_day / 24
     norm = sum(EVENING) / 24
     local_peak = max(EVENING) / norm
-    curve = tuple(sum(mean * z.share * EVENING[(hour + z.offset) % 24] / norm for z in i.zones) for hour in range(24))
-    busy = i.busy_day_factor
-    return Audience(mean, max(curve) * busy, mean * local_peak * busy, curve)
+
+    def day(pair: str | None) -> tuple[float, ...]:
+        zones = [z for z in i.zones if pair in (None, z.pair)]
+        return tuple(sum(mean * z.share * EVENING[(hour + z.offset) % 24] / norm for z in zones) for hour in range(24))
+
+    curve, busy = day(None), i.busy_day_factor
+    pairs = sum(max(day(pair)) for pair in {z.pair for z in i.zones})
+    return Audience(mean, max(curve) * busy, mean * local_peak * busy, pairs * busy, curve)
 
 
 def renditions(i: Inputs) -> list[tuple[Rendition, float]]:
@@ -169,7 +180,7 @@ def hit_rates(i: Inputs, mean_streams: float) -> tuple[float, float]:
         per_mbps_hour = 3600 / 8 * 1e6
         site = i.edge_site_servers * i.edge_server_tb * 1e12 / per_mbps_hour
         edge = prefilled(files, titles, i.zipf_exponent, site)
-        return edge, prefilled(files, titles, i.zipf_exponent, 10 * site)
+        return edge, prefilled(files, titles, i.zipf_exponent, i.fill_site_tb * 1e12 / per_mbps_hour)
     edge = retained(files, titles, i.zipf_exponent, mean_streams / i.cdn_pops, i.cdn_retention_hours)
     # The shield sees what the edges miss; for its retention the whole demand of all sites counts.
     shield = retained(files, titles, i.zipf_exponent, mean_streams, i.shield_retention_hours)
@@ -182,7 +193,7 @@ def delivery(i: Inputs, a: Audience, m: Media) -> Delivery:
     peak, edge = a.peak_streams * tbps, a.edge_streams * tbps
     per_server = i.edge_server_gbps * i.edge_utilisation / 1000
     throughput = math.ceil(edge * edge_hit / per_server)
-    servers = max(throughput, i.edge_sites * i.edge_site_servers) if i.own_edge else 0
+    servers = math.ceil(_servers(i, throughput)) if i.own_edge else 0
     fill = math.ceil(edge * (1 - edge_hit) / per_server) if i.own_edge else 0
     return Delivery(
         egress_pb=a.mean_streams * tbps * 1e12 / 8 * SECONDS_PER_MONTH / 1e15,
@@ -198,54 +209,80 @@ def delivery(i: Inputs, a: Audience, m: Media) -> Delivery:
     )
 
 
+def _servers(i: Inputs, throughput: float) -> float:
+    """Servers of all sites: sizes follow a Zipf law, the largest are set by traffic and the rest by the floor."""
+    sites, floor, whole = i.edge_sites, i.edge_site_servers, harmonic(i.edge_sites, i.site_skew)
+    large = min(sites, (throughput / whole / floor) ** (1 / i.site_skew))
+    if large < 1:
+        return max(throughput, sites * floor)
+    return throughput * harmonic(large, i.site_skew) / whole + (sites - large) * floor
+
+
 def control(i: Inputs, a: Audience) -> Control:
     views_s = a.peak_streams / 3600
     daily = i.subscribers / 86_400 * a.peak_ratio
-    requests = views_s * i.requests_per_hour
+    people = views_s * i.requests_per_hour
+    heartbeats, refreshes = a.peak_streams / i.heartbeat_s, a.peak_streams / i.token_min / 60
+    calls = people * i.service_hops + (heartbeats + refreshes) * i.timer_hops
     client = views_s * i.client_events_per_hour
-    events = client + requests * i.service_hops * i.telemetry_per_hop
-    invoices = i.subscribers / SECONDS_PER_MONTH * 5  # the first of the month and its retries, over the mean
+    events = client + calls * i.telemetry_per_hop
+    invoices = i.subscribers / SECONDS_PER_MONTH * i.invoice_peak
+    other_writes = daily * i.writes_per_day + invoices * i.ledger_rows_per_invoice
     return Control(
-        requests_s=requests,
+        requests_s=people + heartbeats + refreshes,
+        heartbeats_s=heartbeats,
+        refreshes_s=refreshes,
+        calls_s=calls,
         pushes_s=daily * i.pushes_per_day,
         connections=i.subscribers * i.connected_share,
         client_events_s=client,
         events_s=events,
         event_mb_s=events * i.event_bytes / 1e6,
         events_day=events / a.peak_ratio * 86_400,
-        writes_s=views_s * i.writes_per_hour + daily * i.writes_per_day + invoices * i.ledger_rows_per_invoice,
+        writes_s=views_s * i.writes_per_hour + refreshes + other_writes,
         invoices_s=invoices,
         profiles=i.subscribers * i.profiles_per_subscriber,
     )
 
 
 def plant(i: Inputs, a: Audience, m: Media, c: Control) -> Plant:
-    spare = a.provisioned(i.regions)
-    service_cores = c.requests_s * i.service_hops * i.core_ms_per_hop / 1000 / i.service_utilisation * spare
-    ranking_cores = c.profiles * i.ranking_core_s / 86_400 / RANKING_UTILISATION
+    spare = a.provisioned
+    service_cores = c.calls_s * i.core_ms_per_hop / 1000 / i.service_utilisation * spare
+    ranking_cores = c.profiles * i.ranking_core_s / 86_400 / i.batch_utilisation
     client_bytes = c.client_events_s / a.peak_ratio * i.event_bytes * 86_400
     all_bytes = c.event_mb_s / a.peak_ratio * 1e6 * 86_400
     lake = (client_bytes * i.lake_days + (all_bytes - client_bytes) * i.telemetry_days) / i.lake_compression
-    log_disk = all_bytes * i.log_days * 3 / 6e12  # 6 TB used a broker
+    log_disk = all_bytes * i.log_days * 3 / (i.broker_tb * 1e12)
     stored = c.profiles * i.profile_kb * 1e3 * i.data_copies / (i.node_tb * 1e12)
     nodes = max(c.writes_s * i.data_copies / i.node_writes, stored)
     return Plant(
         service_machines=_at_least(service_cores / CORES_PER_MACHINE, 3 * i.regions),
         ranking_machines=_at_least(ranking_cores / CORES_PER_MACHINE, 1),
         push_machines=_at_least(c.connections * spare / i.connections_per_machine, 3 * i.regions),
-        transcode_machines=_at_least(m.core_hours_per_month / (DAYS * 24 * 0.7) / CORES_PER_MACHINE, 1),
+        transcode_machines=_at_least(m.core_hours_per_month / (DAYS * 24 * i.batch_utilisation) / CORES_PER_MACHINE, 1),
         log_brokers=_at_least(max(c.event_mb_s * 3 / i.broker_mb, log_disk), 3 * i.regions),
         database_nodes=_at_least(nodes, 3 * i.regions),
-        cache_tb=c.profiles * i.cache_kb_per_profile * 1e3 * 3 * spare / 1e12,  # a copy a zone, room for a neighbour
+        cache_tb=c.profiles * i.cache_kb_per_profile * 1e3 * 3 * 2 / 1e12,  # a copy a zone, room for the neighbour's
         lake_pb=lake / 1e15,
         zone_pb=_zone_bytes(i, a, c) * SECONDS_PER_MONTH / 1e15,
+        region_pb=_region_bytes(i, a, c) * SECONDS_PER_MONTH / 1e15,
+        answers_pb=_answer_bytes(i, a, c) * SECONDS_PER_MONTH / 1e15,
     )
 
 
 def _zone_bytes(i: Inputs, a: Audience, c: Control) -> float:
     """Bytes a second that cross zones on average: two log replicas, and two calls of three to another zone."""
-    calls = c.requests_s * i.service_hops * i.hop_kb * 1e3
-    return (c.event_mb_s * 1e6 * 2 + calls * 2 / 3) / a.peak_ratio
+    return (c.event_mb_s * 1e6 * 2 + c.calls_s * i.hop_kb * 1e3 * 2 / 3) / a.peak_ratio
+
+
+def _region_bytes(i: Inputs, a: Audience, c: Control) -> float:
+    """Bytes a second between neighbours on average: product events and database writes, but not telemetry."""
+    return (c.client_events_s * i.event_bytes + c.writes_s * i.write_kb * 1e3) / a.peak_ratio
+
+
+def _answer_bytes(i: Inputs, a: Audience, c: Control) -> float:
+    """Bytes a second from the control plane to clients on average; a heartbeat's answer weighs nothing beside a page's."""
+    return (c.requests_s - c.heartbeats_s - c.refreshes_s) * i.answer_kb * 1e3 / a.peak_ratio
 
 
 def _at_least(value: float, floor: float) -> float:
@@ -261,7 +298,7 @@ def bill(i: Inputs, m: Media, d: Delivery, p: Plant) -> Bill:
         "events": p.log_brokers * i.broker_eur + p.lake_pb * 1e6 * i.object_gb_eur,
         "databases": p.database_nodes * i.node_eur,
         "cache": p.cache_tb * 1000 * i.ram_gb_eur,
-        "zone_traffic": p.zone_pb * 1e6 * i.zone_eur_per_gb,
+        "network": network_eur(i, p),
     }
     return Bill(
         delivery=own_edge_eur(i, d) if i.own_edge else shared_cdn_eur(i, d),
@@ -273,8 +310,13 @@ def bill(i: Inputs, m: Media, d: Delivery, p: Plant) -> Bill:
     )
 
 
+def network_eur(i: Inputs, p: Plant) -> float:
+    between = p.zone_pb * i.zone_eur_per_gb + p.region_pb * i.region_eur_per_gb
+    return (between + p.answers_pb * i.cloud_usd_per_gb * i.usd_eur) * 1e6
+
+
 def shared_cdn_eur(i: Inputs, d: Delivery) -> float:
-    origin = (1 - d.origin_hit) * i.origin_usd_per_gb
+    origin = (1 - d.origin_hit) * i.cloud_usd_per_gb
     return d.egress_pb * 1e6 * (i.cdn_usd_per_gb + origin) * i.usd_eur
 
 

@@ -17,11 +17,15 @@ def given(value: Any, unit: str, basis: str, low: float = 1.0, high: float = 1.0
 
 @dataclass(frozen=True)
 class Zone:
-    """A part of the audience that shares an evening: offset from UTC in hours and share of the subscribers."""
+    """A part of the audience that shares an evening: offset from UTC in hours and share of the subscribers.
+
+    Its accounts have their home in one of the two regions of a pair, which are each other's neighbours.
+    """
 
     name: str
     offset: int
     share: float
+    pair: str
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,14 @@ LADDER = (
 # Viewing by local hour of day, relative weights. The shape (a trough at 5, a peak from 20 to 22) is an assumption.
 EVENING = (45, 28, 17, 11, 9, 9, 12, 18, 25, 32, 38, 43, 50, 54, 56, 60, 68, 80, 98, 122, 140, 138, 112, 75)
 
-ONE_COUNTRY = (Zone("one country", 1, 1.0),)
-TWO_SHORES = (Zone("Europe", 1, 0.55), Zone("Americas", -5, 0.45))
+ONE_COUNTRY = (Zone("one country", 1, 1.0, "only"),)
+TWO_SHORES = (Zone("Europe", 1, 0.55, "only"), Zone("Americas", -5, 0.45, "only"))
 # Shares of paid memberships by region in mid-2023 (S4); the offsets stand for the middle of each region.
 WORLD = (
-    Zone("US and Canada", -6, 75.57 / 238.40),
-    Zone("Latin America", -4, 42.47 / 238.40),
-    Zone("Europe, Middle East, Africa", 1, 79.81 / 238.40),
-    Zone("Asia-Pacific", 8, 40.55 / 238.40),
+    Zone("US and Canada", -6, 75.57 / 238.40, "west"),
+    Zone("Latin America", -4, 42.47 / 238.40, "west"),
+    Zone("Europe, Middle East, Africa", 1, 79.81 / 238.40, "east"),
+    Zone("Asia-Pacific", 8, 40.55 / 238.40, "west"),
 )
 
 
@@ -92,8 +96,10 @@ class Inputs:
     shield_retention_hours: float = given(168, "same, at the origin shield", "assumption", 0.5, 2.0)
     cdn_usd_per_gb: float = given(0.002, "USD per GB, contract", "assumption", 0.5, 2.5)
     edge_sites: float = given(500, "sites of the own edge", "assumption", 0.5, 2.0)
+    site_skew: float = given(0.8, "Zipf exponent of the sites' sizes", "assumption", 0.5, 1.4)
     edge_site_servers: float = given(2, "servers a site at least", "assumption", 1.0, 2.0)
     edge_server_tb: float = given(100, "TB a server", "S22", 0.5, 2.0)
+    fill_site_tb: float = given(2_000, "TB a fill site", "assumption", 0.25, 2.0)
     edge_server_gbps: float = given(100, "Gb/s a server, nominal", "S22", 0.5, 4.0)
     edge_utilisation: float = given(0.6, "of nominal at the busy hour", "assumption", 0.7, 1.3)
     edge_server_eur: float = given(25_000, "EUR a server, 48 months", "assumption", 0.6, 1.6)
@@ -101,9 +107,11 @@ class Inputs:
     transit_share: float = given(0.1, "of edge traffic over paid ports", "S2", 0.5, 2.0)
     transit_eur_per_mbps: float = given(0.10, "EUR per Mb/s and month", "assumption", 0.5, 3.0)
     # Control plane
-    regions: float = given(2, "active control regions", "scenario")
-    requests_per_hour: float = given(40, "API requests per hour watched", "assumption", 0.5, 3.0)
-    service_hops: float = given(8, "service calls per API request", "assumption", 0.5, 2.0)
+    requests_per_hour: float = given(40, "API requests by people per hour watched", "assumption", 0.5, 3.0)
+    service_hops: float = given(8, "service calls per such request", "assumption", 0.5, 2.0)
+    heartbeat_s: float = given(60, "s between heartbeats of a stream", "design", 0.5, 3.0)
+    token_min: float = given(30, "min that an access token lives", "design", 0.33, 2.0)
+    timer_hops: float = given(2, "service calls per heartbeat or token", "assumption", 0.5, 2.0)
     core_ms_per_hop: float = given(0.8, "core-ms per service call", "assumption", 0.4, 3.0)
     service_utilisation: float = given(0.4, "of cores at the busy hour", "assumption", 0.7, 1.4)
     ranking_core_s: float = given(15, "core-s per profile and day", "assumption", 0.25, 4.0)
@@ -113,8 +121,9 @@ class Inputs:
     pushes_per_day: float = given(2, "pushes per account and day", "assumption", 0.5, 3.0)
     # Data
     client_events_per_hour: float = given(150, "product events per hour watched", "assumption", 0.5, 3.0)
+    batch_utilisation: float = given(0.7, "of cores that rank or encode", "assumption", 0.7, 1.3)
     telemetry_per_hop: float = given(2, "log lines and spans per service call", "assumption", 0.5, 3.0)
-    event_bytes: float = given(1_200, "bytes an event", "S6", 0.5, 2.5)
+    event_bytes: float = given(2_000, "bytes an event", "S6", 0.5, 2.0)
     log_days: float = given(3, "days kept in the event log", "assumption", 0.5, 2.0)
     lake_days: float = given(395, "days product events are kept", "assumption", 0.5, 1.5)
     telemetry_days: float = given(30, "days telemetry is kept", "assumption", 0.5, 3.0)
@@ -126,14 +135,19 @@ class Inputs:
     node_writes: float = given(10_000, "writes/s a node at the busy hour", "assumption", 0.5, 2.0)
     node_tb: float = given(2, "TB used a node", "assumption", 0.5, 2.0)
     broker_mb: float = given(80, "MB/s written a log broker", "assumption", 0.5, 2.0)
+    broker_tb: float = given(6, "TB used a log broker", "assumption", 0.5, 2.0)
     # Billing
+    invoice_peak: float = given(5, "invoices/s of the busiest day over the mean", "assumption", 0.4, 6.0)
     price_eur: float = given(9.0, "EUR per account and month", "assumption", 0.7, 1.5)
     ledger_rows_per_invoice: float = given(12, "rows: invoice, entries, outbox", "assumption", 0.7, 2.0)
     # Prices
     usd_eur: float = given(0.92, "EUR per USD", "assumption", 0.9, 1.1)
-    origin_usd_per_gb: float = given(0.05, "USD per GB leaving the origin", "assumption", 0.4, 1.8)
+    cloud_usd_per_gb: float = given(0.05, "USD per GB leaving the cloud", "assumption", 0.4, 1.8)
     zone_eur_per_gb: float = given(0.018, "EUR per GB crossing zones", "assumption", 0.1, 1.1)
+    region_eur_per_gb: float = given(0.02, "EUR per GB between regions", "assumption", 0.5, 2.0)
     hop_kb: float = given(10, "KB per service call", "assumption", 0.3, 3.0)
+    answer_kb: float = given(20, "KB per API answer to people", "assumption", 0.5, 3.0)
+    write_kb: float = given(1, "KB per replicated write", "assumption", 0.5, 3.0)
     overhead: float = given(0.5, "test, CI, monitoring, idle, on top of the control plane", "assumption", 0.5, 3.0)
     core_eur: float = given(14, "EUR per vCPU and month, reserved", "assumption", 0.7, 1.8)
     spot_core_hour_eur: float = given(0.012, "EUR per vCPU-hour, interruptible", "assumption", 0.7, 2.0)
@@ -143,6 +157,10 @@ class Inputs:
     broker_eur: float = given(600, "EUR a log broker and month", "assumption", 0.6, 1.6)
     payment_share: float = given(0.015, "of a card payment", "S18", 0.5, 1.3)
     payment_fixed_eur: float = given(0.25, "EUR a card payment", "S18", 0.2, 1.1)
+
+    @property
+    def regions(self) -> int:
+        return 2 * len({zone.pair for zone in self.zones})
 
 
 SCENARIOS: dict[str, Inputs] = {
@@ -154,7 +172,6 @@ SCENARIOS: dict[str, Inputs] = {
         new_hours_per_month=60,
         cdn_pops=8,
         cdn_usd_per_gb=0.007,
-        regions=2,
     ),
     "medium": Inputs(),
     "large": Inputs(
@@ -165,7 +182,6 @@ SCENARIOS: dict[str, Inputs] = {
         new_hours_per_month=1_500,
         own_edge=True,
         edge_sites=5_000,
-        regions=4,
         payment_fixed_eur=0.05,
     ),
 }

@@ -14,6 +14,7 @@ BURNS = (
     (3.0, "1d", "2h", "ticket"),
     (1.0, "3d", "6h", "ticket"),
 )
+LEAST_BAD = 10  # bad events in the long window before anybody is called: three in a quiet night are no outage
 HOURS = {"5m": 1 / 12, "30m": 0.5, "1h": 1, "2h": 2, "6h": 6, "1d": 24, "3d": 72}
 
 
@@ -61,20 +62,35 @@ def minutes_to_page(slo: Slo, error_share: float) -> float | None:
 
 def rules(slos: list[Slo]) -> str:
     """The alert rules as YAML, written by hand because the standard library has no YAML."""
-    out = ["# Generated from slo.toml by ./generate. Burn rates over two windows each.", "groups:"]
+    out = ["# Generated from slo.toml by ./generate: burn rates over two windows each, and absence.", "groups:"]
     for slo in slos:
         out += [f"  - name: {slo.id}", "    rules:"]
         for burn, long, short, severity in BURNS:
             level = severity if slo.page else "ticket"
             error = [f"(1 - sum(rate({slo.good}[{w}])) / sum(rate({slo.total}[{w}])))" for w in (long, short)]
             limit = f"{burn * slo.budget:.6g}"
-            out += [
-                f"      - alert: {''.join(p.capitalize() for p in slo.id.split('-'))}Burn{long}",
-                f"        expr: {error[0]} > {limit} and {error[1]} > {limit}",
-                "        labels:",
-                f"          severity: {level}",
-                f"          owner: {slo.owner.lower()}",
-                "        annotations:",
-                f"          summary: '{slo.journey}: the budget of {slo.id} burns {burn:g} times too fast'",
-            ]
+            bad = f"sum(increase({slo.total}[{long}])) - sum(increase({slo.good}[{long}])) >= {LEAST_BAD}"
+            expression = f"{error[0]} > {limit} and {error[1]} > {limit} and {bad}"
+            what = f"the budget of {slo.id} burns {burn:g} times too fast"
+            out += _rule(slo, f"Burn{long}", expression, level, what)
+        if slo.page:
+            out += _rule(slo, "Absent", _absence(slo), "page", "less than half of what it was a week ago")
     return "\n".join(out) + "\n"
+
+
+def _absence(slo: Slo) -> str:
+    """A ratio of nothing is nothing and never alerts, so journeys are also held against the same hour a week ago."""
+    now, then = f"(sum(rate({slo.total}[10m])) or vector(0))", f"{slo.total}[10m] offset 1w"
+    return f"{now} < 0.5 * sum(rate({then})) and sum(increase({then})) > 1000"
+
+
+def _rule(slo: Slo, suffix: str, expression: str, severity: str, what: str) -> list[str]:
+    return [
+        f"      - alert: {''.join(p.capitalize() for p in slo.id.split('-'))}{suffix}",
+        f"        expr: {expression}",
+        "        labels:",
+        f"          severity: {severity}",
+        f"          owner: {slo.owner.lower()}",
+        "        annotations:",
+        f"          summary: '{slo.journey}: {what}'",
+    ]

@@ -53,18 +53,23 @@ def _load(results: Results) -> str:
             ("byte hit rate at the edge", lambda r: f"{r.delivery.edge_hit:.1%}"),
             ("byte hit rate with the second tier", lambda r: f"{r.delivery.origin_hit:.2%}"),
             ("origin at the busiest hour, Gb/s", lambda r: short(r.delivery.origin_peak_gbps)),
-            ("API requests/s", lambda r: short(r.control.requests_s)),
+            ("API requests/s", lambda r: magnitude(r.control.requests_s)),
+            ("of which heartbeats, token refreshes", _timers),
             (
                 "events/s, of which from clients",
                 lambda r: f"{magnitude(r.control.events_s)} ({magnitude(r.control.client_events_s)})",
             ),
             ("event log, MB/s in", lambda r: short(r.control.event_mb_s)),
             ("database writes/s", lambda r: short(r.control.writes_s)),
-            ("invoices/s on the first of the month", lambda r: short(r.control.invoices_s)),
+            ("invoices/s on the busiest day", lambda r: short(r.control.invoices_s)),
             ("pushes/s", lambda r: short(r.control.pushes_s)),
             ("push connections", lambda r: magnitude(r.control.connections)),
         ],
     )
+
+
+def _timers(r: Result) -> str:
+    return f"{short(r.control.heartbeats_s)}, {short(r.control.refreshes_s)}"
 
 
 def _plant(results: Results) -> str:
@@ -89,6 +94,8 @@ def _plant(results: Results) -> str:
             ("media at the origin, two copies, TB", lambda r: short(r.media.origin_tb)),
             ("transcoding, core-hours a month", lambda r: magnitude(r.media.core_hours_per_month)),
             ("traffic between zones, PB a month", lambda r: short(r.plant.zone_pb)),
+            ("between regions", lambda r: short(r.plant.region_pb)),
+            ("API answers", lambda r: short(r.plant.answers_pb)),
         ],
     )
 

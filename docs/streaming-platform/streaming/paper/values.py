@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from ..model.calibration import dense_events, hours_from_report
-from ..model.compute import RANKING_UTILISATION, run
+from ..model.compute import run
 from ..model.inputs import SCENARIOS, WORLD, Inputs, numeric_fields
 from ..model.sensitivity import EDGE_TEAM_EUR, break_even, percentile
 from .results import Results
@@ -43,7 +43,9 @@ def values(results: Results) -> dict[str, str]:
             f"{name}.fill_servers": short(r.delivery.fill_servers),
             f"{name}.servers_for_throughput": short(r.delivery.servers_for_throughput),
             f"{name}.peak_streams": magnitude(r.audience.peak_streams),
-            f"{name}.requests_s": short(r.control.requests_s),
+            f"{name}.requests_s": magnitude(r.control.requests_s),
+            f"{name}.heartbeats_s": short(r.control.heartbeats_s),
+            f"{name}.refreshes_s": short(r.control.refreshes_s),
             f"{name}.events_s": magnitude(r.control.events_s),
             f"{name}.writes_s": short(r.control.writes_s),
             f"{name}.invoices_s": short(r.control.invoices_s),
@@ -68,10 +70,12 @@ def _special(results: Results) -> dict[str, str]:
 
     large = results.scenarios["large"]
     dense = dense_events()
+    region = sum(z.share for z in WORLD if z.pair == "west") / 2  # the largest region's share of the accounts
     served = large.audience.peak_streams / large.inputs.edge_sites
     return {
         "bitrate": f"{results.scenarios['medium'].media.delivered_mbps:.2f}",
         "gb_per_hour": f"{results.scenarios['medium'].media.gb_per_hour_stored:.1f}",
+        "gb_watched": f"{results.scenarios['medium'].media.delivered_mbps * 0.45:.1f}",
         "core_hours": short(results.scenarios["medium"].media.core_hours_per_hour),
         "report_hours": f"{hours_from_report():.2f}",
         "break_even": magnitude(break_even(results.curves[1.0])),
@@ -85,10 +89,8 @@ def _special(results: Results) -> dict[str, str]:
         "dense.after": f"{dense[1]:.3f}",
         "large.site_streams": short(served),
         "large.zones_over_global": f"{large.delivery.edge_tbps / large.delivery.peak_tbps:.1f}",
-        "large.provisioned": f"{large.audience.provisioned(large.inputs.regions):.1f}",
-        "large.failover": f"{large.inputs.regions / (large.inputs.regions - 1):.2f}",
+        "large.provisioned": f"{large.audience.provisioned:.1f}",
         "large.cache_tb": short(large.plant.cache_tb),
-        "large.largest_zone": f"{max(z.share for z in WORLD):.0%}",
         "inputs": str(len(numeric_fields())),
         "assumptions": str(sum(f.metadata["basis"] == "assumption" for f in numeric_fields())),
         "events_miss": f"{1 / results.checks[3].ratio:.0f}",
@@ -97,8 +99,10 @@ def _special(results: Results) -> dict[str, str]:
         "live_ratio": f"{1 / results.checks[8].ratio:.1f}",
         "fill_at_60": short(large.delivery.fill_servers * 0.4 / (1 - large.delivery.edge_hit)),
         "technology_eur": f"{results.checks[-1].published:.2f}",
-        "large.rerank_hours": f"{24 * RANKING_UTILISATION / large.inputs.regions:.1f}",
-        "large.region_profiles": magnitude(large.control.profiles / large.inputs.regions),
+        "large.rerank_hours": f"{24 * large.inputs.batch_utilisation * region / (1 - region):.1f}",
+        "large.region_profiles": magnitude(large.control.profiles * region),
+        "large.key_gb": short(large.control.profiles * 100 / 1e9),
+        "lost_key_s": short(large.audience.peak_streams / 600),
         "site_gbps": short(_site_gbps(medium)),
     }
 
