@@ -139,5 +139,12 @@ uint64_t http_server_last_turn_ns(const struct http_server *server); /* the olde
 /* A listening TCP socket, non-blocking, CLOEXEC, backlog as large as allowed. host: a numeric address ("::" is both
  * families where there is IPv6, else IPv4); port 0 picks one. No SO_REUSEPORT: a port in use is -EADDRINUSE. */
 int http_listen(const char *host, int port, int *ret_fd, int *ret_port);
-/* Drops new SYNs of a listening socket, so that its backlog can be emptied and closed without a reset; 0 or -errno. */
+/* Drops new SYNs of a listening socket, so that its backlog can be emptied and closed without a reset: handshakes that
+ * have begun still end. 0 or -errno; -EPERM: this kernel asks for a capability. */
 int http_listen_stop_syn(int fd);
+/* The same without any: all that comes with a TTL below 255 is dropped, which is to say all but what begins at 255 and
+ * has crossed no router. Connections that are accepted from then on inherit that, and must be given to
+ * http_listen_accepted.
+ */
+int http_listen_stop_syn_by_ttl(int fd);
+void http_listen_accepted(int fd);

@@ -79,3 +79,22 @@ int http_listen_stop_syn(int fd)
 
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ? -errno : 0;
 }
+
+/* For both families: a socket of the one may carry the other. */
+static int set_least_ttl(int fd, int ttl)
+{
+    int v4 = setsockopt(fd, IPPROTO_IP, IP_MINTTL, &ttl, sizeof(ttl)) < 0 ? -errno : 0;
+    int v6 = setsockopt(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, &ttl, sizeof(ttl)) < 0 ? -errno : 0;
+
+    return v4 == 0 || v6 == 0 ? 0 : v4;
+}
+
+int http_listen_stop_syn_by_ttl(int fd)
+{
+    return set_least_ttl(fd, 255);
+}
+
+void http_listen_accepted(int fd)
+{
+    set_least_ttl(fd, 0);
+}

@@ -76,7 +76,7 @@ static void format_peer(int fd, char text[46])
         inet_ntop(AF_INET, &((const struct sockaddr_in *)&address)->sin_addr, text, 46);
 }
 
-/* 0, -EAGAIN: there is none, or another errno of accept(2). */
+/* 0, also where one was gone before it was accepted; -EAGAIN: there is none; or another errno of accept(2). */
 static int accept_one(struct http_worker *worker)
 {
     struct http_conn *conn;
@@ -84,7 +84,9 @@ static int accept_one(struct http_worker *worker)
 
     errno = EAGAIN;
     if ((socket = h2o_evloop_socket_accept(worker->listener)) == NULL)
-        return -errno;
+        return errno == ECONNABORTED || errno == EPROTO || errno == EINTR ? 0 : -errno;
+    if (atomic_load_explicit(&worker->server->drained, memory_order_relaxed))
+        http_listen_accepted(h2o_socket_get_fd(socket));
     conn = h2o_mem_alloc(sizeof(*conn));
     *conn = (struct http_conn){.hosts = {worker->server->h2o.hosts[0]}, .worker = worker, .socket = socket};
     h2o_linklist_insert(&worker->conns, &conn->link);
@@ -400,9 +402,10 @@ void http_server_drain(struct http_server *server)
 {
     if (atomic_exchange(&server->drained, true))
         return;
-    /* One socket, whichever descriptor it is called by. Where it is refused, a connection that is being made right now
-     * may be reset. */
-    http_listen_stop_syn(server->workers[0].listen_fd);
+    /* One socket, whichever descriptor it is called by. Where both are refused, a connection that is being made right
+     * now may be reset. */
+    if (http_listen_stop_syn(server->workers[0].listen_fd) < 0)
+        http_listen_stop_syn_by_ttl(server->workers[0].listen_fd);
     for (unsigned i = 0; i < server->worker_count; i++) {
         server->workers[i].drain_message.run = drain_worker;
         loop_post(server->workers[i].loop, &server->workers[i].drain_message);

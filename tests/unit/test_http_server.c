@@ -501,32 +501,79 @@ static void *ask_until_refused(void *arg)
 
 #define CLIENTS 8
 
+static void drain_under_load(bool discourage)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .workers = 2});
+    struct client clients[CLIENTS] = {0};
+    pthread_t threads[CLIENTS];
+    atomic_bool under_load = false;
+
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i].address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)f.port)};
+        clients[i].address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        clients[i].keep_alive = i % 2 == 0;
+        clients[i].under_load = &under_load;
+        cr_assert_eq(pthread_create(&threads[i], NULL, ask_until_refused, &clients[i]), 0);
+    }
+    NET_AWAIT(under_load);
+    if (discourage)
+        http_server_discourage(f.server);
+    http_server_drain(f.server);
+    cr_expect_eq(http_server_wait(f.server, in_seconds(10)), 0);
+    fixture_close(&f);
+    for (int i = 0; i < CLIENTS; i++) {
+        pthread_join(threads[i], NULL);
+        cr_expect_eq(clients[i].failed, 0, "%u of %u", clients[i].failed, clients[i].answered);
+    }
+}
+
 Test(http_server, a_drain_under_load_fails_nothing)
 {
-    for (int round = 0; round < 2; round++) {
-        struct fixture f = fixture_open((struct http_server_def){.routes = routes, .workers = 2});
-        struct client clients[CLIENTS] = {0};
-        pthread_t threads[CLIENTS];
-        atomic_bool under_load = false;
+    drain_under_load(false);
+    drain_under_load(true);
+}
 
-        for (int i = 0; i < CLIENTS; i++) {
-            clients[i].address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)f.port)};
-            clients[i].address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-            clients[i].keep_alive = i % 2 == 0;
-            clients[i].under_load = &under_load;
-            cr_assert_eq(pthread_create(&threads[i], NULL, ask_until_refused, &clients[i]), 0);
-        }
-        NET_AWAIT(under_load);
-        if (round > 0)
-            http_server_discourage(f.server);
-        http_server_drain(f.server);
-        cr_expect_eq(http_server_wait(f.server, in_seconds(10)), 0);
-        fixture_close(&f);
-        for (int i = 0; i < CLIENTS; i++) {
-            pthread_join(threads[i], NULL);
-            cr_expect_eq(clients[i].failed, 0, "%u of %u", clients[i].failed, clients[i].answered);
-        }
-    }
+Test(http_server, nor_does_one_without_privileges)
+{
+    int fd, port;
+
+    if (geteuid() == 0)
+        cr_assert_eq(setresuid(65534, 65534, 65534), 0);
+    cr_assert_eq(http_listen("::", 0, &fd, &port), 0);
+    cr_expect_eq(http_listen_stop_syn_by_ttl(fd), 0);
+    close(fd);
+    drain_under_load(true);
+}
+
+static bool can_connect(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    struct timeval bound = {0, 100000}; /* a SYN that was dropped is sent again after a second */
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    bool connected;
+
+    inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof(bound));
+    connected = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+    close(fd);
+    return connected;
+}
+
+Test(http_server, either_way_of_dropping_syns_drops_them)
+{
+    int fd, port;
+
+    cr_assert_eq(http_listen("::", 0, &fd, &port), 0);
+    cr_expect(can_connect(port));
+    if (http_listen_stop_syn(fd) == 0)
+        cr_expect_not(can_connect(port));
+    close(fd);
+    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &port), 0);
+    cr_expect_eq(http_listen_stop_syn_by_ttl(fd), 0);
+    cr_expect_not(can_connect(port));
+    http_listen_accepted(fd);
+    cr_expect(can_connect(port));
+    close(fd);
 }
 
 Test(http_server, a_server_may_be_closed_that_never_started)
