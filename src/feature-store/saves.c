@@ -167,7 +167,7 @@ int saves_walk_step(struct saves_walk *walk, struct store_cursor *index, struct 
 {
     struct store_record found;
     uint8_t entry[POINT_ENTRY];
-    struct save_ref ref;
+    struct save_ref ref = {0};
     uint64_t z;
     int r;
 

@@ -4,18 +4,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define MAX_FEATURES (UINT32_MAX / 2) /* so that the hash table's size fits 32 bits too */
-
-struct feature {
-    struct geo_point point;
-    uint64_t name; /* offset in names */
-};
+#define UNIT sizeof(uint32_t) /* features are aligned to it, and their places counted in it */
 
 struct feature_set {
-    struct feature *features;
-    size_t count, capacity;
-    struct buf names;   /* each terminated: what protobuf-c wants */
-    uint32_t *slots;    /* open addressing: index + 1, or 0 */
+    struct buf bytes; /* features: point and name lie together, so that to find one costs two cache misses */
+    size_t count;
+    uint32_t *slots;    /* open addressing: place + 1, or 0 */
     unsigned slot_bits; /* log2 of their number */
     struct kdtree_node *nodes;
 };
@@ -29,40 +23,45 @@ struct feature_set *feature_set_free(struct feature_set *set)
 {
     if (!set)
         return NULL;
-    free(set->features);
-    buf_release(&set->names);
+    buf_release(&set->bytes);
     free(set->slots);
     free(set->nodes);
     free(set);
     return NULL;
 }
 
-static int grow(struct feature_set *set)
+int feature_set_add(struct feature_set *set, struct geo_point point, struct str name)
 {
-    size_t capacity = set->capacity ? set->capacity * 2 : 1024;
-    struct feature *p = reallocarray(set->features, capacity, sizeof(*p));
+    size_t units = (offsetof(struct feature, name) + name.len + 1 + UNIT - 1) / UNIT;
+    struct feature *feature;
 
-    if (!p)
+    if (set->bytes.len / UNIT + units >= UINT32_MAX)
+        return -EFBIG;
+    feature = (struct feature *)buf_reserve(&set->bytes, units * UNIT);
+    if (!feature)
         return -ENOMEM;
-    set->features = p;
-    set->capacity = capacity;
+    memset(feature, 0, units * UNIT);
+    feature->point = point;
+    feature->size = (uint16_t)units;
+    memcpy(feature->name, name.s, name.len);
+    set->bytes.len += units * UNIT;
+    set->count++;
     return 0;
 }
 
-int feature_set_add(struct feature_set *set, struct geo_point point, struct str name)
+static const struct feature *feature_at(const struct feature_set *set, size_t place)
 {
-    size_t offset = set->names.len;
+    return (const struct feature *)(set->bytes.data + place * UNIT);
+}
 
-    if (set->count == MAX_FEATURES)
-        return -EFBIG;
-    if (set->count == set->capacity && grow(set) < 0)
-        return -ENOMEM;
-    buf_append_str(&set->names, name);
-    buf_append_char(&set->names, '\0');
-    if (set->names.failed)
-        return -ENOMEM;
-    set->features[set->count++] = (struct feature){.point = point, .name = offset};
-    return 0;
+static size_t end_of(const struct feature_set *set)
+{
+    return set->bytes.len / UNIT;
+}
+
+size_t feature_set_count(const struct feature_set *set)
+{
+    return set->count;
 }
 
 /* ---- by point ---- */
@@ -85,7 +84,7 @@ static uint32_t *slot_of(const struct feature_set *set, struct geo_point point)
     for (size_t i = hash(point) & mask;; i = (i + 1) & mask) {
         uint32_t slot = set->slots[i];
 
-        if (slot == 0 || geo_point_eq(set->features[slot - 1].point, point))
+        if (slot == 0 || geo_point_eq(feature_at(set, slot - 1)->point, point))
             return &set->slots[i];
     }
 }
@@ -98,34 +97,33 @@ static int index_points(struct feature_set *set)
     set->slots = calloc((size_t)1 << set->slot_bits, sizeof(*set->slots));
     if (!set->slots)
         return -ENOMEM;
-    for (size_t i = 0; i < set->count; i++) {
-        uint32_t *slot = slot_of(set, set->features[i].point);
+    for (size_t place = 0; place < end_of(set); place += feature_at(set, place)->size) {
+        uint32_t *slot = slot_of(set, feature_at(set, place)->point);
 
         if (*slot == 0)
-            *slot = (uint32_t)i + 1;
+            *slot = (uint32_t)place + 1;
     }
     return 0;
 }
 
-bool feature_set_find(const struct feature_set *set, struct geo_point point, size_t *ret_index)
+const struct feature *feature_set_find(const struct feature_set *set, struct geo_point point)
 {
     uint32_t slot = *slot_of(set, point);
 
-    if (slot == 0)
-        return false;
-    *ret_index = slot - 1;
-    return true;
+    return slot ? feature_at(set, slot - 1) : NULL;
 }
 
 /* ---- by rectangle ---- */
 
 static int index_rectangles(struct feature_set *set)
 {
-    set->nodes = calloc(set->count ? set->count : 1, sizeof(*set->nodes));
-    if (!set->nodes)
+    struct kdtree_node *node = calloc(set->count ? set->count : 1, sizeof(*node));
+
+    if (!node)
         return -ENOMEM;
-    for (size_t i = 0; i < set->count; i++)
-        set->nodes[i] = (struct kdtree_node){.point = set->features[i].point, .index = (uint32_t)i};
+    set->nodes = node;
+    for (size_t place = 0; place < end_of(set); place += feature_at(set, place)->size)
+        *node++ = (struct kdtree_node){.point = feature_at(set, place)->point, .index = (uint32_t)place};
     kdtree_build(set->nodes, set->count);
     return 0;
 }
@@ -138,12 +136,12 @@ int feature_set_index(struct feature_set *set)
 }
 
 struct collection {
-    uint32_t *indices;
+    uint32_t *places;
     size_t count, capacity;
     bool failed; /* out of memory */
 };
 
-static bool collect(void *arg, uint32_t index)
+static bool collect(void *arg, uint32_t place)
 {
     struct collection *c = arg;
 
@@ -153,19 +151,19 @@ static bool collect(void *arg, uint32_t index)
 
         if (capacity > FEATURE_SET_MAX_SORTED)
             return false;
-        p = reallocarray(c->indices, capacity, sizeof(*p));
+        p = reallocarray(c->places, capacity, sizeof(*p));
         if (!p) {
             c->failed = true;
             return false;
         }
-        c->indices = p;
+        c->places = p;
         c->capacity = capacity;
     }
-    c->indices[c->count++] = index;
+    c->places[c->count++] = place;
     return true;
 }
 
-static int compare_indices(const void *a, const void *b)
+static int compare_places(const void *a, const void *b)
 {
     uint32_t i = *(const uint32_t *)a, j = *(const uint32_t *)b;
 
@@ -175,16 +173,18 @@ static int compare_indices(const void *a, const void *b)
 int feature_set_query_open(const struct feature_set *set, const struct geo_rect *rect,
                            struct feature_set_query *ret_query)
 {
-    struct feature_set_query query = {.set = set, .rect = *rect, .count = set->count};
+    struct feature_set_query query = {.set = set, .rect = *rect};
     struct collection c = {0};
 
     if (kdtree_search(set->nodes, set->count, rect, collect, &c)) {
-        if (c.count > 0) /* qsort's base must not be NULL */
-            qsort(c.indices, c.count, sizeof(*c.indices), compare_indices);
-        query.sorted = c.indices;
+        if (c.count == 0)
+            query.next = end_of(set);
+        else /* qsort's base must not be NULL */
+            qsort(c.places, c.count, sizeof(*c.places), compare_places);
+        query.sorted = c.places;
         query.count = c.count;
     } else {
-        free(c.indices);
+        free(c.places);
         if (c.failed)
             return -ENOMEM;
     }
@@ -192,38 +192,22 @@ int feature_set_query_open(const struct feature_set *set, const struct geo_rect 
     return 0;
 }
 
-bool feature_set_query_next(struct feature_set_query *query, size_t *ret_index)
+const struct feature *feature_set_query_next(struct feature_set_query *query)
 {
-    while (query->next < query->count) {
-        size_t i = query->next++;
+    if (query->sorted)
+        return query->next < query->count ? feature_at(query->set, query->sorted[query->next++]) : NULL;
+    while (query->next < end_of(query->set)) {
+        const struct feature *feature = feature_at(query->set, query->next);
 
-        if (query->sorted)
-            i = query->sorted[i];
-        else if (!geo_rect_contains(&query->rect, query->set->features[i].point))
-            continue;
-        *ret_index = i;
-        return true;
+        query->next += feature->size;
+        if (geo_rect_contains(&query->rect, feature->point))
+            return feature;
     }
-    return false;
+    return NULL;
 }
 
 void feature_set_query_close(struct feature_set_query *query)
 {
     free(query->sorted);
     *query = (struct feature_set_query){0};
-}
-
-size_t feature_set_count(const struct feature_set *set)
-{
-    return set->count;
-}
-
-struct geo_point feature_set_point(const struct feature_set *set, size_t index)
-{
-    return set->features[index].point;
-}
-
-const char *feature_set_name(const struct feature_set *set, size_t index)
-{
-    return set->names.data + set->features[index].name;
 }

@@ -1,11 +1,11 @@
-/* feature_set -- a data set of named places in memory, loaded once from a JSON file, with an index by point (a hash
- * table) and by rectangle (a k-d tree).
+/* feature_set -- named places in memory, loaded once from a JSON file, with an index by point (a hash table) and by
+ * rectangle (a k-d tree).
  *
- * The file: [{"location":{"latitude":int,"longitude":int},"name":string}, ...], degrees times 1e7; a place's name may
- * be empty and has at most ROUTE_MAX_NAME bytes; further members are ignored. A feature is known by its place in the
- * file.
+ * The file: [{"location":{"latitude":int,"longitude":int},"name":string}, ...], degrees times 1e7; a name may be empty
+ * and has at most ROUTE_MAX_NAME bytes; further members are ignored.
  *
- * A loaded set never changes: any thread may read it. Memory: about 44 bytes a feature and its name.
+ * A loaded set never changes: any thread may read it, and features are valid as long as the set. Memory: about 30 bytes
+ * a feature and its name, up to 16 GiB of features.
  */
 #pragma once
 #include "geo.h"
@@ -13,16 +13,21 @@
 
 struct feature_set;
 
-/* error receives one line: file, line and column (in bytes, from 1), reason. 0, -EINVAL, -ENOMEM, or why the file could
- * not be read. */
+/* Features lie one behind the other in the order of the file. */
+struct feature {
+    struct geo_point point;
+    uint16_t size; /* private: of the feature, in units of its alignment */
+    char name[];   /* terminated */
+};
+
+/* error receives one line: file, line and column (in bytes, from 1), reason. 0, -EINVAL, -ENOMEM, -EFBIG, or why the
+ * file could not be read. */
 int feature_set_load(const char *path, struct feature_set **ret_set, char *error, size_t error_size);
 struct feature_set *feature_set_free(struct feature_set *set); /* returns NULL; nothing may be using the set */
 
 size_t feature_set_count(const struct feature_set *set);
-struct geo_point feature_set_point(const struct feature_set *set, size_t index);
-const char *feature_set_name(const struct feature_set *set, size_t index); /* valid as long as the set */
-/* The first feature in the file at exactly this point. */
-bool feature_set_find(const struct feature_set *set, struct geo_point point, size_t *ret_index);
+/* The first feature in the file at exactly this point, or NULL. */
+const struct feature *feature_set_find(const struct feature_set *set, struct geo_point point);
 
 /* All features in a rectangle, one by one, in the order of the file. Memory is bounded (256 KiB a query): few results
  * are found by the tree and sorted, many by reading through the set, which then costs no more than sending them. */
@@ -31,12 +36,11 @@ bool feature_set_find(const struct feature_set *set, struct geo_point point, siz
 struct feature_set_query {
     const struct feature_set *set;
     struct geo_rect rect;
-    uint32_t *sorted; /* NULL: reads through the set */
-    size_t count;     /* of sorted, or of the set */
-    size_t next;
+    uint32_t *sorted;   /* places of features; NULL: reads through the set */
+    size_t count, next; /* of sorted; else next is a place in the set */
 };
 
 int feature_set_query_open(const struct feature_set *set, const struct geo_rect *rect,
-                           struct feature_set_query *ret_query); /* 0 or -ENOMEM */
-bool feature_set_query_next(struct feature_set_query *query, size_t *ret_index);
-void feature_set_query_close(struct feature_set_query *query); /* {0} is closed */
+                           struct feature_set_query *ret_query);               /* 0 or -ENOMEM */
+const struct feature *feature_set_query_next(struct feature_set_query *query); /* NULL: there are no more */
+void feature_set_query_close(struct feature_set_query *query);                 /* {0} is closed */

@@ -8,9 +8,8 @@
 void guide_lookup(struct rpc_call *call, struct geo_point point, route_found *found, void *arg)
 {
     const struct guide *guide = rpc_call_service_state(call);
-    size_t index;
 
-    found(arg, 0, NULL, feature_set_find(guide->features, point, &index));
+    found(arg, 0, NULL, feature_set_find(guide->features, point) != NULL);
 }
 
 /* ---- GetFeature and SaveFeature: a call of feature-store ---- */
@@ -18,7 +17,7 @@ void guide_lookup(struct rpc_call *call, struct geo_point point, route_found *fo
 struct saving {
     struct guide *guide;
     struct rpc_call *call;
-    size_t feature; /* GetFeature's */
+    const struct feature *feature; /* GetFeature's */
 };
 
 /* Milliseconds that the store has: its own limit, or what is left of the call's time where that is less. */
@@ -40,7 +39,7 @@ static struct saving *saving_free(struct saving *saving)
 
 /* Sends the feature to the store under key, or under a new one where that is empty: the library may then repeat the
  * call without saving twice. done is called with a struct saving, which it frees. */
-static int save(struct rpc_call *call, size_t index, const ProtobufCMessage *feature, struct str key,
+static int save(struct rpc_call *call, const struct feature *feature, const ProtobufCMessage *message, struct str key,
                 rpc_unary_done *done)
 {
     struct guide *guide = rpc_call_service_state(call);
@@ -66,8 +65,8 @@ static int save(struct rpc_call *call, size_t index, const ProtobufCMessage *fea
     saving = calloc(1, sizeof(*saving));
     if (!saving)
         return -ENOMEM;
-    *saving = (struct saving){.guide = guide, .call = rpc_call_ref(call), .feature = index};
-    r = rpc_unary(guide->store, &routeguide__route_guide__descriptor, "SaveFeature", feature, &options, done, saving);
+    *saving = (struct saving){.guide = guide, .call = rpc_call_ref(call), .feature = feature};
+    r = rpc_unary(guide->store, &routeguide__route_guide__descriptor, "SaveFeature", message, &options, done, saving);
     if (r < 0)
         saving_free(saving);
     return r;
@@ -87,15 +86,13 @@ static void fail_get(struct guide *guide, struct rpc_call *call, const char *nam
     rpc_finish(call, ERR_GRPC_UNAVAILABLE, message);
 }
 
-static void on_got_feature_saved(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+static void on_found_saved(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
 {
     struct saving *saving = arg;
-    const struct feature_set *features = saving->guide->features;
-    struct route_feature feature;
+    struct route_feature found;
 
     if (is_saved(status, reply))
-        rpc_reply(saving->call, route_feature_message(&feature, feature_set_point(features, saving->feature),
-                                                      feature_set_name(features, saving->feature)));
+        rpc_reply(saving->call, route_feature_message(&found, saving->feature->point, saving->feature->name));
     else
         fail_get(saving->guide, saving->call, err_grpc_name(status->code), status->message);
     saving_free(saving);
@@ -104,19 +101,19 @@ static void on_got_feature_saved(void *arg, const struct rpc_status *status, con
 static void on_get_feature(struct rpc_call *call, const ProtobufCMessage *message)
 {
     struct guide *guide = rpc_call_service_state(call);
-    struct route_feature feature;
+    const struct feature *feature;
+    struct route_feature found;
     struct geo_point point;
-    size_t index;
     int r;
 
     if (!route_point(call, (const Routeguide__Point *)message, &point))
         return;
-    if (!feature_set_find(guide->features, point, &index)) {
-        rpc_reply(call, route_feature_message(&feature, point, ""));
+    feature = feature_set_find(guide->features, point);
+    if (!feature) {
+        rpc_reply(call, route_feature_message(&found, point, ""));
         return;
     }
-    r = save(call, index, route_feature_message(&feature, point, feature_set_name(guide->features, index)), STR_NULL,
-             on_got_feature_saved);
+    r = save(call, feature, route_feature_message(&found, point, feature->name), STR_NULL, on_found_saved);
     if (r < 0)
         fail_get(guide, call, err_grpc_name(err_grpc_status(r)), err_text(r));
 }
@@ -142,7 +139,7 @@ static void on_save_feature(struct rpc_call *call, const ProtobufCMessage *messa
 
     if (!route_feature(call, (const Routeguide__Feature *)message, &point, &name) || !route_idempotency_key(call, &key))
         return;
-    r = save(call, 0, message, key, on_feature_saved);
+    r = save(call, NULL, message, key, on_feature_saved);
     if (r < 0)
         rpc_fail(call, r, err_text(r));
 }
@@ -151,14 +148,12 @@ static void on_save_feature(struct rpc_call *call, const ProtobufCMessage *messa
 
 static void send_features(struct rpc_call *call)
 {
-    const struct guide *guide = rpc_call_service_state(call);
     struct feature_set_query *query = rpc_call_data(call);
-    struct route_feature feature;
-    size_t i;
+    const struct feature *feature;
+    struct route_feature found;
 
-    while (feature_set_query_next(query, &i))
-        if (rpc_send(call, route_feature_message(&feature, feature_set_point(guide->features, i),
-                                                 feature_set_name(guide->features, i))) != 0)
+    while ((feature = feature_set_query_next(query)) != NULL)
+        if (rpc_send(call, route_feature_message(&found, feature->point, feature->name)) != 0)
             return; /* on_writable goes on, or the call is over */
     rpc_finish(call, ERR_GRPC_OK, NULL);
 }

@@ -56,17 +56,12 @@ Test(feature_set, loads_a_file)
 {
     struct feature_set *features = load(" [ \n" FEATURE(
         409146138, -746188906, "Wei\\u00dfensee, \\ud83d\\ude00") " ,\n" FEATURE(-900000000, 1800000000, "") "\t]\n\n");
-    size_t i;
 
     cr_assert_not_null(features, "%s", error);
     cr_assert_eq(feature_set_count(features), 2);
-    cr_assert(feature_set_find(features, (struct geo_point){409146138, -746188906}, &i));
-    cr_assert_eq(i, 0);
-    cr_assert_str_eq(feature_set_name(features, 0), "Weißensee, 😀");
-    cr_assert(feature_set_find(features, (struct geo_point){-900000000, 1800000000}, &i));
-    cr_assert_eq(i, 1);
-    cr_assert_str_eq(feature_set_name(features, 1), "");
-    cr_assert_not(feature_set_find(features, (struct geo_point){0, 0}, &i));
+    cr_assert_str_eq(feature_set_find(features, (struct geo_point){409146138, -746188906})->name, "Weißensee, 😀");
+    cr_assert_str_eq(feature_set_find(features, (struct geo_point){-900000000, 1800000000})->name, "");
+    cr_assert_null(feature_set_find(features, (struct geo_point){0, 0}));
     feature_set_free(features);
 }
 
@@ -76,13 +71,12 @@ Test(feature_set, loads_an_empty_array)
     struct geo_rect everything =
         geo_rect_of((struct geo_point){INT32_MIN, INT32_MIN}, (struct geo_point){INT32_MAX, INT32_MAX});
     struct feature_set_query query;
-    size_t i;
 
     cr_assert_not_null(features, "%s", error);
     cr_assert_eq(feature_set_count(features), 0);
-    cr_assert_not(feature_set_find(features, (struct geo_point){0, 0}, &i));
+    cr_assert_null(feature_set_find(features, (struct geo_point){0, 0}));
     cr_assert_eq(feature_set_query_open(features, &everything, &query), 0);
-    cr_assert_not(feature_set_query_next(&query, &i));
+    cr_assert_null(feature_set_query_next(&query));
     feature_set_query_close(&query);
     feature_set_free(features);
 }
@@ -93,7 +87,7 @@ Test(feature_set, ignores_further_members_and_formatting)
                                         "  \"location\": {\"longitude\": 2, \"latitude\": 1, \"altitude\": 3.5}\n}]");
 
     cr_assert_not_null(features, "%s", error);
-    cr_assert(geo_point_eq(feature_set_point(features, 0), (struct geo_point){1, 2}));
+    cr_assert_str_eq(feature_set_find(features, (struct geo_point){1, 2})->name, "a");
     feature_set_free(features);
 }
 
@@ -103,16 +97,12 @@ Test(feature_set, answers_the_first_of_one_location)
         load("[" FEATURE(1, 1, "a") "," FEATURE(2, 2, "b") "," FEATURE(2, 2, "c") "," FEATURE(1, 1, "d") "]");
     struct geo_rect rect = geo_rect_of((struct geo_point){2, 2}, (struct geo_point){2, 2});
     struct feature_set_query query;
-    size_t i;
 
-    cr_assert(feature_set_find(features, (struct geo_point){2, 2}, &i));
-    cr_assert_str_eq(feature_set_name(features, i), "b");
+    cr_assert_str_eq(feature_set_find(features, (struct geo_point){2, 2})->name, "b");
     cr_assert_eq(feature_set_query_open(features, &rect, &query), 0);
-    cr_assert(feature_set_query_next(&query, &i));
-    cr_assert_str_eq(feature_set_name(features, i), "b", "a rectangle has them all");
-    cr_assert(feature_set_query_next(&query, &i));
-    cr_assert_str_eq(feature_set_name(features, i), "c");
-    cr_assert_not(feature_set_query_next(&query, &i));
+    cr_assert_str_eq(feature_set_query_next(&query)->name, "b", "a rectangle has them all");
+    cr_assert_str_eq(feature_set_query_next(&query)->name, "c");
+    cr_assert_null(feature_set_query_next(&query));
     feature_set_query_close(&query);
     feature_set_free(features);
 }
@@ -167,39 +157,71 @@ Test(feature_set, says_what_is_wrong_with_a_file_that_cannot_be_read)
     cr_assert_null(features);
 }
 
-/* count features in a square of that side around zero: many share a location or a coordinate where it is small. */
-static struct feature_set *load_random(size_t count, int32_t side, uint64_t seed)
-{
-    FILE *file = begin_file();
+/* What is in a set that was loaded from a file with these points; the names are their numbers. */
+struct known {
     struct feature_set *features;
+    size_t count;
+    struct geo_point *points;
+};
 
-    for (size_t i = 0; i < count; i++)
+/* count features in a square of that side around zero: many share a location or a coordinate where it is small. */
+static struct known load_random(size_t count, int32_t side, uint64_t seed)
+{
+    struct known known = {.count = count, .points = calloc(count, sizeof(struct geo_point))};
+    FILE *file = begin_file();
+
+    for (size_t i = 0; i < count; i++) {
+        struct geo_point point = {random_between(&seed, -side / 2, side / 2),
+                                  random_between(&seed, -side / 2, side / 2)};
+
+        known.points[i] = point;
         fprintf(file, "%c{\"location\":{\"latitude\":%d,\"longitude\":%d},\"name\":\"%zu\"}\n", i == 0 ? '[' : ',',
-                random_between(&seed, -side / 2, side / 2), random_between(&seed, -side / 2, side / 2), i);
+                point.latitude, point.longitude, i);
+    }
     fputs("]\n", file);
-    features = load_file(file);
-    cr_assert_not_null(features, "%s", error);
-    cr_assert_eq(feature_set_count(features), count);
-    return features;
+    known.features = load_file(file);
+    cr_assert_not_null(known.features, "%s", error);
+    cr_assert_eq(feature_set_count(known.features), count);
+    return known;
+}
+
+static void forget(struct known *known)
+{
+    feature_set_free(known->features);
+    free(known->points);
 }
 
 /* The same features in the same order as a scan finds. */
-static size_t check_query(const struct feature_set *features, struct geo_rect rect)
+static size_t check_query(const struct known *known, struct geo_rect rect)
 {
     struct feature_set_query query;
-    size_t i, count = 0;
+    size_t count = 0;
 
-    cr_assert_eq(feature_set_query_open(features, &rect, &query), 0);
-    for (size_t j = 0; j < feature_set_count(features); j++)
-        if (geo_rect_contains(&rect, feature_set_point(features, j))) {
-            cr_assert(feature_set_query_next(&query, &i));
-            cr_assert_eq(i, j);
+    cr_assert_eq(feature_set_query_open(known->features, &rect, &query), 0);
+    for (size_t i = 0; i < known->count; i++)
+        if (geo_rect_contains(&rect, known->points[i])) {
+            const struct feature *feature = feature_set_query_next(&query);
+
+            cr_assert_not_null(feature);
+            cr_assert_eq(strtoul(feature->name, NULL, 10), i);
+            cr_assert(geo_point_eq(feature->point, known->points[i]));
             count++;
         }
-    cr_assert_not(feature_set_query_next(&query, &i));
-    cr_assert_not(feature_set_query_next(&query, &i));
+    cr_assert_null(feature_set_query_next(&query));
+    cr_assert_null(feature_set_query_next(&query));
     feature_set_query_close(&query);
     return count;
+}
+
+static void check_find(const struct known *known, struct geo_point point)
+{
+    const struct feature *feature = feature_set_find(known->features, point);
+    size_t first = 0;
+
+    while (first < known->count && !geo_point_eq(known->points[first], point))
+        first++;
+    cr_assert_eq(feature != NULL, first < known->count);
+    cr_assert(!feature || strtoul(feature->name, NULL, 10) == first);
 }
 
 Test(feature_set, finds_what_a_scan_finds)
@@ -210,36 +232,30 @@ Test(feature_set, finds_what_a_scan_finds)
 
     for (size_t s = 0; s < 5; s++)
         for (size_t c = 0; c < 7; c++) {
-            struct feature_set *features = load_random(counts[c], sides[s], seed);
+            struct known known = load_random(counts[c], sides[s], seed);
             int32_t reach = sides[s] / 2 + 1;
 
             for (int round = 0; round < 60; round++) {
                 struct geo_point a = {random_between(&seed, -reach, reach), random_between(&seed, -reach, reach)};
                 struct geo_point b = {random_between(&seed, -reach, reach), random_between(&seed, -reach, reach)};
-                size_t i;
 
-                check_query(features, geo_rect_of(a, b));
-                check_query(features, geo_rect_of(a, a));
-                for (size_t first = 0; first < counts[c]; first++)
-                    if (geo_point_eq(feature_set_point(features, first),
-                                     feature_set_point(features, (size_t)round % counts[c]))) {
-                        cr_assert(feature_set_find(features, feature_set_point(features, first), &i));
-                        cr_assert_eq(i, first);
-                        break;
-                    }
+                check_query(&known, geo_rect_of(a, b));
+                check_query(&known, geo_rect_of(a, a));
+                check_find(&known, a);
+                check_find(&known, known.points[random_next(&seed) % counts[c]]);
             }
-            feature_set_free(features);
+            forget(&known);
         }
 }
 
 Test(feature_set, reads_through_the_set_where_the_results_are_many)
 {
-    struct feature_set *features = load_random(FEATURE_SET_MAX_SORTED + 5000, 1000, 6);
+    struct known known = load_random(FEATURE_SET_MAX_SORTED + 5000, 1000, 6);
     struct geo_point corner = {-1000, -1000};
 
-    cr_assert_eq(check_query(features, geo_rect_of(corner, (struct geo_point){1000, 1000})),
+    cr_assert_eq(check_query(&known, geo_rect_of(corner, (struct geo_point){1000, 1000})),
                  FEATURE_SET_MAX_SORTED + 5000);
-    cr_assert_geq(check_query(features, geo_rect_of(corner, (struct geo_point){499, 1000})), FEATURE_SET_MAX_SORTED);
-    cr_assert_lt(check_query(features, geo_rect_of(corner, (struct geo_point){400, 1000})), FEATURE_SET_MAX_SORTED);
-    feature_set_free(features);
+    cr_assert_geq(check_query(&known, geo_rect_of(corner, (struct geo_point){499, 1000})), FEATURE_SET_MAX_SORTED);
+    cr_assert_lt(check_query(&known, geo_rect_of(corner, (struct geo_point){400, 1000})), FEATURE_SET_MAX_SORTED);
+    forget(&known);
 }
