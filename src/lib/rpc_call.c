@@ -254,10 +254,10 @@ static void end(struct rpc_call *call)
     uint64_t now = clock_monotonic_ns();
     enum err_grpc code = outcome(call, now);
 
-    if (call->opened && call->entry->method->on_close != NULL)
-        call->entry->method->on_close(call);
     rpc_stats_handled(&call->entry->stats, code, now - call->begun_ns);
     log_call(call, code, now);
+    if (call->opened && call->entry->method->on_close != NULL)
+        call->entry->method->on_close(call);
     if (call->limit_ns != EXPIRED)
         TAILQ_REMOVE(list_of(call), call, link);
     release_grpc(call);
@@ -399,7 +399,7 @@ static void on_arrived(struct rpc_event *event, bool ok)
         &call->closed);
     if (call->entry->method == NULL) {
         rpc_finish(call, ERR_GRPC_UNIMPLEMENTED, "no such method");
-    } else if (in_flight >= server->def.max_in_flight) {
+    } else if (in_flight >= server->def.max_in_flight + (call->entry->quiet ? RPC_QUIET_RESERVE : 0)) {
         rpc_finish(call, ERR_GRPC_RESOURCE_EXHAUSTED, "too many calls in flight");
     } else {
         call->opened = true;

@@ -38,7 +38,6 @@ int rpc_worker_init(struct rpc_worker *worker, uint64_t (*tick)(struct rpc_worke
 int rpc_worker_start(struct rpc_worker *worker, const char *name);
 /* Ends the thread after all that was started has come out of the queue. Accepts a zeroed worker. */
 void rpc_worker_release(struct rpc_worker *worker);
-int rpc_thread_start(pthread_t *ret_thread, const char *name, void *(*run)(void *), void *arg); /* signals blocked */
 /* Starts a batch whose end is the event. Whatever can go wrong is a bug of ours. */
 void rpc_start(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_event *event);
 /* To be called before an event is given to C-core in any other way. */
@@ -120,6 +119,9 @@ struct rpc_entry {
     bool quiet; /* health and reflection: their calls are logged at DEBUG only */
     struct rpc_stats stats;
 };
+
+/* So many more calls of quiet methods may be in flight: a server that is full is still healthy, and says so. */
+#define RPC_QUIET_RESERVE 100
 
 struct rpc_methods {
     struct rpc_entry *entries; /* sorted by path */

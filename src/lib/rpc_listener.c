@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "http.h"
 #include "rpc_internal.h"
+#include "thread.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <grpc/grpc_posix.h>
@@ -259,7 +260,7 @@ int rpc_listener_open(int take_fd, grpc_server *server, unsigned max_connections
     if (err == 0)
         err = watch(listener, &listener->fd, 0);
     if (err == 0)
-        err = rpc_thread_start(&listener->thread, "rpc-accept", listener_run, listener);
+        err = thread_start(&listener->thread, "rpc-accept", listener_run, listener);
     listener->running = err == 0;
     if (err == 0)
         *ret_listener = listener;

@@ -1,5 +1,6 @@
 #include "clock.h"
 #include "rpc_internal.h"
+#include "thread.h"
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
@@ -42,7 +43,7 @@ static grpc_server *create_grpc(const struct rpc_server_def *def)
     grpc_arg args[] = {
         integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, 2 * def->max_message),
         integer(GRPC_ARG_MAX_CONNECTION_AGE_MS, def->max_connection_age_ms),
-        integer(GRPC_ARG_MAX_CONCURRENT_STREAMS, (size_t)def->max_in_flight + 100),
+        integer(GRPC_ARG_MAX_CONCURRENT_STREAMS, (size_t)def->max_in_flight + RPC_QUIET_RESERVE),
         integer(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
         integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
         integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
@@ -80,7 +81,6 @@ static void on_shut_down(struct rpc_event *event, bool ok)
 static struct rpc_server *server_new(const struct rpc_server_def *def)
 {
     struct rpc_server *server = calloc(1, sizeof(*server));
-    pthread_condattr_t attributes;
 
     if (server == NULL)
         return NULL;
@@ -88,10 +88,7 @@ static struct rpc_server *server_new(const struct rpc_server_def *def)
     fill_defaults(&server->def);
     server->shut_down_event.run = on_shut_down;
     pthread_mutex_init(&server->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&server->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_cond_init(&server->changed);
     grpc_init();
     return server;
 }
@@ -109,6 +106,19 @@ static int add_methods(struct rpc_server *server)
     if (err == 0)
         rpc_methods_sort(&server->methods, metrics);
     return err;
+}
+
+static const struct metrics_def connections_def = {
+    .name = "grpc_server_connections", .help = "Connections of clients that are open.", .type = METRICS_GAUGE};
+static const struct metrics_def in_flight_def = {
+    .name = "grpc_server_in_flight", .help = "Calls that have begun and not ended.", .type = METRICS_GAUGE};
+
+static void on_scrape(void *arg)
+{
+    struct rpc_server *server = arg;
+
+    metrics_set(metrics_single(server->def.metrics, &connections_def), rpc_listener_connections(server->listener));
+    metrics_set(metrics_single(server->def.metrics, &in_flight_def), atomic_load(&server->in_flight));
 }
 
 static int start_loops(struct rpc_server *server)
@@ -164,11 +174,13 @@ int rpc_server_open(int take_listen_fd, const struct rpc_server_def *def, struct
                                 &server->listener);
     else
         close(take_listen_fd);
-    if (err == 0)
-        *ret_server = server;
-    else
+    if (err != 0) {
         rpc_server_close(server);
-    return err;
+        return err;
+    }
+    metrics_on_scrape(server->def.metrics, on_scrape, server);
+    *ret_server = server;
+    return 0;
 }
 
 void rpc_server_start(struct rpc_server *server)
@@ -190,14 +202,6 @@ void rpc_server_drain(struct rpc_server *server)
 }
 
 /* ---- the end ---- */
-
-/* Under the lock. */
-static void wait_until(struct rpc_server *server, uint64_t ns)
-{
-    struct timespec time = {.tv_sec = (time_t)(ns / CLOCK_NS_PER_S), .tv_nsec = (long)(ns % CLOCK_NS_PER_S)};
-
-    pthread_cond_timedwait(&server->changed, &server->lock, &time);
-}
 
 /* When every connection should have been told to take no new calls (monotonic ns), 0 when none is left: C-core draws
  * each one's age from MAX_CONNECTION_AGE give or take a tenth. */
@@ -228,7 +232,7 @@ static void wait_for_connections(struct rpc_server *server, uint64_t deadline_ns
             turn_ns = now + TURN_NS;
         }
         due_ns = due_ns > turn_ns ? due_ns : turn_ns;
-        wait_until(server, due_ns < deadline_ns ? due_ns : deadline_ns);
+        thread_wait_until(&server->changed, &server->lock, due_ns < deadline_ns ? due_ns : deadline_ns);
     }
     pthread_mutex_unlock(&server->lock);
 }
@@ -243,7 +247,8 @@ static bool wait_for_calls(struct rpc_server *server, uint64_t deadline_ns)
     pthread_mutex_lock(&server->lock);
     while (!server->shut_down && (now = clock_monotonic_ns()) < deadline_ns &&
            (now < idle_ns || atomic_load(&server->in_flight) > 0))
-        wait_until(server, now < idle_ns && idle_ns < deadline_ns ? idle_ns : deadline_ns);
+        thread_wait_until(&server->changed, &server->lock,
+                          now < idle_ns && idle_ns < deadline_ns ? idle_ns : deadline_ns);
     over = server->shut_down;
     pthread_mutex_unlock(&server->lock);
     return over;
@@ -285,6 +290,8 @@ struct rpc_server *rpc_server_close(struct rpc_server *server)
 {
     if (server == NULL)
         return NULL;
+    if (server->listener != NULL)
+        metrics_off_scrape(server->def.metrics, on_scrape, server);
     rpc_listener_free(server->listener);
     if (server->loops != NULL && server->loops[0].worker.queue != NULL && !server->shutting_down) {
         shut_down(server);

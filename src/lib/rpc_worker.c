@@ -1,9 +1,9 @@
 #include "clock.h"
 #include "rpc_internal.h"
+#include "thread.h"
 #include <assert.h>
 #include <errno.h>
 #include <grpc/support/time.h>
-#include <signal.h>
 
 gpr_timespec rpc_time(uint64_t monotonic_ns)
 {
@@ -28,21 +28,6 @@ uint64_t rpc_monotonic_ns(gpr_timespec time)
     if (left.tv_sec > INT32_MAX)
         return UINT64_MAX;
     return clock_monotonic_ns() + (uint64_t)left.tv_sec * CLOCK_NS_PER_S + (uint64_t)left.tv_nsec;
-}
-
-/* Signals are the business of the program's own threads. */
-int rpc_thread_start(pthread_t *ret_thread, const char *name, void *(*run)(void *), void *arg)
-{
-    sigset_t all, before;
-    int err;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    err = pthread_create(ret_thread, NULL, run, arg);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (err == 0)
-        pthread_setname_np(*ret_thread, name);
-    return -err;
 }
 
 /* ThreadSanitizer does not see into C-core, whose queues order what is before and after them. */
@@ -101,7 +86,7 @@ int rpc_worker_init(struct rpc_worker *worker, uint64_t (*tick)(struct rpc_worke
 
 int rpc_worker_start(struct rpc_worker *worker, const char *name)
 {
-    int err = rpc_thread_start(&worker->thread, name, worker_run, worker);
+    int err = thread_start(&worker->thread, name, worker_run, worker);
 
     worker->running = err == 0;
     return err;

@@ -224,7 +224,8 @@ static inline void fixture_chat(struct rpc_call *call, const ProtobufCMessage *m
 {
     const Routeguide__RouteNote *note = (const Routeguide__RouteNote *)message;
 
-    rpc_send(call, message);
+    if (rpc_send(call, message) == 1)
+        rpc_pause(call);
     if (strcmp(note->message, "pause") == 0) {
         rpc_pause(call);
         fixture_in_thread(call, fixture_resume);
@@ -243,7 +244,7 @@ static const struct rpc_method fixture_methods[] = {
     {ROUTE_GUIDE, "RecordRoute", RPC_CLIENT_STREAM_KIND, .on_message = fixture_record_point,
      .on_half_close = fixture_record_end, .on_close = fixture_closed},
     {ROUTE_GUIDE, "RouteChat", RPC_BIDI_KIND, .on_message = fixture_chat, .on_half_close = fixture_chat_end,
-     .on_close = fixture_closed},
+     .on_writable = rpc_resume, .on_close = fixture_closed},
     {0},
 };
 

@@ -170,22 +170,27 @@ Test(rpc, ends_a_call_that_its_handler_never_answers)
     assert_name(call(100), "feature");
 }
 
+/* A call that is late may also be so before it reaches the server: then another is made. */
+static void call_too_short(int latitude)
+{
+    struct fixture_answer answer;
+
+    do {
+        answer = fixture_call(&fixture, latitude, 0, (struct rpc_call_options){.timeout_ms = 50});
+        cr_assert_eq(answer.code, ERR_GRPC_DEADLINE_EXCEEDED);
+    } while (sem_trywait(&fixture.entered) != 0);
+}
+
 Test(rpc, ends_a_call_at_the_clients_deadline)
 {
-    struct fixture_answer answer = fixture_call(&fixture, ORDER_HOLD, 0, (struct rpc_call_options){.timeout_ms = 50});
-
-    cr_assert_eq(answer.code, ERR_GRPC_DEADLINE_EXCEEDED);
+    call_too_short(ORDER_HOLD);
     fixture_wait(&fixture.closed);
-    cr_assert_eq(atomic_load(&fixture.cancelled), 1);
+    cr_assert_gt(atomic_load(&fixture.cancelled), 0);
 }
 
 Test(rpc, ignores_what_comes_after_the_end_of_a_call)
 {
-    struct fixture_answer answer =
-        fixture_call(&fixture, ORDER_CANCELLED, 0, (struct rpc_call_options){.timeout_ms = 50});
-
-    cr_assert_eq(answer.code, ERR_GRPC_DEADLINE_EXCEEDED);
-    fixture_wait(&fixture.entered);
+    call_too_short(ORDER_CANCELLED);
     fixture_wait(&fixture.late);
     cr_assert_eq(fixture.late_send_result, -ECANCELED);
 }
@@ -226,6 +231,8 @@ Test(rpc, refuses_calls_beyond_the_bound)
     reopen((struct rpc_server_def){.max_in_flight = 1}, (struct rpc_client_def){0});
     cr_assert_eq(fixture_begin(&fixture, ORDER_HOLD, 0, &(struct rpc_call_options){.timeout_ms = 60000}, &held), 0);
     fixture_wait(&fixture.entered);
+    cr_assert_eq(metric("\ngrpc_server_in_flight "), 1);
+    cr_assert_eq(metric("\ngrpc_server_connections "), 1);
     answer = call(100);
     assert_fails(answer, ERR_GRPC_RESOURCE_EXHAUSTED, "too many calls");
     fixture_close(&fixture);
@@ -442,7 +449,9 @@ Test(rpc, tells_a_cancelled_stream_from_one_that_has_ended)
 
 Test(rpc, tells_a_late_stream_from_one_that_has_ended)
 {
-    break_off_a_route(by_deadline, 500, ERR_GRPC_DEADLINE_EXCEEDED);
+    cr_assert_eq(call(100).code, ERR_GRPC_OK); /* connects: the second that the stream has is for the stream */
+    fixture_wait(&fixture.closed);
+    break_off_a_route(by_deadline, 1000, ERR_GRPC_DEADLINE_EXCEEDED);
 }
 
 Test(rpc, tells_a_lost_client_from_one_that_has_ended)
@@ -459,6 +468,34 @@ Test(rpc, bounds_the_length_of_a_stream)
     fixture_stream_end(&stream);
     cr_assert_eq(stream.code, ERR_GRPC_DEADLINE_EXCEEDED);
     cr_assert_str_eq(stream.text, "the call took too long");
+}
+
+/* ---- opening ---- */
+
+static int open_on(int fd, const char *descriptors, size_t len)
+{
+    struct rpc_server *server = NULL;
+    int err = rpc_server_open(fd,
+                              &(struct rpc_server_def){.methods = fixture_methods,
+                                                       .descriptors = (const uint8_t *)descriptors,
+                                                       .descriptors_len = len,
+                                                       .metrics = fixture.metrics},
+                              &server);
+
+    cr_assert_eq(err == 0, server != NULL);
+    rpc_server_close(server);
+    return err;
+}
+
+Test(rpc, says_why_it_cannot_be_opened)
+{
+    int fd, port = 0;
+
+    cr_assert_eq(open_on(-1, "", 0), -EBADF);
+    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &port), 0);
+    cr_assert_eq(open_on(fd, "no descriptors", 14), -EINVAL);
+    cr_assert_eq(http_listen("127.0.0.1", port, &fd, &port), 0, "the socket has been closed");
+    cr_assert_eq(open_on(fd, "", 0), 0);
 }
 
 /* ---- metrics ---- */

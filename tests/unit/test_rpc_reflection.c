@@ -266,7 +266,8 @@ typedef Grpc__Health__V1__HealthCheckResponse HealthResponse;
 struct health_answer {
     sem_t told, done;
     enum err_grpc code;
-    int status;
+    int checked;       /* by Check */
+    atomic_int status; /* by Watch */
 };
 
 static void checked(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
@@ -274,7 +275,7 @@ static void checked(void *arg, const struct rpc_status *status, const ProtobufCM
     struct health_answer *answer = arg;
 
     answer->code = status->code;
-    answer->status = reply != NULL ? (int)((const HealthResponse *)reply)->status : -1;
+    answer->checked = reply != NULL ? (int)((const HealthResponse *)reply)->status : -1;
     sem_post(&answer->done);
 }
 
@@ -294,20 +295,35 @@ static struct health_answer check_health(const char *service)
 
 Test(rpc_health, is_asked_for_each_service_and_for_all)
 {
-    cr_assert_eq(check_health("").status, STATUS(NOT_SERVING));
+    cr_assert_eq(check_health("").checked, STATUS(NOT_SERVING));
     rpc_server_set_serving(fixture.server, true);
-    cr_assert_eq(check_health("").status, STATUS(SERVING));
-    cr_assert_eq(check_health("routeguide.RouteGuide").status, STATUS(SERVING));
+    cr_assert_eq(check_health("").checked, STATUS(SERVING));
+    cr_assert_eq(check_health("routeguide.RouteGuide").checked, STATUS(SERVING));
     cr_assert_eq(check_health("routeguide.Other").code, ERR_GRPC_NOT_FOUND);
     rpc_server_set_serving(fixture.server, false);
-    cr_assert_eq(check_health("routeguide.RouteGuide").status, STATUS(NOT_SERVING));
+    cr_assert_eq(check_health("routeguide.RouteGuide").checked, STATUS(NOT_SERVING));
+}
+
+Test(rpc_health, is_told_by_a_server_that_is_full)
+{
+    struct fixture_answer held;
+
+    fixture_close(&fixture);
+    fixture_serve(&fixture, (struct rpc_server_def){.max_in_flight = 1});
+    fixture_connect(&fixture, (struct rpc_client_def){0});
+    rpc_server_set_serving(fixture.server, true);
+    cr_assert_eq(fixture_begin(&fixture, ORDER_HOLD, 0, &(struct rpc_call_options){.timeout_ms = 60000}, &held), 0);
+    fixture_wait(&fixture.entered);
+    cr_assert_eq(check_health("").checked, STATUS(SERVING));
+    fixture_close(&fixture);
+    fixture_wait(&held.done);
 }
 
 static void told(void *arg, const ProtobufCMessage *message)
 {
     struct health_answer *answer = arg;
 
-    answer->status = (int)((const HealthResponse *)message)->status;
+    atomic_store(&answer->status, (int)((const HealthResponse *)message)->status);
     sem_post(&answer->told);
 }
 
@@ -339,7 +355,7 @@ static struct rpc_stream *watch(const char *service, struct health_answer *answe
 static void assert_told(struct health_answer *answer, int status)
 {
     fixture_wait(&answer->told);
-    cr_assert_eq(answer->status, status);
+    cr_assert_eq(atomic_load(&answer->status), status);
 }
 
 Test(rpc_health, tells_watchers_of_changes)
