@@ -3,8 +3,8 @@ let
   MB = 1000 * 1000;
 in
 {
-  service = 6 * MB;
-  grpcService = 11 * MB;
+  plain = 6 * MB; # of a service
+  grpc = 11 * MB; # of one that links gRPC
   etcd = 30 * MB;
   prometheus = 45 * MB;
 }

@@ -15,7 +15,8 @@ let
       prefixes = map (output: builtins.unsafeDiscardStringContext "${package.${output}}") package.outputs;
     };
 in
-map component [
+map component (
+[
   target.abseil-cpp
   target.c-ares
   target.etcd_3_6
@@ -32,3 +33,6 @@ map component [
   stdenv.cc.cc
   stdenv.cc.libc
 ]
+# nixpkgs' etcd only links to these.
+++ builtins.attrValues (target.etcd_3_6.deps or { })
+)

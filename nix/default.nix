@@ -19,7 +19,6 @@ let
   names = builtins.attrNames (lib.filterAttrs isService (builtins.readDir ../src));
   described = name: {
     inherit name;
-    grpc = false;
     ports = [ 8080 9090 ];
     volumes = [ ];
     libraries = import ./libraries.nix { inherit lib name; };
@@ -77,7 +76,7 @@ let
       own = true;
       description = summary name;
       license = "Apache-2.0";
-      bound = if service.grpc then bounds.grpcService else bounds.service;
+      bounds = { inherit (bounds) plain grpc; };
       programs = [ "${services.${name}}/bin/${name}" ];
       trees = lib.optional service.share { path = "/share/${name}"; source = "${sourceOf name}/share/${name}"; };
       archives = [ "${services.${name}}/nix-support/archives" ];
@@ -92,7 +91,7 @@ let
       inherit (target.etcd_3_6) version;
       description = "etcd with etcdctl and etcdutl";
       license = "Apache-2.0";
-      bound = bounds.etcd;
+      bounds.plain = bounds.etcd;
       programs = map (program: "${target.etcd_3_6}/bin/${program}") [ "etcd" "etcdctl" "etcdutl" ];
       ports = [ 2379 2380 ];
       volumes = [ "/data" ];
@@ -102,7 +101,7 @@ let
       inherit (target.prometheus) version;
       description = "Prometheus";
       license = "Apache-2.0";
-      bound = bounds.prometheus;
+      bounds.plain = bounds.prometheus;
       programs = [ "${target.prometheus}/bin/prometheus" ];
       ports = [ 9090 ];
       volumes = [ "/data" ];

@@ -3,7 +3,8 @@
 { stdenv, cmake, ninja, pkg-config, openssl, zlib, h2o }:
 stdenv.mkDerivation {
   pname = "h2o";
-  inherit (h2o) version src meta;
+  inherit (h2o) version src;
+  meta = { inherit (h2o.meta) license; };
   nativeBuildInputs = [ cmake ninja pkg-config ];
   buildInputs = [ openssl zlib ];
   cmakeFlags = [

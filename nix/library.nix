@@ -11,8 +11,8 @@ stdenv.mkDerivation {
   # meson's own archives are thin: they only name the objects.
   installPhase = ''
     mkdir -p $out/lib $out/include
-    ar rcsD $out/lib/libslipway.a liblib.a.p/*.o
-    ar rcsD $out/lib/libslipway-proto.a proto/libproto.a.p/*.o
+    ''${AR:-ar} rcsD $out/lib/libslipway.a liblib.a.p/*.o
+    ''${AR:-ar} rcsD $out/lib/libslipway-proto.a proto/libproto.a.p/*.o
     cp ../src/lib/*.h proto/*.h $out/include/
   '';
 }

@@ -26,7 +26,7 @@
     jansson = [ "out" "dev" ];
     lmdb = [ "out" "dev" ];
     meson = [ "out" ];
-    nghttp2 = [ "bin" ];
+    nghttp2 = [ "out" ];
     ninja = [ "out" ];
     openssl = [ "out" "dev" ];
     pkg-config = [ "out" ];

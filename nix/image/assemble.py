@@ -86,7 +86,13 @@ def parts(spec: dict, shared: dict[str, pathlib.Path]) -> list[sbom.Part]:
     return found
 
 
-def describe(spec: dict, digest: str, layers: list[layer.Layer]) -> dict:
+def bound_of(spec: dict, found: list[sbom.Part]) -> int:
+    """The most that the image may weigh: with gRPC it may be more."""
+    packages = {sbom.owners.owner(part.file, spec["components"]).name for part in found}
+    return spec["bounds"]["grpc" if "grpc" in packages else "plain"]
+
+
+def describe(spec: dict, digest: str, layers: list[layer.Layer], bound: int) -> dict:
     return {
         "name": spec["name"],
         "tag": digest.removeprefix("sha256:")[:32],
@@ -94,7 +100,7 @@ def describe(spec: dict, digest: str, layers: list[layer.Layer]) -> dict:
         "architecture": spec["architecture"],
         "version": spec["version"],
         "size": sum(len(made.blob) for made in layers),
-        "bound": spec["bound"],
+        "bound": bound,
         "layers": [
             {
                 "name": made.name,
@@ -113,12 +119,14 @@ def main(spec_file: str, out_folder: str) -> None:
     layers = [made for made in (library_layer(shared), program_layer(spec)) if made is not None]
     entries = [entry for made in layers for entry in made.entries]
     own = {program["path"] for program in spec["programs"]} if spec["own"] else set()
-    guard.check(entries, own, sum(len(made.blob) for made in layers), spec["bound"])
+    found = parts(spec, shared)
+    bound = bound_of(spec, found)
+    guard.check(entries, own, sum(len(made.blob) for made in layers), bound)
     config = image_config(spec, layers)
     digest = oci.write(out / "oci", config, [(made.digest, made.blob) for made in layers], spec["architecture"])
-    bill = sbom.make(spec, digest, parts(spec, shared))
+    bill = sbom.make(spec, digest, found)
     documents = {
-        "image.json": describe(spec, digest, layers),
+        "image.json": describe(spec, digest, layers, bound),
         "sbom.cdx.json": bill,
         "provenance.intoto.json": provenance.make(spec, digest, bill),
     }

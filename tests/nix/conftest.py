@@ -28,6 +28,9 @@ warn-dirty = false
 OVERRIDE = ["--offline", "--no-write-lock-file", "--override-input", "nixpkgs", "path:./tests/nix/hostpkgs"]
 
 
+CLOSING: list[str] = []  # the last line, as ./dev test reads it
+
+
 class Tree:
     """A copy of the working tree in a repository of its own."""
 
@@ -106,4 +109,8 @@ def pytest_terminal_summary(terminalreporter) -> None:
     counts = {kind: len(terminalreporter.stats.get(kind, [])) for kind in ("passed", "failed", "error", "skipped")}
     for report in terminalreporter.stats.get("skipped", []):
         terminalreporter.write_line(f"skipped: {report.nodeid}: {report.longrepr[2]}")
-    terminalreporter.write_line(f"{counts['passed']} passed, {counts['failed'] + counts['error']} failed")
+    CLOSING.append(f"{counts['passed']} passed, {counts['failed'] + counts['error']} failed")
+
+
+def pytest_unconfigure() -> None:
+    print(*CLOSING, sep="\n")

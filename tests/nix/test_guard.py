@@ -34,7 +34,7 @@ def test_a_header_fails_the_build(scratch):
 
 def test_the_size_fails_the_build(scratch):
     bounds = (scratch.folder / "nix/bounds.nix").read_text()
-    scratch.write("nix/bounds.nix", bounds.replace("service = 6 * MB", "service = 3 * MB"))
+    scratch.write("nix/bounds.nix", bounds.replace("plain = 6 * MB", "plain = 3 * MB"))
     provoke(scratch, "its bound is 3000000", "users")
 
 
