@@ -18,8 +18,6 @@ from grpc_tools import protoc
 import harness
 from harness import ROOT, Service
 
-FEATURES = ROOT / "share/route-guide/features.json"
-
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
@@ -82,7 +80,7 @@ class Routes:
 def routes(start: Callable[..., Service], channel: Callable[[str], grpc.Channel], stubs: SimpleNamespace) -> Routes:
     """feature-store, and a route-guide that saves to it."""
     store = start("feature-store")
-    guide = start("route-guide", FEATURE_STORE_SERVICE_ADDR=store.grpc_address, FEATURES_FILE=FEATURES)
+    guide = start("route-guide", FEATURE_STORE_SERVICE_ADDR=store.grpc_address)
     to_store = channel(store.grpc_address)
     return Routes(
         guide=guide,

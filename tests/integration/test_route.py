@@ -23,9 +23,10 @@ import httpx
 import pytest
 
 import harness
-from conftest import FEATURES, Routes
-from harness import SANITIZED, Service, until
+from conftest import Routes
+from harness import ROOT, SANITIZED, Service, until
 
+FEATURES = ROOT / "share/route-guide/features.json"
 KNOWN = (409146138, -746188906)
 KNOWN_NAME = "Berkshire Valley Management Area Trail, Jefferson, NJ, USA"
 BEYOND = [(900000001, 0), (-900000001, 0), (0, 1800000001), (0, -1800000001)]
@@ -223,7 +224,7 @@ def test_parts_that_are_missing_are_refused(either: tuple[Service, Guide]) -> No
 
 def test_a_failed_save_fails_get_feature(start: Start, connect: Callable[[Service], Guide], http: httpx.Client) -> None:
     address = f"127.0.0.1:{harness.free_port()}"
-    server = start("route-guide", FEATURE_STORE_SERVICE_ADDR=address, FEATURES_FILE=FEATURES)
+    server = start("route-guide", FEATURE_STORE_SERVICE_ADDR=address)
     guide = connect(server)
     refuses(grpc.StatusCode.UNAVAILABLE, "could not be saved", guide.get, KNOWN)
     assert counter(http, server, "route_guide_failed_saves_total") == 1
@@ -246,15 +247,15 @@ def test_a_store_that_hangs_fails_get_feature_in_time(
     start: Start, connect: Callable[[Service], Guide], http: httpx.Client
 ) -> None:
     store = start("feature-store")
-    settings = {"FEATURE_STORE_SERVICE_ADDR": store.grpc_address, "FEATURES_FILE": FEATURES}
-    server = start("route-guide", FEATURE_STORE_TIMEOUT_MS=200, **settings)
+    address = store.grpc_address
+    server = start("route-guide", FEATURE_STORE_TIMEOUT_MS=200, FEATURE_STORE_SERVICE_ADDR=address)
     guide = connect(server)
     assert guide.get(KNOWN) == KNOWN_NAME
     store.signal(signal.SIGSTOP)
     try:
         refuses(grpc.StatusCode.UNAVAILABLE, "DEADLINE_EXCEEDED", guide.get, KNOWN)
         assert counter(http, server, "route_guide_failed_saves_total") == 1
-        patient = connect(start("route-guide", FEATURE_STORE_TIMEOUT_MS=60000, **settings))
+        patient = connect(start("route-guide", FEATURE_STORE_TIMEOUT_MS=60000, FEATURE_STORE_SERVICE_ADDR=address))
         with pytest.raises(grpc.RpcError) as error:
             patient.stub.GetFeature(patient.point(KNOWN), timeout=0.2)
         assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
