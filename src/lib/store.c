@@ -10,7 +10,7 @@
 #define DEFAULT_MAX_QUEUE       8192
 #define DEFAULT_MAX_QUEUE_BYTES (64 << 20)
 
-static const struct store_engine *const engines[] = {&store_lmdb_engine};
+static const struct store_engine *const engines[] = {&store_lmdb_engine, &store_etcd_engine};
 
 enum result { OK, CONFLICT, FULL, QUEUE_FULL, TIMED_OUT, FAILED };
 static const char *const result_names[STORE_RESULTS] = {"ok", "conflict", "full", "queue_full", "timeout", "error"};
@@ -84,7 +84,8 @@ int store_open(const struct store_options *options, struct store **ret_store, ch
         *ret_store = store;
         return 0;
     }
-    return store_fail(error, error_size, -EINVAL, "store %s: not a URL of the form lmdb:///DIR", options->url);
+    return store_fail(error, error_size, -EINVAL, "store %s: expected lmdb:///DIR or etcd://HOST:PORT/PREFIX",
+                      options->url);
 }
 
 struct store *store_close(struct store *store)

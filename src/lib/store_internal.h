@@ -50,7 +50,7 @@ struct store_engine {
     int (*restored)(struct store *store, uint64_t last_seq);
 };
 
-extern const struct store_engine store_lmdb_engine;
+extern const struct store_engine store_lmdb_engine, store_etcd_engine;
 
 enum { STORE_RESULTS = 6 }; /* that store_write_results_total tells apart */
 

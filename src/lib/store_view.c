@@ -80,6 +80,8 @@ static int sync_folder(struct opening *o)
 {
     int fd, err;
 
+    if (o->view->unsynced)
+        return 0;
     err = open_in_folder(o, ".", O_RDONLY | O_DIRECTORY, &fd);
     if (err < 0)
         return err;
@@ -109,6 +111,8 @@ static int environment_error(struct opening *o, int err)
 static int open_environment(struct opening *o)
 {
     struct store_view *view = o->view;
+    unsigned flags =
+        MDB_NOTLS | MDB_NORDAHEAD | (view->unsynced ? MDB_NOSYNC : 0) | (view->mode == STORE_INSPECT ? MDB_RDONLY : 0);
     size_t map_bytes = view->max_bytes + view->max_bytes / SPARE_FRACTION + SPARE_BYTES;
     struct stat file;
     MDB_envinfo info;
@@ -122,8 +126,7 @@ static int open_environment(struct opening *o)
     mdb_env_set_maxdbs(view->env, 1 + 2 * STORE_MAX_TABLES);
     mdb_env_set_maxreaders(view->env, STORE_VIEW_MAX_SNAPSHOTS + OTHER_READERS);
     /* Reads are of single records: reading ahead would only push other pages out of a small container's memory. */
-    err = mdb_env_open(view->env, view->dir, MDB_NOTLS | MDB_NORDAHEAD | (view->mode == STORE_INSPECT ? MDB_RDONLY : 0),
-                       0600);
+    err = mdb_env_open(view->env, view->dir, flags, 0600);
     if (err == ENOENT && view->mode == STORE_INSPECT)
         return FAIL(o, -ENOENT, "%s/data.mdb: there is none", view->dir);
     if (err != 0)
@@ -402,6 +405,7 @@ int store_view_open(const struct store_view_options *options, struct store_view 
     view->max_bytes = options->max_bytes;
     view->mode = options->mode;
     view->restore_id = options->restore_id;
+    view->unsynced = options->unsynced;
     view->dir = strdup(options->dir);
     if (view->dir == NULL)
         err = store_fail(error, error_size, -ENOMEM, "%s", strerror(ENOMEM));

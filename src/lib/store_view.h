@@ -16,6 +16,7 @@ struct store_view_options {
     uint64_t max_bytes; /* of data */
     enum store_mode mode;
     const uint8_t *restore_id;
+    bool unsynced; /* commits are not synced: after a crash of the machine (not of the process) throw it away */
 };
 
 /* Makes the folder if it is missing (not its parents). error receives one line. 0, -EBUSY, -EPROTO, other -errno. */
@@ -48,9 +49,16 @@ void store_view_abort(struct store_view_txn *txn); /* an ended one: nothing happ
 int store_view_get(struct store_view_txn *txn, unsigned table, struct str key,
                    struct store_record *ret_record); /* valid until the next change; -ENOENT, -EBADMSG are harmless */
 int store_view_put(struct store_view_txn *txn, unsigned table, struct str key, uint64_t seq, struct str value);
+/* The same for a key that is greater than all of the table's: without searching, and without leaving room in pages. */
+int store_view_append(struct store_view_txn *txn, unsigned table, struct str key, uint64_t seq, struct str value);
+/* A record that is known to be damaged: reading it gives -EBADMSG. */
+int store_view_put_damaged(struct store_view_txn *txn, unsigned table, struct str key, uint64_t seq);
 int store_view_delete(struct store_view_txn *txn, unsigned table, struct str key); /* a record that is there */
 uint64_t store_view_last_seq(const struct store_view_txn *txn);
 int store_view_set_last_seq(struct store_view_txn *txn, uint64_t seq);
+/* Small values by name, for the engine: kept in the transaction. -ENOENT. */
+int store_view_note_get(const struct store_view_txn *txn, const char *name, struct str *ret_value);
+int store_view_note_put(struct store_view_txn *txn, const char *name, struct str value);
 /* Is there room for bytes more, so that deletes will still work? Extends the file where needed. 0 or -ENOSPC, which
  * is harmless. */
 int store_view_make_room(struct store_view_txn *txn, size_t bytes);
@@ -59,3 +67,7 @@ int store_view_make_room(struct store_view_txn *txn, size_t bytes);
 
 int store_view_snapshot_take(struct store_view *view, struct store_snapshot **ret_snapshot); /* -EAGAIN, -EIO */
 void store_view_snapshot_give(struct store_snapshot *snapshot);
+void store_view_snapshot_set_age(struct store_snapshot *snapshot, uint64_t age_ms);
+uint64_t store_view_snapshot_bytes(struct store_snapshot *snapshot); /* that data takes */
+/* The snapshot as a transaction that only reads. */
+struct store_view_txn store_view_snapshot_txn(struct store_snapshot *snapshot);

@@ -27,6 +27,7 @@ struct store_view {
     uint64_t max_bytes;
     uint64_t allocated_bytes; /* of the data file: writer only */
     bool preallocates;        /* the file system can */
+    bool unsynced;
 
     pthread_mutex_t mutex; /* guards the pool */
     struct store_snapshot snapshots[STORE_VIEW_MAX_SNAPSHOTS];

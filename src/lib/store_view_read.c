@@ -52,6 +52,16 @@ void store_view_snapshot_give(struct store_snapshot *snapshot)
     pool_give(snapshot);
 }
 
+void store_view_snapshot_set_age(struct store_snapshot *snapshot, uint64_t age_ms)
+{
+    snapshot->age_ms = age_ms;
+}
+
+struct store_view_txn store_view_snapshot_txn(struct store_snapshot *snapshot)
+{
+    return (struct store_view_txn){snapshot->view, snapshot->txn};
+}
+
 unsigned store_view_readers(struct store_view *view)
 {
     unsigned count;
@@ -62,6 +72,11 @@ unsigned store_view_readers(struct store_view *view)
     return count;
 }
 
+uint64_t store_view_snapshot_bytes(struct store_snapshot *snapshot)
+{
+    return store_view_txn_bytes(snapshot->view, snapshot->txn);
+}
+
 uint64_t store_view_bytes(struct store_view *view)
 {
     struct store_snapshot *snapshot;
@@ -69,7 +84,7 @@ uint64_t store_view_bytes(struct store_view *view)
 
     if (store_view_snapshot_take(view, &snapshot) < 0)
         return 0;
-    bytes = store_view_txn_bytes(view, snapshot->txn);
+    bytes = store_view_snapshot_bytes(snapshot);
     store_view_snapshot_give(snapshot);
     return bytes;
 }
@@ -106,7 +121,9 @@ uint64_t store_count(struct store_snapshot *snapshot, unsigned table)
 
 uint64_t store_last_seq(struct store_snapshot *snapshot)
 {
-    return store_view_last_seq(&(struct store_view_txn){snapshot->view, snapshot->txn});
+    struct store_view_txn txn = store_view_snapshot_txn(snapshot);
+
+    return store_view_last_seq(&txn);
 }
 
 uint64_t store_age_ms(const struct store_snapshot *snapshot)

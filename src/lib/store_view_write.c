@@ -79,34 +79,61 @@ int store_view_get(struct store_view_txn *txn, unsigned table, struct str key, s
     return store_get(&(struct store_snapshot){.view = txn->view, .txn = txn->txn}, table, key, ret_record);
 }
 
-static int change_index(struct store_view_txn *txn, unsigned table, struct str key, const struct store_record *new)
+/* new: NULL where there will be none; beyond: there is none now. */
+static int change_index(struct store_view_txn *txn, unsigned table, struct str key, const struct store_record *new,
+                        bool beyond)
 {
     struct store_record old;
     int err;
 
     if (txn->view->tables[table].index == NULL)
         return 0;
-    err = store_view_get(txn, table, key, &old);
+    err = beyond ? -ENOENT : store_view_get(txn, table, key, &old);
+    if (err == -EBADMSG) /* a damaged record has no entries */
+        err = -ENOENT;
     if (err < 0 && err != -ENOENT)
         return err;
     return store_view_index_change(txn->view, txn->txn, table, err == 0 ? &old : NULL, new);
 }
 
-int store_view_put(struct store_view_txn *txn, unsigned table, struct str key, uint64_t seq, struct str value)
+static int put(struct store_view_txn *txn, unsigned table, const struct store_record *record, bool beyond)
 {
-    MDB_val k = store_view_val(key), v = {STORE_RECORD_HEADER + value.len, NULL};
+    MDB_val k = store_view_val(record->key), v = {STORE_RECORD_HEADER + record->value.len, NULL};
     int err;
 
-    err = change_index(txn, table, key, &(struct store_record){key, value, seq});
+    err = change_index(txn, table, record->key, record, beyond);
     if (err < 0)
         return err;
-    err = mdb_put(txn->txn, txn->view->records[table], &k, &v, MDB_RESERVE);
+    err = mdb_put(txn->txn, txn->view->records[table], &k, &v, MDB_RESERVE | (beyond ? MDB_APPEND : 0));
     if (err != 0)
         return store_view_error(err);
-    store_record_header(v.mv_data, key, seq, value);
-    if (value.len > 0)
-        memcpy((char *)v.mv_data + STORE_RECORD_HEADER, value.s, value.len);
+    store_record_header(v.mv_data, record->key, record->seq, record->value);
+    if (record->value.len > 0)
+        memcpy((char *)v.mv_data + STORE_RECORD_HEADER, record->value.s, record->value.len);
     return 0;
+}
+
+int store_view_put(struct store_view_txn *txn, unsigned table, struct str key, uint64_t seq, struct str value)
+{
+    return put(txn, table, &(struct store_record){key, value, seq}, false);
+}
+
+int store_view_append(struct store_view_txn *txn, unsigned table, struct str key, uint64_t seq, struct str value)
+{
+    return put(txn, table, &(struct store_record){key, value, seq}, true);
+}
+
+int store_view_put_damaged(struct store_view_txn *txn, unsigned table, struct str key, uint64_t seq)
+{
+    MDB_val k = store_view_val(key), v = {STORE_RECORD_HEADER, NULL};
+    int err;
+
+    err = change_index(txn, table, key, NULL, false);
+    if (err == 0)
+        err = store_view_error(mdb_put(txn->txn, txn->view->records[table], &k, &v, MDB_RESERVE));
+    if (err == 0)
+        store_record_header(v.mv_data, STR("damaged"), seq, STR_NULL); /* not its key: so the checksum never matches */
+    return err;
 }
 
 int store_view_delete(struct store_view_txn *txn, unsigned table, struct str key)
@@ -114,7 +141,7 @@ int store_view_delete(struct store_view_txn *txn, unsigned table, struct str key
     MDB_val k = store_view_val(key);
     int err;
 
-    err = change_index(txn, table, key, NULL);
+    err = change_index(txn, table, key, NULL, false);
     return err < 0 ? err : store_view_error(mdb_del(txn->txn, txn->view->records[table], &k, NULL));
 }
 
@@ -153,6 +180,16 @@ int store_view_set_last_seq(struct store_view_txn *txn, uint64_t seq)
 
     store_put_u64(bytes, seq);
     return store_view_meta_put(txn->txn, txn->view->meta, "seq", bytes, sizeof(bytes));
+}
+
+int store_view_note_get(const struct store_view_txn *txn, const char *name, struct str *ret_value)
+{
+    return store_view_meta_get(txn->txn, txn->view->meta, name, ret_value);
+}
+
+int store_view_note_put(struct store_view_txn *txn, const char *name, struct str value)
+{
+    return store_view_meta_put(txn->txn, txn->view->meta, name, value.s, value.len);
 }
 
 /* ---- room ---- */

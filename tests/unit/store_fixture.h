@@ -1,5 +1,6 @@
 /* store_fixture -- what the tests of the store share: a place of its own for each test, and short forms of writing and
- * reading. $STORE_TEST_URL chooses the engine: it is the beginning of a URL that each test appends a path to. */
+ * reading. $STORE_TEST_URL chooses the engine: "etcd://HOST:PORT,..." of an etcd that is running; each test has a prefix
+ * of its own there. Without it the engine is lmdb. */
 #pragma once
 #include "clock.h"
 #include "store.h"
@@ -24,7 +25,8 @@ static inline void fixture_init(struct fixture *fixture)
     strcpy(fixture->folder, "/tmp/slipway-store-XXXXXX");
     cr_assert_not_null(mkdtemp(fixture->folder));
     if (base != NULL)
-        snprintf(fixture->url, sizeof(fixture->url), "%s%s", base, strrchr(fixture->folder, '/'));
+        snprintf(fixture->url, sizeof(fixture->url), "%s%s?view=%s/view", base, strrchr(fixture->folder, '/'),
+                 fixture->folder);
     else
         snprintf(fixture->url, sizeof(fixture->url), "lmdb://%s/data", fixture->folder);
 }

@@ -1,0 +1,112 @@
+#include "store_etcd_internal.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct etcd *etcd_new(const struct store_options *options)
+{
+    struct etcd *etcd = calloc(1, sizeof(*etcd));
+    pthread_condattr_t attributes;
+
+    if (etcd == NULL)
+        return NULL;
+    etcd->options = *options;
+    etcd->lock_fd = -1;
+    etcd->writer.last = &etcd->writer.first;
+    pthread_mutex_init(&etcd->mutex, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&etcd->changed, &attributes);
+    pthread_cond_init(&etcd->writable, &attributes);
+    pthread_condattr_destroy(&attributes);
+    etcd_reads_init(etcd);
+    return etcd;
+}
+
+static void close_etcd(struct store *store)
+{
+    struct etcd *etcd = (struct etcd *)store;
+
+    etcd_writer_stop(etcd); /* needs the follower, which shows it its own writes */
+    etcd_reads_close(etcd);
+    etcd_follower_stop(etcd);
+    etcd_client_close(&etcd->client);
+    etcd_writer_release(etcd);
+    etcd_views_close(etcd);
+    etcd_url_release(&etcd->url);
+    pthread_mutex_destroy(&etcd->reads.mutex);
+    pthread_cond_destroy(&etcd->writable);
+    pthread_cond_destroy(&etcd->changed);
+    pthread_mutex_destroy(&etcd->mutex);
+    free(etcd);
+}
+
+static int start(struct etcd *etcd, char *error, size_t error_size)
+{
+    int err;
+
+    err = etcd_client_open(&etcd->client, &etcd->url, etcd->options.metrics, error, error_size);
+    if (err == 0)
+        err = etcd_schema_check(etcd, error, error_size);
+    if (err == 0)
+        err = etcd_views_open(etcd, error, error_size);
+    if (err < 0)
+        return err;
+    err = etcd_follower_start(etcd);
+    if (err < 0)
+        return store_fail(error, error_size, err, "etcd: no thread: %s", strerror(-err));
+    err = etcd_follower_wait_ready(etcd, error, error_size);
+    if (err < 0)
+        return err;
+    etcd_lanes_clean(etcd);
+    err = etcd_writer_start(etcd);
+    return err < 0 ? store_fail(error, error_size, err, "etcd: no writer: %s", strerror(-err)) : 0;
+}
+
+static int open_etcd(const struct store_options *options, const char *rest, struct store **ret_store, char *error,
+                     size_t error_size)
+{
+    struct etcd *etcd = etcd_new(options);
+    const char *why = strerror(ENOMEM);
+    int err;
+
+    if (etcd == NULL)
+        return store_fail(error, error_size, -ENOMEM, "%s", why);
+    err = etcd_url_parse(rest, &etcd->url, &why);
+    if (err < 0) {
+        store_fail(error, error_size, err, "store %s: %s", options->url, why);
+    } else {
+        etcd_keys_init(&etcd->keys, etcd->url.prefix, options);
+        err = start(etcd, error, error_size);
+    }
+    if (err < 0) {
+        close_etcd(&etcd->store);
+        return err;
+    }
+    *ret_store = &etcd->store;
+    return 0;
+}
+
+/* What goes wrong here is mended here: the view is but a copy. */
+static int health_etcd(const struct store *store)
+{
+    return 0;
+}
+
+static void write_etcd(struct store *store, struct store_batch *take_batch)
+{
+    etcd_write((struct etcd *)store, take_batch);
+}
+
+static void read_etcd(struct store *store, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg)
+{
+    etcd_read((struct etcd *)store, deadline_ns, max_stale_ms, read, arg);
+}
+
+static int restored_etcd(struct store *store, uint64_t last_seq)
+{
+    return -ENOSYS;
+}
+
+const struct store_engine store_etcd_engine = {"etcd",     open_etcd, close_etcd,   health_etcd,
+                                               write_etcd, read_etcd, restored_etcd};

@@ -1,0 +1,422 @@
+/* Calls to etcd: one member is preferred until it fails to answer, then the next. */
+#include "store_etcd_internal.h"
+#include <assert.h>
+#include <errno.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define OPEN_TIMEOUT_NS    (30 * CLOCK_NS_PER_S)
+#define STATUS_TIMEOUT_MS  2000
+#define CONNECT_TIMEOUT_MS 1000
+#define KEEPALIVE_MS       6000 /* etcd takes more than one ping in 5 s as an offence */
+#define DEAD_AFTER_MS      2000
+#define AWAY_NS            (5 * CLOCK_NS_PER_S)
+#define WATCH_TIMEOUT_MS   (24 * 3600 * 1000ULL)
+#define MAX_MESSAGE        (64u << 20) /* of an answer: bounds what a page of records takes */
+#define MAX_PASSWORD       1024
+#define MAX_TOKEN          4096
+
+static const unsigned oldest_version[3] = {3, 5, 8}; /* whose progress notifications never overtake events */
+
+/* ---- errors ---- */
+
+static bool says(const struct rpc_status *status, const char *what)
+{
+    return strstr(status->message, what) != NULL;
+}
+
+/* The token is none, of another time, or of before a change of users. */
+static bool is_about_token(const struct rpc_status *status)
+{
+    return status->code == ERR_GRPC_UNAUTHENTICATED || says(status, "revision of auth store is old") ||
+           says(status, "user name is empty");
+}
+
+static int error_of(const struct rpc_status *status)
+{
+    if (status->code == ERR_GRPC_OK)
+        return 0;
+    if (is_about_token(status))
+        return -EAGAIN;
+    switch (status->code) {
+    case ERR_GRPC_INVALID_ARGUMENT:
+        return says(status, "request is too large") ? -EMSGSIZE : -EINVAL;
+    case ERR_GRPC_PERMISSION_DENIED:
+        return -EACCES;
+    case ERR_GRPC_OUT_OF_RANGE: /* a revision that is compacted, or still to come */
+        return -ERANGE;
+    case ERR_GRPC_RESOURCE_EXHAUSTED:
+        if (says(status, "space exceeded"))
+            return -ENOSPC;
+        return says(status, "too many requests") ? -EAGAIN
+               : says(status, "larger than max") ? -EMSGSIZE
+                                                 : -EHOSTUNREACH;
+    default:
+        return -EHOSTUNREACH;
+    }
+}
+
+bool etcd_is_definite(int err)
+{
+    return err != -EHOSTUNREACH;
+}
+
+bool etcd_is_away(const struct etcd_client *client, uint64_t now_ns)
+{
+    uint64_t answered_ns = atomic_load(&client->answered_ns);
+
+    return now_ns > answered_ns && now_ns - answered_ns > AWAY_NS;
+}
+
+/* ---- the token ---- */
+
+static int read_password(const char *path, char password[MAX_PASSWORD])
+{
+    FILE *file = fopen(path, "re");
+    size_t len;
+
+    if (file == NULL)
+        return -errno;
+    len = fread(password, 1, MAX_PASSWORD - 1, file);
+    fclose(file);
+    password[len] = '\0';
+    password[strcspn(password, "\r\n")] = '\0';
+    return password[0] != '\0' ? 0 : -EINVAL;
+}
+
+static void keep_token(struct etcd_client *client, const char *token)
+{
+    char *copy = token != NULL ? strdup(token) : NULL;
+
+    pthread_mutex_lock(&client->mutex);
+    client->authenticating = false;
+    if (copy != NULL) {
+        free(client->token);
+        client->token = copy;
+        client->token_number++;
+    }
+    pthread_mutex_unlock(&client->mutex);
+}
+
+static void on_authenticated(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    const Etcdserverpb__AuthenticateResponse *response = (const Etcdserverpb__AuthenticateResponse *)reply;
+
+    keep_token(arg, response != NULL && strlen(response->token) <= MAX_TOKEN ? response->token : NULL);
+}
+
+/* done ends by keep_token. The password is read each time: it may be renewed. */
+static int authenticate(struct etcd_client *client, struct rpc_client *rpc, rpc_unary_done *done, void *arg)
+{
+    Etcdserverpb__AuthenticateRequest request = ETCDSERVERPB__AUTHENTICATE_REQUEST__INIT;
+    char password[MAX_PASSWORD];
+    int err = read_password(client->url->password_file, password);
+
+    if (err < 0)
+        return err;
+    request.name = (char *)client->url->user;
+    request.password = password;
+    err = rpc_unary(rpc, &etcdserverpb__auth__descriptor, "Authenticate", &request.base,
+                    &(struct rpc_call_options){.timeout_ms = STATUS_TIMEOUT_MS}, done, arg);
+    explicit_bzero(password, sizeof(password));
+    return err;
+}
+
+static void renew_token(struct etcd_client *client, struct rpc_client *rpc, unsigned token_number)
+{
+    bool renew;
+
+    pthread_mutex_lock(&client->mutex);
+    renew = client->url->user != NULL && !client->authenticating && token_number == client->token_number;
+    client->authenticating |= renew;
+    pthread_mutex_unlock(&client->mutex);
+    if (renew && authenticate(client, rpc, on_authenticated, client) < 0)
+        keep_token(client, NULL);
+}
+
+/* Copies the token into text; returns its number. */
+static unsigned get_token(struct etcd_client *client, char text[MAX_TOKEN + 1])
+{
+    unsigned number;
+
+    pthread_mutex_lock(&client->mutex);
+    strcpy(text, client->token != NULL ? client->token : "");
+    number = client->token_number;
+    pthread_mutex_unlock(&client->mutex);
+    return number;
+}
+
+/* ---- calls ---- */
+
+struct call {
+    struct etcd_client *client;
+    unsigned endpoint, token_number;
+    etcd_called *called;
+    void *arg;
+};
+
+void etcd_client_avoid(struct etcd_client *client, unsigned endpoint)
+{
+    atomic_compare_exchange_strong(&client->preferred, &(unsigned){endpoint},
+                                   (endpoint + 1) % client->url->endpoint_count);
+}
+
+static void on_answer(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    struct call *call = arg;
+    struct etcd_client *client = call->client;
+    int err = error_of(status);
+
+    if (err == -EHOSTUNREACH)
+        etcd_client_avoid(client, call->endpoint);
+    else
+        atomic_store(&client->answered_ns, clock_monotonic_ns());
+    if (is_about_token(status))
+        renew_token(client, client->endpoints[call->endpoint].rpc, call->token_number);
+    call->called(call->arg, err, reply);
+    free(call);
+}
+
+void etcd_call(struct etcd_client *client, const ProtobufCServiceDescriptor *service, const char *method,
+               const ProtobufCMessage *request, unsigned timeout_ms, etcd_called *called, void *arg)
+{
+    struct call *call = malloc(sizeof(*call));
+    struct rpc_call_options options = {.timeout_ms = timeout_ms};
+    char token[MAX_TOKEN + 1];
+    int err = -ENOMEM;
+
+    if (call != NULL) {
+        *call = (struct call){client, atomic_load(&client->preferred), get_token(client, token), called, arg};
+        options.metadata = &(struct rpc_metadata){"token", str_of(token)};
+        options.metadata_count = token[0] != '\0';
+        err = rpc_unary(client->endpoints[call->endpoint].rpc, service, method, request, &options, on_answer, call);
+    }
+    if (err == 0)
+        return;
+    free(call);
+    called(arg, err, NULL);
+}
+
+struct waiter {
+    sem_t done;
+    etcd_called *called;
+    void *arg;
+    int err;
+};
+
+static void on_waited(void *arg, int err, const ProtobufCMessage *reply)
+{
+    struct waiter *waiter = arg;
+
+    waiter->err = err;
+    if (waiter->called != NULL)
+        waiter->called(waiter->arg, err, reply);
+    sem_post(&waiter->done);
+}
+
+int etcd_call_wait(struct etcd_client *client, const ProtobufCServiceDescriptor *service, const char *method,
+                   const ProtobufCMessage *request, unsigned timeout_ms, etcd_called *called, void *arg)
+{
+    struct waiter waiter = {.called = called, .arg = arg};
+
+    sem_init(&waiter.done, 0, 0);
+    etcd_call(client, service, method, request, timeout_ms, on_waited, &waiter);
+    while (sem_wait(&waiter.done) != 0)
+        continue; /* a signal */
+    sem_destroy(&waiter.done);
+    return waiter.err;
+}
+
+/* ---- connections ---- */
+
+static int open_rpc(struct etcd_client *client, const char *target, size_t max_message, struct rpc_client **ret_rpc)
+{
+    return rpc_client_open(&(struct rpc_client_def){.name = "etcd",
+                                                    .target = target,
+                                                    .tls = client->tls.ca != NULL ? &client->tls : NULL,
+                                                    .metrics = client->metrics,
+                                                    .threads = client->url->endpoint_count == 1 ? 2 : 1,
+                                                    .max_message = max_message,
+                                                    .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+                                                    .keepalive_ms = KEEPALIVE_MS,
+                                                    .dead_after_ms = DEAD_AFTER_MS},
+                           ret_rpc);
+}
+
+int etcd_watch_open(struct etcd_client *client, const struct rpc_stream_handlers *handlers, void *arg,
+                    struct rpc_client **ret_rpc, struct rpc_stream **ret_stream)
+{
+    const struct etcd_endpoint *endpoint = &client->endpoints[atomic_load(&client->preferred)];
+    char token[MAX_TOKEN + 1];
+    const struct rpc_metadata metadata[] = {{"hasleader", STR("true")}, {"token", {token, 0}}};
+    struct rpc_metadata with_token[2] = {metadata[0], metadata[1]};
+    struct rpc_client *rpc;
+    int err;
+
+    get_token(client, token);
+    with_token[1].value = str_of(token);
+    err = open_rpc(client, endpoint->target, SIZE_MAX, &rpc); /* an event of any size must come through */
+    if (err < 0)
+        return err;
+    err = rpc_stream_open(rpc, &etcdserverpb__watch__descriptor, "Watch",
+                          &(struct rpc_call_options){.timeout_ms = WATCH_TIMEOUT_MS,
+                                                     .metadata = with_token,
+                                                     .metadata_count = token[0] != '\0' ? 2 : 1},
+                          handlers, arg, ret_stream);
+    if (err < 0) {
+        rpc_client_free(rpc);
+        return err;
+    }
+    *ret_rpc = rpc;
+    return 0;
+}
+
+/* ---- opening ---- */
+
+struct status {
+    struct etcd_client *client;
+    sem_t done;
+    enum err_grpc code;
+    char text[200]; /* the version, or what went wrong */
+};
+
+static void on_status(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    const Etcdserverpb__StatusResponse *response = (const Etcdserverpb__StatusResponse *)reply;
+    struct status *result = arg;
+
+    result->code = status->code;
+    snprintf(result->text, sizeof(result->text), "%s", response != NULL ? response->version : status->message);
+    result->text[strcspn(result->text, "\r\n")] = '\0';
+    sem_post(&result->done);
+}
+
+static void on_first_token(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    struct status *result = arg;
+
+    on_authenticated(result->client, status, reply);
+    result->code = status->code;
+    snprintf(result->text, sizeof(result->text), "%s", status->message);
+    sem_post(&result->done);
+}
+
+static void await(sem_t *done)
+{
+    while (sem_wait(done) != 0)
+        continue; /* a signal */
+}
+
+static int get_status(const struct etcd_endpoint *endpoint, struct status *status)
+{
+    Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
+    int err = rpc_unary(endpoint->rpc, &etcdserverpb__maintenance__descriptor, "Status", &request.base,
+                        &(struct rpc_call_options){.timeout_ms = STATUS_TIMEOUT_MS}, on_status, status);
+
+    if (err == 0)
+        await(&status->done);
+    return err;
+}
+
+static bool is_old(const char *version)
+{
+    unsigned v[3] = {0, 0, 0};
+
+    sscanf(version, "%u.%u.%u", &v[0], &v[1], &v[2]);
+    for (int i = 0; i < 3; i++)
+        if (v[i] != oldest_version[i])
+            return v[i] < oldest_version[i];
+    return false;
+}
+
+/* 0: a member answered, and all that did are new enough. -EAGAIN: none did. */
+static int check_members(struct etcd_client *client, struct status *status, char *error, size_t error_size)
+{
+    int err = -EAGAIN;
+
+    for (unsigned i = 0; i < client->url->endpoint_count; i++) {
+        const struct etcd_endpoint *endpoint = &client->endpoints[i];
+        int r = get_status(endpoint, status);
+
+        if (r < 0)
+            return store_fail(error, error_size, r, "etcd at %s: %s", endpoint->target, strerror(-r));
+        if (status->code != ERR_GRPC_OK) {
+            if (err != 0)
+                store_fail(error, error_size, 0, "etcd at %s: %s", endpoint->target, status->text);
+            continue;
+        }
+        if (is_old(status->text))
+            return store_fail(error, error_size, -EPROTO, "etcd at %s has version %s; 3.5.8 or newer is needed",
+                              endpoint->target, status->text);
+        if (err != 0)
+            atomic_store(&client->preferred, i);
+        err = 0;
+    }
+    return err;
+}
+
+static int get_first_token(struct etcd_client *client, struct status *status, char *error, size_t error_size)
+{
+    struct rpc_client *rpc = client->endpoints[atomic_load(&client->preferred)].rpc;
+    int err = authenticate(client, rpc, on_first_token, status);
+
+    if (err < 0)
+        return store_fail(error, error_size, err, "etcd: %s: %s", client->url->password_file, strerror(-err));
+    await(&status->done);
+    if (status->code == ERR_GRPC_OK)
+        return 0;
+    store_fail(error, error_size, 0, "etcd: user %s: %s", client->url->user, status->text);
+    return status->code == ERR_GRPC_UNAVAILABLE || status->code == ERR_GRPC_DEADLINE_EXCEEDED ? -EAGAIN : -EACCES;
+}
+
+static int reach(struct etcd_client *client, struct status *status, char *error, size_t error_size)
+{
+    uint64_t until_ns = clock_monotonic_ns() + OPEN_TIMEOUT_NS;
+    int err;
+
+    do {
+        err = check_members(client, status, error, error_size);
+        if (err == 0 && client->url->user != NULL)
+            err = get_first_token(client, status, error, error_size);
+        if (err == -EAGAIN)
+            nanosleep(&(struct timespec){.tv_nsec = 200 * 1000 * 1000}, NULL);
+    } while (err == -EAGAIN && clock_monotonic_ns() < until_ns);
+    return err == -EAGAIN ? -EHOSTUNREACH : err;
+}
+
+int etcd_client_open(struct etcd_client *client, const struct etcd_url *url, struct metrics *metrics, char *error,
+                     size_t error_size)
+{
+    struct status status = {.client = client};
+    int err = 0;
+
+    pthread_mutex_init(&client->mutex, NULL);
+    client->url = url;
+    client->metrics = metrics;
+    client->tls = (struct rpc_tls){url->ca, url->certificate, url->key};
+    for (unsigned i = 0; i < url->endpoint_count && err == 0; i++) {
+        client->endpoints[i].target = url->endpoints[i];
+        err = open_rpc(client, url->endpoints[i], MAX_MESSAGE, &client->endpoints[i].rpc);
+        if (err < 0)
+            store_fail(error, error_size, err, "etcd at %s%s: %s", url->endpoints[i],
+                       url->ca != NULL ? ", or a file of ca, cert, key" : "", strerror(-err));
+    }
+    if (err < 0)
+        return err;
+    sem_init(&status.done, 0, 0);
+    err = reach(client, &status, error, error_size);
+    sem_destroy(&status.done);
+    atomic_store(&client->answered_ns, clock_monotonic_ns());
+    return err;
+}
+
+void etcd_client_close(struct etcd_client *client)
+{
+    for (unsigned i = 0; client->url != NULL && i < client->url->endpoint_count; i++)
+        client->endpoints[i].rpc = rpc_client_free(client->endpoints[i].rpc);
+    if (client->url != NULL)
+        pthread_mutex_destroy(&client->mutex);
+    free(client->token);
+    client->token = NULL;
+}
