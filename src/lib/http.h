@@ -12,9 +12,10 @@
  * "other" for unknown paths; method is "other" for unknown ones; status 499: the client went before its answer came).
  *
  * Limits: 100 headers and 417,792 bytes of a request's line and headers (h2o's own); 100 requests at a time on an
- * HTTP/2 connection; a request must have been received within idle_timeout_ms, its response taken by the client within
- * request_timeout_ms of its start (or of its deferred answer), else the connection is cut; so is one on which a client
- * gives up 1,000 requests more than it lets be answered.
+ * HTTP/2 connection. Over HTTP/1 a request must have been received within idle_timeout_ms of the connection's beginning
+ * or of the response before it; over HTTP/2 something must come within that time while nothing is being answered. A
+ * response must be taken by the client within request_timeout_ms of its request (or of its deferred answer), else the
+ * connection is cut; so is one on which a client gives up 1,000 requests more than it lets be answered.
  *
  * What h2o answers by itself is a problem response too, counted and logged (413 for bodies more than 64 KiB beyond the
  * largest max_body, 400 for broken chunks, 417), except: what cannot be parsed as HTTP/1 gets a plain 400 and is
