@@ -104,9 +104,7 @@ class Bill(unittest.TestCase):
         self.assertGreater(quick.plant.service_machines, large.plant.service_machines)
 
     def test_unequal_sites_need_more_servers(self) -> None:
-        even, skewed = (
-            run(replace(SCENARIOS["large"], site_skew=s)).delivery.edge_servers for s in (0.01, 0.8)
-        )
+        even, skewed = (run(replace(SCENARIOS["large"], site_skew=s)).delivery.edge_servers for s in (0.01, 0.8))
         self.assertEqual(even, 10_000)
         self.assertGreater(skewed, 1.05 * even)
         whole = sum(k**-0.8 for k in range(1, 5_001))

@@ -212,7 +212,7 @@ def delivery(i: Inputs, a: Audience, m: Media) -> Delivery:
 def _servers(i: Inputs, throughput: float) -> float:
     """Servers of all sites: sizes follow a Zipf law, the largest are set by traffic and the rest by the floor."""
     sites, floor, whole = i.edge_sites, i.edge_site_servers, harmonic(i.edge_sites, i.site_skew)
-    large = min(sites, (throughput / whole / floor) ** (1 / i.site_skew))
+    large: float = min(sites, (throughput / whole / floor) ** (1 / i.site_skew))
     if large < 1:
         return max(throughput, sites * floor)
     return throughput * harmonic(large, i.site_skew) / whole + (sites - large) * floor

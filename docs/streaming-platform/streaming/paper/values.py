@@ -69,6 +69,7 @@ def _special(results: Results) -> dict[str, str]:
         return built.bill.delivery + EDGE_TEAM_EUR
 
     large = results.scenarios["large"]
+    night = 0.05 * large.inputs.edge_site_servers * large.inputs.edge_server_tb * 1e12  # bytes filled a site
     dense = dense_events()
     region = sum(z.share for z in WORLD if z.pair == "west") / 2  # the largest region's share of the accounts
     served = large.audience.peak_streams / large.inputs.edge_sites
@@ -102,6 +103,10 @@ def _special(results: Results) -> dict[str, str]:
         "large.rerank_hours": f"{24 * large.inputs.batch_utilisation * region / (1 - region):.1f}",
         "large.region_profiles": magnitude(large.control.profiles * region),
         "large.key_gb": short(large.control.profiles * 100 / 1e9),
+        "medium.list_eur": f"{run(replace(medium, cdn_usd_per_gb=0.02)).per_subscriber:.2f}",
+        "fill_gbps": f"{night * 8 / (6 * 3600) / 1e9:.1f}",
+        "fill_share": f"{night * large.inputs.edge_sites * 30.4 / (large.delivery.egress_pb * 1e15):.0%}",
+        "snapshot_tbps": f"{large.plant.service_machines * 3e9 * 8 / 60 / 1e12:.1f}",
         "lost_key_s": short(large.audience.peak_streams / 600),
         "site_gbps": short(_site_gbps(medium)),
     }
