@@ -111,12 +111,27 @@ static int apply_all(struct store_view_txn *txn, struct store_batch **requests, 
 
         requests[i]->result = (struct store_result){0};
         requests[i]->result.err = admit(txn, requests[i], now_ns);
+#ifdef STORE_SEED_LOST_MEMBER
+        if (i > 0 && i == count - 1) {
+            requests[i]->result.seq = last_seq + 1;
+            last_seq += requests[i]->count;
+            continue;
+        }
+#endif
         err = requests[i]->result.err == 0 ? apply(txn, requests[i], &last_seq) : 0;
         if (err < 0)
             return err;
     }
     return last_seq > first_seq ? store_view_set_last_seq(txn, last_seq) : 0;
 }
+
+/* STORE_SEED_...: mistakes made on purpose, in programs that are built for tests/torture alone, which must find them.
+ */
+#ifdef STORE_SEED_ACK_BEFORE_COMMIT
+static void answered_already(void *arg, const struct store_result *result)
+{
+}
+#endif
 
 /* Each request's result, or an error when none of them is done. */
 static int commit_once(struct lmdb *l, struct store_batch **requests, size_t count)
@@ -129,6 +144,12 @@ static int commit_once(struct lmdb *l, struct store_batch **requests, size_t cou
     if (err < 0)
         return err;
     err = apply_all(&txn, requests, count);
+#ifdef STORE_SEED_ACK_BEFORE_COMMIT
+    for (size_t i = 0; i < count && err == 0; i++) {
+        requests[i]->done(requests[i]->arg, &requests[i]->result);
+        requests[i]->done = answered_already;
+    }
+#endif
     if (err == 0)
         err = store_view_commit(&txn);
     store_view_abort(&txn);
@@ -327,6 +348,22 @@ static void read_lmdb(struct store *store, uint64_t deadline_ns, uint64_t max_st
     struct lmdb *l = (struct lmdb *)store;
     struct store_snapshot *snapshot;
     int err = store_view_snapshot_take(l->view, &snapshot);
+
+#ifdef STORE_SEED_STALE_READ
+    static _Thread_local struct store_snapshot *old;
+    static _Thread_local unsigned reads;
+
+    if (old != NULL && reads++ % 16 != 0) {
+        store_view_snapshot_give(snapshot);
+        read(arg, 0, old);
+        return;
+    }
+    if (old != NULL)
+        store_view_snapshot_give(old);
+    old = snapshot;
+    read(arg, 0, snapshot);
+    return;
+#endif
 
     if (err < 0) {
         read(arg, err, NULL);

@@ -143,7 +143,13 @@ func (p *process) waitReady() error {
 }
 
 func (p *process) stepClock(seconds int64) error {
-	return os.WriteFile(p.clock, binary.NativeEndian.AppendUint64(nil, uint64(seconds)), 0o644)
+	file, err := os.OpenFile(p.clock, os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = file.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(seconds)), 0)
+	return err
 }
 
 // ---- all of them ----
@@ -215,7 +221,7 @@ func (c *cluster) addService(name, program string, number int) error {
 		url = fmt.Sprintf("etcd://%s/%s?view=%s", strings.Join(endpoints, ","), name, folder)
 	}
 	p.health = "http://" + p.place.ip + ":9090/readyz"
-	p.env = []string{"HOST=" + p.place.ip, "PORT=8080", "METRICS_PORT=9090", "STORE_URL=" + url, "LOG_LEVEL=warning",
+	p.env = []string{"HOST=" + p.place.ip, "PORT=8080", "METRICS_PORT=9090", "STORE_URL=" + url, "LOG_LEVEL=error",
 		"SHUTDOWN_DELAY_SECONDS=0", "WORKERS=2"}
 	if name == "notes" {
 		p.env = append(p.env, fmt.Sprintf("REQUEST_TIMEOUT_MS=%d", serverTimeout.Milliseconds()))

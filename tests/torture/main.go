@@ -165,6 +165,8 @@ func torture(o *options, isolated bool) ([]Finding, error) {
 	if err := history.close(); err != nil {
 		return nil, err
 	}
+	notes.http.CloseIdleConnections()
+	features.grpc.http.CloseIdleConnections()
 	fmt.Println(summary)
 	describeHistory(history.ops)
 	return append(judge(history.ops), answers(l, history.ops), c.healthy(), c.stop()), nil

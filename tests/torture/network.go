@@ -57,7 +57,7 @@ func enter() bool {
 // canCut: are the programs there, and may they do it?
 func canCut() bool {
 	probe := "mount --make-rprivate / && mount -t proc proc /proc && mount -t tmpfs tmpfs /mnt && ip netns add probe && " +
-		"ip link add a type veth peer name b netns probe && nft add table ip probe"
+		"ip link add probe0 type veth peer name probe1 netns probe && nft add table ip probe"
 	unshare := []string{"--net", "--mount", "--pid", "--fork"}
 	if os.Getuid() != 0 {
 		unshare = append(unshare, "--user", "--map-root-user")
