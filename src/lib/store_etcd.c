@@ -58,8 +58,11 @@ static int start(struct etcd *etcd, char *error, size_t error_size)
     err = etcd_follower_wait_ready(etcd, error, error_size);
     if (err < 0)
         return err;
-    etcd_lanes_clean(etcd);
-    err = etcd_writer_start(etcd);
+    etcd->store.tables = etcd->keys.tables;
+    etcd->store.table_count = etcd->keys.table_count;
+    if (etcd->options.mode == STORE_SERVE)
+        etcd_lanes_clean(etcd);
+    err = etcd_writer_start(etcd); /* it does what time brings, even where nothing is written */
     return err < 0 ? store_fail(error, error_size, err, "etcd: no writer: %s", strerror(-err)) : 0;
 }
 
@@ -105,7 +108,7 @@ static void read_etcd(struct store *store, uint64_t deadline_ns, uint64_t max_st
 
 static int restored_etcd(struct store *store, uint64_t last_seq)
 {
-    return -ENOSYS;
+    return etcd_schema_restored((struct etcd *)store, last_seq);
 }
 
 const struct store_engine store_etcd_engine = {"etcd",     open_etcd, close_etcd,   health_etcd,

@@ -89,9 +89,10 @@ void etcd_client_avoid(struct etcd_client *client, unsigned endpoint); /* prefer
 
 /* ---- keys and values ---- */
 
-#define ETCD_MAX_NAME  (ETCD_MAX_PREFIX + 2 + 16 + 1) /* of a key without the record's own */
-#define ETCD_ENVELOPE  8
-#define ETCD_POSITIONS 256 /* seq = revision * this + position in the transaction */
+#define ETCD_MAX_NAME     (ETCD_MAX_PREFIX + 2 + 16 + 1) /* of a key without the record's own */
+#define ETCD_ENVELOPE     8
+#define ETCD_MAX_ENVELOPE 16  /* with the seq of a restored record */
+#define ETCD_POSITIONS    256 /* seq = revision * this + position in the transaction */
 
 /* Ours, below the prefix. The others are TABLE/KEY. */
 #define ETCD_HEAD   "head"    /* put by every transaction: its mod_revision is the last of the prefix */
@@ -103,6 +104,10 @@ struct etcd_keys {
     char end[ETCD_MAX_PREFIX + 3];    /* the first key behind all of the prefix */
     const struct store_table *tables;
     size_t table_count;
+    /* Records that were restored have their seqs with them, up to base; others have base + revision * ETCD_POSITIONS +
+     * position. */
+    uint64_t base;
+    int64_t restored_revision; /* by which all of them were there */
 };
 
 void etcd_keys_init(struct etcd_keys *keys, const char *prefix, const struct store_options *options);
@@ -111,10 +116,12 @@ void etcd_key_record(const struct etcd_keys *keys, unsigned table, struct str ke
 /* What a key is: a record's (0), ours (-ENOENT; *ret_key is its name), of a table that we do not know (-ESRCH). */
 int etcd_key_parse(const struct etcd_keys *keys, struct str etcd_key, unsigned *ret_table, struct str *ret_key);
 
-/* path: TABLE/KEY, which the checksum covers. */
-void etcd_envelope(uint8_t header[ETCD_ENVELOPE], unsigned position, struct str path, struct str value);
-int etcd_envelope_parse(struct str path, struct str envelope, unsigned *ret_position,
-                        struct str *ret_value); /* -EBADMSG */
+/* path: TABLE/KEY, which the checksum covers. seq: of a restored record; 0: none. Returns the length. */
+size_t etcd_envelope(uint8_t header[ETCD_MAX_ENVELOPE], unsigned position, uint64_t seq, struct str path,
+                     struct str value);
+/* A record as etcd has it: its seq and value. -EBADMSG. */
+int etcd_envelope_parse(const struct etcd_keys *keys, const Etcdserverpb__KeyValue *kv,
+                        struct store_record *ret_record);
 
 static inline struct str etcd_path(const struct etcd_keys *keys, struct str etcd_key)
 {
@@ -123,9 +130,15 @@ static inline struct str etcd_path(const struct etcd_keys *keys, struct str etcd
     return (struct str){etcd_key.s + len, etcd_key.len - len};
 }
 
-static inline uint64_t etcd_seq(int64_t revision, unsigned position)
+static inline uint64_t etcd_seq(const struct etcd_keys *keys, int64_t revision, unsigned position)
 {
-    return (uint64_t)revision * ETCD_POSITIONS + position;
+    return keys->base + (uint64_t)revision * ETCD_POSITIONS + position;
+}
+
+/* 0: of a restored record, or none at all. */
+static inline int64_t etcd_revision_of(const struct etcd_keys *keys, uint64_t seq)
+{
+    return seq > keys->base ? (int64_t)((seq - keys->base) / ETCD_POSITIONS) : 0;
 }
 
 static inline struct str etcd_str(ProtobufCBinaryData data)
@@ -277,10 +290,6 @@ struct etcd_txn *etcd_txn_free(struct etcd_txn *txn);
 const Etcdserverpb__TxnRequest *etcd_txn_of_lane(struct etcd_txn *txn, const struct etcd_lane *lane);
 /* Sets the requests' results from the answer. -EIO: it is not the answer to that. */
 int etcd_txn_results(const struct etcd_lane *lane, const Etcdserverpb__TxnResponse *response);
-static inline int64_t etcd_revision_of(uint64_t seq)
-{
-    return (int64_t)(seq / ETCD_POSITIONS);
-}
 
 /* ---- reading ---- */
 
@@ -328,6 +337,8 @@ struct etcd {
     struct etcd_url url;
     struct etcd_client client;
     struct etcd_keys keys;
+    struct store_table found[STORE_MAX_TABLES]; /* STORE_INSPECT */
+    char found_names[STORE_MAX_TABLES][17];
 
     pthread_mutex_t mutex;
     pthread_cond_t changed;  /* for the follower and whoever waits for it */
@@ -343,6 +354,7 @@ struct etcd {
 };
 
 int etcd_schema_check(struct etcd *etcd, char *error, size_t error_size);
+int etcd_schema_restored(struct etcd *etcd, uint64_t last_seq);
 
 /* Adds up to a deadline; UINT64_MAX stays. */
 static inline struct timespec etcd_timespec(uint64_t ns)

@@ -47,10 +47,12 @@ int etcd_key_parse(const struct etcd_keys *keys, struct str etcd_key, unsigned *
     return -ESRCH;
 }
 
-static uint32_t checksum(const uint8_t header[ETCD_ENVELOPE], struct str path, struct str value)
+/* Without its own four bytes. */
+static uint32_t checksum(const uint8_t *header, size_t header_len, struct str path, struct str value)
 {
     uLong crc = crc32_z(0, header, 4);
 
+    crc = crc32_z(crc, header + ETCD_ENVELOPE, header_len - ETCD_ENVELOPE);
     crc = crc32_z(crc, (const uint8_t *)path.s, path.len);
     if (value.len > 0) /* zlib takes NULL as the wish for a start value */
         crc = crc32_z(crc, (const uint8_t *)value.s, value.len);
@@ -63,27 +65,35 @@ static void put_u32(uint8_t *bytes, uint32_t value)
         bytes[i] = (uint8_t)(value >> (24 - 8 * i));
 }
 
-void etcd_envelope(uint8_t header[ETCD_ENVELOPE], unsigned position, struct str path, struct str value)
+size_t etcd_envelope(uint8_t header[ETCD_MAX_ENVELOPE], unsigned position, uint64_t seq, struct str path,
+                     struct str value)
 {
-    memset(header, 0, ETCD_ENVELOPE);
+    size_t len = seq != 0 ? ETCD_MAX_ENVELOPE : ETCD_ENVELOPE;
+
+    memset(header, 0, ETCD_MAX_ENVELOPE);
     header[0] = FORMAT;
     header[1] = (uint8_t)position;
-    put_u32(header + 4, checksum(header, path, value));
+    header[2] = seq != 0;
+    store_put_u64(header + ETCD_ENVELOPE, seq);
+    put_u32(header + 4, checksum(header, len, path, value));
+    return len;
 }
 
-int etcd_envelope_parse(struct str path, struct str envelope, unsigned *ret_position, struct str *ret_value)
+int etcd_envelope_parse(const struct etcd_keys *keys, const Etcdserverpb__KeyValue *kv, struct store_record *ret_record)
 {
-    const uint8_t *header = (const uint8_t *)envelope.s;
-    struct str value;
+    struct str envelope = etcd_str(kv->value), value;
+    const uint8_t *header = kv->value.data;
+    size_t len = envelope.len > 2 && header[2] == 1 ? ETCD_MAX_ENVELOPE : ETCD_ENVELOPE;
     uint8_t crc[4];
 
-    if (envelope.len < ETCD_ENVELOPE || envelope.len > ETCD_ENVELOPE + STORE_MAX_VALUE || header[0] != FORMAT)
+    if (envelope.len < len || envelope.len > len + STORE_MAX_VALUE || header[0] != FORMAT)
         return -EBADMSG;
-    value = (struct str){envelope.s + ETCD_ENVELOPE, envelope.len - ETCD_ENVELOPE};
-    put_u32(crc, checksum(header, path, value));
+    value = (struct str){envelope.s + len, envelope.len - len};
+    put_u32(crc, checksum(header, len, etcd_path(keys, etcd_str(kv->key)), value));
     if (memcmp(header + 4, crc, sizeof(crc)) != 0)
         return -EBADMSG;
-    *ret_position = header[1];
-    *ret_value = value;
+    ret_record->seq =
+        len == ETCD_MAX_ENVELOPE ? store_get_u64(header + ETCD_ENVELOPE) : etcd_seq(keys, kv->mod_revision, header[1]);
+    ret_record->value = value;
     return 0;
 }

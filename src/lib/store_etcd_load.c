@@ -146,7 +146,7 @@ static int get_all(struct load *load)
 
 int etcd_load(struct etcd *etcd, struct etcd_view **ret_view, char *error, size_t error_size)
 {
-    struct load load = {.etcd = etcd, .limit = FIRST_LIMIT, .more = true};
+    struct load load = {.etcd = etcd, .limit = FIRST_LIMIT, .last_seq = etcd->keys.base, .more = true};
     int err;
 
     err = etcd_view_new(etcd, &load.view, error, error_size);

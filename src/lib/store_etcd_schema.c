@@ -1,85 +1,160 @@
-/* The key PREFIX/format: the version of what is stored, and the tables' names. Made by whoever comes first; a process
- * whose tables are not those of the key, or those and more, is refused. */
+/* What PREFIX holds, besides records, for all processes to agree on:
+ *
+ *   PREFIX/format    the version of what is stored, the base of the seqs, the tables' names; made by whoever comes
+ * first PREFIX/restore   where the records were restored: from what, and whether that has ended
+ *
+ * They are read at once, and written if they are still as they were read. */
 #include "store_etcd_internal.h"
 #include <errno.h>
 #include <stdio.h>
 
 #define MAGIC      "slipway"
 #define VERSION    1
+#define HEADER     24 /* of the format: the magic, the version, the base */
 #define TIMEOUT_MS 5000
-#define ATTEMPTS   10
+#define ATTEMPTS   20
+#define RESTORE    "restore"
 
-struct found {
-    struct buf value;
-    int64_t revision; /* of the key; 0: there is none */
-    int64_t count;
-    int64_t at; /* etcd's revision then */
+enum { RESTORING = 1, RESTORED = 2 }; /* the first byte at RESTORE; the restore_id follows */
+enum { AT_FORMAT, AT_RESTORE, AT_HEAD, AT_ALL, PLACES };
+
+struct schema {
+    struct buf keys[PLACES];
+    struct buf format, restore;                               /* values */
+    int64_t format_revision, restore_revision, head_revision; /* 0: there is none */
+    int64_t count;                                            /* of all keys */
+    char *error;
+    size_t error_size;
 };
 
-static void on_found(void *arg, int err, const ProtobufCMessage *reply)
-{
-    const Etcdserverpb__RangeResponse *response = (const Etcdserverpb__RangeResponse *)reply;
-    struct found *found = arg;
+#define FAIL(schema, err, ...) store_fail((schema)->error, (schema)->error_size, err, __VA_ARGS__)
 
-    if (err < 0)
-        return;
-    found->count = response->count;
-    found->at = response->header->revision;
-    if (response->n_kvs == 0)
-        return;
-    found->revision = response->kvs[0]->mod_revision;
-    buf_append_str(&found->value, etcd_str(response->kvs[0]->value));
+static void release(struct schema *schema)
+{
+    for (int i = 0; i < PLACES; i++)
+        buf_release(&schema->keys[i]);
+    buf_release(&schema->format);
+    buf_release(&schema->restore);
 }
 
-/* at: etcd's revision; 0: the last. */
-static int get(struct etcd *etcd, const char *key, const char *end, int64_t at, struct found *found)
-{
-    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
+/* ---- reading ---- */
 
-    request.key = etcd_data(str_of(key));
-    request.range_end = etcd_data(str_of(end));
-    request.count_only = end != NULL;
-    request.revision = at;
-    return etcd_call_wait(&etcd->client, &etcdserverpb__kv__descriptor, "Range", &request.base, TIMEOUT_MS, on_found,
-                          found);
+static int64_t take_value(const Etcdserverpb__RangeResponse *range, struct buf *value)
+{
+    if (range->n_kvs == 0)
+        return 0;
+    buf_append_str(value, etcd_str(range->kvs[0]->value));
+    return range->kvs[0]->mod_revision;
 }
 
-static void on_put(void *arg, int err, const ProtobufCMessage *reply)
+static void on_read(void *arg, int err, const ProtobufCMessage *reply)
+{
+    const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)reply;
+    struct schema *schema = arg;
+    struct buf unused = {0};
+
+    if (err < 0 || response->n_responses != PLACES)
+        return;
+    schema->format_revision = take_value(response->responses[AT_FORMAT]->response_range, &schema->format);
+    schema->restore_revision = take_value(response->responses[AT_RESTORE]->response_range, &schema->restore);
+    schema->head_revision = take_value(response->responses[AT_HEAD]->response_range, &unused);
+    schema->count = response->responses[AT_ALL]->response_range->count;
+    buf_release(&unused);
+}
+
+static int read_schema(struct etcd *etcd, struct schema *schema)
+{
+    static const char *const names[PLACES] = {ETCD_FORMAT, RESTORE, ETCD_HEAD, ""};
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    Etcdserverpb__RangeRequest ranges[PLACES];
+    Etcdserverpb__RequestOp ops[PLACES], *pointers[PLACES];
+    int err = 0;
+
+    for (int i = 0; i < PLACES; i++) {
+        etcd_key_name(&etcd->keys, names[i], &schema->keys[i]);
+        etcdserverpb__range_request__init(&ranges[i]);
+        etcdserverpb__request_op__init(&ops[i]);
+        ranges[i].key = etcd_data(buf_str(&schema->keys[i]));
+        ops[i].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+        ops[i].request_range = &ranges[i];
+        pointers[i] = &ops[i];
+        err = err == 0 ? buf_error(&schema->keys[i]) : err;
+    }
+    ranges[AT_ALL].range_end = etcd_data(str_of(etcd->keys.end));
+    ranges[AT_ALL].count_only = true;
+    txn.n_success = PLACES;
+    txn.success = pointers;
+    if (err == 0)
+        err =
+            etcd_call_wait(&etcd->client, &etcdserverpb__kv__descriptor, "Txn", &txn.base, TIMEOUT_MS, on_read, schema);
+    return err;
+}
+
+/* ---- writing ---- */
+
+static void on_written(void *arg, int err, const ProtobufCMessage *reply)
 {
     if (err == 0)
         *(bool *)arg = ((const Etcdserverpb__TxnResponse *)reply)->succeeded;
 }
 
-/* Where the key is still as it was found. */
-static int put(struct etcd *etcd, const char *key, int64_t revision, struct str value, bool *ret_done)
+/* -EAGAIN: it is not as it was read any more. */
+static int write_schema(struct etcd *etcd, const struct schema *schema, struct str format, struct str restore)
 {
     Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
-    Etcdserverpb__Compare compare = ETCDSERVERPB__COMPARE__INIT;
-    Etcdserverpb__RequestOp op = ETCDSERVERPB__REQUEST_OP__INIT;
-    Etcdserverpb__PutRequest request = ETCDSERVERPB__PUT_REQUEST__INIT;
+    const struct {
+        struct str key, value;
+        int64_t revision;
+    } writes[] = {
+        {buf_str(&schema->keys[AT_FORMAT]), format, schema->format_revision},
+        {buf_str(&schema->keys[AT_RESTORE]), restore, schema->restore_revision},
+    };
+    Etcdserverpb__Compare compares[2], *compare_pointers[2];
+    Etcdserverpb__PutRequest puts[2];
+    Etcdserverpb__RequestOp ops[2], *op_pointers[2];
+    bool done = false;
+    int err;
 
-    compare.target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD;
-    compare.key = request.key = etcd_data(str_of(key));
-    compare.target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION;
-    compare.mod_revision = revision;
-    request.value = etcd_data(value);
-    op.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
-    op.request_put = &request;
-    txn.n_compare = txn.n_success = 1;
-    txn.compare = &(Etcdserverpb__Compare *){&compare};
-    txn.success = &(Etcdserverpb__RequestOp *){&op};
-    return etcd_call_wait(&etcd->client, &etcdserverpb__kv__descriptor, "Txn", &txn.base, TIMEOUT_MS, on_put, ret_done);
+    for (int i = 0; i < 2; i++) {
+        etcdserverpb__compare__init(&compares[i]);
+        etcdserverpb__put_request__init(&puts[i]);
+        etcdserverpb__request_op__init(&ops[i]);
+        compares[i].target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD;
+        compares[i].key = puts[i].key = etcd_data(writes[i].key);
+        compares[i].target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION;
+        compares[i].mod_revision = writes[i].revision;
+        puts[i].value = etcd_data(writes[i].value);
+        ops[i].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+        ops[i].request_put = &puts[i];
+        compare_pointers[txn.n_compare++] = &compares[i];
+        if (writes[i].value.len > 0)
+            op_pointers[txn.n_success++] = &ops[i];
+    }
+    txn.compare = compare_pointers;
+    txn.success = op_pointers;
+    err = etcd_call_wait(&etcd->client, &etcdserverpb__kv__descriptor, "Txn", &txn.base, TIMEOUT_MS, on_written, &done);
+    return err == 0 && !done ? -EAGAIN : err;
 }
 
-static void make_value(const struct etcd_keys *keys, struct buf *value)
+static void make_format(const struct etcd_keys *keys, uint64_t base, struct buf *format)
 {
-    uint8_t header[16] = MAGIC;
+    uint8_t header[HEADER] = MAGIC;
 
     store_put_u64(header + 8, VERSION);
-    buf_append(value, header, sizeof(header));
+    store_put_u64(header + 16, base);
+    buf_append(format, header, sizeof(header));
     for (unsigned i = 0; i < keys->table_count; i++)
-        buf_append(value, keys->tables[i].name, strlen(keys->tables[i].name) + 1);
+        buf_append(format, keys->tables[i].name, strlen(keys->tables[i].name) + 1);
 }
+
+static struct str make_mark(const struct etcd *etcd, char state, char mark[1 + STORE_RESTORE_ID])
+{
+    mark[0] = state;
+    memcpy(mark + 1, etcd->options.restore_id, STORE_RESTORE_ID);
+    return (struct str){mark, 1 + STORE_RESTORE_ID};
+}
+
+/* ---- checking ---- */
 
 /* Takes the next of the names that each end with a zero byte. */
 static bool next_name(struct str *names, struct str *ret_name)
@@ -93,79 +168,161 @@ static bool next_name(struct str *names, struct str *ret_name)
     return true;
 }
 
-static int check_tables(struct etcd *etcd, struct str names, char *error, size_t error_size)
+static int check_tables(struct etcd *etcd, struct schema *schema, struct str names)
 {
     const struct etcd_keys *keys = &etcd->keys;
     struct str name;
 
     for (unsigned i = 0; next_name(&names, &name); i++) {
         if (i == keys->table_count)
-            return store_fail(error, error_size, -EPROTO,
-                              "etcd: what is at %s is of a later version: it has a table %.*s", keys->prefix,
-                              STR_ARG(name));
+            return FAIL(schema, -EPROTO, "etcd: what is at %s is of a later version: it has a table %.*s", keys->prefix,
+                        STR_ARG(name));
         if (!str_eq(name, str_of(keys->tables[i].name)))
-            return store_fail(error, error_size, -EPROTO,
-                              "etcd: what is at %s is another service's: it has a table %.*s instead of %s",
-                              keys->prefix, STR_ARG(name), keys->tables[i].name);
+            return FAIL(schema, -EPROTO, "etcd: what is at %s is another service's: it has a table %.*s instead of %s",
+                        keys->prefix, STR_ARG(name), keys->tables[i].name);
     }
     return 0;
 }
 
-static int check_value(struct etcd *etcd, struct str found, char *error, size_t error_size)
+/* STORE_INSPECT: whatever there is. */
+static int find_tables(struct etcd *etcd, struct schema *schema, struct str names)
 {
-    const char *prefix = etcd->keys.prefix;
+    size_t count = 0;
+    struct str name;
 
-    if (found.len < 16 || memcmp(found.s, MAGIC, sizeof(MAGIC)) != 0)
-        return store_fail(error, error_size, -EPROTO, "etcd: what is at %s is another program's", prefix);
-    if (store_get_u64(found.s + 8) != VERSION)
-        return store_fail(error, error_size, -EPROTO,
-                          "etcd: what is at %s has format %llu; this version reads format %d", prefix,
-                          (unsigned long long)store_get_u64(found.s + 8), VERSION);
-    return check_tables(etcd, (struct str){found.s + 16, found.len - 16}, error, error_size);
+    for (; next_name(&names, &name); count++) {
+        if (count == STORE_MAX_TABLES || name.len >= sizeof(etcd->found_names[0]))
+            return FAIL(schema, -EPROTO, "etcd: the tables at %s are too many, or have long names", etcd->keys.prefix);
+        snprintf(etcd->found_names[count], sizeof(etcd->found_names[0]), "%.*s", STR_ARG(name));
+        etcd->found[count] = (struct store_table){.name = etcd->found_names[count]};
+    }
+    etcd->keys.tables = etcd->found;
+    etcd->keys.table_count = count;
+    return 0;
 }
 
-/* 0: the schema is as it must be. -EAGAIN: look again. */
-static int check_once(struct etcd *etcd, const char *key, struct str wanted, char *error, size_t error_size)
+static int check_format(struct etcd *etcd, struct schema *schema)
 {
-    struct found found = {0}, all = {0};
-    bool done = false;
+    const char *prefix = etcd->keys.prefix;
+    struct str found = buf_str(&schema->format), names;
+
+    if (found.len < HEADER || memcmp(found.s, MAGIC, sizeof(MAGIC)) != 0)
+        return FAIL(schema, -EPROTO, "etcd: what is at %s is another program's", prefix);
+    if (store_get_u64(found.s + 8) != VERSION)
+        return FAIL(schema, -EPROTO, "etcd: what is at %s has format %llu; this version reads format %d", prefix,
+                    (unsigned long long)store_get_u64(found.s + 8), VERSION);
+    etcd->keys.base = store_get_u64(found.s + 16);
+    names = (struct str){found.s + HEADER, found.len - HEADER};
+    return etcd->options.tables != NULL ? check_tables(etcd, schema, names) : find_tables(etcd, schema, names);
+}
+
+/* What holds a part of what it should is nothing to serve; what holds something is nothing to fill. */
+static int check_restore(struct etcd *etcd, struct schema *schema)
+{
+    const char *prefix = etcd->keys.prefix;
+    struct str mark = buf_str(&schema->restore);
+    bool restoring = mark.len == 1 + STORE_RESTORE_ID && mark.s[0] == RESTORING;
+
+    etcd->keys.restored_revision = schema->restore_revision;
+    if (restoring && etcd->options.mode != STORE_RESTORE)
+        return FAIL(schema, -EPROTO, "etcd: at %s is a part of an import that was interrupted: repeat it", prefix);
+    if (etcd->options.mode != STORE_RESTORE)
+        return 0;
+    if (mark.len == 1 + STORE_RESTORE_ID && memcmp(mark.s + 1, etcd->options.restore_id, STORE_RESTORE_ID) == 0)
+        return restoring ? 0 : FAIL(schema, -EALREADY, "etcd: %s: this has been imported already", prefix);
+    if (restoring)
+        return FAIL(schema, -ENOTEMPTY, "etcd: at %s is a part of another import: take another prefix", prefix);
+    return schema->head_revision == 0 ? 0 : FAIL(schema, -ENOTEMPTY, "etcd: what is at %s is not empty", prefix);
+}
+
+static int check(struct etcd *etcd, struct schema *schema)
+{
+    int err;
+
+    if (schema->format_revision == 0 && etcd->options.mode == STORE_INSPECT)
+        return FAIL(schema, -ENOENT, "etcd: there is nothing at %s", etcd->keys.prefix);
+    if (schema->format_revision == 0 && schema->count > 0)
+        return FAIL(schema, -EPROTO, "etcd: what is at %s is another program's", etcd->keys.prefix);
+    err = schema->format_revision != 0 ? check_format(etcd, schema) : 0;
+    return err == 0 ? check_restore(etcd, schema) : err;
+}
+
+/* Makes, or extends, what is there by our tables; marks a restoration. */
+static int prepare(struct etcd *etcd, struct schema *schema)
+{
+    struct buf format = {0};
+    char mark[1 + STORE_RESTORE_ID];
+    struct str restore = etcd->options.mode == STORE_RESTORE ? make_mark(etcd, RESTORING, mark) : STR_NULL;
+    int err;
+
+    make_format(&etcd->keys, etcd->keys.base, &format);
+    err = buf_error(&format);
+    if (err == 0 && !(str_eq(buf_str(&format), buf_str(&schema->format)) &&
+                      (restore.len == 0 || str_eq(restore, buf_str(&schema->restore)))))
+        err = write_schema(etcd, schema, buf_str(&format), restore);
+    buf_release(&format);
+    return err;
+}
+
+static int agree(struct etcd *etcd, char *error, size_t error_size)
+{
+    struct schema schema = {.error = error, .error_size = error_size};
     int err;
 
     error[0] = '\0';
-    err = get(etcd, key, NULL, 0, &found);
-    if (err == 0 && found.revision != 0)
-        err = check_value(etcd, buf_str(&found.value), error, error_size);
-    if (err == 0 && found.revision == 0)
-        err = get(etcd, etcd->keys.prefix, etcd->keys.end, found.at, &all);
-    if (err == 0 && found.revision == 0 && all.count > 0)
-        err = store_fail(error, error_size, -EPROTO, "etcd: what is at %s is another program's", etcd->keys.prefix);
-    if (err == 0 && !str_eq(buf_str(&found.value), wanted)) {
-        err = put(etcd, key, found.revision, wanted, &done);
-        if (err == 0 && !done)
-            err = -EAGAIN;
-    }
+    err = read_schema(etcd, &schema);
+    if (err == 0)
+        err = check(etcd, &schema);
+    if (err == 0 && etcd->options.mode != STORE_INSPECT)
+        err = prepare(etcd, &schema);
+    release(&schema);
     if (err < 0 && error[0] == '\0')
         store_fail(error, error_size, 0, "etcd: the schema at %s: %s", etcd->keys.prefix, strerror(-err));
-    buf_release(&found.value);
-    buf_release(&all.value);
-    return err == -EHOSTUNREACH ? -EAGAIN : err;
+    return err;
 }
 
+/* An unknown result is tried again like a failure: what has been written is found then. */
 int etcd_schema_check(struct etcd *etcd, char *error, size_t error_size)
 {
-    struct buf key = {0}, wanted = {0};
+    int err = -EAGAIN;
+
+    for (int i = 0; i < ATTEMPTS && (err == -EAGAIN || err == -EHOSTUNREACH); i++) {
+        if (i > 0)
+            nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
+        err = agree(etcd, error, error_size);
+    }
+    return err == -EAGAIN ? -EHOSTUNREACH : err;
+}
+
+/* ---- the end of a restoration ---- */
+
+static int end_restoration(struct etcd *etcd, uint64_t last_seq)
+{
+    struct schema schema = {.error = NULL};
+    struct buf format = {0};
+    char mark[1 + STORE_RESTORE_ID];
+    struct str restored = make_mark(etcd, RESTORED, mark);
     int err;
 
-    etcd_key_name(&etcd->keys, ETCD_FORMAT, &key);
-    buf_append_char(&key, '\0');
-    make_value(&etcd->keys, &wanted);
-    err = buf_error(&key) < 0 ? -ENOMEM : buf_error(&wanted);
-    for (int i = 0; i < ATTEMPTS && (err == 0 || err == -EAGAIN) && (i == 0 || err == -EAGAIN); i++) {
-        err = check_once(etcd, key.data, buf_str(&wanted), error, error_size);
-        if (err == -EAGAIN)
-            nanosleep(&(struct timespec){.tv_nsec = 200 * 1000 * 1000}, NULL);
+    make_format(&etcd->keys, last_seq, &format);
+    err = buf_error(&format);
+    if (err == 0)
+        err = read_schema(etcd, &schema);
+    if (err == 0 && !str_eq(restored, buf_str(&schema.restore)))
+        err = write_schema(etcd, &schema, buf_str(&format), restored);
+    buf_release(&format);
+    release(&schema);
+    return err;
+}
+
+int etcd_schema_restored(struct etcd *etcd, uint64_t last_seq)
+{
+    int err = -EAGAIN;
+
+    for (int i = 0; i < ATTEMPTS && (err == -EAGAIN || err == -EHOSTUNREACH); i++) {
+        if (i > 0)
+            nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
+        err = end_restoration(etcd, last_seq);
     }
-    buf_release(&key);
-    buf_release(&wanted);
-    return err == -EAGAIN ? -EHOSTUNREACH : err;
+    return err;
 }

@@ -25,11 +25,11 @@ struct etcd_txn {
     Etcdserverpb__RequestOp txn_ops[OPS];
 
     /* By position; a request's are neighbours. */
-    unsigned op_count, compare_count;
+    unsigned op_count, compare_count, look_count;
     Etcdserverpb__RequestOp ops[OPS], *op_pointers[OPS];
     Etcdserverpb__PutRequest puts[OPS];
     Etcdserverpb__DeleteRangeRequest deletes[OPS];
-    Etcdserverpb__Compare compares[OPS], *compare_pointers[OPS];
+    Etcdserverpb__Compare compares[2 * OPS], *compare_pointers[2 * OPS];
     Etcdserverpb__RequestOp looks[OPS], *look_pointers[OPS];
     Etcdserverpb__RangeRequest ranges[OPS];
 };
@@ -59,7 +59,7 @@ static int reserve(struct etcd_txn *txn, const struct etcd_lane *lane)
     size_t bytes = 2 * (sizeof(lane->name) + ETCD_MAX_NAME);
 
     for (unsigned i = 0; i < lane->count; i++)
-        bytes += lane->requests[i]->bytes.len + lane->requests[i]->count * (ETCD_MAX_NAME + ETCD_ENVELOPE);
+        bytes += lane->requests[i]->bytes.len + lane->requests[i]->count * (ETCD_MAX_NAME + ETCD_MAX_ENVELOPE);
     txn->bytes.len = 0;
     return buf_reserve(&txn->bytes, bytes) != NULL ? 0 : -ENOMEM;
 }
@@ -77,13 +77,13 @@ static struct str add_name(struct etcd_txn *txn, const char *name)
     return since(txn, from);
 }
 
-static struct str add_value(struct etcd_txn *txn, unsigned position, struct str key, struct str value)
+/* seq: of a restored record, else 0. */
+static struct str add_value(struct etcd_txn *txn, unsigned position, uint64_t seq, struct str key, struct str value)
 {
     size_t from = txn->bytes.len;
-    uint8_t header[ETCD_ENVELOPE];
+    uint8_t header[ETCD_MAX_ENVELOPE];
 
-    etcd_envelope(header, position, etcd_path(txn->keys, key), value);
-    buf_append(&txn->bytes, header, sizeof(header));
+    buf_append(&txn->bytes, header, etcd_envelope(header, position, seq, etcd_path(txn->keys, key), value));
     buf_append_str(&txn->bytes, value);
     return since(txn, from);
 }
@@ -117,44 +117,69 @@ static void make_look(Etcdserverpb__RangeRequest *range, Etcdserverpb__RequestOp
     op->request_range = range;
 }
 
-static void expect_revision(Etcdserverpb__Compare *compare, struct str key, int64_t revision)
+static void expect(Etcdserverpb__Compare *compare, struct str key, Etcdserverpb__Compare__CompareResult result,
+                   int64_t revision)
 {
     etcdserverpb__compare__init(compare);
     compare->key = etcd_data(key);
+    compare->result = result;
     compare->target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD;
     compare->target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION;
     compare->mod_revision = revision;
 }
 
-static void add_expectation(struct etcd_txn *txn, Etcdserverpb__TxnRequest *to, const struct store_op *op,
-                            struct str key)
+static void add_compare(struct etcd_txn *txn, Etcdserverpb__TxnRequest *to, struct str key,
+                        Etcdserverpb__Compare__CompareResult result, int64_t revision)
 {
     unsigned i = txn->compare_count++;
-    int64_t revision = op->expect == STORE_AT ? etcd_revision_of(op->seq) : 0;
 
-    if (op->expect == STORE_AT && revision == 0) /* which would mean that there is none */
-        revision = -1;
-    expect_revision(&txn->compares[i], key, revision);
-    if (op->expect == STORE_PRESENT)
-        txn->compares[i].result = ETCDSERVERPB__COMPARE__COMPARE_RESULT__GREATER;
-    make_look(&txn->ranges[i], &txn->looks[i], key);
+    expect(&txn->compares[i], key, result, revision);
     txn->compare_pointers[i] = &txn->compares[i];
-    txn->look_pointers[i] = &txn->looks[i];
     to->n_compare++;
+}
+
+#define EQUAL   ETCDSERVERPB__COMPARE__COMPARE_RESULT__EQUAL
+#define GREATER ETCDSERVERPB__COMPARE__COMPARE_RESULT__GREATER
+#define LESS    ETCDSERVERPB__COMPARE__COMPARE_RESULT__LESS
+
+/* A key that is not there has revision 0. */
+static void add_compares(struct etcd_txn *txn, Etcdserverpb__TxnRequest *to, const struct store_op *op, struct str key)
+{
+    int64_t revision = etcd_revision_of(txn->keys, op->seq);
+
+    if (op->expect == STORE_ABSENT) {
+        add_compare(txn, to, key, EQUAL, 0);
+    } else if (op->expect == STORE_AT && revision > 0) {
+        add_compare(txn, to, key, EQUAL, revision);
+    } else {
+        add_compare(txn, to, key, GREATER, 0);
+        if (op->expect == STORE_AT) /* it was restored, and not written since */
+            add_compare(txn, to, key, LESS, txn->keys->restored_revision + 1);
+    }
+}
+
+static void add_look(struct etcd_txn *txn, Etcdserverpb__TxnRequest *to, struct str key)
+{
+    unsigned i = txn->look_count++;
+
+    make_look(&txn->ranges[i], &txn->looks[i], key);
+    txn->look_pointers[i] = &txn->looks[i];
     to->n_failure++;
 }
 
 static void add_op(struct etcd_txn *txn, Etcdserverpb__TxnRequest *to, const struct store_batch *request, unsigned op,
                    unsigned position, struct str key)
 {
+    const struct store_op *from = &request->ops[op];
+    uint64_t seq = from->action == STORE_PUT_SEQ ? from->seq : 0;
     unsigned i = txn->op_count;
 
-    if (request->ops[op].action == STORE_CHECK)
+    if (from->action == STORE_CHECK)
         return;
-    if (request->ops[op].action == STORE_PUT)
-        make_put(&txn->puts[i], &txn->ops[i], key, add_value(txn, position, key, store_op_value(request, op)));
-    else
+    if (from->action == STORE_DELETE)
         make_delete(&txn->deletes[i], &txn->ops[i], key);
+    else
+        make_put(&txn->puts[i], &txn->ops[i], key, add_value(txn, position, seq, key, store_op_value(request, op)));
     txn->op_pointers[txn->op_count++] = &txn->ops[i];
     to->n_success++;
 }
@@ -165,7 +190,7 @@ static void add_request(struct etcd_txn *txn, const struct store_batch *request,
 
     etcdserverpb__txn_request__init(to);
     to->compare = &txn->compare_pointers[txn->compare_count];
-    to->failure = &txn->look_pointers[txn->compare_count];
+    to->failure = &txn->look_pointers[txn->look_count];
     to->success = &txn->op_pointers[txn->op_count];
     for (unsigned i = 0; i < request->count; i++) {
         const struct store_op *op = &request->ops[i];
@@ -174,8 +199,10 @@ static void add_request(struct etcd_txn *txn, const struct store_batch *request,
 
         etcd_key_record(txn->keys, op->table, store_op_key(request, i), &txn->bytes);
         key = since(txn, from);
-        if (op->expect != STORE_ANY)
-            add_expectation(txn, to, op, key);
+        if (op->expect != STORE_ANY) {
+            add_compares(txn, to, op, key);
+            add_look(txn, to, key);
+        }
         add_op(txn, to, request, i, first + i, key);
     }
     etcdserverpb__request_op__init(&txn->txn_ops[number]);
@@ -190,9 +217,9 @@ const Etcdserverpb__TxnRequest *etcd_txn_of_lane(struct etcd_txn *txn, const str
 
     if (reserve(txn, lane) < 0)
         return NULL;
-    txn->op_count = txn->compare_count = 0;
+    txn->op_count = txn->compare_count = txn->look_count = 0;
     name = add_name(txn, lane->name);
-    expect_revision(&txn->lane_compare, name, lane->name_revision);
+    expect(&txn->lane_compare, name, EQUAL, lane->name_revision);
     make_put(&txn->lane_put, &txn->lane_op, name, id);
     txn->outer_ops[n++] = &txn->lane_op;
     for (unsigned i = 0; i < lane->count; i++) {
@@ -213,7 +240,14 @@ const Etcdserverpb__TxnRequest *etcd_txn_of_lane(struct etcd_txn *txn, const str
 
 /* ---- what the answer says ---- */
 
-static int look_result(const struct store_op *op, const Etcdserverpb__ResponseOp *look)
+static bool is_at(const struct etcd_keys *keys, int64_t found, uint64_t seq)
+{
+    int64_t revision = etcd_revision_of(keys, seq);
+
+    return revision > 0 ? found == revision : found <= keys->restored_revision;
+}
+
+static int look_result(const struct etcd_keys *keys, const struct store_op *op, const Etcdserverpb__ResponseOp *look)
 {
     const Etcdserverpb__RangeResponse *range =
         look->response_case == ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE ? look->response_range : NULL;
@@ -227,7 +261,7 @@ static int look_result(const struct store_op *op, const Etcdserverpb__ResponseOp
     case STORE_PRESENT:
         return there ? 0 : -ENOENT;
     case STORE_AT:
-        return !there ? -ENOENT : range->kvs[0]->mod_revision == etcd_revision_of(op->seq) ? 0 : -ESTALE;
+        return !there ? -ENOENT : is_at(keys, range->kvs[0]->mod_revision, op->seq) ? 0 : -ESTALE;
     case STORE_ANY:
         break;
     }
@@ -235,14 +269,15 @@ static int look_result(const struct store_op *op, const Etcdserverpb__ResponseOp
 }
 
 /* Which of its expectations failed? */
-static struct store_result failure_of(const struct store_batch *request, const Etcdserverpb__TxnResponse *response)
+static struct store_result failure_of(const struct etcd_keys *keys, const struct store_batch *request,
+                                      const Etcdserverpb__TxnResponse *response)
 {
     for (unsigned i = 0, look = 0; i < request->count; i++) {
         int err;
 
         if (request->ops[i].expect == STORE_ANY)
             continue;
-        err = look < response->n_responses ? look_result(&request->ops[i], response->responses[look++]) : -EIO;
+        err = look < response->n_responses ? look_result(keys, &request->ops[i], response->responses[look++]) : -EIO;
         if (err < 0)
             return (struct store_result){.err = err, .failed_op = i};
     }
@@ -251,6 +286,8 @@ static struct store_result failure_of(const struct store_batch *request, const E
 
 int etcd_txn_results(const struct etcd_lane *lane, const Etcdserverpb__TxnResponse *response)
 {
+    const struct etcd_keys *keys = &lane->etcd->keys;
+
     if (response->n_responses != lane->count + 2)
         return -EIO;
     for (unsigned i = 0; i < lane->count; i++) {
@@ -262,9 +299,9 @@ int etcd_txn_results(const struct etcd_lane *lane, const Etcdserverpb__TxnRespon
         if (request == NULL)
             continue;
         if (one->response_txn->succeeded)
-            request->result = (struct store_result){.seq = etcd_seq(response->header->revision, lane->first[i])};
+            request->result = (struct store_result){.seq = etcd_seq(keys, response->header->revision, lane->first[i])};
         else
-            request->result = failure_of(request, one->response_txn);
+            request->result = failure_of(keys, request, one->response_txn);
     }
     return 0;
 }

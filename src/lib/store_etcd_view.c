@@ -58,17 +58,16 @@ int etcd_position_put(struct store_view_txn *txn, const struct etcd_position *po
 int etcd_view_put(struct etcd *etcd, struct store_view_txn *txn, const Etcdserverpb__KeyValue *kv, bool beyond,
                   uint64_t *last_seq)
 {
-    struct str etcd_key = etcd_str(kv->key), key, value;
-    unsigned table, position;
-    uint64_t seq;
+    struct store_record record;
+    unsigned table;
 
-    if (etcd_key_parse(&etcd->keys, etcd_key, &table, &key) < 0)
+    if (etcd_key_parse(&etcd->keys, etcd_str(kv->key), &table, &record.key) < 0)
         return 0;
-    if (etcd_envelope_parse(etcd_path(&etcd->keys, etcd_key), etcd_str(kv->value), &position, &value) < 0)
-        return store_view_put_damaged(txn, table, key, etcd_seq(kv->mod_revision, 0));
-    seq = etcd_seq(kv->mod_revision, position);
-    *last_seq = seq > *last_seq ? seq : *last_seq;
-    return beyond ? store_view_append(txn, table, key, seq, value) : store_view_put(txn, table, key, seq, value);
+    if (etcd_envelope_parse(&etcd->keys, kv, &record) < 0)
+        return store_view_put_damaged(txn, table, record.key, etcd_seq(&etcd->keys, kv->mod_revision, 0));
+    *last_seq = record.seq > *last_seq ? record.seq : *last_seq;
+    return beyond ? store_view_append(txn, table, record.key, record.seq, record.value)
+                  : store_view_put(txn, table, record.key, record.seq, record.value);
 }
 
 /* ---- folders ---- */
@@ -138,9 +137,15 @@ static int open_view(struct etcd *etcd, char *dir, struct etcd_view **ret_view, 
     return 0;
 }
 
+/* Tools do not go into the folder of the service that they look at. */
+static bool keeps(const struct etcd *etcd)
+{
+    return etcd->url.view != NULL && etcd->options.mode == STORE_SERVE;
+}
+
 int etcd_view_new(struct etcd *etcd, struct etcd_view **ret_view, char *error, size_t error_size)
 {
-    bool kept = etcd->url.view != NULL;
+    bool kept = keeps(etcd);
     char *dir = kept ? numbered(etcd, ++etcd->view_number) : temporary();
     int err;
 
@@ -290,7 +295,7 @@ int etcd_views_open(struct etcd *etcd, char *error, size_t error_size)
     const char *dir = etcd->url.view;
     int folder, err;
 
-    if (dir == NULL)
+    if (!keeps(etcd))
         return 0;
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
         return store_fail(error, error_size, -errno, "view directory %s: cannot be made: %s", dir, strerror(errno));

@@ -202,7 +202,8 @@ static enum outcome find_outcome(struct etcd_lane *lane, unsigned i)
         return FAIL; /* the view was loaded anew: the effects have not been seen */
     if (!has_effect(lane, i))
         return AGAIN;
-    lane->requests[i]->result = (struct store_result){.seq = etcd_seq(lane->revision, lane->first[i])};
+    lane->requests[i]->result =
+        (struct store_result){.seq = etcd_seq(&lane->etcd->keys, lane->revision, lane->first[i])};
     return ANSWER;
 }
 
@@ -397,13 +398,13 @@ static void choose(struct etcd_lane *lane)
 static bool has_put(const struct store_batch *request)
 {
     for (unsigned i = 0; i < request->count; i++)
-        if (request->ops[i].action == STORE_PUT)
+        if (request->ops[i].action == STORE_PUT || request->ops[i].action == STORE_PUT_SEQ)
             return true;
     return false;
 }
 
 /* What etcd cannot judge: damaged records, and an expected seq that the record's revision never had. */
-static int check_ops(struct store_snapshot *snapshot, struct store_batch *request)
+static int check_ops(const struct etcd_keys *keys, struct store_snapshot *snapshot, struct store_batch *request)
 {
     for (unsigned i = 0; i < request->count; i++) {
         const struct store_op *op = &request->ops[i];
@@ -414,7 +415,7 @@ static int check_ops(struct store_snapshot *snapshot, struct store_batch *reques
         if (err < 0 && err != -ENOENT)
             return err;
         if (err == 0 && op->expect == STORE_AT && record.seq != op->seq &&
-            etcd_revision_of(record.seq) == etcd_revision_of(op->seq))
+            etcd_revision_of(keys, record.seq) == etcd_revision_of(keys, op->seq))
             return -ESTALE;
     }
     return 0;
@@ -428,7 +429,7 @@ static int check_request(struct etcd *etcd, struct store_snapshot *snapshot, str
         return -ETIMEDOUT;
     if (has_put(request) && store_view_snapshot_bytes(snapshot) > etcd->options.max_bytes)
         return -ENOSPC;
-    return check_ops(snapshot, request);
+    return check_ops(&etcd->keys, snapshot, request);
 }
 
 static void drop_request(struct etcd_lane *lane, unsigned i, int err)
