@@ -5,29 +5,27 @@
 #include <errno.h>
 #include <grpc/support/time.h>
 
+/* C-core's monotonic clock is ours: rpc_worker_init makes sure of it. */
 gpr_timespec rpc_time(uint64_t monotonic_ns)
 {
-    uint64_t now;
-
-    if (monotonic_ns == UINT64_MAX)
+    if (monotonic_ns >= INT64_MAX)
         return gpr_inf_future(GPR_CLOCK_MONOTONIC);
-    now = clock_monotonic_ns();
-    return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                        gpr_time_from_nanos(monotonic_ns > now ? (int64_t)(monotonic_ns - now) : 0, GPR_TIMESPAN));
+    return gpr_time_from_nanos((int64_t)monotonic_ns, GPR_CLOCK_MONOTONIC);
 }
 
 uint64_t rpc_monotonic_ns(gpr_timespec time)
 {
-    gpr_timespec left;
+    time = gpr_convert_clock_type(time, GPR_CLOCK_MONOTONIC);
+    if (time.tv_sec >= (int64_t)(INT64_MAX / CLOCK_NS_PER_S))
+        return UINT64_MAX;
+    return time.tv_sec >= 0 ? (uint64_t)time.tv_sec * CLOCK_NS_PER_S + (uint64_t)time.tv_nsec : 0;
+}
 
-    if (gpr_time_cmp(time, gpr_inf_future(time.clock_type)) == 0)
-        return UINT64_MAX;
-    left = gpr_time_sub(time, gpr_now(time.clock_type));
-    if (left.tv_sec < 0)
-        return clock_monotonic_ns();
-    if (left.tv_sec > INT32_MAX)
-        return UINT64_MAX;
-    return clock_monotonic_ns() + (uint64_t)left.tv_sec * CLOCK_NS_PER_S + (uint64_t)left.tv_nsec;
+static bool clocks_agree(void)
+{
+    uint64_t before = clock_monotonic_ns(), theirs = rpc_monotonic_ns(gpr_now(GPR_CLOCK_MONOTONIC));
+
+    return before <= theirs && theirs <= clock_monotonic_ns();
 }
 
 /* ThreadSanitizer does not see into C-core, whose queues order what is before and after them. */
@@ -80,6 +78,7 @@ static void *worker_run(void *arg)
 
 int rpc_worker_init(struct rpc_worker *worker, uint64_t (*tick)(struct rpc_worker *))
 {
+    assert(clocks_agree());
     *worker = (struct rpc_worker){.queue = grpc_completion_queue_create_for_next(NULL), .tick = tick};
     return worker->queue != NULL ? 0 : -ENOMEM;
 }

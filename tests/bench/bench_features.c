@@ -9,6 +9,7 @@
  */
 #include "../../src/feature-store/feature_store.h"
 #include "../../src/route-guide/guide.h"
+#include "bench.h"
 #include "clock.h"
 #include "http.h"
 #include "routeguide.descriptors.h"
@@ -292,13 +293,6 @@ static double measure(struct place *place, int what)
     }
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 static void compare_sets(struct place places[SETS])
 {
     static const char *const names[MEASURES] = {"lookup (function)", "rectangle, a result", "GetFeature, nothing",
@@ -314,10 +308,9 @@ static void compare_sets(struct place places[SETS])
 
                 ns[set][round < 0 ? 0 : round] = one;
             }
-        for (int set = 0; set < SETS; set++)
-            qsort(ns[set], ROUNDS, sizeof(double), compare);
-        printf("%-20s %12.1f %12.1f  %5.2f\n", names[what], ns[SMALL][ROUNDS / 2], ns[LARGE][ROUNDS / 2],
-               ns[LARGE][ROUNDS / 2] / ns[SMALL][ROUNDS / 2]);
+        double small = bench_median(ns[SMALL], ROUNDS), large = bench_median(ns[LARGE], ROUNDS);
+
+        printf("%-20s %12.1f %12.1f  %5.2f\n", names[what], small, large, large / small);
     }
 }
 

@@ -5,6 +5,7 @@
  * requests a second, the server's CPU time a request (all its threads) and the ratio of CPU times, which tells more
  * than rates where client and server share cores bench_http serve bare|quiet|full PORT  just serves, until it is ended
  */
+#include "bench.h"
 #include "h2o_compat.h"
 #include "http.h"
 #include <fcntl.h>
@@ -138,39 +139,16 @@ struct served {
     int port;
 };
 
-static double cpu_seconds(pid_t pid)
-{
-    struct timespec time = {0};
-    clockid_t clock;
-
-    if (clock_getcpuclockid(pid, &clock) == 0)
-        clock_gettime(clock, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
 /* Requests a second, and the server's CPU seconds a request. */
 static void measure(bool http2, const struct served *served, int seconds, double *ret_rate, double *ret_cpu)
 {
-    double before = cpu_seconds(served->pid);
+    double before = bench_cpu_seconds(served->pid);
 
     if (http2)
         *ret_rate = run(" req/s", "h2load -t1 -c16 -m16 -D%d http://127.0.0.1:%d/hello 2>&1", seconds, served->port);
     else
         *ret_rate = run("Requests/sec:", "wrk -t1 -c64 -d%d http://127.0.0.1:%d/hello 2>&1", seconds, served->port);
-    *ret_cpu = (cpu_seconds(served->pid) - before) / (*ret_rate * seconds);
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof(*values), compare);
-    return values[count / 2];
+    *ret_cpu = (bench_cpu_seconds(served->pid) - before) / (*ret_rate * seconds);
 }
 
 static void compare_servers(bool http2, const struct served *served, int rounds, int seconds)
@@ -184,7 +162,7 @@ static void compare_servers(bool http2, const struct served *served, int rounds,
         }
     for (int v = 0; v < VARIANTS; v++)
         printf("%-9s %-6s %9.0f req/s   %6.2f us CPU a request   ratio %.2f\n", http2 ? "HTTP/2" : "HTTP/1.1", names[v],
-               median(rates[v], rounds), median(cpus[v], rounds) * 1e6, median(ratios[v], rounds));
+               bench_median(rates[v], rounds), bench_median(cpus[v], rounds) * 1e6, bench_median(ratios[v], rounds));
 }
 
 static int serve_one(const char *name, int port)

@@ -4,6 +4,7 @@
  *   bench_rpc [ROUNDS [SECONDS]]       calls both with one client, 64 calls in flight; prints medians and ratios
  *   bench_rpc serve bare|library PORT  just serves routeguide.RouteGuide/GetFeature, until it is ended
  */
+#include "bench.h"
 #include "clock.h"
 #include "http.h"
 #include "routeguide.descriptors.h"
@@ -217,21 +218,6 @@ static void call_on(struct load *load)
         atomic_fetch_sub(&load->running, 1);
 }
 
-static double cpu_seconds(pid_t pid)
-{
-    unsigned long user = 0, system = 0;
-    char path[64];
-    FILE *file;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    if ((file = fopen(path, "r")) != NULL) {
-        if (fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
-            user = system = 0;
-        fclose(file);
-    }
-    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-}
-
 static double resident_mib(pid_t pid)
 {
     unsigned long pages = 0;
@@ -255,7 +241,7 @@ static struct result measure(int port, pid_t server, double seconds)
 {
     struct load load = {.until_ns = clock_monotonic_ns() + (uint64_t)(seconds * CLOCK_NS_PER_S)};
     uint64_t begun_ns = clock_monotonic_ns();
-    double cpu = cpu_seconds(server), took;
+    double cpu = bench_cpu_seconds(server), took;
     char target[64];
 
     snprintf(target, sizeof(target), "127.0.0.1:%d", port);
@@ -271,20 +257,7 @@ static struct result measure(int port, pid_t server, double seconds)
     if (atomic_load(&load.failed) > 0)
         fprintf(stderr, "%u calls failed\n", atomic_load(&load.failed));
     return (struct result){(double)atomic_load(&load.calls) / took,
-                           (cpu_seconds(server) - cpu) * 1e6 / (double)atomic_load(&load.calls)};
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof(*values), compare);
-    return values[count / 2];
+                           (bench_cpu_seconds(server) - cpu) * 1e6 / (double)atomic_load(&load.calls)};
 }
 
 static void compare_servers(const int ports[2], const pid_t servers[2], int rounds, double seconds)
@@ -303,10 +276,10 @@ static void compare_servers(const int ports[2], const pid_t servers[2], int roun
         rate_ratios[i] = rates[1][i] / rates[0][i];
         cpu_ratios[i] = cpus[1][i] / cpus[0][i];
     }
-    printf("unary calls    bare %7.0f/s     library %7.0f/s     ratio %.2f\n", median(rates[0], rounds),
-           median(rates[1], rounds), median(rate_ratios, rounds));
-    printf("server's CPU   bare %7.1f us    library %7.1f us    ratio %.2f\n", median(cpus[0], rounds),
-           median(cpus[1], rounds), median(cpu_ratios, rounds));
+    printf("unary calls    bare %7.0f/s     library %7.0f/s     ratio %.2f\n", bench_median(rates[0], rounds),
+           bench_median(rates[1], rounds), bench_median(rate_ratios, rounds));
+    printf("server's CPU   bare %7.1f us    library %7.1f us    ratio %.2f\n", bench_median(cpus[0], rounds),
+           bench_median(cpus[1], rounds), bench_median(cpu_ratios, rounds));
     printf("resident       bare %7.1f MiB   library %7.1f MiB\n", resident_mib(servers[0]), resident_mib(servers[1]));
 }
 

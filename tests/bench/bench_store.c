@@ -4,6 +4,7 @@
  *   bench_store [FOLDER [SECONDS]]    FOLDER: on the file system to be measured; . unless said otherwise
  *
  * The four take turns on the same file system; what counts is the median of the rounds. */
+#include "bench.h"
 #include "clock.h"
 #include "store.h"
 #include <fcntl.h>
@@ -40,19 +41,6 @@ static void make_key(uint64_t n, uint8_t key[16])
 {
     store_put_u64(key, n * 0x9e3779b97f4a7c15u);
     store_put_u64(key + 8, n);
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, size_t count)
-{
-    qsort(values, count, sizeof(*values), compare);
-    return values[count / 2];
 }
 
 /* ---- the store ---- */
@@ -170,7 +158,7 @@ static double sync_us(const char *folder)
         times[i] = (double)(clock_monotonic_ns() - begun_ns) / 1e3;
     }
     close(fd);
-    return median(times, SYNCS);
+    return bench_median(times, SYNCS);
 }
 
 static int remove_file(const char *path, const struct stat *file, int type, struct FTW *walk)
@@ -208,7 +196,7 @@ int main(int argc, char **argv)
         }
     printf("%-32s %12s  (median of %d rounds of %g s)\n", "durable puts", "puts/s", ROUNDS, seconds);
     for (int i = 0; i < BENCHES; i++) {
-        medians[i] = median(rates[i], ROUNDS);
+        medians[i] = bench_median(rates[i], ROUNDS);
         printf("%-32s %12.0f\n", benches[i].name, medians[i]);
     }
     printf("\n64 writers / 1 writer            %12.1f  (goal: 10)\n", medians[1] / medians[0]);
