@@ -41,6 +41,10 @@ sanitize:
 fmt:
     @scripts/lint --fix
 
+# kill and hinder services at random under load, judge what clients saw (--help: --seed, --minutes, --engine, --kills)
+torture *args:
+    @scripts/torture "$@"
+
 # formatting, clang-tidy, shellcheck, ruff
 lint:
     @scripts/test lint
