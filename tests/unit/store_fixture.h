@@ -1,6 +1,6 @@
 /* store_fixture -- what the tests of the store share: a place of its own for each test, and short forms of writing and
- * reading. $STORE_TEST_URL chooses the engine: "etcd://HOST:PORT,..." of an etcd that is running; each test has a prefix
- * of its own there. Without it the engine is lmdb. */
+ * reading. $STORE_TEST_URL chooses the engine: "etcd://HOST:PORT,..." of an etcd that is running; each test has a
+ * prefix of its own there. Without it the engine is lmdb. */
 #pragma once
 #include "clock.h"
 #include "store.h"

@@ -1,6 +1,7 @@
 #include "idempotency.h"
 #include "store_fixture.h"
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 enum { THINGS, KEYS };
@@ -40,6 +41,7 @@ static void fini(void)
 TestSuite(idempotency, .init = init, .fini = fini, .timeout = 60);
 
 struct known {
+    sem_t told; /* where it is waited for */
     int err;
     uint64_t seq;
     struct buf answer;
@@ -52,6 +54,15 @@ static void note(void *arg, int err, struct str answer, uint64_t seq)
     known->err = err;
     known->seq = seq;
     buf_append_str(&known->answer, answer);
+    sem_post(&known->told);
+}
+
+static int await(struct known *known)
+{
+    while (sem_wait(&known->told) != 0)
+        continue;
+    sem_destroy(&known->told);
+    return known->err;
 }
 
 static int begin(struct str key, struct str request, struct known *known)
@@ -60,9 +71,19 @@ static int begin(struct str key, struct str request, struct known *known)
 
     if (known == NULL)
         known = &unwanted;
+    sem_init(&known->told, 0, 0);
     idempotency_begin(idempotency, key, request, WITHIN_NS(30), note, known);
+    await(known);
     buf_release(&unwanted.answer);
     return known->err;
+}
+
+/* By one who has the key reserved. */
+static int begin_again(struct str key, struct str request, struct known *known)
+{
+    sem_init(&known->told, 0, 0);
+    idempotency_begin_again(idempotency, key, request, WITHIN_NS(30), note, known);
+    return await(known);
 }
 
 static int finish(struct str key, struct str request, struct str answer)
@@ -140,16 +161,14 @@ Test(idempotency, the_loser_between_replicas_learns_it_from_the_store)
     struct store_result result;
 
     cr_assert_eq(begin(STR("k"), STR("request"), NULL), 0);
-    idempotency_begin_again(idempotency, STR("k"), STR("request"), WITHIN_NS(30), note, &known);
-    cr_assert_eq(known.err, 0);
+    cr_assert_eq(begin_again(STR("k"), STR("request"), &known), 0);
     cr_assert_eq(finish(STR("k"), STR("request"), STR("first")), 0); /* the other replica */
     batch = store_batch_new();
     store_batch_put(batch, THINGS, STR("second"), STR("made"), STORE_ANY, 0);
     idempotency_add(idempotency, batch, STR("k"), STR("request"), STR("second"));
     cr_assert_eq(store_write_wait(store, batch, WITHIN_NS(30), &result), -EEXIST);
     cr_assert_eq(result.failed_op, 1);
-    idempotency_begin_again(idempotency, STR("k"), STR("request"), WITHIN_NS(30), note, &known);
-    cr_assert_eq(known.err, -EEXIST);
+    cr_assert_eq(begin_again(STR("k"), STR("request"), &known), -EEXIST);
     cr_assert(str_eq(buf_str(&known.answer), STR("first")));
     buf_release(&known.answer);
     cr_assert_eq(get(store, THINGS, STR("second"), NULL, NULL), -ENOENT);
