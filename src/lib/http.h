@@ -148,4 +148,6 @@ int http_listen_stop_syn(int fd);
  * http_listen_accepted.
  */
 int http_listen_stop_syn_by_ttl(int fd);
+/* The first of the two that works. Where both are refused, a connection that is being made right now may be reset. */
+void http_listen_stop(int fd);
 void http_listen_accepted(int fd);

@@ -94,6 +94,12 @@ int http_listen_stop_syn_by_ttl(int fd)
     return set_least_ttl(fd, 255);
 }
 
+void http_listen_stop(int fd)
+{
+    if (http_listen_stop_syn(fd) < 0)
+        http_listen_stop_syn_by_ttl(fd);
+}
+
 void http_listen_accepted(int fd)
 {
     set_least_ttl(fd, 0);

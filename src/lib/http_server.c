@@ -402,10 +402,7 @@ void http_server_drain(struct http_server *server)
 {
     if (atomic_exchange(&server->drained, true))
         return;
-    /* One socket, whichever descriptor it is called by. Where both are refused, a connection that is being made right
-     * now may be reset. */
-    if (http_listen_stop_syn(server->workers[0].listen_fd) < 0)
-        http_listen_stop_syn_by_ttl(server->workers[0].listen_fd);
+    http_listen_stop(server->workers[0].listen_fd); /* one socket, whichever descriptor it is called by */
     for (unsigned i = 0; i < server->worker_count; i++) {
         server->workers[i].drain_message.run = drain_worker;
         loop_post(server->workers[i].loop, &server->workers[i].drain_message);

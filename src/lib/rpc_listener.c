@@ -94,6 +94,7 @@ static int accept_one(struct rpc_listener *listener)
     fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return errno == ECONNABORTED || errno == EINTR || errno == EPROTO ? 0 : -errno;
+    http_listen_accepted(fd);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
     err = add_connection(listener, fd);
@@ -162,7 +163,7 @@ static uint64_t turn(struct rpc_listener *listener, enum state wanted)
     if (wanted == DRAINED && listener->state < DRAINING) {
         listener->state = DRAINING;
         listener->close_ns = now + SETTLE_NS;
-        http_listen_stop_syn(listener->fd); /* where it may not, a reset is possible; there is nothing better */
+        http_listen_stop(listener->fd);
     }
     if (listener->state == DRAINING) {
         if (now < listener->close_ns)
