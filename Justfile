@@ -7,7 +7,7 @@ root := justfile_directory()
 default:
     @just --justfile "{{ justfile() }}" --list --unsorted --list-heading ''
 
-# build and run all services here (--ports auto, --data DIR, --help)
+# build and run all services here (--ports auto, --replicas N, --data DIR, --help)
 [no-cd]
 up *args: services
     @exec "{{ root }}/scripts/up" "$@"

@@ -1,7 +1,8 @@
 """system -- all services of this repository as processes on 127.0.0.1: what scripts/up and scripts/tour share.
 
 A System starts every service that scripts/find-sources finds, those that others depend on first, and stops them in
-the reverse order. It is one thread: step() waits for something to happen and handles it.
+the reverse order. With replicas, those that keep data run several times, over an etcd that it starts for them. It is
+one thread: step() waits for something to happen and handles it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import fcntl
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -44,7 +46,9 @@ PLACES = {
     "notes": Place(8081, 9193),
     "users": Place(8082, 9194),
     "countries": Place(8083, 9195, {"USERS_SERVICE_ADDR": "users"}),
+    "etcd": Place(2379),
 }
+STORED = ("feature-store", "notes")  # services that keep data in STORE_URL
 
 
 class Failure(Exception):
@@ -60,11 +64,23 @@ def service_names() -> list[str]:
     return sorted(set(found) - TOOLS, key=lambda name: (order.get(name, len(order)), name))
 
 
+def instance_names(names: list[str], replicas: int) -> list[str]:
+    """What runs: of a service that keeps data NAME, NAME-2, ...; replicas is 0 where each has a store of its own."""
+    if not replicas:
+        return names
+    more = {name: [f"{name}-{number}" for number in range(2, replicas + 1)] for name in STORED}
+    return ["etcd", *(each for name in names for each in (name, *more.get(name, [])))]
+
+
 class Service:
     """One service's process, and what it has said of itself."""
 
-    def __init__(self, name: str, place: Place) -> None:
-        self.name, self.place = name, place
+    def __init__(self, name: str) -> None:
+        base, _, number = name.rpartition("-")
+        self.name = name
+        self.program = base if number.isdigit() else name  # the same for all replicas
+        known = PLACES.get(self.program, Place())
+        self.place = known if self.program == name else Place(peers=known.peers)
         self.process: subprocess.Popen[bytes] | None = None
         self.addresses: dict[str, str] = {}  # protocol -> host:port
         self.started = False  # has logged that it is ready
@@ -86,9 +102,9 @@ def _die_with_parent() -> None:
 
 
 class System:
-    def __init__(self, build: Path, data: Path, on_line: Callable[[str, bytes], None]) -> None:
+    def __init__(self, build: Path, data: Path, on_line: Callable[[str, bytes], None], replicas: int = 0) -> None:
         self.build, self.data, self.on_line = build, data, on_line
-        self.services = {name: Service(name, PLACES.get(name, Place())) for name in service_names()}
+        self.services = {name: Service(name) for name in instance_names(service_names(), replicas)}
         self.signals = 0  # SIGINT, SIGTERM and SIGHUP so far
         self.ended: Service | None = None  # the first that ended without being told to
         self._stopping = False
@@ -121,7 +137,7 @@ class System:
         deadline = time.monotonic() + timeout
         while not all(service.ready for service in self.services.values()):
             for service in self.services.values():
-                if service.process is None and all(self.services[peer].ready for peer in service.place.peers.values()):
+                if service.process is None and all(needed.ready for needed in self._needs(service)):
                     self._spawn(service)
             starting = [service for service in self.services.values() if service.started and not service.ready]
             self.step(0.05 if starting else deadline - time.monotonic())
@@ -133,22 +149,63 @@ class System:
                 late = ", ".join(s.name for s in self.services.values() if not s.ready)
                 raise Failure(f"not ready after {timeout:.0f} s: {late}")
 
+    def _replicas(self, program: str) -> list[Service]:
+        return [service for service in self.services.values() if service.program == program]
+
+    def _needs(self, service: Service) -> list[Service]:
+        programs = {*service.place.peers.values(), *(["etcd"] if service.program in STORED else [])}
+        return [each for program in programs for each in self._replicas(program)]
+
+    def _store_url(self, service: Service) -> str:
+        if "etcd" not in self.services:
+            return f"lmdb://{self.data / service.name}"
+        view = self.data / f"view-{service.name}"
+        return f"etcd://{self.services['etcd'].address}/{service.program}?view={view}"
+
     def _spawn(self, service: Service) -> None:
-        program = self.build / service.name
+        if service.name == "etcd":
+            self._spawn_etcd(service)
+            return
+        program = self.build / service.program
         if not program.exists():
             raise Failure(f"{program} is not there: run 'just build'")
-        folder = self.data / service.name
         settings = {
             "SHUTDOWN_DELAY_SECONDS": os.environ.get("SHUTDOWN_DELAY_SECONDS", "0"),
             "HOST": "127.0.0.1",
             "PORT": str(service.place.port),
             "GRPC_PORT": str(service.place.port),
             "METRICS_PORT": str(service.place.admin),
-            "STORE_URL": f"lmdb://{folder}",
+            "STORE_URL": self._store_url(service),
             "FEATURES_FILE": str(ROOT / "share/route-guide/features.json"),
-        } | {variable: self.services[peer].address for variable, peer in service.place.peers.items()}
+        }
+        for variable, peer in service.place.peers.items():
+            settings[variable] = ",".join(each.address for each in self._replicas(peer))
+        self._run(service, [program], settings)
+
+    def _spawn_etcd(self, service: Service) -> None:
+        """One member. It does not say where it listens, so its ports are chosen here."""
+        program = find_etcd()
+        client = f"127.0.0.1:{service.place.port or free_port()}"
+        peer = f"http://127.0.0.1:{free_port()}"
+        flags = {
+            "name": "up",
+            "data-dir": str(self.data / "etcd"),
+            "listen-client-urls": f"http://{client}",
+            "advertise-client-urls": f"http://{client}",
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": f"up={peer}",
+            "auto-compaction-mode": "periodic",
+            "auto-compaction-retention": "1h",
+            "log-level": "error",
+        }
+        service.addresses = {"http": client, "admin": client}
+        service.started = True
+        self._run(service, [program, *(f"--{name}={value}" for name, value in flags.items())], {})
+
+    def _run(self, service: Service, command: list[str | Path], settings: dict[str, str]) -> None:
         service.process = subprocess.Popen(
-            [program],
+            command,
             env=os.environ | settings,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
@@ -220,7 +277,7 @@ class System:
         signals = self.signals
         told: set[str] = set()
         while running := [s for s in self.services.values() if s.running()]:
-            needed = {peer for service in running for peer in service.place.peers.values()}
+            needed = {needed.name for service in running for needed in self._needs(service)}
             for service in running:
                 assert service.process
                 if self.signals > signals or time.monotonic() > deadline:
@@ -244,9 +301,10 @@ def how_it_ended(service: Service) -> str:
 
 
 def ended_well(service: Service) -> bool:
-    """One that is told to stop before it has started may not yet have learnt to drain."""
+    """One that is told to stop before it has started may not yet have learnt to drain; etcd ends by the signal."""
     assert service.process
-    return service.process.returncode == 0 or (not service.started and service.process.returncode == -signal.SIGTERM)
+    told = service.process.returncode == -signal.SIGTERM and (not service.started or service.name == "etcd")
+    return service.process.returncode == 0 or told
 
 
 def answers_ready(admin: str) -> bool:
@@ -255,6 +313,24 @@ def answers_ready(admin: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+# ---- etcd ----
+
+
+def find_etcd() -> str:
+    """Where ./dev, scripts/tools or the Nix shell have put it."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway/tools"
+    folders = [os.environ.get("PATH", ""), str(cache), str(Path.home() / ".local/bin")]
+    if program := shutil.which("etcd", path=os.pathsep.join(folders)):
+        return program
+    raise Failure("etcd is not there: scripts/tools FOLDER puts it into a folder, which then has to be in PATH")
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
 
 
 # ---- what is in the way ----
