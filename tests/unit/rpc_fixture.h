@@ -179,6 +179,10 @@ static inline void fixture_list_features(struct rpc_call *call, const ProtobufCM
     struct fixture_listing *listing = calloc(1, sizeof(*listing));
 
     cr_assert(rectangle->lo != NULL && rectangle->hi != NULL);
+    if (listing == NULL) {
+        rpc_fail(call, -ENOMEM, NULL);
+        return;
+    }
     listing->left = rectangle->lo->latitude;
     listing->size = rectangle->hi->latitude;
     rpc_call_set_data(call, listing);

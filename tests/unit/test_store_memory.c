@@ -1,16 +1,7 @@
 /* The Nth allocation fails, for every N: an error comes back, nothing leaks or is half done, and it works again after.
- * This program's own malloc, calloc and realloc stand before the C library's; a sanitizer's cannot be replaced so. */
+ */
+#include "failing_malloc.h"
 #include "store_fixture.h"
-#include <dlfcn.h>
-#include <stdatomic.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED true
-#endif
-#endif
 
 #ifdef SANITIZED
 Test(memory, is_tested_without_sanitizers)
@@ -18,46 +9,6 @@ Test(memory, is_tested_without_sanitizers)
     cr_skip("allocators are a sanitizer's own");
 }
 #else
-
-static atomic_long fail_in; /* allocations until one fails, in any thread; 0: none does */
-static atomic_long failed;
-
-static bool fails(void)
-{
-    if (fail_in > 0 && --fail_in == 0) {
-        failed++;
-        errno = ENOMEM;
-        return true;
-    }
-    return false;
-}
-
-void *malloc(size_t size)
-{
-    static void *(*next)(size_t);
-
-    if (next == NULL)
-        next = (void *(*)(size_t))dlsym(RTLD_NEXT, "malloc");
-    return fails() ? NULL : next(size);
-}
-
-void *calloc(size_t count, size_t size)
-{
-    static void *(*next)(size_t, size_t);
-
-    if (next == NULL)
-        next = (void *(*)(size_t, size_t))dlsym(RTLD_NEXT, "calloc");
-    return fails() ? NULL : next(count, size);
-}
-
-void *realloc(void *old, size_t size)
-{
-    static void *(*next)(void *, size_t);
-
-    if (next == NULL)
-        next = (void *(*)(void *, size_t))dlsym(RTLD_NEXT, "realloc");
-    return fails() ? NULL : next(old, size);
-}
 
 static void index_value(struct store_index *index, const struct store_record *record)
 {
