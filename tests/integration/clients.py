@@ -6,6 +6,7 @@ learns that it is gone. What else goes wrong is a failure: a reset, a connection
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import threading
@@ -167,7 +168,9 @@ class _Http2:
             self.socket.close()
 
     def _send(self, frame: Frame) -> None:
-        self.socket.sendall(frame.serialize())
+        # What is sent to a connection that has just been closed is lost, and a GOAWAY that waits to be read says so.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.socket.sendall(frame.serialize())
 
     def _receive(self, waiting: dict[int, int | None]) -> Frame:
         frame, length = Frame.parse_frame_header(memoryview(self._bytes(9, waiting)))
