@@ -1,5 +1,6 @@
 #include "feature_store.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define MAX_STALE_S (365 * 24 * 3600)
@@ -39,6 +40,17 @@ int feature_store_max_stale(const struct rpc_call *call, uint64_t *ret_ms)
         return -EINVAL;
     *ret_ms = seconds * 1000;
     return 0;
+}
+
+void feature_store_tell_age(struct rpc_call *call, const struct store_snapshot *snapshot)
+{
+    uint64_t age_ms = store_age_ms(snapshot);
+    char text[24];
+
+    if (age_ms == 0)
+        return;
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)(age_ms + 999) / 1000);
+    rpc_call_set_metadata(call, "x-age", text);
 }
 
 const char *feature_store_error(int err)
@@ -113,8 +125,10 @@ static void on_get(void *arg, int err, struct store_snapshot *snapshot)
     struct route_feature feature;
     struct save save;
 
-    if (err == 0)
+    if (err == 0) {
+        feature_store_tell_age(lookup->call, snapshot);
         err = saves_cursor_open(snapshot, &index);
+    }
     if (err == 0)
         err = saves_newest(&index, lookup->point, UINT64_MAX, &save);
     if (err == 0 || err == -ENOENT)

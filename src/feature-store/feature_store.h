@@ -39,5 +39,7 @@ void feature_store_wait_idle(struct feature_store *fs); /* after the last call h
 /* How stale the caller's data may be by its metadata x-max-stale (seconds), in ms: 0 where there is none. -EINVAL where
  * it is malformed, which feature_store_error explains. Handlers' thread only. */
 int feature_store_max_stale(const struct rpc_call *call, uint64_t *ret_ms);
+/* Tells the client how old its answer may be, where it may be: metadata x-age, in seconds. Before anything is sent. */
+void feature_store_tell_age(struct rpc_call *call, const struct store_snapshot *snapshot);
 /* What to tell a client about a failed read. */
 const char *feature_store_error(int err);

@@ -123,8 +123,10 @@ static void on_read(void *arg, int err, struct store_snapshot *snapshot)
     struct store_cursor index = {0};
     char token[TOKEN_LEN + 1];
 
-    if (err == 0)
+    if (err == 0) {
+        feature_store_tell_age(page->call, snapshot);
         err = saves_cursor_open(snapshot, &index);
+    }
     if (err == 0)
         err = fill(page, &index);
     if (err == 0) {

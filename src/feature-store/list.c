@@ -64,8 +64,10 @@ static void on_read(void *arg, int err, struct store_snapshot *snapshot)
     struct store_cursor index = {0};
     bool more = false, late;
 
-    if (err == 0)
+    if (err == 0) {
+        feature_store_tell_age(listing->call, snapshot);
         err = saves_cursor_open(snapshot, &index);
+    }
     if (err == 0)
         more = send_saves(listing, &index);
     else

@@ -54,6 +54,9 @@ void *rpc_call_data(const struct rpc_call *call);
 const struct trace *rpc_call_trace(const struct rpc_call *call);
 uint64_t rpc_call_deadline_ns(const struct rpc_call *call);                  /* monotonic; never beyond max_call_ms */
 struct str rpc_call_metadata(const struct rpc_call *call, const char *name); /* first value; STR_NULL; until on_close */
+/* What the client gets before the first message; one value a call, to be set before anything is sent. name is static
+ * and lower case, value is copied: visible ASCII and spaces. Any thread. */
+void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *value);
 bool rpc_call_cancelled(const struct rpc_call *call);   /* by the client or the deadline; any thread */
 struct rpc_call *rpc_call_ref(struct rpc_call *call);   /* for answers from another thread; any thread */
 struct rpc_call *rpc_call_unref(struct rpc_call *call); /* returns NULL */

@@ -48,6 +48,8 @@ struct rpc_call {
     bool busy; /* in an event: nothing is started before its end, so what a handler sends goes out together */
     bool sending, receiving, paused, half_closed;
     bool metadata_sent, status_sent;
+    grpc_metadata sent_metadata[1];
+    size_t sent_metadata_count;
     bool finished; /* rpc_finish was called: status and status_message are set */
     bool over;     /* closed has come out */
     enum err_grpc status;
@@ -103,6 +105,8 @@ static void release_grpc(struct rpc_call *call)
     grpc_call_details_destroy(&call->details);
     grpc_metadata_array_destroy(&call->metadata);
     grpc_slice_unref(call->status_message);
+    if (call->sent_metadata_count > 0)
+        grpc_slice_unref(call->sent_metadata[0].value);
     if (call->grpc != NULL)
         grpc_call_unref(call->grpc);
 }
@@ -140,8 +144,11 @@ static void start_sending(struct rpc_call *call)
 
     if (message == NULL && !last)
         return;
-    if (!call->metadata_sent)
-        ops[count++].op = GRPC_OP_SEND_INITIAL_METADATA;
+    if (!call->metadata_sent) {
+        ops[count].op = GRPC_OP_SEND_INITIAL_METADATA;
+        ops[count].data.send_initial_metadata.metadata = call->sent_metadata;
+        ops[count++].data.send_initial_metadata.count = call->sent_metadata_count;
+    }
     if (message != NULL) {
         ops[count].op = GRPC_OP_SEND_MESSAGE;
         /* What is followed by more may wait for it: several times as many small messages go through. Not the first,
@@ -501,6 +508,15 @@ uint64_t rpc_call_deadline_ns(const struct rpc_call *call)
 struct str rpc_call_metadata(const struct rpc_call *call, const char *name)
 {
     return rpc_metadata_find(&call->metadata, name);
+}
+
+void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *value)
+{
+    pthread_mutex_lock(&call->lock);
+    if (!call->metadata_sent && !call->over && call->sent_metadata_count == 0)
+        call->sent_metadata[call->sent_metadata_count++] =
+            (grpc_metadata){.key = grpc_slice_from_static_string(name), .value = grpc_slice_from_copied_string(value)};
+    pthread_mutex_unlock(&call->lock);
 }
 
 bool rpc_call_cancelled(const struct rpc_call *call)

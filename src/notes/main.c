@@ -5,7 +5,8 @@
 #define KEY_RETENTION_MS (24 * 3600 * 1000ULL)
 
 static const struct config_option options[] = {
-    {"STORE_URL", "lmdb:///data", .help = "where the data is: lmdb:///DIR"},
+    {"STORE_URL", "lmdb:///data",
+     .help = "where the data is: lmdb:///DIR; etcd://HOST:PORT[,HOST:PORT...]/PREFIX[?view=DIR] for several replicas"},
     {"STORE_MAX_BYTES", "16Gi", CONFIG_BYTES, 1 << 20, 1LL << 46, .unit = "bytes", .help = "bound on the data"},
     {0},
 };
