@@ -46,8 +46,9 @@ struct svc_def {
     /* Opens what the service needs. On failure it has called svc_fail; stop is called after a half-done start too. */
     int (*start)(struct svc *svc, void *state);
     void (*stop)(void *state);    /* nothing is in flight any more; may be NULL */
-    bool (*ready)(void *state);   /* asked at /readyz beside svc's own state; any thread; may be NULL */
-    bool (*healthy)(void *state); /* asked at /healthz: false where only a restart helps; any thread; may be NULL */
+    /* Asked by any thread after start has returned; both may be NULL. */
+    bool (*ready)(void *state);   /* at /readyz, beside svc's own state */
+    bool (*healthy)(void *state); /* at /healthz: false where only a restart helps */
 };
 
 int svc_main(int argc, char **argv, const struct svc_def *def);

@@ -20,7 +20,9 @@ static struct http_reply *healthz(struct http_req *req)
 
     if (!loops_turn(admin))
         return plain(503, "an event loop is stuck\n");
-    if (admin->def->healthy != NULL && !admin->def->healthy(admin->def->state))
+    /* While start runs, the state is its alone. */
+    if (atomic_load(&admin->phase) != SVC_STARTING && admin->def->healthy != NULL &&
+        !admin->def->healthy(admin->def->state))
         return plain(503, "needs a restart\n");
     return plain(200, "ok\n");
 }
