@@ -3,8 +3,6 @@
 #include "routeguide.descriptors.h"
 #include "svc.h"
 
-#define KEY_RETENTION_MS (24 * 3600 * 1000) /* idempotency keys */
-
 static const struct config_option options[] = {
     {.name = "STORE_URL", .value = "lmdb:///data", .help = "where the data is: lmdb:///DIR"},
     {.name = "STORE_MAX_BYTES",
@@ -27,6 +25,14 @@ static const struct config_option options[] = {
      .max = 1000000000,
      .unit = "saves",
      .help = "kept in all; the newest at a point is kept in any case"},
+    /* route-guide sends a key with every save: kept for long, keys would take more room than the saves. */
+    {.name = "IDEMPOTENCY_SECONDS",
+     .value = "3600",
+     .kind = CONFIG_INT,
+     .min = 60,
+     .max = 7 * 24 * 3600,
+     .unit = "s",
+     .help = "how long an idempotency-key is known"},
     ROUTE_CHAT_MAX_BYTES,
     {0},
 };
@@ -61,7 +67,8 @@ static int start(struct svc *svc, void *state)
     r = open_store(svc, fs);
     if (r < 0)
         return r;
-    r = idempotency_open(fs->store, TABLE_IDEMPOTENCY, KEY_RETENTION_MS, svc_metrics(svc), &fs->idempotency);
+    r = idempotency_open(fs->store, TABLE_IDEMPOTENCY, (uint64_t)config_int(config, "IDEMPOTENCY_SECONDS") * 1000,
+                         svc_metrics(svc), &fs->idempotency);
     if (r < 0)
         return svc_fail(svc, "idempotency keys: %s", err_text(r));
     r = retention_open(fs->store, (uint64_t)config_int(config, "HISTORY_PER_POINT"),

@@ -50,8 +50,11 @@ struct retention {
 
 /* ---- looking ---- */
 
-static bool add_delete(struct step *step, const struct save_ref *ref)
+/* A damaged record cannot be deleted: it stays, and does not keep the others. False: there is no room for more. */
+static bool add_delete(struct step *step, struct store_cursor *index, const struct save_ref *ref)
 {
+    if (!saves_ref_is_sound(index, ref))
+        return true;
     if (step->count == STEP)
         return false;
     step->deletes[step->count++] = *ref;
@@ -73,7 +76,7 @@ static int trim_point(struct step *step, uint64_t per_point, struct store_cursor
         if (r < 0)
             break;
         if (kept >= per_point || (ref.seq <= step->swept && step->excess > 0)) {
-            if (!add_delete(step, &ref))
+            if (!add_delete(step, index, &ref))
                 return -ENOBUFS;
         } else if (ref.seq <= step->swept) {
             step->swept = ref.seq - 1;
@@ -127,7 +130,7 @@ static int sweep(struct step *step, struct store_cursor *index)
         if (r < 0)
             return r;
         if (newest.seq != ref.seq)
-            add_delete(step, &ref);
+            add_delete(step, index, &ref);
         step->swept = ref.seq;
     }
     step->more = step->excess > 0;

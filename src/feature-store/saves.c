@@ -148,6 +148,13 @@ static int get(struct store_cursor *index, const struct save_ref *ref, struct sa
     return unpack(&record, ret_save);
 }
 
+bool saves_ref_is_sound(struct store_cursor *index, const struct save_ref *ref)
+{
+    struct save save;
+
+    return get(index, ref, &save) == 0;
+}
+
 int saves_newest(struct store_cursor *index, struct geo_point point, uint64_t before_seq, struct save *ret_save)
 {
     struct save_ref ref;

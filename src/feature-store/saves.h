@@ -52,6 +52,8 @@ struct save_ref {
     uint64_t z;
 };
 
+/* Can its record be read? */
+bool saves_ref_is_sound(struct store_cursor *index, const struct save_ref *ref);
 /* The first committed after after_seq; -ENOENT. */
 int saves_ref_after(struct store_cursor *index, uint64_t after_seq, struct save_ref *ret_ref);
 /* As saves_newest; and the one before that at the same point, as long as the cursor has not been moved otherwise. */

@@ -4,11 +4,10 @@
 #include "idempotency.h"
 #include "store_fixture.h"
 
-static inline struct store *open_saves(struct fixture *files)
+static inline struct store *reopen_saves(const struct fixture *files)
 {
     static struct store_table tables[TABLES];
 
-    fixture_init(files);
     tables[TABLE_SAVES] = saves_table;
     tables[TABLE_IDEMPOTENCY] = idempotency_table;
     return open_store((struct store_options){.url = files->url, .tables = tables, .table_count = TABLES});
@@ -24,6 +23,12 @@ static inline void add_save(struct store_batch *batch, struct geo_point point, c
     store_batch_put(batch, TABLE_SAVES, (struct str){(char *)id.bytes, sizeof(id.bytes)}, buf_str(&value), STORE_ABSENT,
                     0);
     buf_release(&value);
+}
+
+static inline struct store *open_saves(struct fixture *files)
+{
+    fixture_init(files);
+    return reopen_saves(files);
 }
 
 /* Returns the seq of the first. */

@@ -24,7 +24,9 @@ struct history {
 
 static void open_history(struct history *h)
 {
-    *h = (struct history){.store = open_saves(&h->files), .metrics = metrics_new()};
+    memset(h, 0, sizeof(*h));
+    h->store = open_saves(&h->files);
+    h->metrics = metrics_new();
 }
 
 static void close_history(struct history *h)
@@ -154,6 +156,52 @@ Test(retention, bounds_both)
 {
     check_bounds(5, 300, 2000, 100);
     check_bounds(2, 150, 2000, 100);
+}
+
+static void damage(const struct history *h, const char *text)
+{
+    char path[sizeof(h->files.folder) + 16], *data, *found;
+    size_t len;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/data/data.mdb", h->files.folder);
+    file = fopen(path, "r+");
+    cr_assert_not_null(file);
+    fseek(file, 0, SEEK_END);
+    len = (size_t)ftell(file);
+    data = malloc(len);
+    rewind(file);
+    cr_assert_eq(fread(data, 1, len, file), len);
+    found = memmem(data, len, text, strlen(text));
+    cr_assert_not_null(found);
+    while (found) { /* freed pages may hold it too */
+        fseek(file, found - data, SEEK_SET);
+        fputc('X', file);
+        found = memmem(found + 1, len - (size_t)(found + 1 - data), text, strlen(text));
+    }
+    fclose(file);
+    free(data);
+}
+
+Test(retention, steps_over_damage)
+{
+    static const struct geo_point here = {1, 1};
+    static struct history h;
+
+    open_history(&h);
+    save_one(h.store, here, "old");
+    save_one(h.store, here, "damaged");
+    save_one(h.store, here, "newer");
+    save_one(h.store, here, "newest");
+    h.store = store_close(h.store);
+    damage(&h, "damaged");
+    h.store = reopen_saves(&h.files);
+    cr_assert_eq(retention_open(h.store, 1, 1, h.metrics, &h.retention), 0);
+    wait_for_drops(&h, 2);
+    save_one(h.store, here, "last");
+    retention_wake(h.retention);
+    wait_for_drops(&h, 3);
+    close_history(&h);
 }
 
 /* While saves go on: what is dropped depends on when, but not how much is left. */
