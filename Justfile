@@ -45,6 +45,26 @@ fmt:
 torture *args:
     @scripts/torture "$@"
 
+# all records of a store into FILE (URL: lmdb:///DIR or etcd://HOST:PORT/PREFIX)
+[no-cd]
+store-export url file: store-tool
+    @"{{ root }}/build/store-tool" export "$@"
+
+# the records of FILE into an empty store; repeat it where it was interrupted
+[no-cd]
+store-import url file: store-tool
+    @"{{ root }}/build/store-tool" import "$@"
+
+# a checked snapshot of the etcd at ENDPOINT into FILE, and what is in it into FILE.contents
+[no-cd]
+backup endpoint file: store-tool
+    @SLIPWAY_BUILD="{{ root }}/build" "{{ root }}/scripts/backup" save "$@"
+
+# a data folder for etcd from a snapshot, checked again; flags are etcdutl's, for each of several members
+[no-cd]
+restore file dir *flags: store-tool
+    @SLIPWAY_BUILD="{{ root }}/build" "{{ root }}/scripts/backup" restore "$@"
+
 # formatting, clang-tidy, shellcheck, ruff
 lint:
     @scripts/test lint
@@ -71,6 +91,10 @@ clean:
 [private]
 configure folder *options:
     @scripts/configure "$@"
+
+[private]
+store-tool: (configure "build")
+    @ninja -C build --quiet store-tool >&2
 
 [private]
 services: (configure "build")

@@ -82,7 +82,7 @@ func (n *notesLoad) resultOf(status int) string {
 		return ok
 	case notSent, 503, 507:
 		return refused
-	case noAnswer, 504:
+	case noAnswer, 409, 504: // 409: a creation with this idempotency key is running
 	default:
 		n.note("notes: status " + http.StatusText(status))
 	}
