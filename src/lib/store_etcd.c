@@ -23,10 +23,58 @@ static struct etcd *etcd_new(const struct store_options *options)
     return etcd;
 }
 
+/* ---- metrics ---- */
+
+static size_t waiting_count(struct etcd *etcd)
+{
+    size_t count;
+
+    pthread_mutex_lock(&etcd->mutex);
+    count = etcd->writer.count;
+    pthread_mutex_unlock(&etcd->mutex);
+    return count;
+}
+
+static void set_gauges(void *arg)
+{
+    struct etcd *etcd = arg;
+    struct etcd_view *view = etcd_view_ref(etcd);
+    uint64_t age_ms = 0;
+
+    if (view != NULL) {
+        metrics_set(etcd->metrics.readers, store_view_readers(view->view));
+        metrics_set(etcd->metrics.bytes_used, (double)store_view_bytes(view->view));
+    }
+    etcd_view_unref(etcd, view);
+    metrics_set(etcd->metrics.queue_requests, (double)waiting_count(etcd));
+    if (etcd_reads_age(etcd, &age_ms))
+        metrics_set(etcd->age_seconds, (double)age_ms / 1000);
+}
+
+static void open_metrics(struct etcd *etcd)
+{
+    struct metrics *registry = etcd->options.metrics;
+
+    store_metrics_open(&etcd->metrics, &etcd->options);
+    etcd->loads = store_metrics_single(registry, METRICS_COUNTER, "store_view_loads_total",
+                                       "Copies made of all records, because the view could not be gone on with");
+    etcd->watches = store_metrics_single(registry, METRICS_COUNTER, "store_watches_total", "Watches begun");
+    etcd->fences = store_metrics_single(registry, METRICS_COUNTER, "store_fences_total",
+                                        "Questions for the result of a commit whose answer was lost");
+    etcd->age_seconds = store_metrics_single(registry, METRICS_GAUGE, "store_view_age_seconds",
+                                             "How old the view may be: what stale reads are answered from");
+    if (registry != NULL)
+        metrics_on_scrape(registry, set_gauges, etcd);
+}
+
+/* ---- the engine ---- */
+
 static void close_etcd(struct store *store)
 {
     struct etcd *etcd = (struct etcd *)store;
 
+    if (etcd->metrics.registry != NULL)
+        metrics_off_scrape(etcd->metrics.registry, set_gauges, etcd);
     etcd_writer_stop(etcd); /* needs the follower, which shows it its own writes */
     etcd_reads_close(etcd);
     etcd_follower_stop(etcd);
@@ -80,6 +128,7 @@ static int open_etcd(const struct store_options *options, const char *rest, stru
         store_fail(error, error_size, err, "store %s: %s", options->url, why);
     } else {
         etcd_keys_init(&etcd->keys, etcd->url.prefix, options);
+        open_metrics(etcd);
         err = start(etcd, error, error_size);
     }
     if (err < 0) {

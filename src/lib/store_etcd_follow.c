@@ -205,7 +205,7 @@ static int watch(struct etcd *etcd)
     err = etcd_watch_open(&etcd->client, &handlers, etcd, &rpc, &stream);
     if (err < 0)
         return err;
-    metrics_add(follower->watches, 1);
+    metrics_add(etcd->watches, 1);
     send_create(etcd, stream);
     if (attend(etcd, stream))
         etcd_client_avoid(&etcd->client, endpoint);
@@ -274,7 +274,7 @@ static int load(struct etcd *etcd)
         pthread_mutex_unlock(&etcd->mutex);
         return err;
     }
-    metrics_add(follower->loads, 1);
+    metrics_add(etcd->loads, 1);
     etcd_view_unref(etcd, follower->following);
     follower->following = NULL;
     etcd_view_serve(etcd, view);

@@ -199,7 +199,6 @@ struct etcd_follower {
     uint64_t moved_ns;  /* when loading or following last got on */
     char error[256];    /* what went wrong last, for whoever waits in store_open */
     int err;
-    struct metrics_series *loads, *watches;
 };
 
 int etcd_follower_start(struct etcd *etcd);
@@ -327,7 +326,8 @@ void etcd_read(struct etcd *etcd, uint64_t deadline_ns, uint64_t max_stale_ms, s
 void etcd_reads_applied(struct etcd *etcd);
 /* What time brings: expiry, another try, a question to know how old the view is. Returns whether reads are waiting. */
 bool etcd_reads_tick(struct etcd *etcd, uint64_t now_ns);
-void etcd_reads_close(struct etcd *etcd); /* ends what is waiting */
+void etcd_reads_close(struct etcd *etcd);                     /* ends what is waiting */
+bool etcd_reads_age(struct etcd *etcd, uint64_t *ret_age_ms); /* of the view; false: not known yet */
 
 /* ---- the engine ---- */
 
@@ -351,6 +351,9 @@ struct etcd {
     struct etcd_writer writer;
     struct etcd_reads reads;
     struct etcd_follower follower;
+
+    struct store_metrics metrics;
+    struct metrics_series *loads, *watches, *fences, *age_seconds;
 };
 
 int etcd_schema_check(struct etcd *etcd, char *error, size_t error_size);

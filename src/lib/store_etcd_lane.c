@@ -148,6 +148,7 @@ void etcd_lane_fence(struct etcd_lane *lane)
         etcd_lane_fenced(lane, err, NULL);
         return;
     }
+    metrics_add(lane->etcd->fences, 1);
     then_delete(&txn);
     otherwise_look(&txn);
     call(lane->etcd, &txn, on_fenced, lane);

@@ -241,7 +241,7 @@ bool etcd_reads_tick(struct etcd *etcd, uint64_t now_ns)
 
 /* ---- reading ---- */
 
-static bool is_fresh_enough(struct etcd *etcd, uint64_t max_stale_ms, uint64_t *ret_age_ms)
+bool etcd_reads_age(struct etcd *etcd, uint64_t *ret_age_ms)
 {
     uint64_t fresh_ns, now_ns = clock_monotonic_ns();
 
@@ -251,7 +251,7 @@ static bool is_fresh_enough(struct etcd *etcd, uint64_t max_stale_ms, uint64_t *
     if (fresh_ns == 0)
         return false;
     *ret_age_ms = (now_ns > fresh_ns ? now_ns - fresh_ns : 0) / CLOCK_NS_PER_MS + 1;
-    return *ret_age_ms <= max_stale_ms;
+    return true;
 }
 
 void etcd_read(struct etcd *etcd, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg)
@@ -262,7 +262,7 @@ void etcd_read(struct etcd *etcd, uint64_t deadline_ns, uint64_t max_stale_ms, s
     uint64_t age_ms;
     int err = 0;
 
-    if (max_stale_ms > 0 && is_fresh_enough(etcd, max_stale_ms, &age_ms)) {
+    if (max_stale_ms > 0 && etcd_reads_age(etcd, &age_ms) && age_ms <= max_stale_ms) {
         read_view(etcd, age_ms, read, arg);
         return;
     }

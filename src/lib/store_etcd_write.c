@@ -222,6 +222,11 @@ static void end_committed(struct etcd_lane *lane, struct answers *answers)
 
 static void commit(struct etcd_lane *lane, int64_t revision, bool known, struct answers *answers)
 {
+    const struct store_metrics *metrics = &lane->etcd->metrics;
+
+    metrics_add(metrics->commits, 1);
+    metrics_observe(metrics->commit_seconds, (double)(clock_monotonic_ns() - lane->begun_ns) / 1e9);
+    metrics_observe(metrics->batch_requests, lane->count);
     lane->state = LANE_COMMITTED;
     lane->revision = lane->name_revision = revision;
     lane->known = known;

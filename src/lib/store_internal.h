@@ -68,6 +68,18 @@ void store_answer(struct store *store, struct store_batch *take_batch);
 /* Writes a line into error and returns err: for `return store_fail(...)`. */
 int store_fail(char *error, size_t error_size, int err, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* ---- what every engine counts ---- */
+
+struct store_metrics {
+    struct metrics *registry; /* NULL: none */
+    struct metrics_series *commits, *commit_seconds, *batch_requests, *queue_requests, *bytes_used, *bytes_max;
+    struct metrics_series *readers;
+};
+
+void store_metrics_open(struct store_metrics *metrics, const struct store_options *options);
+struct metrics_series *store_metrics_single(struct metrics *registry, enum metrics_type type, const char *name,
+                                            const char *help);
+
 /* ---- the queue of requests: any thread puts, one takes ---- */
 
 struct store_queue {

@@ -13,12 +13,6 @@
 #define MAX_REQUEST_BYTES (8 << 20)
 #define READER_CHECK_NS   (30 * CLOCK_NS_PER_S)
 
-struct lmdb_metrics {
-    struct metrics *registry;
-    struct metrics_series *commits, *commit_seconds, *batch_requests, *queue_requests, *bytes_used, *bytes_max;
-    struct metrics_series *readers;
-};
-
 struct lmdb {
     struct store store;
     struct store_view *view;
@@ -26,7 +20,7 @@ struct lmdb {
     pthread_t writer;
     bool writing;       /* there is a writer */
     atomic_bool failed; /* see store_health */
-    struct lmdb_metrics metrics;
+    struct store_metrics metrics;
 };
 
 /* ---- one transaction ---- */
@@ -222,38 +216,11 @@ static void set_gauges(void *arg)
     metrics_set(l->metrics.bytes_used, (double)store_view_bytes(l->view));
 }
 
-static struct metrics_series *single(struct metrics *metrics, enum metrics_type type, const char *name,
-                                     const char *help)
-{
-    return metrics_single(metrics, &(struct metrics_def){.name = name, .help = help, .type = type});
-}
-
 static void open_metrics(struct lmdb *l, const struct store_options *options)
 {
-    static const double seconds[] = {.00005, .0001, .00025, .0005, .001, .0025, .005, .01,
-                                     .025,   .05,   .1,     .25,   .5,   1,     2.5};
-    static const double requests[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
-    static const struct metrics_def commit_seconds = {"store_commit_seconds", "Time of a commit, its sync included",
-                                                      METRICS_HISTOGRAM, .buckets = seconds,
-                                                      .bucket_count = sizeof(seconds) / sizeof(*seconds)};
-    static const struct metrics_def batch_requests = {"store_batch_requests", "Requests of a commit", METRICS_HISTOGRAM,
-                                                      .buckets = requests,
-                                                      .bucket_count = sizeof(requests) / sizeof(*requests)};
-    struct metrics *registry = options->metrics;
-
-    l->metrics = (struct lmdb_metrics){
-        .registry = registry,
-        .commits = single(registry, METRICS_COUNTER, "store_commits_total", "Commits"),
-        .commit_seconds = metrics_single(registry, &commit_seconds),
-        .batch_requests = metrics_single(registry, &batch_requests),
-        .queue_requests = single(registry, METRICS_GAUGE, "store_queue_requests", "Write requests that are waiting"),
-        .bytes_used = single(registry, METRICS_GAUGE, "store_bytes_used", "Bytes that the data takes"),
-        .bytes_max = single(registry, METRICS_GAUGE, "store_bytes_max", "Bytes that the data may take"),
-        .readers = single(registry, METRICS_GAUGE, "store_readers", "Snapshots in use"),
-    };
-    metrics_set(l->metrics.bytes_max, (double)options->max_bytes);
-    if (registry != NULL)
-        metrics_on_scrape(registry, set_gauges, l);
+    store_metrics_open(&l->metrics, options);
+    if (options->metrics != NULL)
+        metrics_on_scrape(options->metrics, set_gauges, l);
 }
 
 /* ---- the engine ---- */
