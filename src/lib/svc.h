@@ -45,7 +45,7 @@ struct svc_def {
     const char *http_port, *grpc_port;   /* defaults of PORT and GRPC_PORT; NULL: 8080 and 9000 */
     /* Opens what the service needs. On failure it has called svc_fail; stop is called after a half-done start too. */
     int (*start)(struct svc *svc, void *state);
-    void (*stop)(void *state);    /* nothing is in flight any more; may be NULL */
+    void (*stop)(void *state); /* nothing is in flight any more; may be NULL */
     /* Asked by any thread after start has returned; both may be NULL. */
     bool (*ready)(void *state);   /* at /readyz, beside svc's own state */
     bool (*healthy)(void *state); /* at /healthz: false where only a restart helps */
