@@ -13,7 +13,7 @@ import pytest
 
 import harness
 from harness import BUILD, ROOT, START_S, STOP_S
-from system import PLACES, DataFolder, service_names
+from system import PLACES, DataFolder, Place, service_names
 
 README = (ROOT / "README.md").read_text()
 EXAMPLES = re.findall(
@@ -40,7 +40,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[
 def where_it_runs(command: str, system: dict[str, dict[str, str]]) -> str:
     """The command with the ports of this system in place of the usual ones, and this build in place of build/."""
     for name, addresses in system.items():
-        place = PLACES[name]
+        place = PLACES.get(name, Place())
         command = command.replace(f"127.0.0.1:{place.port}", addresses.get("grpc") or addresses["http"])
         command = command.replace(f"127.0.0.1:{place.admin}", addresses["admin"])
     return re.sub(r"^build/", f"{BUILD}/", command)
