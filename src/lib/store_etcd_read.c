@@ -262,6 +262,9 @@ void etcd_read(struct etcd *etcd, uint64_t deadline_ns, uint64_t max_stale_ms, s
     uint64_t age_ms;
     int err = 0;
 
+#ifdef STORE_SEED_STALE_READ
+    max_stale_ms = UINT64_MAX;
+#endif
     if (max_stale_ms > 0 && etcd_reads_age(etcd, &age_ms) && age_ms <= max_stale_ms) {
         read_view(etcd, age_ms, read, arg);
         return;

@@ -488,6 +488,10 @@ static void send_batch(struct etcd_lane *lane)
     memset(lane->seen, 0, sizeof(lane->seen));
     if (uuid_new(&lane->batch) == 0)
         request = etcd_txn_of_lane(lane->etcd->writer.txn, lane);
+#ifdef STORE_SEED_ACK_BEFORE_COMMIT
+    for (unsigned i = 0; i < lane->count; i++)
+        store_seed_answer(lane->requests[i]);
+#endif
     if (request == NULL)
         on_written(lane, -ENOMEM, NULL);
     else

@@ -65,6 +65,19 @@ struct store {
 
 /* Calls done with the batch's result, counts it and frees the batch. */
 void store_answer(struct store *store, struct store_batch *take_batch);
+#ifdef STORE_SEED_ACK_BEFORE_COMMIT
+/* STORE_SEED_...: mistakes made on purpose, in programs that are built for tests/torture alone, which must find them.
+ * This one answers a request before its time, and not when it has come. */
+static void store_seed_answered(void *arg, const struct store_result *result)
+{
+}
+
+static inline void store_seed_answer(struct store_batch *batch)
+{
+    batch->done(batch->arg, &batch->result);
+    batch->done = store_seed_answered;
+}
+#endif
 /* Writes a line into error and returns err: for `return store_fail(...)`. */
 int store_fail(char *error, size_t error_size, int err, const char *format, ...) __attribute__((format(printf, 4, 5)));
 

@@ -119,14 +119,6 @@ static int apply_all(struct store_view_txn *txn, struct store_batch **requests, 
     return last_seq > first_seq ? store_view_set_last_seq(txn, last_seq) : 0;
 }
 
-/* STORE_SEED_...: mistakes made on purpose, in programs that are built for tests/torture alone, which must find them.
- */
-#ifdef STORE_SEED_ACK_BEFORE_COMMIT
-static void answered_already(void *arg, const struct store_result *result)
-{
-}
-#endif
-
 /* Each request's result, or an error when none of them is done. */
 static int commit_once(struct lmdb *l, struct store_batch **requests, size_t count)
 {
@@ -140,8 +132,7 @@ static int commit_once(struct lmdb *l, struct store_batch **requests, size_t cou
     err = apply_all(&txn, requests, count);
 #ifdef STORE_SEED_ACK_BEFORE_COMMIT
     for (size_t i = 0; i < count && err == 0; i++) {
-        requests[i]->done(requests[i]->arg, &requests[i]->result);
-        requests[i]->done = answered_already;
+        store_seed_answer(requests[i]);
     }
 #endif
     if (err == 0)
