@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+import etcd
 import harness
 from harness import BUILD, ROOT, START_S, STOP_S
 from system import DataFolder, service_names
@@ -117,6 +118,27 @@ def test_data_outlives_it(up: Callable[..., Up]) -> None:
     second = up()
     read = httpx.get(f"http://{second.services['notes']['http']}/v1/notes/{made.json()['id']}")
     assert read.json() == made.json()
+
+
+def test_replicas(up: Callable[..., Up]) -> None:
+    etcd.program()  # or else skip
+    system = up("--replicas", "2")
+    more = {"etcd", "notes-2", "feature-store-2"}
+    assert set(system.services) == set(service_names()) | more
+    for name in more:
+        assert re.search(rf"^{name} ", system.table(), re.MULTILINE)
+    urls = [f"http://{system.services[name]['http']}/v1/notes" for name in ("notes", "notes-2")]
+    made = httpx.post(urls[0], json={"title": "Milk", "body": "2 l", "tags": []}).json()
+    assert httpx.get(f"{urls[1]}/{made['id']}").json() == made
+    client = [harness.program("route-client"), "--server", system.services["route-guide"]["grpc"]]
+    assert subprocess.run([*client, "--method", "SaveFeature", "--repeat", "20"], check=False).returncode == 0
+    saved = r'^grpc_server_handled_total\{[^}]*grpc_method="SaveFeature",grpc_code="OK"\} [1-9]'
+    for name in ("feature-store", "feature-store-2"):  # the route guide uses both
+        metrics = httpx.get(f"http://{system.services[name]['admin']}/metrics").text
+        assert re.search(saved, metrics, re.MULTILINE), name
+    assert system.stop() == 0
+    again = up("--replicas", "1")
+    assert httpx.get(f"http://{again.services['notes']['http']}/v1/notes/{made['id']}").json() == made
 
 
 def test_a_second_one_on_the_same_data_says_so(up: Callable[..., Up]) -> None:
