@@ -159,6 +159,15 @@ func first(a, b error) error {
 	return b
 }
 
+// held is how long it lasts before it is healed.
+func (f fault) held() time.Duration {
+	switch f.kind {
+	case "kill", "kill leader", "kill all", "step clock":
+		return 0
+	}
+	return f.hold
+}
+
 func (f fault) kills(c *cluster) int {
 	switch f.kind {
 	case "kill", "kill leader":

@@ -204,12 +204,14 @@ func (c *cluster) hurt(history *History) (string, error) {
 	o := c.options
 	faults := newSchedule(o.seed, c, o.onlyKills)
 	deadline := time.Now().Add(time.Duration(o.seconds * float64(time.Second)))
-	count, kills, slowest := 0, 0, time.Duration(0)
+	count, kills, slowest, slowestText := 0, 0, time.Duration(0), ""
 	for !interrupted.Load() && (o.kills > 0 && kills < o.kills || o.kills == 0 && time.Now().Before(deadline)) {
 		f := faults.next()
 		time.Sleep(f.pause)
 		began := time.Now()
+		said := ""
 		err := c.inflict(f, func(text string) {
+			said = text
 			fmt.Printf("%10.3f s  %s\n", float64(history.now())/1e9, text)
 		})
 		if err != nil {
@@ -217,11 +219,12 @@ func (c *cluster) hurt(history *History) (string, error) {
 		}
 		count++
 		kills += f.kills(c)
-		if back := time.Since(began); f.kills(c) > 0 && back > slowest {
-			slowest = back
+		if back := time.Since(began) - f.held(); back > slowest {
+			slowest, slowestText = back, said
 		}
 	}
-	return fmt.Sprintf("%d faults, %d processes killed, ready again after %.2f s at most", count, kills, slowest.Seconds()), nil
+	return fmt.Sprintf("%d faults, %d processes killed, ready again after %.2f s at most (%s)", count, kills,
+		slowest.Seconds(), slowestText), nil
 }
 
 func describeHistory(ops []Op) {
