@@ -4,7 +4,9 @@
 #include "svc.h"
 
 static const struct config_option options[] = {
-    {.name = "STORE_URL", .value = "lmdb:///data", .help = "where the data is: lmdb:///DIR"},
+    {.name = "STORE_URL",
+     .value = "lmdb:///data",
+     .help = "where the data is: lmdb:///DIR; etcd://HOST:PORT[,HOST:PORT...]/PREFIX[?view=DIR] for several replicas"},
     {.name = "STORE_MAX_BYTES",
      .value = "16Gi",
      .kind = CONFIG_BYTES,

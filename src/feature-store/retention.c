@@ -10,6 +10,7 @@
 #define TIMEOUT_NS (10 * CLOCK_NS_PER_S) /* of a read or write */
 #define RETRY_NS   (1 * CLOCK_NS_PER_S)  /* after one that failed */
 #define IDLE_NS    (60 * CLOCK_NS_PER_S) /* without a wake: other replicas save too */
+#define SPREAD_NS  (CLOCK_NS_PER_S / 2)  /* replicas wait for different times, so that they seldom do the same work */
 
 /* Deletes that are under way. */
 struct deletes {
@@ -215,8 +216,9 @@ static void delete_all(struct retention *retention)
 
 /* ---- the thread ---- */
 
-/* Returns how long to wait before the next step, where nobody wakes it. */
-static uint64_t make_step(struct retention *retention)
+enum next { NOW, SOON, RETRY, WHEN_WOKEN };
+
+static enum next make_step(struct retention *retention)
 {
     struct step *step = &retention->step;
 
@@ -224,40 +226,54 @@ static uint64_t make_step(struct retention *retention)
     store_read_wait(retention->store, clock_monotonic_ns() + TIMEOUT_NS, 0, on_read, retention);
     if (step->err == 0)
         delete_all(retention);
-    if (step->err == -EAGAIN)
-        return 0;
     if (step->err < 0)
-        return RETRY_NS;
+        return step->err == -EAGAIN ? SOON : RETRY;
     retention->trimmed = step->trimmed;
     retention->swept = step->swept;
-    return step->more ? 0 : IDLE_NS;
+    return step->more ? NOW : WHEN_WOKEN;
 }
 
 /* False: stopped. */
-static bool wait_for_work(struct retention *retention, uint64_t wait_ns)
+static bool wait_ns(struct retention *retention, uint64_t ns, bool may_be_woken)
 {
-    uint64_t until_ns = clock_monotonic_ns() + wait_ns;
+    uint64_t until_ns = clock_monotonic_ns() + ns;
     struct timespec until = {(time_t)(until_ns / CLOCK_NS_PER_S), (long)(until_ns % CLOCK_NS_PER_S)};
-    bool may_be_woken = wait_ns == IDLE_NS; /* what has failed would fail again at once */
     bool stopped;
 
     pthread_mutex_lock(&retention->lock);
-    while (!retention->stopped && wait_ns > 0 && !(may_be_woken && atomic_load(&retention->woken)))
+    while (!retention->stopped && !(may_be_woken && atomic_load(&retention->woken)))
         if (pthread_cond_timedwait(&retention->changed, &retention->lock, &until) == ETIMEDOUT)
             break;
     stopped = retention->stopped;
     pthread_mutex_unlock(&retention->lock);
-    atomic_store(&retention->woken, false);
     return !stopped;
+}
+
+static bool wait_for(struct retention *retention, enum next next)
+{
+    uint64_t spread_ns = clock_monotonic_ns() % SPREAD_NS; /* random enough */
+
+    switch (next) {
+    case NOW:
+        return wait_ns(retention, 0, false);
+    case SOON:
+        return wait_ns(retention, spread_ns, false);
+    case RETRY:
+        return wait_ns(retention, RETRY_NS, false);
+    default:
+        return wait_ns(retention, IDLE_NS, true) && wait_ns(retention, spread_ns, false);
+    }
 }
 
 static void *run(void *arg)
 {
     struct retention *retention = arg;
-    uint64_t wait_ns = 0;
+    enum next next = NOW;
 
-    while (wait_for_work(retention, wait_ns))
-        wait_ns = make_step(retention);
+    while (wait_for(retention, next)) {
+        atomic_store(&retention->woken, false);
+        next = make_step(retention);
+    }
     return NULL;
 }
 

@@ -22,6 +22,7 @@ import grpc
 import httpx
 import pytest
 
+import etcd
 import harness
 from conftest import Routes
 from harness import ROOT, SANITIZED, Service, until
@@ -450,16 +451,17 @@ def test_a_key_saves_once(either: tuple[Service, Guide], store: Guide) -> None:
     assert store.history((1, 1)) == ["x", "x", "x"]
 
 
-def test_a_key_saves_once_for_many_at_the_same_time(store: Guide) -> None:
-    def save(_: int) -> grpc.StatusCode:
-        try:
-            store.save((1, 1), "x", idempotency_key="k")
-        except grpc.RpcError as error:
-            return error.code()
-        return grpc.StatusCode.OK
+def save_code(store: Guide, place: Place, key: str) -> grpc.StatusCode:
+    try:
+        store.save(place, "x", idempotency_key=key)
+    except grpc.RpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
 
+
+def test_a_key_saves_once_for_many_at_the_same_time(store: Guide) -> None:
     with ThreadPoolExecutor(8) as pool:
-        codes = list(pool.map(save, range(80)))
+        codes = list(pool.map(lambda _: save_code(store, (1, 1), "k"), range(80)))
     assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.ABORTED}
     assert codes.count(grpc.StatusCode.OK) >= 1
     assert store.history((1, 1)) == ["x"]
@@ -632,6 +634,57 @@ def test_history_is_bounded_in_all(start: Start, connect: Callable[[Service], Gu
     until(lambda: counter(http, server, DROPPED) == 26)
     assert [store.history((10 + i, 0)) for i in range(12)] == [["second"]] * 12
     assert len(store.list(*WORLD)) == 14
+
+
+# ---- several replicas of feature-store, over etcd ----
+
+
+def test_replicas_share_what_is_saved(
+    start: Start, connect: Callable[[Service], Guide], http: httpx.Client, tmp_path: Path
+) -> None:
+    with etcd.running(tmp_path / "etcd") as address:
+        settings = {"STORE_URL": f"etcd://{address}/features", "HISTORY_PER_POINT": 5, **SOON}
+        servers = [start("feature-store", **settings) for _ in range(2)]
+        stores = [connect(server) for server in servers]
+        for i in range(20):
+            stores[i % 2].save((1, 1), str(i))
+            assert stores[1 - i % 2].get((1, 1)) == str(i), "the other one sees it at once"
+        until(lambda: sum(counter(http, server, DROPPED) for server in servers) == 15)
+        for store in stores:
+            assert store.history((1, 1)) == ["19", "18", "17", "16", "15"]
+            assert store.record([(1, 1), (2, 2)]).feature_count == 1
+            assert store.list(*WORLD) == [((1, 1), "19")]
+        assert stores[0].saves((1, 1)) == stores[1].saves((1, 1))
+        page = stores[0].saves((1, 1), 2)
+        assert [save.name for save in stores[1].saves((1, 1), 2, page.next_page_token).saves] == ["17", "16"]
+
+        stores[0].save((2, 2), "x", idempotency_key="k")
+        stores[1].save((2, 2), "x", idempotency_key="k")
+        invalid("another feature", stores[1].save, (2, 2), "y", idempotency_key="k")
+        assert stores[1].history((2, 2)) == ["x"]
+        with ThreadPoolExecutor(8) as pool:
+            codes = list(pool.map(lambda i: save_code(stores[i % 2], (3, 3), "same"), range(80)))
+        assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.ABORTED}
+        assert stores[0].history((3, 3)) == ["x"]
+        for server in servers:
+            server.stop()
+
+
+def test_get_feature_survives_the_loss_of_a_replica(
+    start: Start, connect: Callable[[Service], Guide], tmp_path: Path
+) -> None:
+    with etcd.running(tmp_path / "etcd") as address:
+        servers = [start("feature-store", STORE_URL=f"etcd://{address}/features", **SOON) for _ in range(2)]
+        addresses = ",".join(server.grpc_address for server in servers)
+        server = start("route-guide", FEATURE_STORE_SERVICE_ADDR=addresses, **SOON)
+        guide = connect(server)
+        for i in range(60):
+            if i == 20:
+                servers[0].kill()
+            assert guide.get(KNOWN) == KNOWN_NAME
+        assert len(connect(servers[1]).history(KNOWN)) == 60, "a repeated save is one save"
+        server.stop()
+        servers[1].stop()
 
 
 # ---- durability ----
