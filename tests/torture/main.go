@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sort"
 	"sync/atomic"
 	"syscall"
@@ -240,6 +241,25 @@ func describeHistory(ops []Op) {
 	for _, name := range names {
 		fmt.Printf("%10d  %s\n", counts[name], name)
 	}
+	fmt.Printf("%8.2f s  longest without an acknowledged write\n", longestPause(ops).Seconds())
+}
+
+// longestPause is the longest time in which no write of a service was acknowledged to any client.
+func longestPause(ops []Op) time.Duration {
+	ends := map[string][]int64{}
+	for _, op := range ops {
+		if op.Result == ok && op.Arg != "" {
+			ends[op.Service] = append(ends[op.Service], op.End)
+		}
+	}
+	longest := int64(0)
+	for _, times := range ends {
+		slices.Sort(times)
+		for i := 1; i < len(times); i++ {
+			longest = max(longest, times[i]-times[i-1])
+		}
+	}
+	return time.Duration(longest)
 }
 
 // answers: were there enough, and only such as there may be?
