@@ -311,9 +311,15 @@ static void await(sem_t *done)
 static int get_status(const struct etcd_endpoint *endpoint, struct status *status)
 {
     Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
-    int err = rpc_unary(endpoint->rpc, &etcdserverpb__maintenance__descriptor, "Status", &request.base,
-                        &(struct rpc_call_options){.timeout_ms = STATUS_TIMEOUT_MS}, on_status, status);
+    struct rpc_call_options options = {.timeout_ms = STATUS_TIMEOUT_MS};
+    char token[MAX_TOKEN + 1];
+    int err;
 
+    get_token(status->client, token);
+    options.metadata = &(struct rpc_metadata){"token", str_of(token)};
+    options.metadata_count = token[0] != '\0';
+    err = rpc_unary(endpoint->rpc, &etcdserverpb__maintenance__descriptor, "Status", &request.base, &options, on_status,
+                    status);
     if (err == 0)
         await(&status->done);
     return err;
@@ -356,10 +362,11 @@ static int check_members(struct etcd_client *client, struct status *status, char
     return err;
 }
 
+/* -EAGAIN: the member does not answer; another one is preferred then. */
 static int get_first_token(struct etcd_client *client, struct status *status, char *error, size_t error_size)
 {
-    struct rpc_client *rpc = client->endpoints[atomic_load(&client->preferred)].rpc;
-    int err = authenticate(client, rpc, on_first_token, status);
+    unsigned endpoint = atomic_load(&client->preferred);
+    int err = authenticate(client, client->endpoints[endpoint].rpc, on_first_token, status);
 
     if (err < 0)
         return store_fail(error, error_size, err, "etcd: %s: %s", client->url->password_file, strerror(-err));
@@ -367,7 +374,10 @@ static int get_first_token(struct etcd_client *client, struct status *status, ch
     if (status->code == ERR_GRPC_OK)
         return 0;
     store_fail(error, error_size, 0, "etcd: user %s: %s", client->url->user, status->text);
-    return status->code == ERR_GRPC_UNAVAILABLE || status->code == ERR_GRPC_DEADLINE_EXCEEDED ? -EAGAIN : -EACCES;
+    if (status->code != ERR_GRPC_UNAVAILABLE && status->code != ERR_GRPC_DEADLINE_EXCEEDED)
+        return -EACCES;
+    etcd_client_avoid(client, endpoint);
+    return -EAGAIN;
 }
 
 static int reach(struct etcd_client *client, struct status *status, char *error, size_t error_size)
@@ -376,9 +386,9 @@ static int reach(struct etcd_client *client, struct status *status, char *error,
     int err;
 
     do {
-        err = check_members(client, status, error, error_size);
-        if (err == 0 && client->url->user != NULL)
-            err = get_first_token(client, status, error, error_size);
+        err = client->url->user != NULL ? get_first_token(client, status, error, error_size) : 0;
+        if (err == 0)
+            err = check_members(client, status, error, error_size);
         if (err == -EAGAIN)
             nanosleep(&(struct timespec){.tv_nsec = 200 * 1000 * 1000}, NULL);
     } while (err == -EAGAIN && clock_monotonic_ns() < until_ns);

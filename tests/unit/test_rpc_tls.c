@@ -1,12 +1,10 @@
 /* A client of a server that speaks TLS: one of C-core's own, with a certificate made for the test. */
+#include "certificate.h"
 #include "rpc_fixture.h"
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <grpc/slice.h>
 #include <grpc/support/time.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
 #include <sys/stat.h>
 
 static char folder[] = "/tmp/test_rpc_tls.XXXXXX";
@@ -19,40 +17,12 @@ static const char *path_of(const char *name)
     return path;
 }
 
-/* ---- a certificate for localhost ---- */
-
-static X509 *make_certificate(EVP_PKEY *key)
-{
-    X509 *certificate = X509_new();
-    X509_NAME *name = X509_get_subject_name(certificate);
-    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "DNS:localhost");
-
-    X509_set_version(certificate, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
-    X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
-    X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1, 0);
-    X509_set_issuer_name(certificate, name);
-    X509_set_pubkey(certificate, key);
-    X509_add_ext(certificate, extension, -1);
-    X509_EXTENSION_free(extension);
-    cr_assert_gt(X509_sign(certificate, key, EVP_sha256()), 0);
-    return certificate;
-}
-
 static void write_pair(const char *certificate_name, const char *key_name)
 {
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *certificate = make_certificate(key);
-    FILE *file = fopen(path_of(certificate_name), "w");
+    char certificate[64];
 
-    cr_assert_eq(PEM_write_X509(file, certificate), 1);
-    fclose(file);
-    file = fopen(path_of(key_name), "w");
-    cr_assert_eq(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL), 1);
-    fclose(file);
-    X509_free(certificate);
-    EVP_PKEY_free(key);
+    strcpy(certificate, path_of(certificate_name));
+    certificate_write(certificate, path_of(key_name));
 }
 
 static char *read_text(const char *name)
