@@ -188,6 +188,7 @@ Test(retention, steps_over_damage)
     static const struct geo_point here = {1, 1};
     static struct history h;
 
+    unsetenv("STORE_TEST_URL"); /* the damage is done to LMDB's file */
     open_history(&h);
     save_one(h.store, here, "old");
     save_one(h.store, here, "damaged");
