@@ -482,11 +482,15 @@ static int check_batch(struct etcd_lane *lane)
 static void send_batch(struct etcd_lane *lane)
 {
     const Etcdserverpb__TxnRequest *request = NULL;
+    int err;
 
+    pthread_mutex_lock(&lane->etcd->mutex); /* the watch looks for its batch among all that are sent */
     lane->begun_ns = clock_monotonic_ns();
     lane->seen_revision = 0;
     memset(lane->seen, 0, sizeof(lane->seen));
-    if (uuid_new(&lane->batch) == 0)
+    err = uuid_new(&lane->batch);
+    pthread_mutex_unlock(&lane->etcd->mutex);
+    if (err == 0)
         request = etcd_txn_of_lane(lane->etcd->writer.txn, lane);
 #ifdef STORE_SEED_ACK_BEFORE_COMMIT
     for (unsigned i = 0; i < lane->count; i++)
