@@ -437,35 +437,36 @@ static int check_request(struct etcd *etcd, struct store_snapshot *snapshot, str
     return check_ops(&etcd->keys, snapshot, request);
 }
 
-static void drop_request(struct etcd_lane *lane, unsigned i, int err)
-{
-    struct store_batch *request = lane->requests[i];
-    struct answers answers = {0};
-    unsigned failed_op = request->result.failed_op;
-
-    pthread_mutex_lock(&lane->etcd->mutex);
-    end_request(lane, i, FAIL, err, &answers);
-    pthread_mutex_unlock(&lane->etcd->mutex);
-    request->result.failed_op = failed_op;
-    give(lane->etcd, &answers);
-}
-
-/* Answers those that need not be sent; the others move up. */
-static int check_batch(struct etcd_lane *lane)
+static void judge_batch(struct etcd_lane *lane, int results[ETCD_BATCH_OPERATIONS])
 {
     struct etcd *etcd = lane->etcd;
     struct etcd_view *view = etcd_view_ref(etcd);
     uint64_t now_ns = clock_monotonic_ns();
     struct store_snapshot *snapshot;
-    unsigned count = 0, ops = 0;
     int err = store_view_snapshot_take(view->view, &snapshot);
 
+    for (unsigned i = 0; i < lane->count; i++)
+        results[i] = err < 0 ? err : check_request(etcd, snapshot, lane->requests[i], now_ns);
+    if (err == 0)
+        store_view_snapshot_give(snapshot);
+    etcd_view_unref(etcd, view);
+}
+
+/* Answers those that need not be sent; the others move up. False: none are left. */
+static bool check_batch(struct etcd_lane *lane)
+{
+    int results[ETCD_BATCH_OPERATIONS];
+    struct answers answers = {0};
+    unsigned count = 0, ops = 0;
+
+    judge_batch(lane, results);
+    pthread_mutex_lock(&lane->etcd->mutex);
     for (unsigned i = 0; i < lane->count; i++) {
         struct store_batch *request = lane->requests[i];
-        int result = err < 0 ? err : check_request(etcd, snapshot, request, now_ns);
 
-        if (result < 0) {
-            drop_request(lane, i, result);
+        if (results[i] < 0) {
+            request->result.err = results[i];
+            end_request(lane, i, ANSWER, 0, &answers);
             continue;
         }
         lane->first[count] = ops;
@@ -473,25 +474,20 @@ static int check_batch(struct etcd_lane *lane)
         ops += request->count;
     }
     lane->count = count;
-    if (err == 0)
-        store_view_snapshot_give(snapshot);
-    etcd_view_unref(etcd, view);
-    return count > 0 ? 0 : -ENOENT;
+    if (count == 0)
+        leave(lane, LANE_IDLE);
+    pthread_mutex_unlock(&lane->etcd->mutex);
+    give(lane->etcd, &answers);
+    return count > 0;
 }
 
-static void send_batch(struct etcd_lane *lane)
+static void send(struct etcd_lane *lane)
 {
-    const Etcdserverpb__TxnRequest *request = NULL;
-    int err;
+    const Etcdserverpb__TxnRequest *request;
 
-    pthread_mutex_lock(&lane->etcd->mutex); /* the watch looks for its batch among all that are sent */
-    lane->begun_ns = clock_monotonic_ns();
-    lane->seen_revision = 0;
-    memset(lane->seen, 0, sizeof(lane->seen));
-    err = uuid_new(&lane->batch);
-    pthread_mutex_unlock(&lane->etcd->mutex);
-    if (err == 0)
-        request = etcd_txn_of_lane(lane->etcd->writer.txn, lane);
+    if (!check_batch(lane))
+        return;
+    request = etcd_txn_of_lane(lane->etcd->writer.txn, lane);
 #ifdef STORE_SEED_ACK_BEFORE_COMMIT
     for (unsigned i = 0; i < lane->count; i++)
         store_seed_answer(lane->requests[i]);
@@ -501,6 +497,20 @@ static void send_batch(struct etcd_lane *lane)
     else
         etcd_call(&lane->etcd->client, &etcdserverpb__kv__descriptor, "Txn", &request->base, TXN_TIMEOUT_MS, on_written,
                   lane);
+}
+
+/* Under the lock: a batch for an idle lane. */
+static bool begin_batch(struct etcd_lane *lane)
+{
+    lane->begun_ns = clock_monotonic_ns();
+    lane->seen_revision = 0;
+    memset(lane->seen, 0, sizeof(lane->seen));
+    if (uuid_new(&lane->batch) < 0)
+        return false;
+    choose(lane);
+    if (lane->count > 0)
+        lane->state = LANE_SENT;
+    return lane->count > 0;
 }
 
 /* What a lane is to do now: under the lock, which what is to be done is done without. */
@@ -522,22 +532,7 @@ static enum act next_act(struct etcd_lane *lane, uint64_t now_ns)
         lane->state = LANE_OPENING;
         return OPEN;
     }
-    choose(lane);
-    if (lane->count == 0)
-        return REST;
-    lane->state = LANE_SENT;
-    return SEND;
-}
-
-static void send(struct etcd_lane *lane)
-{
-    if (check_batch(lane) == 0) {
-        send_batch(lane);
-        return;
-    }
-    pthread_mutex_lock(&lane->etcd->mutex);
-    leave(lane, LANE_IDLE);
-    pthread_mutex_unlock(&lane->etcd->mutex);
+    return begin_batch(lane) ? SEND : REST;
 }
 
 static void act(struct etcd_lane *lane, enum act act)

@@ -460,7 +460,7 @@ static atomic_uint winners, repeats;
 static void on_key(void *arg, int err, struct str answer, uint64_t seq)
 {
     cr_assert(err == 0 || err == -EEXIST, "%s", strerror(-err));
-    *(int *)arg = err;
+    atomic_store((atomic_int *)arg, err);
 }
 
 static void *do_once(void *arg)
@@ -472,12 +472,12 @@ static void *do_once(void *arg)
     for (int i = 0; i < 20; i++) {
         struct store_batch *batch = store_batch_new();
         struct store_result result;
-        int found = 1;
+        atomic_int found = 1;
         char key[16];
 
         snprintf(key, sizeof(key), "k%d", i);
         idempotency_begin(idempotency, str_of(key), STR("request"), WITHIN_NS(30), on_key, &found);
-        while (*(volatile int *)&found == 1)
+        while (found == 1)
             usleep(100);
         store_batch_put(batch, THINGS, (struct str){(char *)&i, sizeof(i)}, STR("done"), STORE_ABSENT, 0);
         idempotency_add(idempotency, batch, str_of(key), STR("request"), STR("answer"));
