@@ -113,14 +113,14 @@ rec {
     version = "3.6";
     spdxId = "Apache-2.0";
     programs = [ "etcd" "etcdctl" "etcdutl" ];
-    check = ''$out/bin/etcd --version | grep -q '^etcd Version: 3\.6\.' || { echo "etcd is not 3.6" >&2; exit 1; }'';
+    check = ''$out/bin/etcd --version | grep '^etcd Version: 3\.6\.' >/dev/null || { echo "etcd is not 3.6" >&2; exit 1; }'';
   };
   prometheus = hostPrograms {
     pname = "prometheus";
     version = "2.42";
     spdxId = "Apache-2.0";
     programs = [ "prometheus" ];
-    check = ''$out/bin/prometheus --version | grep -q 'version 2\.42\.' || { echo "Prometheus is not 2.42" >&2; exit 1; }'';
+    check = ''$out/bin/prometheus --version | grep 'version 2\.42\.' >/dev/null || { echo "Prometheus is not 2.42" >&2; exit 1; }'';
   } // { cli = tool "promtool"; };
 
   python3 = derivationOf {
