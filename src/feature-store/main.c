@@ -110,6 +110,7 @@ int main(int argc, char **argv)
                         .grpc_port = "9999",
                         .start = start,
                         .stop = stop,
+                        .ready = healthy,
                         .healthy = healthy,
                     });
 }

@@ -151,7 +151,7 @@ static int etcdctl(const char *arguments)
 
 struct replica {
     char view[16]; /* its folder's name; "": temporary */
-    char url[PATH_MAX];
+    char url[2 * PATH_MAX];
     struct metrics *metrics;
     struct store *store;
 };
@@ -588,7 +588,7 @@ Test(etcd, a_watch_that_was_cut_goes_on_where_it_was)
     open_replica(&writer);
     open_replica_behind(&behind, &proxy, false);
     for (int i = 0; i < 5; i++) {
-        char key[16];
+        char key[32];
 
         tcp_proxy_set(&proxy, TCP_PROXY_REFUSE);
         for (int n = 0; n < 20; n++) {
