@@ -65,6 +65,63 @@ Test(feature_set, loads_a_file)
     feature_set_free(features);
 }
 
+/* The form that is read directly and one that is not differ by a blank. */
+static void loads_both_ways_alike(const char *location, const char *name)
+{
+    char text[2][1200];
+    struct feature_set *features[2];
+
+    for (int i = 0; i < 2; i++) {
+        snprintf(text[i], sizeof(text[i]), "[{\"location\":%s,%s\"name\":\"%s\"}]", location, i ? " " : "", name);
+        features[i] = load(text[i]);
+    }
+    cr_assert_eq(!features[0], !features[1], "%s", text[0]);
+    if (features[0]) {
+        struct geo_rect world =
+            geo_rect_of((struct geo_point){INT32_MIN, INT32_MIN}, (struct geo_point){INT32_MAX, INT32_MAX});
+        const struct feature *found[2];
+
+        for (int i = 0; i < 2; i++) {
+            struct feature_set_query query;
+
+            cr_assert_eq(feature_set_query_open(features[i], &world, &query), 0);
+            found[i] = feature_set_query_next(&query);
+            cr_assert_null(feature_set_query_next(&query));
+            feature_set_query_close(&query);
+        }
+        cr_assert(geo_point_eq(found[0]->point, found[1]->point), "%s", text[0]);
+        cr_assert_str_eq(found[0]->name, found[1]->name);
+    }
+    for (int i = 0; i < 2; i++)
+        feature_set_free(features[i]);
+}
+
+Test(feature_set, reads_the_usual_form_as_any_other)
+{
+    static const char *const names[] = {"",           "Z\xc3\xbcrich", "\xc3", "\xed\xa0\x80",     "a\tb",
+                                        "\\u0041\\n", "\\u0000",       "\\x",  "\xf0\x9f\x98\x80", "\x7f",
+                                        "a\nb"};
+    static const char *const numbers[] = {
+        "0",  "-0", "-1",        "01",        "-01",        "1.0",        "1e3",
+        "",   "-",  "900000000", "900000001", "-900000000", "-900000001", "99999999999999999999",
+        "+1", "0x1"};
+    char location[128], long_name[1030];
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        loads_both_ways_alike("{\"latitude\":1,\"longitude\":-2}", names[i]);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        snprintf(location, sizeof(location), "{\"latitude\":%s,\"longitude\":5}", numbers[i]);
+        loads_both_ways_alike(location, "x");
+        snprintf(location, sizeof(location), "{\"latitude\":5,\"longitude\":%s}", numbers[i]);
+        loads_both_ways_alike(location, "x");
+    }
+    for (size_t len = 1023; len <= 1025; len++) {
+        memset(long_name, 'n', len);
+        long_name[len] = '\0';
+        loads_both_ways_alike("{\"latitude\":1,\"longitude\":-2}", long_name);
+    }
+}
+
 Test(feature_set, loads_an_empty_array)
 {
     struct feature_set *features = load("[]");
