@@ -1,0 +1,15 @@
+ranges = {
+  nodes    = "10.0.0.0/20"
+  pods     = "10.64.0.0/16"
+  services = "10.0.16.0/20"
+}
+
+ci = {
+  repository    = "slipway-example/slipway"
+  repository_id = 100000001
+}
+
+keep_images = {
+  versions = 5
+  days     = 14
+}

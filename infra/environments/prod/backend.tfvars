@@ -1,0 +1,1 @@
+bucket = "slipway-example-prod-states"

@@ -1,0 +1,1 @@
+only_own_images = true

@@ -1,0 +1,23 @@
+# With an environment's values: terraform test -var-file=../../environments/ENV/{backend,environment,cluster}.tfvars
+mock_provider "google" {}
+
+override_data {
+  target = data.terraform_remote_state.foundation
+  values = {
+    outputs = {
+      network              = "projects/p/global/networks/slipway"
+      subnetwork           = "projects/p/regions/r/subnetworks/slipway"
+      node_service_account = "nodes@p.iam.gserviceaccount.com"
+      registry             = "r-docker.pkg.dev/p/slipway"
+    }
+  }
+}
+
+run "cluster" {
+  command = plan
+
+  assert {
+    condition     = output.location == var.environment.region
+    error_message = "the cluster is spread over the region"
+  }
+}

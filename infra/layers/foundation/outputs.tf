@@ -1,0 +1,27 @@
+output "network" {
+  description = "The network's id."
+  value       = module.network.network
+}
+
+output "subnetwork" {
+  description = "The subnetwork's id."
+  value       = module.network.subnetwork
+}
+
+output "registry" {
+  description = "What stands before an image's name."
+  value       = module.registry.address
+}
+
+output "node_service_account" {
+  description = "The nodes' identity."
+  value       = module.identity.node_service_account
+}
+
+output "ci" {
+  description = "What the CI's jobs are configured with: the provider and the accounts."
+  value = {
+    provider = module.identity.provider
+    accounts = module.identity.accounts
+  }
+}

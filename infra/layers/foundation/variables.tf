@@ -1,0 +1,73 @@
+variable "ranges" {
+  description = "Of modules/network."
+  type = object({
+    nodes    = string
+    pods     = string
+    services = string
+  })
+}
+
+variable "flow_sampling" {
+  description = "Of modules/network."
+  type        = number
+  default     = 0
+}
+
+variable "ci" {
+  description = "Of modules/identity. In prod a branch must be named."
+  type = object({
+    repository    = string
+    repository_id = number
+    ref           = optional(string)
+  })
+
+  validation {
+    condition     = var.ci.ref != null || var.environment.name != "prod"
+    error_message = "ci.ref must name the one branch or tag that may change prod."
+  }
+}
+
+variable "workloads" {
+  description = "Of modules/identity."
+  type = map(object({
+    namespace       = string
+    service_account = string
+    role            = string
+  }))
+  default = {}
+}
+
+variable "keep_images" {
+  description = "Of modules/registry."
+  type = object({
+    versions = optional(number)
+    days     = optional(number)
+  })
+  default = {}
+}
+
+variable "quotas" {
+  description = "Quotas of Compute Engine in the region: id, as CPUS-per-project-region => wanted value."
+  type        = map(number)
+  default     = {}
+}
+
+variable "contact" {
+  description = "An e-mail address for questions about quotas; needed where quotas are asked for."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.contact != null || length(var.quotas) == 0
+    error_message = "contact must be set where quotas are."
+  }
+}
+
+variable "budget" {
+  description = "A month's budget in the billing account's currency, with mail at 50, 90 and 100 %; null for none."
+  type = object({
+    billing_account = string
+    amount          = number
+  })
+  default = null
+}

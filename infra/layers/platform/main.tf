@@ -1,0 +1,42 @@
+# What the services need around the cluster: how they are reached, and how they are watched.
+data "terraform_remote_state" "cluster" {
+  backend = "gcs"
+
+  config = {
+    bucket = var.bucket
+    prefix = "cluster"
+  }
+}
+
+locals {
+  # The public services. goal, and for HTTP what is asked from outside, are promises to users: the same in every
+  # environment, so that what is promised in prod has been kept elsewhere before.
+  services = {
+    countries   = { protocol = "http", probe = "/countries?user_id=1234" }
+    demo        = { protocol = "http", probe = "/demo/hello", not_counted = ["/demo/random-error"] }
+    notes       = { protocol = "http", probe = "/v1/notes?limit=1" }
+    route-guide = { protocol = "grpc" }
+  }
+}
+
+module "edge" {
+  source              = "../../modules/dns-and-certificates"
+  name                = "slipway"
+  domain              = var.environment.domain
+  hosts               = keys(local.services)
+  requests_per_minute = var.requests_per_minute
+}
+
+module "observability" {
+  source       = "../../modules/observability"
+  project      = var.environment.project
+  region       = var.environment.region
+  cluster      = data.terraform_remote_state.cluster.outputs.name
+  namespace    = "slipway"
+  domain       = var.environment.domain
+  services     = local.services
+  emails       = var.emails
+  log_days     = var.log_days
+  archive_days = var.archive_days
+  log_readers  = var.log_readers
+}

@@ -1,0 +1,16 @@
+# With an environment's values: terraform test -var-file=../../environments/ENV/{backend,environment,platform}.tfvars
+mock_provider "google" {}
+
+override_data {
+  target = data.terraform_remote_state.cluster
+  values = { outputs = { name = "slipway" } }
+}
+
+run "platform" {
+  command = plan
+
+  assert {
+    condition     = output.urls["countries"] == "https://countries.${var.environment.domain}"
+    error_message = "services are below the environment's domain"
+  }
+}

@@ -1,0 +1,117 @@
+# Who the CI and the nodes are. There are no keys: the CI shows a token that its platform signs for each job, and which
+# jobs are believed is decided by local.condition, before anything else.
+locals {
+  # By number, too: a name that was given up can be taken by somebody else.
+  condition = join(" && ", concat(
+    [
+      "assertion.repository == '${var.ci.repository}'",
+      "assertion.repository_id == '${var.ci.repository_id}'",
+      "assertion.environment == '${var.environment}'",
+    ],
+    var.ci.ref == null ? [] : ["assertion.ref == '${var.ci.ref}'"],
+  ))
+
+  # Each job of the CI has an account with what it needs, in this project alone.
+  accounts = {
+    images = {
+      description = "Pushes images."
+      roles       = []
+    }
+    deploy = {
+      description = "Deploys to the cluster."
+      roles       = ["roles/container.developer"]
+    }
+    infra = {
+      description = "Plans and applies the infrastructure. Who may act for it owns the project."
+      roles = [
+        "roles/artifactregistry.admin",
+        "roles/binaryauthorization.policyAdmin",
+        "roles/certificatemanager.owner",
+        "roles/cloudquotas.admin",
+        "roles/compute.loadBalancerAdmin",
+        "roles/compute.networkAdmin",
+        "roles/compute.securityAdmin",
+        "roles/container.admin",
+        "roles/dns.admin",
+        "roles/iam.serviceAccountAdmin",
+        "roles/iam.serviceAccountUser",
+        "roles/iam.workloadIdentityPoolAdmin",
+        "roles/logging.admin",
+        "roles/monitoring.admin",
+        "roles/resourcemanager.projectIamAdmin",
+        "roles/serviceusage.serviceUsageAdmin",
+        "roles/storage.admin",
+      ]
+    }
+  }
+
+  grants = merge([
+    for name, account in local.accounts : { for role in account.roles : "${name} ${role}" => { account = name, role = role } }
+  ]...)
+}
+
+resource "google_iam_workload_identity_pool" "ci" {
+  workload_identity_pool_id = "ci"
+  display_name              = "CI"
+  description               = "Jobs of ${var.ci.repository}."
+}
+
+resource "google_iam_workload_identity_pool_provider" "ci" {
+  workload_identity_pool_id          = google_iam_workload_identity_pool.ci.workload_identity_pool_id
+  workload_identity_pool_provider_id = "github"
+  display_name                       = "GitHub Actions"
+  attribute_condition                = local.condition
+
+  attribute_mapping = {
+    "google.subject"       = "assertion.sub"
+    "attribute.repository" = "assertion.repository"
+  }
+
+  oidc {
+    issuer_uri = "https://token.actions.githubusercontent.com"
+  }
+}
+
+resource "google_service_account" "ci" {
+  for_each     = local.accounts
+  account_id   = "ci-${each.key}"
+  display_name = "CI: ${each.key}"
+  description  = each.value.description
+}
+
+resource "google_service_account_iam_member" "ci" {
+  for_each           = local.accounts
+  service_account_id = google_service_account.ci[each.key].name
+  role               = "roles/iam.workloadIdentityUser"
+  member             = "principalSet://iam.googleapis.com/${google_iam_workload_identity_pool.ci.name}/attribute.repository/${var.ci.repository}"
+}
+
+resource "google_project_iam_member" "ci" {
+  for_each = local.grants
+  project  = var.project
+  role     = each.value.role
+  member   = google_service_account.ci[each.value.account].member
+}
+
+resource "google_service_account" "nodes" {
+  account_id   = "nodes"
+  display_name = "Nodes"
+  description  = "What a node needs: write logs and metrics, pull images."
+}
+
+resource "google_project_iam_member" "nodes" {
+  project = var.project
+  role    = "roles/container.defaultNodeServiceAccount"
+  member  = google_service_account.nodes.member
+}
+
+# A pod that calls Google's services is a principal itself: its Kubernetes service account, with neither key nor account.
+resource "google_project_iam_member" "workloads" {
+  for_each = var.workloads
+  project  = var.project
+  role     = each.value.role
+  member = join("/", [
+    "principal://iam.googleapis.com/projects/${var.project_number}/locations/global/workloadIdentityPools",
+    "${var.project}.svc.id.goog/subject/ns/${each.value.namespace}/sa/${each.value.service_account}",
+  ])
+}

@@ -1,0 +1,107 @@
+mock_provider "google" {
+  mock_resource "google_iam_workload_identity_pool" {
+    override_during = plan
+    defaults        = { name = "projects/1/locations/global/workloadIdentityPools/ci" }
+  }
+}
+
+variables {
+  project        = "slipway-test"
+  project_number = 123456789012
+  environment    = "prod"
+  ci = {
+    repository    = "example/slipway"
+    repository_id = 987654321
+    ref           = "refs/heads/main"
+  }
+}
+
+run "one_branch" {
+  command = plan
+
+  assert {
+    condition     = strcontains(google_iam_workload_identity_pool_provider.ci.attribute_condition, "assertion.repository == 'example/slipway' && ")
+    error_message = "only jobs of the repository are believed"
+  }
+  assert {
+    condition     = strcontains(google_iam_workload_identity_pool_provider.ci.attribute_condition, "assertion.repository_id == '987654321' && ")
+    error_message = "the repository is meant by number, too"
+  }
+  assert {
+    condition     = strcontains(google_iam_workload_identity_pool_provider.ci.attribute_condition, "assertion.environment == 'prod'")
+    error_message = "the job runs in the environment, where its reviewers have to agree"
+  }
+  assert {
+    condition     = endswith(google_iam_workload_identity_pool_provider.ci.attribute_condition, " && assertion.ref == 'refs/heads/main'")
+    error_message = "the job runs on the branch that is named"
+  }
+  assert {
+    condition     = !strcontains(google_iam_workload_identity_pool_provider.ci.attribute_condition, "||")
+    error_message = "every part of the condition must hold"
+  }
+  assert {
+    condition     = one(google_iam_workload_identity_pool_provider.ci.oidc).issuer_uri == "https://token.actions.githubusercontent.com"
+    error_message = "tokens of one issuer are believed"
+  }
+  assert {
+    condition = alltrue([
+      for binding in google_service_account_iam_member.ci :
+      endswith(binding.member, "/workloadIdentityPools/ci/attribute.repository/example/slipway")
+    ])
+    error_message = "no account can be acted for by everybody in the pool"
+  }
+  assert {
+    condition     = [for grant in google_project_iam_member.ci : grant.role if strcontains(grant.role, "owner") && grant.role != "roles/certificatemanager.owner" || strcontains(grant.role, "editor")] == []
+    error_message = "nobody is owner or editor"
+  }
+  assert {
+    condition     = [for key in keys(google_project_iam_member.ci) : key if startswith(key, "deploy ")] == ["deploy roles/container.developer"]
+    error_message = "who deploys can do nothing else"
+  }
+  assert {
+    condition     = [for key in keys(google_project_iam_member.ci) : key if startswith(key, "images ")] == []
+    error_message = "who pushes images can do nothing else"
+  }
+  assert {
+    condition     = google_project_iam_member.nodes.role == "roles/container.defaultNodeServiceAccount"
+    error_message = "a node has what a node needs"
+  }
+  assert {
+    condition     = length(google_project_iam_member.workloads) == 0
+    error_message = "no pod is given anything unless named"
+  }
+}
+
+run "every_branch" {
+  command = plan
+  variables {
+    environment = "dev"
+    ci          = { repository = "example/slipway", repository_id = 987654321 }
+    workloads   = { traces = { namespace = "slipway", service_account = "collector", role = "roles/cloudtrace.agent" } }
+  }
+
+  assert {
+    condition     = !strcontains(google_iam_workload_identity_pool_provider.ci.attribute_condition, "assertion.ref")
+    error_message = "any branch where none is named"
+  }
+  assert {
+    condition     = google_project_iam_member.workloads["traces"].member == "principal://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/slipway-test.svc.id.goog/subject/ns/slipway/sa/collector"
+    error_message = "a pod is its own principal"
+  }
+}
+
+run "rejects_a_wildcard" {
+  command = plan
+  variables {
+    ci = { repository = "example/*", repository_id = 987654321 }
+  }
+  expect_failures = [var.ci]
+}
+
+run "rejects_a_branch_by_its_short_name" {
+  command = plan
+  variables {
+    ci = { repository = "example/slipway", repository_id = 987654321, ref = "main" }
+  }
+  expect_failures = [var.ci]
+}

@@ -1,0 +1,76 @@
+variable "project" {
+  description = "Whose logs and metrics."
+  type        = string
+}
+
+variable "region" {
+  description = "Where the archive is."
+  type        = string
+}
+
+variable "cluster" {
+  description = "The cluster's name."
+  type        = string
+}
+
+variable "namespace" {
+  description = "Where the services run."
+  type        = string
+}
+
+variable "domain" {
+  description = "A service with a probe is at NAME.DOMAIN."
+  type        = string
+}
+
+variable "services" {
+  description = <<-EOT
+    Each service (the name of its Deployment) with its promise: the part of its requests that does not fail. not_counted:
+    paths that fail on purpose. probe: what is asked from outside over HTTPS; null where that would say nothing.
+  EOT
+  type = map(object({
+    protocol    = string # http or grpc
+    goal        = optional(number, 0.999)
+    not_counted = optional(list(string), [])
+    probe       = optional(string)
+  }))
+
+  validation {
+    condition     = alltrue([for service in var.services : contains(["http", "grpc"], service.protocol)])
+    error_message = "protocol must be http or grpc."
+  }
+
+  validation {
+    condition     = alltrue([for service in var.services : service.goal >= 0.9 && service.goal <= 0.9999])
+    error_message = "goal must be 0.9 to 0.9999."
+  }
+}
+
+variable "emails" {
+  description = "Whom alerts go to."
+  type        = set(string)
+  default     = []
+}
+
+variable "log_days" {
+  description = "How long lines stay in the logs explorer; the first 30 days cost nothing more."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.log_days >= 1 && var.log_days <= 3650
+    error_message = "log_days must be 1 to 3650."
+  }
+}
+
+variable "archive_days" {
+  description = "How long copies of the services' lines are kept in a bucket; 0 for none."
+  type        = number
+  default     = 0
+}
+
+variable "log_readers" {
+  description = "Who may read the services' lines without seeing other logs: name => member."
+  type        = map(string)
+  default     = {}
+}
