@@ -83,6 +83,7 @@ bench name *args: (configure "build-release" "--buildtype=release")
     @shift; build-release/tests/bench/bench_{{ name }} "$@"
 
 import 'nix/images.just'
+import 'infra/infra.just'
 
 # remove what was built
 clean:
