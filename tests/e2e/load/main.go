@@ -3,6 +3,7 @@
 //	load run -rate N [-seconds S] TARGETS    until S seconds have passed or standard input ends; a JSON line a second on
 //	                                         standard output, and at the end the report
 //	load verify -journal FILE TARGETS        reads every acknowledged write from every address of the targets
+//	load probe ADDRESS...                    says which of them take a connection
 //	load hold                                does nothing until SIGTERM: the main process of a pod that the others run in
 package main
 
@@ -46,6 +47,8 @@ func main() {
 		err = run(ctx, parse("run", os.Args[2:]))
 	case "verify":
 		err = verify(ctx, parse("verify", os.Args[2:]))
+	case "probe":
+		err = probe(ctx, os.Args[2:])
 	case "hold":
 		<-ctx.Done()
 	default:
@@ -58,7 +61,7 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: load run|verify|hold [OPTION...]; load run -help")
+	fmt.Fprintln(os.Stderr, "usage: load run|verify|probe|hold [OPTION...]; load run -help")
 	os.Exit(2)
 }
 
