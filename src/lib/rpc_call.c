@@ -184,11 +184,13 @@ static void pump(struct rpc_call *call)
 static void deliver(struct rpc_call *call, grpc_byte_buffer *bytes)
 {
     struct rpc_unpacked unpacked;
+    int r;
 
     if (grpc_byte_buffer_length(bytes) > call->loop->server->def.max_message) {
         rpc_finish(call, ERR_GRPC_RESOURCE_EXHAUSTED, "the message is larger than the server accepts");
-    } else if (rpc_unpack(bytes, call->entry->input, &unpacked) != 0) {
-        rpc_finish(call, ERR_GRPC_INVALID_ARGUMENT, "the message cannot be unpacked");
+    } else if ((r = rpc_unpack(bytes, call->entry->input, &unpacked)) != 0) {
+        rpc_finish(call, ERR_GRPC_INVALID_ARGUMENT,
+                   r == -EILSEQ ? "a string must not contain a NUL" : "the message cannot be unpacked");
     } else {
         call->entry->method->on_message(call, unpacked.message);
         rpc_unpacked_release(&unpacked);

@@ -45,6 +45,13 @@ void rpc_event_hand_over(struct rpc_event *event);
 gpr_timespec rpc_time(uint64_t monotonic_ns);
 uint64_t rpc_monotonic_ns(gpr_timespec time); /* UINT64_MAX for the infinite future */
 
+/* ---- rpc_text.c ---- */
+
+#define RPC_MAX_DEPTH 32 /* of messages in messages; ours have no more than 3 */
+
+/* False if a string in the message contains a NUL, or messages lie too deep. What is no message at all is true. */
+bool rpc_text_whole(struct str bytes, const ProtobufCMessageDescriptor *type, unsigned max_depth);
+
 /* ---- rpc_wire.c: between protobuf-c, C-core and str ---- */
 
 /* An unpacked message in memory of its own: a budget in proportion to its bytes, because hostile bytes (millions of
@@ -62,7 +69,8 @@ struct rpc_unpacked {
 #define RPC_UNPACK_EXTRA  (64 * 1024)
 
 grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message);
-/* 0, or -EBADMSG for bytes that are no such message, go beyond the budget, or memory. Released only after 0. */
+/* 0, -EILSEQ for a string with a NUL in it, or -EBADMSG for bytes that are no such message, go beyond the budget, or
+ * memory. Released only after 0. */
 int rpc_unpack(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *type, struct rpc_unpacked *ret_unpacked);
 void rpc_unpacked_release(struct rpc_unpacked *unpacked);
 struct str rpc_slice_str(const grpc_slice *slice); /* valid as long as the slice */

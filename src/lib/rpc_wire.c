@@ -87,6 +87,10 @@ int rpc_unpack(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *type, 
     err = contiguous(bytes, &slice);
     if (err != 0)
         return err;
+    if (!rpc_text_whole(rpc_slice_str(&slice), type, RPC_MAX_DEPTH)) {
+        grpc_slice_unref(slice);
+        return -EILSEQ;
+    }
     ret_unpacked->allocator =
         (ProtobufCAllocator){.alloc = unpack_alloc, .free = unpack_free, .allocator_data = ret_unpacked};
     ret_unpacked->chunks = NULL;

@@ -424,6 +424,15 @@ def test_save_feature_refuses_bad_names(either: tuple[Service, Guide], store: Gu
     assert store.list(*WORLD) == []
 
 
+def test_text_with_a_nul_is_refused_whole(either: tuple[Service, Guide], store: Guide) -> None:
+    _, guide = either
+    place = (31, 32)
+    for name in ("\0", "before\0behind", "behind\0"):
+        invalid("a string must not contain a NUL", guide.save, place, name)
+        invalid("a string must not contain a NUL", guide.chat, [(place, name)])
+    assert store.get(place) == ""
+
+
 def test_the_save_committed_last_is_answered(store: Guide) -> None:
     for name in ("a", "b", "c"):
         store.save((1, 2), name)
