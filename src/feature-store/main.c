@@ -1,18 +1,10 @@
 /* feature-store -- keeps named places over gRPC: durable, with their history. */
 #include "feature_store.h"
 #include "routeguide.descriptors.h"
-#include "svc.h"
+#include "svc_store.h"
 
 static const struct config_option options[] = {
-    {.name = "STORE_URL",
-     .value = "lmdb:///data",
-     .help = "where the data is: lmdb:///DIR; etcd://HOST:PORT[,HOST:PORT...]/PREFIX[?view=DIR] for several replicas"},
-    {.name = "STORE_MAX_BYTES",
-     .value = "16Gi",
-     .kind = CONFIG_BYTES,
-     .min = 1 << 20,
-     .max = INT64_MAX,
-     .help = "the size that the data may reach"},
+    SVC_STORE_OPTIONS,
     {.name = "HISTORY_PER_POINT",
      .value = "100",
      .kind = CONFIG_INT,
@@ -39,23 +31,6 @@ static const struct config_option options[] = {
     {0},
 };
 
-static int open_store(struct svc *svc, struct feature_store *fs)
-{
-    const struct config *config = svc_config(svc);
-    const struct store_options store = {
-        .url = config_string(config, "STORE_URL"),
-        .tables = fs->tables,
-        .table_count = TABLES,
-        .max_bytes = (uint64_t)config_int(config, "STORE_MAX_BYTES"),
-        .metrics = svc_metrics(svc),
-    };
-    char error[512];
-
-    fs->tables[TABLE_SAVES] = saves_table;
-    fs->tables[TABLE_IDEMPOTENCY] = idempotency_table;
-    return store_open(&store, &fs->store, error, sizeof(error)) < 0 ? svc_fail(svc, "%s", error) : 0;
-}
-
 static int start(struct svc *svc, void *state)
 {
     const struct config *config = svc_config(svc);
@@ -66,7 +41,9 @@ static int start(struct svc *svc, void *state)
     fs->route.chat = chat_new((size_t)config_int(config, "CHAT_MAX_BYTES"), svc_metrics(svc));
     if (!fs->route.chat)
         return svc_fail(svc, "out of memory");
-    r = open_store(svc, fs);
+    fs->tables[TABLE_SAVES] = saves_table;
+    fs->tables[TABLE_IDEMPOTENCY] = idempotency_table;
+    r = svc_store_open(svc, fs->tables, TABLES, &fs->store);
     if (r < 0)
         return r;
     r = idempotency_open(fs->store, TABLE_IDEMPOTENCY, (uint64_t)config_int(config, "IDEMPOTENCY_SECONDS") * 1000,

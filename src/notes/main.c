@@ -1,13 +1,11 @@
 /* notes -- a REST server for notes whose data survives: HTTP in, a store at STORE_URL. */
 #include "notes.h"
-#include "svc.h"
+#include "svc_store.h"
 
 #define KEY_RETENTION_MS (24 * 3600 * 1000ULL)
 
 static const struct config_option options[] = {
-    {"STORE_URL", "lmdb:///data",
-     .help = "where the data is: lmdb:///DIR; etcd://HOST:PORT[,HOST:PORT...]/PREFIX[?view=DIR] for several replicas"},
-    {"STORE_MAX_BYTES", "16Gi", CONFIG_BYTES, 1 << 20, 1LL << 46, .unit = "bytes", .help = "bound on the data"},
+    SVC_STORE_OPTIONS,
     {0},
 };
 
@@ -25,18 +23,14 @@ static const struct http_route routes[] = {
 static int start(struct svc *svc, void *state)
 {
     struct notes *notes = state;
-    char error[512];
+    int r;
 
     notes->log = svc_log(svc);
     notes->tables[NOTES_TABLE] = note_table;
     notes->tables[IDEMPOTENCY_TABLE] = idempotency_table;
-    if (store_open(&(struct store_options){.url = config_string(svc_config(svc), "STORE_URL"),
-                                           .tables = notes->tables,
-                                           .table_count = NOTES_TABLES,
-                                           .max_bytes = (uint64_t)config_int(svc_config(svc), "STORE_MAX_BYTES"),
-                                           .metrics = svc_metrics(svc)},
-                   &notes->store, error, sizeof(error)) < 0)
-        return svc_fail(svc, "%s", error);
+    r = svc_store_open(svc, notes->tables, NOTES_TABLES, &notes->store);
+    if (r < 0)
+        return r;
     if (idempotency_open(notes->store, IDEMPOTENCY_TABLE, KEY_RETENTION_MS, svc_metrics(svc), &notes->idempotency) < 0)
         return svc_fail(svc, "no memory or thread for idempotency keys");
     return 0;

@@ -1,0 +1,16 @@
+#include "svc_store.h"
+
+int svc_store_open(struct svc *svc, const struct store_table *tables, size_t count, struct store **ret_store)
+{
+    const struct config *config = svc_config(svc);
+    const struct store_options options = {
+        .url = config_string(config, "STORE_URL"),
+        .tables = tables,
+        .table_count = count,
+        .max_bytes = (uint64_t)config_int(config, "STORE_MAX_BYTES"),
+        .metrics = svc_metrics(svc),
+    };
+    char error[512];
+
+    return store_open(&options, ret_store, error, sizeof(error)) < 0 ? svc_fail(svc, "%s", error) : 0;
+}
