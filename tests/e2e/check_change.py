@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 
+from cluster import wait
+from load_pod import expect_clean
 from suite import E2E, check, expect
-from system import DEPLOYMENTS, SERVICES
+from system import DEPLOYMENTS, SERVICES, just
 
 
 @check("rolling update of every service")
@@ -37,3 +40,43 @@ def rolls_etcd(e2e: E2E) -> str:
     said = e2e.undisturbed("etcd", lambda: e2e.system.restart("statefulset/etcd"))
     expect(len(e2e.cluster.serving("etcd")) >= 3, "etcd has not three members")
     return f"{time.monotonic() - began:.0f} s; {said}"
+
+
+def broken(e2e: E2E, app: str, arguments: list[str]) -> None:
+    """A version of app that is another program altogether."""
+    container = e2e.cluster.get(f"deployment/{app}")["spec"]["template"]["spec"]["containers"][0]["name"]
+    version = {"spec": {"progressDeadlineSeconds": 30, "template": {"spec": {"containers": [
+        {"name": container, "image": e2e.image, "args": arguments}]}}}}  # fmt: skip
+    e2e.cluster.kubectl("patch", f"deployment/{app}", "-p", json.dumps(version))
+
+
+def takes_no_traffic(e2e: E2E, app: str, good: set[str]) -> None:
+    """Until the rollout gives up, only pods of the version before serve."""
+
+    def given_up() -> bool:
+        serving = {pod.uid for pod in e2e.cluster.serving(app)}
+        expect(serving == good, f"{app}: another set of pods serves than before")
+        conditions = e2e.cluster.get(f"deployment/{app}")["status"]["conditions"]
+        return any(each.get("reason") == "ProgressDeadlineExceeded" for each in conditions)
+
+    wait(f"the rollout of {app} has given up", given_up, 90, 1)
+
+
+@check("broken versions, one that crashes and one that is never ready: no traffic, stopped, rolled back")
+def broken_versions(e2e: E2E) -> str:
+    victims = {"notes": [], "countries": ["hold"]}  # load without a command exits at once
+    before = {app: e2e.system.image(app) for app in victims}
+    with e2e.under_load("broken") as run:
+        good = {app: {pod.uid for pod in e2e.cluster.serving(app)} for app in victims}
+        for app, arguments in victims.items():
+            broken(e2e, app, arguments)
+        for app in victims:
+            takes_no_traffic(e2e, app, good[app])
+        gave_up = run.now()
+        said = just("rollback", namespace=e2e.cluster.namespace)
+        e2e.cluster.rolled_out(*DEPLOYMENTS)
+    expect_clean(run.stop())
+    after = {app: e2e.system.image(app) for app in victims}
+    expect(after == before, f"after just rollback: {after}; {said}")
+    e2e.load.nothing_lost(run.journal)
+    return f"given up after {gave_up - 4:.0f} s; {run.report}"

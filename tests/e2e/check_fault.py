@@ -1,1 +1,121 @@
+"""Pods and nodes that go, wanted or not, under load."""
 
+from __future__ import annotations
+
+import json
+import shlex
+import time
+
+from cluster import KUBECTL, Failure, Pod, command, wait
+from load_pod import Invalid
+from suite import E2E, Skip, check, expect, say
+from system import DEPLOYMENTS, SERVICES
+
+DEAD_NODE_S = 20  # so long may requests fail after a node has died
+CUT_S = 5  # and so long may first attempts after a pod was cut off: until all know that it has gone
+
+
+@check("pods are deleted, one after another of each service")
+def deletes_pods(e2e: E2E) -> str:
+    def delete() -> None:
+        first = {app: e2e.cluster.serving(app) for app in SERVICES}
+        for index in range(max(len(pods) for pods in first.values())):
+            victims = [pods[index].name for pods in first.values() if index < len(pods)]
+            e2e.cluster.kubectl("delete", "pod", *victims, "--wait=false")
+            e2e.cluster.rolled_out(*DEPLOYMENTS)
+
+    return e2e.undisturbed("delete", delete)
+
+
+def evict(e2e: E2E, pod: Pod, deadline: float) -> None:
+    """As kubectl drain does it: by the API that heeds disruption budgets."""
+    path = f"/api/v1/namespaces/{e2e.cluster.namespace}/pods/{pod.name}/eviction"
+    body = json.dumps({"apiVersion": "policy/v1", "kind": "Eviction",
+                       "metadata": {"name": pod.name, "namespace": e2e.cluster.namespace}})  # fmt: skip
+    while True:
+        said = command(KUBECTL, "create", "--raw", path, "-f", "-", stdin=body, check=False)
+        if not said.returncode or "NotFound" in said.stderr:
+            return
+        if "disruption budget" not in said.stderr or time.monotonic() > deadline:
+            raise Failure(f"eviction of {pod.name}: {said.stderr}")
+        time.sleep(1)
+
+
+def another_node(e2e: E2E) -> str:
+    """A node with pods of ours, but not that of the load."""
+    counts = {node: 0 for node in e2e.cluster.nodes() if node != e2e.load.node}
+    for pod in e2e.cluster.pods():
+        if pod.node in counts:
+            counts[pod.node] += 1
+    if len(counts) < 2:
+        raise Skip("needs three nodes that take pods")
+    return max(counts, key=lambda node: counts[node])
+
+
+@check("a node is drained")
+def drains_a_node(e2e: E2E) -> str:
+    node = another_node(e2e)
+    pods = [pod for pod in e2e.cluster.pods() if pod.node == node]
+
+    def drain() -> None:
+        e2e.cluster.kubectl("cordon", node)
+        try:
+            deadline = time.monotonic() + 240
+            for pod in pods:
+                evict(e2e, pod, deadline)
+            e2e.cluster.rolled_out()
+            left = [pod.name for pod in e2e.cluster.pods() if pod.node == node]
+            expect(not left, f"still on {node}: {left}")
+        finally:
+            e2e.cluster.kubectl("uncordon", node)
+
+    return f"{node}, {len(pods)} pods; " + e2e.undisturbed("drain", drain)
+
+
+@check("a pod of each service is cut off without grace")
+def kills_pods(e2e: E2E) -> str:
+    with e2e.under_load("kill", retry=5) as run:
+        killed = run.now()
+        e2e.cluster.kubectl("delete", "pod", *(e2e.cluster.serving(app)[0].name for app in SERVICES), "--force",
+                            "--grace-period=0")  # fmt: skip
+        e2e.cluster.rolled_out(*DEPLOYMENTS)
+    report = run.stop()
+    if not report.valid:
+        raise Invalid(f"{report.achieved:.0f} of {report.rate:.0f} requests a second")
+    expect(report.failed == 0, f"in spite of retries: {report}\n{report.failures_text()}")
+    if report.retried:
+        expect(killed - 1 <= report.first_failure and report.last_failure <= killed + CUT_S,
+               f"killed at {killed:.1f} s, attempts failed from {report.first_failure:.1f} to {report.last_failure:.1f} s\n"
+               f"{report.failures_text()}")  # fmt: skip
+    e2e.load.nothing_lost(run.journal)
+    return f"{report.retried} requests needed another attempt, all within {CUT_S} s; {report}"
+
+
+@check("a node loses its power")
+def kills_a_node(e2e: E2E) -> str:
+    if not e2e.kill_node:
+        raise Skip("no command that does it: --kill-node or $SLIPWAY_KILL_NODE")
+    node = another_node(e2e)
+    pods = [pod for pod in e2e.cluster.pods() if pod.node == node]
+    try:
+        with e2e.under_load("node") as run:
+            killed = run.now()
+            command(*shlex.split(e2e.kill_node), node)
+            dead = run.now()
+            run.hold(DEAD_NODE_S + 20)
+        report = run.stop()
+        e2e.load.nothing_lost(run.journal)
+    finally:
+        if e2e.start_node:
+            command(*shlex.split(e2e.start_node), node, timeout=180)
+            wait(f"{node} is back", lambda: node in e2e.cluster.nodes(), 120)
+            e2e.cluster.rolled_out()
+    e2e.load.nothing_lost(run.journal)
+    if not report.valid:
+        raise Invalid(f"{report.achieved:.0f} of {report.rate:.0f} requests a second")
+    say(f"{node} with {len(pods)} pods, {', '.join(sorted({pod.app for pod in pods}))}; dead from {killed:.1f} to {dead:.1f} s")
+    if report.failed:
+        expect(killed - 5 <= report.first_failure and report.last_failure <= dead + DEAD_NODE_S,
+               f"dead at {dead:.1f} s, requests failed from {report.first_failure:.1f} to {report.last_failure:.1f} s\n"
+               f"{report.failures_text()}")  # fmt: skip
+    return f"failures up to {max(report.last_failure - dead, 0):.1f} s after; 0 lost; {report}"

@@ -178,19 +178,20 @@ class Cluster:
                    if name.startswith(prefix) and all(each in name for each in having))  # fmt: skip
 
     def diagnosis(self) -> str:
-        """What there is to see where something failed: pods, events, the ends of logs, descriptions of what is not well."""
-        parts = [self.kubectl("get", "pods,deployments,statefulsets,hpa,pdb", "-o", "wide", check=False)]
+        """What there is to see where something failed: pods, the last events, and of pods that are not well more."""
+        parts = [self.kubectl("get", "pods,deployments,statefulsets,hpa,pdb", check=False)]
         events = self.kubectl("get", "events", "--sort-by=.lastTimestamp", check=False).splitlines()
-        parts.append("\n".join(events[-40:]))
+        parts.append("\n".join(line[:200] for line in events[-30:]))
         with contextlib.suppress(Failure):
             for pod in self.pods():
-                if not pod.ready or pod.restarts:
-                    parts.append(self.kubectl("describe", "pod", pod.name, check=False)[-3000:])
-                    parts.append(self.kubectl("logs", pod.name, "--tail=30", "--all-containers", check=False))
-                    parts.append(self.kubectl("logs", pod.name, "--tail=30", "--previous", check=False))
-                else:
-                    log = self.kubectl("logs", pod.name, "--tail=2000", "--all-containers", check=False)
-                    parts.extend([line for line in log.splitlines() if '"severity":"ERROR"' in line][-3:])
+                log = self.kubectl("logs", pod.name, "--tail=5000", "--all-containers", check=False).splitlines()
+                errors = [line[:600] for line in log if '"severity":"ERROR"' in line]
+                if pod.ready and not pod.restarts:
+                    parts += errors[-3:]
+                    continue
+                parts.append(self.kubectl("describe", "pod", pod.name, check=False)[-2000:])
+                parts += log[-10:]
+                parts.append(self.kubectl("logs", pod.name, "--tail=10", "--previous", check=False))
         return "\n".join(part.rstrip() for part in parts if part.strip())
 
 

@@ -85,7 +85,7 @@ def manifests(image: str, node: str) -> list[dict[str, Any]]:
                                 "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
                 "name": "load", "image": image, "args": ["hold"],
-                "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+                "resources": {"requests": {"cpu": "500m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
                 "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
                                     "capabilities": {"drop": ["ALL"]}},
                 "volumeMounts": [{"name": "data", "mountPath": "/data"}],

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/resolver/dns"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -16,7 +17,9 @@ import (
 
 const (
 	service      = "/routeguide.RouteGuide/"
-	resolveAgain = 5 * time.Second // at most so often; a connection that the server moves on asks for it
+	resolveAgain = 5 * time.Second  // at most so often; a connection that the server moves on asks for it
+	pingAfter    = 10 * time.Second // of silence: a peer whose node has died closes nothing
+	pingTimeout  = 3 * time.Second
 	chatNotes    = 3
 	chatPause    = 200 * time.Millisecond
 )
@@ -38,6 +41,7 @@ func (rawCodec) Unmarshal(data []byte, message any) error {
 func channel(target string) (*grpc.ClientConn, error) {
 	dns.SetMinResolutionInterval(resolveAgain)
 	return grpc.NewClient("dns:///"+target, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy(),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`), grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{})))
 }
@@ -47,20 +51,21 @@ func unary(ctx context.Context, c *grpc.ClientConn, method string, request []byt
 	return answer, err
 }
 
-func guideKinds(ctx context.Context, o *options, c *grpc.ClientConn) ([]kind, error) {
+// guideKinds takes the channels in turn: behind one address, each stays with the replica that it was given at first.
+func guideKinds(ctx context.Context, o *options, channels []*grpc.ClientConn) ([]kind, error) {
 	if !o.chosen("guide-get") && !o.chosen("guide-list") {
 		return nil, nil
 	}
-	places, err := listFeatures(ctx, c)
+	places, err := listFeatures(ctx, channels[0])
 	if err != nil || len(places) == 0 {
 		return nil, fmt.Errorf("route-guide lists %d places: %w", len(places), err)
 	}
 	get := func(ctx context.Context, number int64) error {
 		place := places[number%int64(len(places))]
-		return readPlace(ctx, c, place)
+		return readPlace(ctx, channels[number%int64(len(channels))], place)
 	}
-	list := func(ctx context.Context, _ int64) error {
-		found, err := listFeatures(ctx, c)
+	list := func(ctx context.Context, number int64) error {
+		found, err := listFeatures(ctx, channels[number%int64(len(channels))])
 		if err == nil && len(found) != len(places) {
 			err = fmt.Errorf("route-guide lists %d places, before %d", len(found), len(places))
 		}

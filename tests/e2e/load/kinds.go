@@ -7,6 +7,8 @@ import (
 	"google.golang.org/grpc"
 )
 
+const guideChannels = 16
+
 // newKinds is every kind of request that the targets take and the options want; close lets go of the connections.
 func newKinds(ctx context.Context, o *options, j *journal) (kinds []kind, close func(), err error) {
 	var channels []*grpc.ClientConn
@@ -17,24 +19,29 @@ func newKinds(ctx context.Context, o *options, j *journal) (kinds []kind, close 
 			_ = c.Close()
 		}
 	}
-	open := func(target string) *grpc.ClientConn {
-		if target == "" || err != nil {
-			return nil
-		}
-		var c *grpc.ClientConn
-		if c, err = channel(target); err == nil {
+	open := func(target string, count int) []*grpc.ClientConn {
+		before := len(channels)
+		for range count {
+			var c *grpc.ClientConn
+			if c, err = channel(target); err != nil {
+				return nil
+			}
 			channels = append(channels, c)
 		}
-		return c
+		return channels[before:]
 	}
 	every := httpKinds(o, callers, j)
-	if c := open(o.guide); c != nil {
+	if o.guide != "" {
 		var more []kind
-		more, err = guideKinds(ctx, o, c)
+		if to := open(o.guide, guideChannels); to != nil {
+			more, err = guideKinds(ctx, o, to)
+		}
 		every = append(every, more...)
 	}
-	if c := open(o.store); c != nil {
-		every = append(every, storeKinds(o, c, j)...)
+	if o.store != "" && err == nil {
+		if to := open(o.store, 1); to != nil {
+			every = append(every, storeKinds(o, to[0], j)...)
+		}
 	}
 	for _, k := range every {
 		if o.chosen(k.name) {
