@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+from typing import Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 
@@ -72,7 +73,7 @@ class Storage:
             "GOOGLE_OAUTH_ACCESS_TOKEN": "none",
         }
 
-    def __enter__(self) -> Storage:
+    def __enter__(self) -> Self:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         return self
 
@@ -147,7 +148,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         parts, query = self.parts()
-        body = self.rfile.read(int(self.headers["Content-Length"])) if "Content-Length" in self.headers else self.chunks()
+        body = (
+            self.rfile.read(int(self.headers["Content-Length"])) if "Content-Length" in self.headers else self.chunks()
+        )
         if parts == ["b"]:
             self.storage.buckets.setdefault(query["name"], Bucket())
             return self.answer(200, {})

@@ -46,6 +46,7 @@ module "identity" {
 module "registry" {
   source     = "../../modules/registry"
   name       = "slipway"
+  project    = var.environment.project
   region     = var.environment.region
   keep       = var.keep_images
   readers    = { nodes = module.identity.members.nodes }

@@ -3,6 +3,11 @@ variable "name" {
   type        = string
 }
 
+variable "project" {
+  description = "Whose the images are."
+  type        = string
+}
+
 variable "region" {
   description = "Where the images are."
   type        = string

@@ -21,3 +21,12 @@ run "cluster" {
     error_message = "the cluster is spread over the region"
   }
 }
+
+run "rejects_prod_with_any_image" {
+  command = plan
+  variables {
+    environment     = { name = "prod", project = "p", project_number = 1, region = "europe-west1", domain = "example.com" }
+    only_own_images = false
+  }
+  expect_failures = [var.only_own_images]
+}

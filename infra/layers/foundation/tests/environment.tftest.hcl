@@ -1,16 +1,29 @@
 # With an environment's values: terraform test -var-file=../../environments/ENV/{backend,environment,foundation}.tfvars
-mock_provider "google" {
-  mock_resource "google_artifact_registry_repository" {
-    override_during = plan
-    defaults        = { project = "project" }
-  }
-}
+mock_provider "google" {}
 
 run "foundation" {
   command = plan
 
   assert {
-    condition     = output.registry == "${var.environment.region}-docker.pkg.dev/project/slipway"
+    condition     = output.registry == "${var.environment.region}-docker.pkg.dev/${var.environment.project}/slipway"
     error_message = "images are in the environment's region"
   }
+}
+
+run "rejects_prod_without_a_branch" {
+  command = plan
+  variables {
+    environment = { name = "prod", project = "p", project_number = 1, region = "europe-west1", domain = "example.com" }
+    ci          = { repository = "example/slipway", repository_id = 1 }
+  }
+  expect_failures = [var.ci]
+}
+
+run "rejects_quotas_without_a_contact" {
+  command = plan
+  variables {
+    quotas  = { CPUS-per-project-region = 100 }
+    contact = null
+  }
+  expect_failures = [var.contact]
 }

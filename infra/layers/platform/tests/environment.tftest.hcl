@@ -14,3 +14,12 @@ run "platform" {
     error_message = "services are below the environment's domain"
   }
 }
+
+run "rejects_prod_with_nobody_to_tell" {
+  command = plan
+  variables {
+    environment = { name = "prod", project = "p", project_number = 1, region = "europe-west1", domain = "example.com" }
+    emails      = []
+  }
+  expect_failures = [var.emails]
+}

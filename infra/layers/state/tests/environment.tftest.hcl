@@ -9,3 +9,11 @@ run "state" {
     error_message = "the bucket is the one that all layers name"
   }
 }
+
+run "rejects_a_name_with_capitals" {
+  command = plan
+  variables {
+    environment = { name = "Prod", project = "p", project_number = 1, region = "europe-west1", domain = "example.com" }
+  }
+  expect_failures = [var.environment]
+}

@@ -15,7 +15,7 @@ run "autopilot" {
   command = plan
 
   assert {
-    condition     = google_container_cluster.cluster.enable_autopilot
+    condition     = google_container_cluster.cluster.enable_autopilot == true
     error_message = "Autopilot unless told otherwise"
   }
   assert {
@@ -76,7 +76,7 @@ run "standard" {
   }
 
   assert {
-    condition     = google_container_cluster.cluster.enable_autopilot == null && google_container_cluster.cluster.remove_default_node_pool
+    condition     = google_container_cluster.cluster.enable_autopilot == null && google_container_cluster.cluster.remove_default_node_pool == true
     error_message = "Standard has no pool but ours"
   }
   assert {

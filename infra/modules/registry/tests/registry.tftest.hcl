@@ -2,6 +2,7 @@ mock_provider "google" {}
 
 variables {
   name    = "slipway"
+  project = "slipway-test"
   region  = "europe-west1"
   readers = { nodes = "serviceAccount:nodes@example.iam.gserviceaccount.com" }
   writers = { ci = "serviceAccount:ci@example.iam.gserviceaccount.com" }

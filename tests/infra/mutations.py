@@ -1,0 +1,433 @@
+"""Mistakes made on purpose: for every assertion of a module or layer, and every policy, a change that it must find.
+
+Runs that expect a value to be refused are not listed: their mistake is to accept it (accept_anything).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutation:
+    finds: str  # the assertion's message, or the policy's title
+    file: str  # in infra/
+    old: str  # once in the file
+    new: str
+
+    def apply(self, text: str) -> str:
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.file}: {text.count(self.old)} times: {self.old}")
+        return text.replace(self.old, self.new)
+
+
+def in_file(file: str, *rows: tuple[str, str, str]) -> list[Mutation]:
+    return [Mutation(finds, file, old, new) for finds, old, new in rows]
+
+
+def accept_anything(text: str, variable: str) -> str:
+    """A variables.tf in which the variable's validations accept every value."""
+    start = text.index(f'variable "{variable}" {{')
+    end = text.index("\n}\n", start)
+    block, count = re.subn(r"\bcondition( *)= ", r"condition\1= true || ", text[start:end])
+    if not count:
+        raise ValueError(f"{variable} has no validation")
+    return text[:start] + block + text[end:]
+
+
+# What the assertions of each folder find.
+MODULES: dict[str, list[Mutation]] = {
+    "modules/network": in_file(
+        "modules/network/main.tf",
+        ("only the subnetworks that are named", "auto_create_subnetworks = false", "auto_create_subnetworks = true"),
+        (
+            "Google's services are reached without public addresses",
+            "private_ip_google_access = true",
+            "private_ip_google_access = false",
+        ),
+        (
+            "nodes and pods reach the outside by NAT",
+            '"ALL_SUBNETWORKS_ALL_IP_RANGES"',
+            '"ALL_SUBNETWORKS_ALL_PRIMARY_IP_RANGES"',
+        ),
+        ("pods and services have ranges of their own", "= var.ranges.services", "= var.ranges.pods"),
+        ("flows are logged where asked for", "var.flow_sampling > 0 ?", "var.flow_sampling >= 0 ?"),
+        ("flows are sampled as asked for", "= log_config.value", "= 1"),
+    ),
+    "modules/registry": in_file(
+        "modules/registry/main.tf",
+        ("tags never move", "immutable_tags = true", "immutable_tags = false"),
+        ("the version to go back to is kept", '"KEEP"', '"DELETE"'),
+        ("old images are deleted after 30 days", "var.keep.days * 24", "var.keep.days * 23"),
+        ("old images are really deleted", "cleanup_policy_dry_run = false", "cleanup_policy_dry_run = true"),
+        ("who pulls may only read", '"roles/artifactregistry.reader"', '"roles/artifactregistry.repoAdmin"'),
+        (
+            "who pushes may write, and neither delete nor administer",
+            '"roles/artifactregistry.writer"',
+            '"roles/artifactregistry.repoAdmin"',
+        ),
+    ),
+    "modules/state": in_file(
+        "modules/state/main.tf",
+        ("states are never public", '"enforced"', '"inherited"'),
+        ("access is by IAM alone", "uniform_bucket_level_access = true", "uniform_bucket_level_access = false"),
+        ("a state that was overwritten can be had again", "enabled = true", "enabled = false"),
+        ("a state that was deleted can be had again", "30 * 24 * 60 * 60", "0"),
+        ("a bucket with states in it cannot be destroyed", "= false", "= true"),
+        ("no rule deletes a state that is in use", '"ARCHIVED"', '"ANY"'),
+    ),
+    "modules/gke": in_file(
+        "modules/gke/main.tf",
+        ("Autopilot unless told otherwise", "var.autopilot ? true : null", "null"),
+        ("Autopilot has no pool of ours", "var.autopilot ? 0 : 1", "1"),
+        (
+            "Autopilot's nodes have our identity, not the project's default one",
+            "        service_account = var.node_service_account",
+            '        service_account = "default"',
+        ),
+        ("nodes have no public addresses", "enable_private_nodes    = true", "enable_private_nodes    = false"),
+        (
+            "nobody reaches the control plane's address unless named",
+            "for_each = var.authorized_networks",
+            'for_each = merge(var.authorized_networks, { me = "192.0.2.0/24" })',
+        ),
+        (
+            "other people's machines in the same cloud are not trusted",
+            "gcp_public_cidrs_access_enabled = false",
+            "gcp_public_cidrs_access_enabled = true",
+        ),
+        (
+            "the CI reaches the control plane by its DNS name",
+            "allow_external_traffic = true",
+            "allow_external_traffic = false",
+        ),
+        ("no client certificates", "issue_client_certificate = false", "issue_client_certificate = true"),
+        ("protected where asked for", "= var.protected", "= false"),
+        ("unprotected where asked for", "= var.protected", "= true"),
+        ("the Gateway API is there", '"CHANNEL_STANDARD"', '"CHANNEL_DISABLED"'),
+        (
+            "the lines of all containers are collected",
+            '["SYSTEM_COMPONENTS", "WORKLOADS"]',
+            '["SYSTEM_COMPONENTS"]',
+        ),
+        (
+            "managed Prometheus is there",
+            "managed_prometheus {\n      enabled = true",
+            "managed_prometheus {\n      enabled = false",
+        ),
+        ("any image unless told otherwise", "var.only_own_images ? 1 : 0", "1"),
+        ("Standard has no pool but ours", "var.autopilot ? null : true\n  enable_shielded", "null\n  enable_shielded"),
+        ("NetworkPolicies are enforced", '"ADVANCED_DATAPATH"', '"LEGACY_DATAPATH"'),
+        ("Workload Identity is on", '"${var.project}.svc.id.goog"', '""'),
+        ("pods do not see the node's identity", '"GKE_METADATA"', '"GCE_METADATA"'),
+        (
+            "Standard's nodes have our identity, not the project's default one",
+            "    service_account = var.node_service_account\n    oauth",
+            '    service_account = "default"\n    oauth',
+        ),
+        ("nodes boot what is signed", "enable_secure_boot          = true", "enable_secure_boot          = false"),
+        ("an upgrade adds a node before it takes one", "max_unavailable = 0", "max_unavailable = 1"),
+        ("the pool grows as far as told", "= var.nodes.max", "= var.nodes.min"),
+        ("the cluster asks the policy", '"PROJECT_SINGLETON_POLICY_ENFORCE"', '"DISABLED"'),
+        ("other images are refused", '"ALWAYS_DENY"', '"ALWAYS_ALLOW"'),
+        ("refusing is not just reporting", '"ENFORCED_BLOCK_AND_AUDIT_LOG"', '"DRYRUN_AUDIT_LOG_ONLY"'),
+        ("our registry's images start", '"${var.registry}/**"', '"*"'),
+        ("who is named reaches the control plane's address", "= cidr_blocks.value", '= "192.0.2.0/24"'),
+    ),
+    "modules/identity": in_file(
+        "modules/identity/main.tf",
+        (
+            "only jobs of the repository are believed",
+            "assertion.repository == '${var.ci.repository}'",
+            "assertion.repository != ''",
+        ),
+        (
+            "the repository is meant by number, too",
+            "assertion.repository_id == '${var.ci.repository_id}'",
+            "assertion.repository_id != ''",
+        ),
+        (
+            "the job runs in the environment, where its reviewers have to agree",
+            "assertion.environment == '${var.environment}'",
+            "assertion.environment != ''",
+        ),
+        ("the job runs on the branch that is named", "var.ci.ref == null ? []", "var.ci.ref != null ? []"),
+        ("every part of the condition must hold", 'join(" && ",', 'join(" || ",'),
+        (
+            "tokens of one issuer are believed",
+            '"https://token.actions.githubusercontent.com"',
+            '"https://token.example.com"',
+        ),
+        (
+            "no account can be acted for by everybody in the pool",
+            "/attribute.repository/${var.ci.repository}",
+            "/*",
+        ),
+        ("nobody is owner or editor", '"roles/artifactregistry.admin"', '"roles/owner"'),
+        (
+            "who deploys can do nothing else",
+            '["roles/container.developer"]',
+            '["roles/container.developer", "roles/viewer"]',
+        ),
+        ("who pushes images can do nothing else", "roles       = []", 'roles       = ["roles/viewer"]'),
+        ("a node has what a node needs", '"roles/container.defaultNodeServiceAccount"', '"roles/container.admin"'),
+        (
+            "no pod is given anything unless named",
+            "for_each = var.workloads",
+            'for_each = merge(var.workloads, { x = { namespace = "x", service_account = "x", role = "roles/viewer" } })',
+        ),
+        (
+            "any branch where none is named",
+            "var.ci.ref == null ? []",
+            "var.ci.ref == null ? [\"assertion.ref != ''\"]",
+        ),
+        ("a pod is its own principal", "/sa/${each.value.service_account}", "/sa/*"),
+    ),
+    "modules/dns-and-certificates": in_file(
+        "modules/dns-and-certificates/main.tf",
+        ("every host has a name", '"${each.value}.${var.domain}."', '"${var.domain}."'),
+        (
+            "every name leads to the Gateway's address",
+            "[google_compute_global_address.gateway.address]",
+            '["192.0.2.1"]',
+        ),
+        ("the zone is signed", 'state = "on"', 'state = "off"'),
+        ("one certificate covers the domain and every host", "= local.domains\n", "= [var.domain]\n"),
+        (
+            "the certificate is proved by DNS",
+            "[google_certificate_manager_dns_authorization.domain.id]",
+            "[]",
+        ),
+        (
+            "the proof is published",
+            "[google_certificate_manager_dns_authorization.domain.dns_resource_record[0].data]",
+            '["elsewhere."]',
+        ),
+        ("the map has the domain and every host", "wildcard = local.domains[1]", "wildcard = local.domains[0]"),
+        ("TLS 1.2 at least", '"TLS_1_2"', '"TLS_1_0"'),
+        ("health and metrics cannot be reached", "metrics|healthz|readyz", "metrics"),
+        ("an address has its limit", "= var.requests_per_minute", "= 1000000"),
+        ("no two rules have one priority", "priority    = 2000", "priority    = 1000"),
+        ("the default rule is there", "priority    = 2147483647", "priority    = 3000"),
+    ),
+    "modules/observability": [
+        *in_file(
+            "modules/observability/logs.tf",
+            (
+                "no sink excludes a line",
+                "unique_writer_identity = true",
+                'unique_writer_identity = true\n  exclusions {\n    name   = "x"\n    filter = "httpRequest.status=200"\n  }',
+            ),
+            (
+                "the archive takes all lines of the services",
+                'namespace_name=\\"${var.namespace}\\""\n  unique',
+                'namespace_name=\\"${var.namespace}\\" AND severity>=ERROR"\n  unique',
+            ),
+            ("lines stay in the explorer's bucket as long as told", "= var.log_days", "= 1"),
+            ("the view shows what containers print", '(LOG_ID(\\"stdout\\") OR', '(LOG_ID(\\"other\\") OR'),
+            ("who reads the view reads no other logs", '"roles/logging.viewAccessor"', '"roles/logging.viewer"'),
+            ("the archive is never public", '"enforced"', '"inherited"'),
+            ("the archive forgets when told", "age = var.archive_days", "age = 1"),
+            (
+                "the sink can write, and neither read nor delete",
+                '"roles/storage.objectCreator"',
+                '"roles/storage.objectAdmin"',
+            ),
+),
+        Mutation("no archive unless asked for", "modules/observability/variables.tf", "default     = 0\n", "default     = 1\n"),
+        *in_file(
+            "modules/observability/slo.tf",
+            ("each service has its goal", "= each.value.goal\n", "= 0.999\n"),
+            ("over HTTP a 5xx is a failure", 'full_match(\\"5..\\")', 'full_match(\\"500\\")'),
+            ("over gRPC UNAVAILABLE is a failure", '\\"UNAVAILABLE\\",', ""),
+            ("what fails on purpose is not counted", "for path in service.not_counted :", "for path in [] :"),
+            ("a service is measured by its own series", 'top_level_controller_name=\\"${name}\\"', 'job=\\"${name}\\"'),
+            ("each promise has a fast and a slow alert", "    slow = {", "    slower = {"),
+            ("an alert needs both windows", 'combiner              = "AND"', 'combiner              = "OR"'),
+            ("2 % of the budget in an hour is fast", "rate = 14.4", "rate = 144"),
+        ),
+        *in_file(
+            "modules/observability/main.tf",
+            (
+                "somebody is told of every alert",
+                'severity              = "CRITICAL"\n  notification_channels = local.channels',
+                'severity              = "CRITICAL"\n  notification_channels = []',
+            ),
+            ("what has a probe is probed", "if service.probe != null", "if true"),
+            (
+                "the probe goes by the public name and checks the certificate",
+                "validate_ssl = true",
+                "validate_ssl = false",
+            ),
+            (
+                "a failing probe is an alert",
+                "= google_monitoring_uptime_check_config.services\n",
+                "= {}\n",
+            ),
+        ),
+    ],
+    "layers/state": in_file(
+        "modules/state/outputs.tf",
+        ("the bucket is the one that all layers name", "google_storage_bucket.states.name", '"x"'),
+    ),
+    "layers/foundation": in_file(
+        "modules/registry/outputs.tf",
+        ("images are in the environment's region", "${var.region}-docker", "eu-docker"),
+    ),
+    "layers/cluster": in_file(
+        "modules/gke/outputs.tf",
+        ("the cluster is spread over the region", "google_container_cluster.cluster.location", '"europe-west1-b"'),
+    ),
+    "layers/platform": in_file(
+        "modules/dns-and-certificates/outputs.tf",
+        ("services are below the environment's domain", "https://${host}.${var.domain}", "http://${host}"),
+    ),
+}
+
+
+KEY = """resource "google_service_account_key" "key" {
+  service_account_id = google_service_account.nodes.name
+}
+
+"""
+
+# What the policies find, in the plan of a layer for an environment.
+POLICIES: dict[tuple[str, str], list[Mutation]] = {
+    ("cluster", "prod"): [
+        *in_file(
+            "modules/gke/main.tf",
+            ("nodes have no public addresses", "enable_private_nodes    = true", "enable_private_nodes    = false"),
+            (
+                "the control plane's address answers only to networks that are named, none of them large",
+                "gcp_public_cidrs_access_enabled = false",
+                "gcp_public_cidrs_access_enabled = true",
+            ),
+            (
+                "the control plane's address answers only to networks that are named, none of them large",
+                "= cidr_blocks.value",
+                '= "0.0.0.0/0"',
+            ),
+            (
+                "prod runs images of our registry alone",
+                '"PROJECT_SINGLETON_POLICY_ENFORCE"',
+                '"DISABLED"',
+            ),
+            ("prod runs images of our registry alone", '"ALWAYS_DENY"', '"ALWAYS_ALLOW"'),
+            (
+                "no sink, exclusion or filter drops the line of a request",
+                '["SYSTEM_COMPONENTS", "WORKLOADS"]',
+                '["SYSTEM_COMPONENTS"]',
+            ),
+        ),
+        Mutation(
+            "the cluster is protected from deletion in prod, and nowhere else",
+            "layers/cluster/main.tf",
+            'var.environment.name == "prod"',
+            "false",
+        ),
+    ],
+    ("cluster", "stage"): [
+        Mutation(
+            "the cluster is protected from deletion in prod, and nowhere else",
+            "layers/cluster/main.tf",
+            'var.environment.name == "prod"',
+            "true",
+        ),
+    ],
+    ("foundation", "prod"): [
+        Mutation(
+            "nothing is granted to everybody",
+            "layers/foundation/main.tf",
+            "nodes = module.identity.members.nodes",
+            'nodes = "allUsers"',
+        ),
+        Mutation(
+            "images are kept where tags never move",
+            "modules/registry/main.tf",
+            "immutable_tags = true",
+            "immutable_tags = false",
+        ),
+        *in_file(
+            "modules/identity/main.tf",
+            (
+                "there are no keys",
+                'resource "google_service_account" "nodes" {',
+                KEY + 'resource "google_service_account" "nodes" {',
+            ),
+            ("jobs of one repository are believed, in the environment of this name", 'join(" && ",', 'join(" || ",'),
+            (
+                "jobs of one repository are believed, in the environment of this name",
+                "assertion.repository == '${var.ci.repository}'",
+                "assertion.repository.startsWith('${var.ci.repository}')",
+            ),
+            (
+                "jobs of one repository are believed, in the environment of this name",
+                "assertion.environment == '${var.environment}'",
+                "assertion.environment == 'dev'",
+            ),
+            ("prod believes jobs of one branch or tag", "var.ci.ref == null ? []", "true ? []"),
+        ),
+    ],
+    ("foundation", "stage"): [
+        Mutation(
+            "environments share neither projects nor states nor addresses",
+            "environments/stage/foundation.tfvars",
+            '"10.68.0.0/16"',
+            '"10.64.0.0/14"',
+        ),
+        Mutation(
+            "environments share neither projects nor states nor addresses",
+            "environments/stage/environment.tfvars",
+            '"slipway-example-stage"',
+            '"slipway-example-dev"',
+        ),
+    ],
+    ("state", "stage"): [
+        Mutation(
+            "environments share neither projects nor states nor addresses",
+            "environments/stage/backend.tfvars",
+            "-stage-states",
+            "-dev-states",
+        ),
+        Mutation("no bucket can be made public", "modules/state/main.tf", '"enforced"', '"inherited"'),
+    ],
+    ("platform", "prod"): [
+        Mutation("no bucket can be made public", "modules/observability/logs.tf", '"enforced"', '"inherited"'),
+        Mutation(
+            "no sink, exclusion or filter drops the line of a request",
+            "modules/observability/logs.tf",
+            "unique_writer_identity = true",
+            'unique_writer_identity = true\n  exclusions {\n    name   = "x"\n    filter = "httpRequest.status=200"\n  }',
+        ),
+        Mutation(
+            "no sink, exclusion or filter drops the line of a request",
+            "modules/observability/logs.tf",
+            'resource "google_logging_project_sink" "archive" {',
+            'resource "google_logging_project_exclusion" "x" {\n  name   = "x"\n  filter = "httpRequest.status=200"\n}\n\n'
+            'resource "google_logging_project_sink" "archive" {',
+        ),
+        *in_file(
+            "layers/platform/main.tf",
+            (
+                "the public services have names, the others none",
+                "    route-guide = {",
+                '    users       = { protocol = "http" }\n    route-guide = {',
+            ),
+            (
+                "every public service has a promise, and an alert when it is broken",
+                "services     = local.services",
+                'services     = { for name, service in local.services : name => service if name != "notes" }',
+            ),
+        ),
+        Mutation(
+            "in prod somebody is told of every alert", "modules/observability/main.tf", "= var.emails", "= toset([])"
+        ),
+        Mutation(
+            "in prod somebody is told of every alert",
+            "modules/observability/slo.tf",
+            "  notification_channels = local.channels\n",
+            "",
+        ),
+    ],
+}

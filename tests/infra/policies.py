@@ -1,0 +1,238 @@
+"""What must hold of everything that the environments plan, now and after changes: each policy yields what breaks it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_network
+from itertools import combinations
+from typing import Any
+
+PUBLIC = {"countries", "demo", "notes", "route-guide"}
+
+
+@dataclass(frozen=True)
+class Resource:
+    address: str
+    type: str
+    values: dict[str, Any]  # what is known before it is applied
+    unknown: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Environment:
+    name: str
+    resources: list[Resource]
+
+    @property
+    def production(self) -> bool:
+        return self.name == "prod"
+
+    def of(self, *types: str) -> list[Resource]:
+        return [resource for resource in self.resources if resource.type in types]
+
+
+Policy = Callable[[list[Environment]], Iterator[str]]
+POLICIES: dict[str, Policy] = {}
+
+
+def environment(name: str, plans: list[dict[str, Any]]) -> Environment:
+    changes = [change for plan in plans for change in plan["resource_changes"] if change["mode"] == "managed"]
+    return Environment(
+        name,
+        [
+            Resource(item["address"], item["type"], item["change"]["after"], item["change"]["after_unknown"])
+            for item in changes
+        ],
+    )
+
+
+def everywhere(title: str) -> Callable[[Policy], Policy]:
+    """A policy over all environments."""
+
+    def add(policy: Policy) -> Policy:
+        POLICIES[title] = policy
+        return policy
+
+    return add
+
+
+def each(title: str) -> Callable[[Callable[[Environment], Iterator[str]]], Policy]:
+    """A policy over each environment by itself."""
+
+    def add(check: Callable[[Environment], Iterator[str]]) -> Policy:
+        @everywhere(title)
+        def policy(environments: list[Environment]) -> Iterator[str]:
+            for item in environments:
+                yield from (f"{item.name}: {problem}" for problem in check(item))
+
+        return policy
+
+    return add
+
+
+def only(values: dict[str, Any], *path: str) -> Any:
+    """Through blocks that occur once; None where one is missing."""
+    at: Any = values
+    for name in path:
+        at = at[0] if isinstance(at, list) and at else at
+        at = at.get(name) if isinstance(at, dict) else None
+    return at
+
+
+@each("nodes have no public addresses")
+def private_nodes(env: Environment) -> Iterator[str]:
+    if not env.of("google_container_cluster"):
+        yield "no cluster"
+    for cluster in env.of("google_container_cluster"):
+        if only(cluster.values, "private_cluster_config", "enable_private_nodes") is not True:
+            yield cluster.address
+
+
+@each("the control plane's address answers only to networks that are named, none of them large")
+def authorized_networks(env: Environment) -> Iterator[str]:
+    for cluster in env.of("google_container_cluster"):
+        networks = only(cluster.values, "master_authorized_networks_config")
+        if not networks or networks[0]["gcp_public_cidrs_access_enabled"] is not False:
+            yield f"{cluster.address}: open to other people's machines"
+            continue
+        for block in networks[0]["cidr_blocks"]:
+            if ip_network(block["cidr_block"]).prefixlen < 16:
+                yield f"{cluster.address}: {block['cidr_block']}"
+
+
+@each("the cluster is protected from deletion in prod, and nowhere else")
+def protected(env: Environment) -> Iterator[str]:
+    for cluster in env.of("google_container_cluster"):
+        if cluster.values["deletion_protection"] is not env.production:
+            yield f"{cluster.address}: {cluster.values['deletion_protection']}"
+
+
+@each("prod runs images of our registry alone")
+def own_images(env: Environment) -> Iterator[str]:
+    for cluster in env.of("google_container_cluster") if env.production else []:
+        if only(cluster.values, "binary_authorization", "evaluation_mode") != "PROJECT_SINGLETON_POLICY_ENFORCE":
+            yield f"{cluster.address}: does not ask the policy"
+    rules = [item.values for item in env.of("google_binary_authorization_policy")]
+    if env.production and [only(rule, "default_admission_rule", "evaluation_mode") for rule in rules] != [
+        "ALWAYS_DENY"
+    ]:
+        yield "the policy lets other images in"
+
+
+@each("no bucket can be made public")
+def private_buckets(env: Environment) -> Iterator[str]:
+    for bucket in env.of("google_storage_bucket"):
+        values = bucket.values
+        if values["public_access_prevention"] != "enforced" or values["uniform_bucket_level_access"] is not True:
+            yield bucket.address
+
+
+@each("nothing is granted to everybody")
+def granted_to_everybody(env: Environment) -> Iterator[str]:
+    for resource in env.resources:
+        if "_iam_" in resource.type and re.search(r'"all(Authenticated)?Users"', json.dumps(resource.values)):
+            yield resource.address
+
+
+@each("there are no keys")
+def no_keys(env: Environment) -> Iterator[str]:
+    yield from (item.address for item in env.resources if re.search(r"_key$|_hmac_key", item.type))
+
+
+@each("jobs of one repository are believed, in the environment of this name")
+def one_repository(env: Environment) -> Iterator[str]:
+    providers = env.of("google_iam_workload_identity_pool_provider")
+    if not providers:
+        yield "nobody is believed"
+    for provider in providers:
+        condition = provider.values["attribute_condition"] or ""
+        parts = [re.fullmatch(r"assertion\.(\w+) == '([\w./-]+)'", part) for part in condition.split(" && ")]
+        claims = {match[1]: match[2] for match in parts if match}
+        if None in parts or not {"repository", "repository_id"} <= set(claims) or claims.get("environment") != env.name:
+            yield f"{provider.address}: {condition}"
+
+
+@each("prod believes jobs of one branch or tag")
+def one_branch(env: Environment) -> Iterator[str]:
+    for provider in env.of("google_iam_workload_identity_pool_provider") if env.production else []:
+        if not re.search(
+            r" && assertion\.ref == 'refs/(heads|tags)/[\w./-]+'$", provider.values["attribute_condition"]
+        ):
+            yield provider.address
+
+
+@each("no sink, exclusion or filter drops the line of a request")
+def no_line_dropped(env: Environment) -> Iterator[str]:
+    yield from (item.address for item in env.resources if re.fullmatch(r"google_logging_\w+_exclusion", item.type))
+    for sink in env.of("google_logging_project_sink"):
+        if sink.values["exclusions"] or sink.values["name"] in ("_Default", "_Required"):
+            yield sink.address
+    for cluster in env.of("google_container_cluster"):
+        if "WORKLOADS" not in (only(cluster.values, "logging_config", "enable_components") or []):
+            yield f"{cluster.address}: containers' lines are not collected"
+
+
+@each("images are kept where tags never move")
+def immutable_tags(env: Environment) -> Iterator[str]:
+    for registry in env.of("google_artifact_registry_repository"):
+        if only(registry.values, "docker_config", "immutable_tags") is not True:
+            yield registry.address
+
+
+@each("the public services have names, the others none")
+def public_names(env: Environment) -> Iterator[str]:
+    names = [item.values["name"] for item in env.of("google_dns_record_set") if item.values.get("type") == "A"]
+    if {str(name).split(".")[0] for name in names} != PUBLIC:
+        yield str(names)
+
+
+@each("every public service has a promise, and an alert when it is broken")
+def promises(env: Environment) -> Iterator[str]:
+    if {item.values["service_id"] for item in env.of("google_monitoring_custom_service")} != PUBLIC:
+        yield "services"
+    alerts = [item for item in env.of("google_monitoring_alert_policy") if ".burn[" in item.address]
+    if len(alerts) != 2 * len(PUBLIC):
+        yield f"{len(alerts)} alerts"
+
+
+@each("in prod somebody is told of every alert")
+def somebody_is_told(env: Environment) -> Iterator[str]:
+    if not env.production:
+        return
+    if not env.of("google_monitoring_notification_channel"):
+        yield "nobody to tell"
+    for alert in env.of("google_monitoring_alert_policy"):
+        if not alert.values.get("notification_channels") and not alert.unknown.get("notification_channels"):
+            yield alert.address
+
+
+@everywhere("environments share neither projects nor states nor addresses")
+def nothing_shared(environments: list[Environment]) -> Iterator[str]:
+    for one, other in combinations(environments, 2):
+        for what, found in (("projects", projects), ("states", states)):
+            if found(one) & found(other):
+                yield f"{one.name} and {other.name}: {what} {found(one) & found(other)}"
+        for mine in ranges(one):
+            yield from (f"{one.name}: {mine}, {other.name}: {its}" for its in ranges(other) if mine.overlaps(its))
+
+
+def projects(env: Environment) -> set[str]:
+    return {item.values["project"] for item in env.of("google_project_iam_member")}
+
+
+def states(env: Environment) -> set[str]:
+    return {item.values["name"] for item in env.of("google_storage_bucket") if item.address.endswith(".states")}
+
+
+def ranges(env: Environment) -> list[Any]:
+    return [
+        ip_network(text)
+        for subnetwork in env.of("google_compute_subnetwork")
+        for text in (
+            subnetwork.values["ip_cidr_range"],
+            *(item["ip_cidr_range"] for item in subnetwork.values["secondary_ip_range"]),
+        )
+    ]
