@@ -1,1 +1,90 @@
+"""The inner loop: skaffold dev on a copy of the tree, from an edit to a new pod that is ready."""
 
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from check_reach import http
+from cluster import ROOT, command, wait
+from suite import E2E, check, expect
+from system import QUIET
+
+LEFT_OUT = shutil.ignore_patterns(".git", "build*", "data", "result*", ".cache", "__pycache__", ".terraform")
+QUIET_S = 12  # in which an edit that concerns nothing does nothing
+
+
+def copy(folder: Path) -> Path:
+    """The tree as a repository of its own, where edits hurt nobody."""
+    tree = folder / "tree"
+    shutil.copytree(ROOT, tree, ignore=LEFT_OUT, symlinks=True)
+    identity = ["-c", "user.name=e2e", "-c", "user.email=e2e@localhost"]
+    for args in (["init", "-q"], ["add", "--all"], [*identity, "commit", "-q", "-m", "A tree"]):
+        command("git", *args, cwd=tree)
+    return tree
+
+
+@contextlib.contextmanager
+def developing(e2e: E2E, tree: Path) -> Iterator[Path]:
+    """skaffold dev runs, and watches; its log."""
+    log = e2e.folder / "dev.log"
+    dev = e2e.system.skaffold_command("dev", "--cleanup=false", "--port-forward=off", "--tail=false")
+    env = {**os.environ, **QUIET}
+    with log.open("w") as out, subprocess.Popen(dev, cwd=tree, env=env, stdout=out, stderr=out) as process:
+        try:
+            wait("skaffold dev watches", lambda: said(log, "Watching for changes") or process.poll() is not None, 300)
+            expect(process.poll() is None, log.read_text()[-2000:])
+            yield log
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+
+
+def said(log: Path, text: str) -> int:
+    return len(re.findall(re.escape(text), log.read_text()))
+
+
+def append(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+def new_pods(e2e: E2E, apps: list[str], edit: str, path: Path) -> float:
+    """Seconds from an edit until each app has a pod that is new and ready."""
+    before = {pod.uid for pod in e2e.cluster.pods()}
+    began = time.monotonic()
+    append(path, edit)
+    wait(f"new pods of {', '.join(apps)}",
+         lambda: all(any(pod.uid not in before for pod in e2e.cluster.serving(app)) for app in apps), 240)  # fmt: skip
+    return time.monotonic() - began
+
+
+@check("skaffold dev: from an edit to new pods that are ready; a README's edit does nothing")
+def develops(e2e: E2E) -> str:
+    tree = copy(e2e.folder)
+    try:
+        with developing(e2e, tree) as log:
+            edit = '\n__attribute__((used)) static const char edited[] = "{}";\n'
+            one = new_pods(e2e, ["demo"], edit.format(1), tree / "src/demo/hello.c")
+            wait("skaffold watches again", lambda: said(log, "Watching for changes") > 1, 120)
+            e2e.cluster.rolled_out()
+            library = new_pods(e2e, ["demo", "notes", "users"], edit.format(2), tree / "src/lib/svc.c")
+            wait("skaffold watches again", lambda: said(log, "Watching for changes") > 2, 240)
+            e2e.cluster.rolled_out()
+            pods, length = {pod.uid for pod in e2e.cluster.pods()}, len(log.read_text())
+            append(tree / "README.md", "\nAn edit.\n")
+            time.sleep(QUIET_S)  # for something not to happen
+            expect({pod.uid for pod in e2e.cluster.pods()} == pods, "an edit of README.md made new pods")
+            expect("Build" not in log.read_text()[length:], f"an edit of README.md: {log.read_text()[length:]}")
+        status, _ = http("GET", f"http://{e2e.system.outside('demo')}/demo/hello")
+        expect(status == 200, f"demo: {status}")
+    finally:
+        e2e.system.deploy()
+    return f"demo {one:.1f} s; src/lib {library:.1f} s until demo, notes and users; README.md: nothing in {QUIET_S} s"

@@ -55,8 +55,8 @@ def spreads(e2e: E2E) -> str:
         for app, counts in first.items():
             expect(len(counts) == 5 and all(counts.values()), f"{app}, {FOLLOWED_S} s after scaling: {counts}")
         worst = {app: max(abs(count * 5 / sum(counts) - 1) for count in counts) for app, counts in second.items()}
-        for app in second:
-            say(f"{app}: {', '.join(f'{count:.0f}' for count in second[app])} requests, off by {worst[app]:.1%} at most")
+        for app, counts in second.items():
+            say(f"{app}: {', '.join(f'{count:.0f}' for count in counts)} requests, off by {worst[app]:.1%} at most")
         expect(worst["users"] <= EVEN, f"users: {second['users']}")
         expect(worst["feature-store"] <= EVEN, f"feature-store: {second['feature-store']}")
         return f"users within {worst['users']:.1%} of even, feature-store within {worst['feature-store']:.1%}"
@@ -67,7 +67,9 @@ def spreads(e2e: E2E) -> str:
 @check("demo scales itself out under load, and back")
 def scales_itself(e2e: E2E) -> str:
     # The file says to wait five minutes and take a pod a minute; here there is less time.
-    quick = {"scaleDown": {"stabilizationWindowSeconds": 20, "policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}]}}
+    quick = {
+        "scaleDown": {"stabilizationWindowSeconds": 20, "policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}]}
+    }
     e2e.cluster.kubectl("patch", "hpa", "demo", "--type=merge", "-p", json.dumps({"spec": {"behavior": quick}}))
     least = e2e.cluster.get("hpa/demo")["spec"]["minReplicas"]
     line: list[tuple[float, int]] = []

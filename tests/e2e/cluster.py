@@ -114,7 +114,9 @@ class Cluster:
         self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
 
     def create(self) -> None:
-        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": RESTRICTED}})
+        self.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": RESTRICTED}}
+        )
 
     def delete(self) -> None:
         """The namespace with all in it, and the volumes that were bound in it."""
@@ -166,9 +168,11 @@ class Cluster:
 
     def metrics(self, pod: str, port: int = 9090) -> dict[str, float]:
         """Every series of a pod: name{labels} -> value."""
-        with self.forward(pod, port) as address:
-            with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
-                lines = answer.read().decode().splitlines()
+        with (
+            self.forward(pod, port) as address,
+            urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer,
+        ):
+            lines = answer.read().decode().splitlines()
         series = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, value in series}
 

@@ -15,13 +15,13 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from cluster import KUBECTL, NAME, ROOT, Cluster, Failure, command, expect, wait
 
 sys.path.insert(0, str(ROOT / "nix/image"))
-import layer  # noqa: E402
-import oci  # noqa: E402
+import layer
+import oci
 
 POD = "e2e-load"
 ADDRESSES = {"demo": "demo:8080", "countries": "countries:8080", "notes": "notes:8080", "guide": "route-guide:8888",
@@ -69,41 +69,61 @@ def copy_to_registry(layout: Path, reference: str) -> str:
     return reference
 
 
-def manifests(image: str, node: str) -> list[dict[str, Any]]:
-    """The pod, on one node, and the policies by which it reaches the services, and they let it in."""
-    labels = {NAME: POD}
-    pod = {
+def pod_of(name: str, labels: dict[str, str], image: str, args: list[str], **more: Any) -> dict[str, Any]:
+    """A pod that runs the generator, as strict as the namespace wants it; more is added to its spec."""
+    return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": POD, "labels": labels},
+        "metadata": {"name": name, "labels": labels},
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "nodeSelector": {"kubernetes.io/hostname": node},
             "terminationGracePeriodSeconds": 1,
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "fsGroup": 65532,
-                                "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{
-                "name": "load", "image": image, "args": ["hold"],
-                "resources": {"requests": {"cpu": "500m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
-                "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
-                                    "capabilities": {"drop": ["ALL"]}},
-                "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-            }],
-            "volumes": [{"name": "data", "emptyDir": {"sizeLimit": "1Gi"}}],
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": "load",
+                    "image": image,
+                    "args": args,
+                    "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "512Mi"}},
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "readOnlyRootFilesystem": True,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+            **more,
         },
-    }  # fmt: skip
+    }
+
+
+def manifests(image: str, node: str) -> list[dict[str, Any]]:
+    """The pod, on one node, and the policies by which it reaches the services, and they let it in."""
+    labels = {NAME: POD}
+    volumes = [{"name": "data", "emptyDir": {"sizeLimit": "1Gi"}}]
+    pod = pod_of(POD, labels, image, ["hold"], nodeSelector={"kubernetes.io/hostname": node}, volumes=volumes)
+    container = pod["spec"]["containers"][0]
+    container["resources"]["requests"]["cpu"] = "500m"  # it must keep its rate, whatever the others do
+    container["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    out = {"podSelector": {"matchLabels": labels}, "policyTypes": ["Egress"], "egress": [{}]}
+    admitted = {
+        "podSelector": {"matchExpressions": [{"key": NAME, "operator": "In", "values": APPS}]},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {"from": [{"podSelector": {"matchLabels": labels}}], "ports": [{"port": "http"}, {"port": "grpc"}]}
+        ],
+    }
     policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
-    serving = [{"port": "http"}, {"port": "grpc"}]
     return [
         pod,
-        policy | {"metadata": {"name": POD}, "spec": {"podSelector": {"matchLabels": labels},
-                                                      "policyTypes": ["Egress"], "egress": [{}]}},
-        policy | {"metadata": {"name": f"{POD}-admitted"}, "spec": {
-            "podSelector": {"matchExpressions": [{"key": NAME, "operator": "In", "values": APPS}]},
-            "policyTypes": ["Ingress"],
-            "ingress": [{"from": [{"podSelector": {"matchLabels": labels}}], "ports": serving}]}},
-    ]  # fmt: skip
+        policy | {"metadata": {"name": POD}, "spec": out},
+        policy | {"metadata": {"name": f"{POD}-admitted"}, "spec": admitted},
+    ]
 
 
 @dataclass
@@ -181,10 +201,12 @@ class Run:
         expect(self.report, f"the load gave no report: {errors[-1000:]}")
         return self.report
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             self.stop()
         elif self.process.poll() is None:

@@ -64,9 +64,8 @@ class System:
         self.cluster.rolled_out(*workloads)
 
     def scale(self, replicas: dict[str, int]) -> None:
-        """By the command that operators have."""
         for name, count in replicas.items():
-            just("scale", name, str(count), namespace=self.cluster.namespace)
+            self.cluster.kubectl("scale", f"deployment/{name}", f"--replicas={count}")
 
     def outside(self, app: str) -> str:
         """HOST:PORT by which a public service is reached from outside: its load balancer's address, else a node's."""
@@ -84,9 +83,13 @@ class System:
 
     def state(self) -> dict[str, Any]:
         """What a deployment that changes nothing leaves as it is: versions of what is deployed, and the pods."""
-        kinds = "deployments,statefulsets,services,networkpolicies,poddisruptionbudgets,configmaps,horizontalpodautoscalers"
+        kinds = (
+            "deployments,statefulsets,services,networkpolicies,poddisruptionbudgets,configmaps,horizontalpodautoscalers"
+        )
         objects = self.cluster.get(kinds)["items"]
-        generations = {f"{each['kind']}/{each['metadata']['name']}": each["metadata"].get("generation") for each in objects}
+        generations = {
+            f"{each['kind']}/{each['metadata']['name']}": each["metadata"].get("generation") for each in objects
+        }
         return generations | {pod.name: pod.uid for pod in self.cluster.pods()}
 
 
