@@ -62,21 +62,28 @@ def takes_no_traffic(e2e: E2E, app: str, good: set[str]) -> None:
     wait(f"the rollout of {app} has given up", given_up, 90, 1)
 
 
-@check("broken versions, one that crashes and one that is never ready: no traffic, stopped, rolled back")
-def broken_versions(e2e: E2E) -> str:
+def break_and_roll_back(e2e: E2E) -> float:
+    """Ships both kinds of broken versions and rolls back; returns the seconds until the rollouts gave up."""
     victims = {"notes": [], "countries": ["hold"]}  # load without a command exits at once
     before = {app: e2e.system.image(app) for app in victims}
-    with e2e.under_load("broken") as run:
-        good = {app: {pod.uid for pod in e2e.cluster.serving(app)} for app in victims}
-        for app, arguments in victims.items():
-            broken(e2e, app, arguments)
-        for app in victims:
-            takes_no_traffic(e2e, app, good[app])
-        gave_up = run.now()
-        said = just("rollback", namespace=e2e.cluster.namespace)
-        e2e.cluster.rolled_out(*DEPLOYMENTS)
-    expect_clean(run.stop())
+    good = {app: {pod.uid for pod in e2e.cluster.serving(app)} for app in victims}
+    began = time.monotonic()
+    for app, arguments in victims.items():
+        broken(e2e, app, arguments)
+    for app in victims:
+        takes_no_traffic(e2e, app, good[app])
+    seconds = time.monotonic() - began
+    said = just("rollback", namespace=e2e.cluster.namespace)
+    e2e.cluster.rolled_out(*DEPLOYMENTS)
     after = {app: e2e.system.image(app) for app in victims}
     expect(after == before, f"after just rollback: {after}; {said}")
+    return seconds
+
+
+@check("broken versions, one that crashes and one that is never ready: no traffic, stopped, rolled back")
+def broken_versions(e2e: E2E) -> str:
+    with e2e.under_load("broken") as run:
+        seconds = break_and_roll_back(e2e)
+    expect_clean(run.stop())
     e2e.load.nothing_lost(run.journal)
-    return f"given up after {gave_up - 4:.0f} s; {run.report}"
+    return f"given up after {seconds:.0f} s; {run.report}"

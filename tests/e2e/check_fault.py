@@ -95,6 +95,14 @@ def kills_pods(e2e: E2E) -> str:
     )
 
 
+def give_back(e2e: E2E, node: str) -> None:
+    """The node's power; until all is as before."""
+    if e2e.start_node:
+        command(*shlex.split(e2e.start_node), node, timeout=180)
+        wait(f"{node} is back", lambda: node in e2e.cluster.nodes(), 120)
+        e2e.cluster.rolled_out()
+
+
 @check("a node loses its power")
 def kills_a_node(e2e: E2E) -> str:
     if not e2e.kill_node:
@@ -110,10 +118,7 @@ def kills_a_node(e2e: E2E) -> str:
         report = run.stop()
         e2e.load.nothing_lost(run.journal)
     finally:
-        if e2e.start_node:
-            command(*shlex.split(e2e.start_node), node, timeout=180)
-            wait(f"{node} is back", lambda: node in e2e.cluster.nodes(), 120)
-            e2e.cluster.rolled_out()
+        give_back(e2e, node)
     e2e.load.nothing_lost(run.journal)
     if not report.valid:
         raise Invalid(f"{report.achieved:.0f} of {report.rate:.0f} requests a second")

@@ -131,7 +131,7 @@ class Report:
     """What the generator said at the end."""
 
     data: dict[str, Any]
-    seconds: list[dict[str, Any]]
+    by_second: list[dict[str, Any]]
 
     def __getattr__(self, name: str) -> Any:
         return self.data[name]
@@ -145,7 +145,7 @@ class Report:
 
     def count(self, start: float, end: float) -> dict[str, float]:
         """Of the seconds of the run from start up to end."""
-        those = [each for each in self.seconds if start <= each["second"] < end]
+        those = [each for each in self.by_second if start <= each["second"] < end]
         return {
             "sent": sum(each["sent"] for each in those),
             "failed": sum(each["failed"] for each in those),
