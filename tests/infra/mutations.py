@@ -234,8 +234,13 @@ MODULES: dict[str, list[Mutation]] = {
                 '"roles/storage.objectCreator"',
                 '"roles/storage.objectAdmin"',
             ),
-),
-        Mutation("no archive unless asked for", "modules/observability/variables.tf", "default     = 0\n", "default     = 1\n"),
+        ),
+        Mutation(
+            "no archive unless asked for",
+            "modules/observability/variables.tf",
+            "default     = 0\n",
+            "default     = 1\n",
+        ),
         *in_file(
             "modules/observability/slo.tf",
             ("each service has its goal", "= each.value.goal\n", "= 0.999\n"),
