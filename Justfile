@@ -35,11 +35,12 @@ integration *args: build
 
 # unit and integration tests under ASan and UBSan, then under TSan
 sanitize:
-    @scripts/test sanitize
+    @scripts/test address thread
 
 # format the code
 fmt:
-    @scripts/lint --fix
+    @scripts/find-sources c | xargs clang-format -i
+    @scripts/find-sources python | xargs ruff format --quiet
 
 # kill and hinder services at random under load, judge what clients saw (--help: --seed, --minutes, --engine, --kills)
 torture *args:
@@ -80,7 +81,7 @@ coverage *args:
 # benchmarks as ratios beside a peer or a baseline: just bench store
 bench name *args: (configure "build-release" "--buildtype=release")
     @ninja -C build-release --quiet
-    @shift; build-release/tests/bench/bench_{{ name }} "$@"
+    @shift; for bench in build-release/tests/bench/bench_{{ name }} build-release/tests/bench/bench_{{ name }}_*; do [ ! -f "$bench" ] || "$bench" "$@"; done
 
 import 'nix/images.just'
 import 'infra/infra.just'

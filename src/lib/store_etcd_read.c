@@ -5,10 +5,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define MAX_READS  16384
-#define TIMEOUT_MS 1000
-#define RETRY_NS   (20 * CLOCK_NS_PER_MS)
-#define PULSE_NS   (1 * CLOCK_NS_PER_S) /* between questions, at most */
+#define MAX_READS      16384
+#define SNAPSHOT_READS 64
+#define TIMEOUT_MS     1000
+#define RETRY_NS       (20 * CLOCK_NS_PER_MS)
+#define PULSE_NS       (1 * CLOCK_NS_PER_S) /* between questions, at most */
 
 struct etcd_read {
     struct etcd_read *next;
@@ -82,26 +83,44 @@ static void read_view(struct etcd *etcd, uint64_t age_ms, store_reader *read, vo
     etcd_view_unref(etcd, view);
 }
 
-static void end_reads(struct etcd *etcd, struct etcd_read_list *ended)
+/* The first few, of one snapshot: not all of them, or it would keep pages from being used again for long. Returns what
+ * is left. */
+static struct etcd_read *end_some(struct etcd *etcd, struct etcd_read *read)
 {
-    struct etcd_read *read, *next;
+    struct etcd_view *view = etcd_view_ref(etcd);
+    struct store_snapshot *snapshot = NULL;
+    int err = view != NULL ? store_view_snapshot_take(view->view, &snapshot) : -EIO; /* no view: all have failed */
+
+    if (err == 0)
+        store_view_snapshot_set_age(snapshot, 0);
+    for (unsigned i = 0; i < SNAPSHOT_READS && read != NULL; i++) {
+        struct etcd_read *next = read->next;
+        int failed = read->err < 0 ? read->err : err;
+
+        read->read(read->arg, failed, failed < 0 ? NULL : snapshot);
+        free(read);
+        read = next;
+    }
+    if (err == 0)
+        store_view_snapshot_give(snapshot);
+    etcd_view_unref(etcd, view);
+    return read;
+}
+
+static void end_reads(struct etcd *etcd, const struct etcd_read_list *ended)
+{
+    struct etcd_read *read = ended->first;
     size_t count = 0;
 
-    for (read = ended->first; read != NULL; read = read->next)
+    for (; read != NULL; read = read->next)
         count++;
     if (count == 0)
         return;
     pthread_mutex_lock(&etcd->reads.mutex);
     etcd->reads.count -= count;
     pthread_mutex_unlock(&etcd->reads.mutex);
-    for (read = ended->first; read != NULL; read = next) {
-        next = read->next;
-        if (read->err < 0)
-            read->read(read->arg, read->err, NULL);
-        else
-            read_view(etcd, 0, read->read, read->arg);
-        free(read);
-    }
+    for (read = ended->first; read != NULL;)
+        read = end_some(etcd, read);
 }
 
 /* ---- questions ---- */

@@ -78,6 +78,15 @@ def test_commands_of_the_table_are_recipes() -> None:
 
 
 @pytest.mark.skipif(BUILD != ROOT / "build", reason="./dev builds into build/, which other steps may be writing")
+def test_recipes_run_programs_that_are_there() -> None:
+    files = [ROOT / "Justfile", *ROOT.glob("*/*.just"), *ROOT.glob("tests/*/*.just")]
+    named = {
+        name for file in files for name in re.findall(r"(?<![\w/.-])(?:scripts|nix|tests)/[\w./-]+", file.read_text())
+    }
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
 def test_dev_up_as_the_quick_start_says(tmp_path: Path) -> None:
     """Only the ports and the data folder differ. From another folder, without a terminal."""
     assert "```sh\ngit clone REPOSITORY slipway && cd slipway\n./dev up\n```" in README

@@ -68,7 +68,7 @@ static inline void etcd_member_exec(const struct etcd_cluster *cluster, int n)
 {
     const struct etcd_member *member = &cluster->members[n];
     const char *scheme = cluster->scheme != NULL ? cluster->scheme : "http";
-    char *args[64], all[512] = "";
+    char *args[64], *path, all[512] = "";
     int count = 0, log;
 
 #define ARG(...) assert(asprintf(&args[count++], __VA_ARGS__) > 0)
@@ -89,8 +89,8 @@ static inline void etcd_member_exec(const struct etcd_cluster *cluster, int n)
         ARG("%s", cluster->options[i]);
 #undef ARG
     args[count] = NULL;
-    sprintf(all, "%s/etcd-%d.log", cluster->folder, n);
-    log = open(all, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    assert(asprintf(&path, "%s/etcd-%d.log", cluster->folder, n) > 0);
+    log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
     execv(cluster->program, args);

@@ -8,6 +8,7 @@ from 0 to 1.
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from dataclasses import dataclass
 from typing import Any
@@ -139,7 +140,7 @@ def _link_label(canvas: Canvas, link: dict[str, Any], boxes: dict[str, Box]) -> 
 
 
 def _along(points: list[Point], share: float) -> Point:
-    lengths = [abs(x2 - x1) + abs(y2 - y1) for (x1, y1), (x2, y2) in zip(points, points[1:])]
+    lengths = [abs(x2 - x1) + abs(y2 - y1) for (x1, y1), (x2, y2) in itertools.pairwise(points)]
     left = share * sum(lengths)
     for (x1, y1), (x2, y2), length in zip(points, points[1:], lengths):
         if left <= length:

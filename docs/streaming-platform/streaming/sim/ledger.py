@@ -17,6 +17,7 @@ Each broken variant leaves one of them out.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -322,7 +323,7 @@ def _in_order(feed: list[str], order: list[str]) -> bool:
     """Whether the feed keeps the order of events, no matter what it lacks; repeats count as disorder."""
     place = {id_: n for n, id_ in enumerate(order)}
     places = [place[id_] for id_ in feed]
-    return all(a < b for a, b in zip(places, places[1:]))
+    return all(a < b for a, b in itertools.pairwise(places))
 
 
 def balances(events: list[Event]) -> dict[tuple[int, str], int]:

@@ -1,0 +1,396 @@
+/* bench_store_etcd -- the store over an etcd of one member on this machine, beside its peers in the same run:
+ *
+ *   reads     linearizable gets by 256 readers at once, beside 256 threads over LMDB (goal: half of it)
+ *   writes    acknowledged puts by 64 blocked threads, beside a bare client that keeps as many puts under way in the
+ * same transactions, but has no view to keep, no queue and no results to find (goal: 0.8 of it) replica   1,000,000
+ * records: how soon a fresh replica has them all (goal: 20 s), and its memory (goal: 1.2 times the data)
+ *
+ *   bench_store_etcd [SECONDS [RECORDS]]
+ *
+ * Reads and writes take turns with their peers; what counts is the median of the rounds. */
+#include "../../src/lib/store_etcd_internal.h"
+#include "../unit/etcd_cluster.h"
+#include "bench.h"
+#include <ftw.h>
+#include <pthread.h>
+#include <semaphore.h>
+
+enum { ROUNDS = 5, READERS = 256, WRITERS = 64, LANE_PUTS = WRITERS / ETCD_LANES, KEYS = 10000, VALUE_LEN = 100 };
+
+static const struct store_table tables[] = {{"bench", NULL, 0}};
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "bench_store_etcd: %s\n", what);
+    exit(1);
+}
+
+static void check(int err, const char *what)
+{
+    if (err != 0) {
+        fprintf(stderr, "bench_store_etcd: %s: %s\n", what, strerror(-err));
+        exit(1);
+    }
+}
+
+static struct store *open_store(const char *url)
+{
+    struct store *store;
+    char error[256];
+
+    if (store_open(&(struct store_options){.url = url, .tables = tables, .table_count = 1}, &store, error,
+                   sizeof(error)) < 0)
+        fail(error);
+    return store;
+}
+
+/* Keys as random ones lie. */
+static struct str make_key(uint64_t n, uint8_t key[16])
+{
+    store_put_u64(key, n * 0x9e3779b97f4a7c15u);
+    store_put_u64(key + 8, n);
+    return (struct str){(char *)key, 16};
+}
+
+static struct store_batch *put_batch(uint64_t first, uint64_t count)
+{
+    static const char value[VALUE_LEN] = "value";
+    struct store_batch *batch = store_batch_new();
+    uint8_t key[16];
+
+    for (uint64_t n = first; n < first + count; n++)
+        store_batch_put(batch, 0, make_key(n, key), (struct str){value, sizeof(value)}, STORE_ANY, 0);
+    return batch;
+}
+
+/* ---- threads that do one thing until the time is over ---- */
+
+struct crowd {
+    struct store *store;
+    struct etcd_client *client; /* of the bare client */
+    const struct etcd_keys *keys;
+    uint64_t until_ns, last; /* last: of the records to write */
+    atomic_ulong next, done;
+};
+
+/* Calls a second. */
+static double run_crowd(struct crowd *crowd, unsigned count, void *(*one)(void *arg), double seconds)
+{
+    pthread_t threads[READERS];
+    uint64_t begun_ns = clock_monotonic_ns();
+
+    crowd->until_ns = begun_ns + (uint64_t)(seconds * 1e9);
+    for (unsigned i = 0; i < count; i++)
+        check(-pthread_create(&threads[i], NULL, one, crowd), "no thread");
+    for (unsigned i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+    return (double)crowd->done / ((double)(clock_monotonic_ns() - begun_ns) / 1e9);
+}
+
+static void *fill(void *arg)
+{
+    struct crowd *crowd = arg;
+    uint64_t first;
+
+    while ((first = atomic_fetch_add(&crowd->next, STORE_MAX_BATCH)) < crowd->last)
+        check(store_write_wait(crowd->store, put_batch(first, STORE_MAX_BATCH), UINT64_MAX, NULL), "a write failed");
+    return NULL;
+}
+
+static void fill_store(struct store *store, uint64_t from, uint64_t to)
+{
+    struct crowd crowd = {.store = store, .next = from, .last = to};
+
+    run_crowd(&crowd, WRITERS, fill, 0);
+}
+
+/* ---- reads ---- */
+
+static void read_one(void *arg, int err, struct store_snapshot *snapshot)
+{
+    struct store_record record;
+    uint8_t key[16];
+
+    check(err, "a read failed");
+    check(store_get(snapshot, 0, make_key(*(uint64_t *)arg % KEYS, key), &record), "a record is missing");
+}
+
+static void *read_blocked(void *arg)
+{
+    struct crowd *crowd = arg;
+
+    while (clock_monotonic_ns() < crowd->until_ns) {
+        uint64_t n = crowd->next++;
+
+        store_read_wait(crowd->store, UINT64_MAX, 0, read_one, &n);
+        crowd->done++;
+    }
+    return NULL;
+}
+
+static double run_blocked_reads(struct store *store, double seconds)
+{
+    return run_crowd(&(struct crowd){.store = store}, READERS, read_blocked, seconds);
+}
+
+/* As services read: no thread waits, an answer brings the next question. */
+struct reader {
+    struct crowd *crowd;
+    sem_t *ended;
+    uint64_t n;
+    atomic_int state;
+};
+
+enum { READING, ANSWERED, WAITING };
+
+static void read_on(struct reader *reader);
+
+static void answered(void *arg, int err, struct store_snapshot *snapshot)
+{
+    struct reader *reader = arg;
+
+    read_one(&reader->n, err, snapshot);
+    reader->crowd->done++;
+    if (atomic_exchange(&reader->state, ANSWERED) == WAITING)
+        read_on(reader);
+}
+
+static void read_on(struct reader *reader)
+{
+    do {
+        if (clock_monotonic_ns() >= reader->crowd->until_ns) {
+            sem_post(reader->ended);
+            return;
+        }
+        reader->n = reader->crowd->next++;
+        reader->state = READING;
+        store_read(reader->crowd->store, UINT64_MAX, 0, answered, reader);
+    } while (atomic_exchange(&reader->state, WAITING) == ANSWERED);
+}
+
+static double run_reads(struct store *store, double seconds)
+{
+    struct crowd crowd = {.store = store};
+    struct reader readers[READERS] = {0};
+    uint64_t begun_ns = clock_monotonic_ns();
+    sem_t ended;
+
+    sem_init(&ended, 0, 0);
+    crowd.until_ns = begun_ns + (uint64_t)(seconds * 1e9);
+    for (unsigned i = 0; i < READERS; i++) {
+        readers[i].crowd = &crowd;
+        readers[i].ended = &ended;
+        read_on(&readers[i]);
+    }
+    for (unsigned i = 0; i < READERS; i++)
+        sem_wait(&ended);
+    sem_destroy(&ended);
+    return (double)crowd.done / ((double)(clock_monotonic_ns() - begun_ns) / 1e9);
+}
+
+/* ---- writes ---- */
+
+static void *write_blocked(void *arg)
+{
+    struct crowd *crowd = arg;
+
+    while (clock_monotonic_ns() < crowd->until_ns) {
+        check(store_write_wait(crowd->store, put_batch(crowd->next++ % KEYS, 1), UINT64_MAX, NULL), "a write failed");
+        crowd->done++;
+    }
+    return NULL;
+}
+
+static void written_bare(void *arg, int err, const ProtobufCMessage *reply)
+{
+    const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)reply;
+
+    check(err, "a bare transaction failed");
+    if (!response->succeeded)
+        fail("a bare transaction was refused");
+    *(int64_t *)arg = response->header->revision;
+}
+
+/* What a lane of the engine's writer sends, one after the other. */
+static void *write_bare(void *arg)
+{
+    struct crowd *crowd = arg;
+    struct etcd_txn *txn = etcd_txn_new(crowd->keys);
+    struct etcd_lane lane = {.count = LANE_PUTS};
+
+    snprintf(lane.name, sizeof(lane.name), "bare-%lu", atomic_fetch_add(&crowd->next, 1));
+    while (clock_monotonic_ns() < crowd->until_ns) {
+        check(uuid_new(&lane.batch), "no UUID");
+        for (unsigned i = 0; i < LANE_PUTS; i++) {
+            lane.requests[i] = put_batch(crowd->next++ % KEYS, 1);
+            lane.first[i] = i;
+        }
+        check(etcd_call_wait(crowd->client, &etcdserverpb__kv__descriptor, "Txn", &etcd_txn_of_lane(txn, &lane)->base,
+                             10000, written_bare, &lane.name_revision),
+              "Txn");
+        for (unsigned i = 0; i < LANE_PUTS; i++)
+            store_batch_free(lane.requests[i]);
+        crowd->done += LANE_PUTS;
+    }
+    etcd_txn_free(txn);
+    return NULL;
+}
+
+static double run_bare(const struct etcd_cluster *cluster, double seconds)
+{
+    struct store_options options = {.tables = tables, .table_count = 1};
+    struct etcd_client client = {.url = NULL};
+    struct etcd_keys keys;
+    struct etcd_url url;
+    char text[64], error[256];
+    const char *why;
+    double rate;
+
+    snprintf(text, sizeof(text), "127.0.0.1:%d/bare", cluster->members[0].client_port);
+    if (etcd_url_parse(text, &url, &why) < 0)
+        fail(why);
+    if (etcd_client_open(&client, &url, NULL, error, sizeof(error)) < 0)
+        fail(error);
+    etcd_keys_init(&keys, url.prefix, &options);
+    rate = run_crowd(&(struct crowd){.client = &client, .keys = &keys, .next = (unsigned)clock_monotonic_ns()},
+                     ETCD_LANES, write_bare, seconds);
+    etcd_client_close(&client);
+    etcd_url_release(&url);
+    return rate;
+}
+
+/* ---- a replica that begins with nothing ---- */
+
+/* A line of /proc/self/status, in MB. */
+static double status_mb(const char *name)
+{
+    FILE *file = fopen("/proc/self/status", "re");
+    char line[256];
+    double mb = 0;
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        if (strncmp(line, name, strlen(name)) == 0)
+            mb = strtod(line + strlen(name) + 1, NULL) / 1e3;
+    fclose(file);
+    return mb;
+}
+
+static void count_records(void *arg, int err, struct store_snapshot *snapshot)
+{
+    check(err, "a read failed");
+    *(uint64_t *)arg = store_count(snapshot, 0);
+}
+
+/* In a process of its own, begun by itself: argv is REPLICA URL RECORDS. */
+static int replica_main(const char *url, uint64_t records)
+{
+    double data_mb = (double)records * (16 + VALUE_LEN) / 1e6, anonymous_mb = status_mb("RssAnon"), seconds;
+    double mapped_mb = status_mb("RssFile");
+    uint64_t begun_ns = clock_monotonic_ns(), count = 0;
+    struct store *store = open_store(url);
+
+    store_read_wait(store, UINT64_MAX, 0, count_records, &count);
+    seconds = (double)(clock_monotonic_ns() - begun_ns) / 1e9;
+    if (count != records)
+        fail("the replica has not all records");
+    anonymous_mb = status_mb("RssAnon") - anonymous_mb;
+    mapped_mb = status_mb("RssFile") - mapped_mb;
+    printf("replica, %-9lu records        %12.1f s  (goal: 20)\n", records, seconds);
+    printf("  keys and values                %12.1f MB\n", data_mb);
+    printf("  memory of its own              %12.1f MB\n", anonymous_mb);
+    printf("  the view, in the page cache    %12.1f MB\n", mapped_mb);
+    printf("  memory / data                  %12.2f  (goal: 1.2)\n", (anonymous_mb + mapped_mb) / data_mb);
+    store_close(store);
+    return 0;
+}
+
+static void run_replica(const char *program, const char *url, uint64_t records)
+{
+    char count[32];
+    pid_t pid;
+
+    snprintf(count, sizeof(count), "%lu", records);
+    fflush(stdout);
+    pid = fork();
+    if (pid == 0) {
+        execl(program, program, "REPLICA", url, count, (char *)NULL);
+        _exit(127);
+    }
+    if (pid < 0 || waitpid(pid, NULL, 0) < 0)
+        fail("no process for the replica");
+}
+
+/* ---- all of it ---- */
+
+struct rates {
+    double etcd[ROUNDS], peer[ROUNDS];
+};
+
+static void print_rates(const char *what, const char *peer, struct rates *rates, double goal)
+{
+    double etcd = bench_median(rates->etcd, ROUNDS), other = bench_median(rates->peer, ROUNDS);
+
+    printf("%-32s %12.0f /s\n", what, etcd);
+    printf("%-32s %12.0f /s\n", peer, other);
+    printf("%-32s %12.2f  (goal: %g)\n\n", "  ratio", etcd / other, goal);
+}
+
+static void run_rates(const struct etcd_cluster *cluster, struct store *etcd, struct store *lmdb, double seconds)
+{
+    struct rates blocked, reads, writes;
+
+    for (int round = 0; round < ROUNDS; round++) {
+        blocked.etcd[round] = run_blocked_reads(etcd, seconds);
+        reads.etcd[round] = run_reads(etcd, seconds);
+        reads.peer[round] = blocked.peer[round] = run_blocked_reads(lmdb, seconds);
+        writes.etcd[round] = run_crowd(&(struct crowd){.store = etcd}, WRITERS, write_blocked, seconds);
+        writes.peer[round] = run_bare(cluster, seconds);
+    }
+    printf("one etcd, %d rounds of %g s\n\n", ROUNDS, seconds);
+    print_rates("linearizable reads, 256 at once", "over LMDB", &reads, 0.5);
+    print_rates("  by 256 blocked threads", "over LMDB", &blocked, 0.5);
+    print_rates("acknowledged puts, 64 at once", "a bare client of etcd", &writes, 0.8);
+}
+
+static int remove_file(const char *path, const struct stat *file, int type, struct FTW *walk)
+{
+    return remove(path);
+}
+
+static void run(const char *program, struct etcd_cluster *cluster, double seconds, uint64_t records)
+{
+    char etcd_url[128], lmdb_url[PATH_MAX + 32];
+    struct store *etcd, *lmdb;
+
+    if (etcd_cluster_start(cluster, 1) != 0)
+        fail("no etcd (on PATH or in ~/.local/bin)");
+    snprintf(etcd_url, sizeof(etcd_url), "etcd://127.0.0.1:%d/bench", cluster->members[0].client_port);
+    snprintf(lmdb_url, sizeof(lmdb_url), "lmdb://%s/lmdb", cluster->folder);
+    etcd = open_store(etcd_url);
+    lmdb = open_store(lmdb_url);
+    fill_store(etcd, 0, KEYS);
+    fill_store(lmdb, 0, KEYS);
+    run_rates(cluster, etcd, lmdb, seconds);
+    store_close(lmdb);
+    fill_store(etcd, KEYS, records);
+    store_close(etcd);
+    run_replica(program, etcd_url, records);
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const quota[] = {"--quota-backend-bytes=8589934592", NULL};
+    char folder[] = "./bench-store-XXXXXX";
+    struct etcd_cluster cluster = {.folder = folder, .options = quota};
+    char path[PATH_MAX];
+
+    if (argc == 4 && strcmp(argv[1], "REPLICA") == 0)
+        return replica_main(argv[2], strtoul(argv[3], NULL, 10));
+    if (mkdtemp(folder) == NULL || realpath(folder, path) == NULL)
+        fail("the folder cannot be written");
+    cluster.folder = path;
+    run("/proc/self/exe", &cluster, argc > 1 ? atof(argv[1]) : 2, argc > 2 ? strtoul(argv[2], NULL, 10) : 1000000);
+    etcd_cluster_stop(&cluster);
+    nftw(path, remove_file, 16, FTW_DEPTH | FTW_PHYS);
+    return 0;
+}
