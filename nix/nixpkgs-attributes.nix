@@ -53,6 +53,7 @@
     go = [ "out" ];
     grpcurl = [ "out" ];
     just = [ "out" ];
+    kube-score = [ "out" ];
     kubeconform = [ "out" ];
     kubectl = [ "out" ];
     kustomize = [ "out" ];

@@ -3,13 +3,13 @@
 let
   python = tools.python3.withPackages (
     packages: with packages; [
-      cyclonedx-python-lib grpcio grpcio-tools h2 hpack httpx hyperframe pytest pytest-timeout pytest-xdist
+      cyclonedx-python-lib grpcio grpcio-tools h2 hpack httpx hyperframe pytest pytest-timeout pytest-xdist pyyaml
     ]
   );
 in
 tools.mkShell {
   packages = [ python ] ++ (with tools; [
-    actionlint clang-tools gcovr ghz git go grpcurl just kubeconform kubectl kustomize nixfmt ruff shellcheck skaffold skopeo
+    actionlint clang-tools gcovr ghz git go grpcurl just kube-score kubeconform kubectl kustomize nixfmt ruff shellcheck skaffold skopeo
     spin vegeta yamlfmt
   ])
   ++ (if tools.stdenv.hostPlatform.isLinux then
