@@ -1,8 +1,9 @@
-"""etcd -- one member of etcd for a test, on free ports, in a folder of its own."""
+"""etcd -- one member of etcd for a test, or several, on free ports, in folders of their own."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -39,3 +40,64 @@ def running(folder: Path) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+
+
+class Members:
+    """A cluster, and what an operator does to it. Members that are killed keep their data unless it is taken away."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder = folder
+        self.clients = [f"127.0.0.1:{harness.free_port()}" for _ in range(count)]
+        self.peers = [f"http://127.0.0.1:{harness.free_port()}" for _ in range(count)]
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+        for n in range(count):
+            self._start(n, "new")
+        harness.until(lambda: all(map(answers_ready, self.clients)), what="etcd does not start")
+
+    def _start(self, n: int, state: str) -> None:
+        members = ",".join(f"m{i}={peer}" for i, peer in enumerate(self.peers))
+        command = [program(), f"--name=m{n}", f"--data-dir={self.folder / str(n)}", "--log-level=error"]
+        command += [
+            f"--listen-client-urls=http://{self.clients[n]}",
+            f"--advertise-client-urls=http://{self.clients[n]}",
+        ]
+        command += [f"--listen-peer-urls={self.peers[n]}", f"--initial-advertise-peer-urls={self.peers[n]}"]
+        command += [f"--initial-cluster={members}", f"--initial-cluster-state={state}"]
+        self.processes[n] = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def kill(self, n: int) -> None:
+        process = self.processes.pop(n)
+        process.kill()
+        process.wait()
+
+    def _etcdctl(self, n: int, *args: str) -> str:
+        """Repeated while it is refused: a cluster takes no new member until five seconds after a change."""
+        command = [Path(program()).with_name("etcdctl"), f"--endpoints={self.clients[n]}", *args]
+
+        def done() -> subprocess.CompletedProcess[str] | None:
+            result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=harness.START_S)
+            if result.returncode and "unhealthy cluster" not in result.stderr:
+                raise Failure(result.stderr)
+            return None if result.returncode else result
+
+        return harness.until(done, what=f"etcdctl {args[0]} {args[1]} is refused").stdout
+
+    def leader(self) -> int:
+        status = {n: json.loads(self._etcdctl(n, "endpoint", "status", "-w=json"))[0]["Status"] for n in self.processes}
+        return next(n for n, one in status.items() if one["leader"] == one["header"]["member_id"])
+
+    def replace(self, n: int) -> None:
+        """As the runbook says: a member whose disk is lost begins again with an empty one."""
+        other = next(iter(self.processes))
+        members = json.loads(self._etcdctl(other, "member", "list", "-w=json", "--hex=true"))["members"]
+        gone = next(member["ID"] for member in members if member["name"] == f"m{n}")
+        self._etcdctl(other, "member", "remove", str(gone))
+        self._etcdctl(other, "member", "add", f"m{n}", f"--peer-urls={self.peers[n]}")
+        self._start(n, "existing")
+        harness.until(lambda: answers_ready(self.clients[n]), what="the new member does not start")
+
+    def stop(self) -> None:
+        for n in list(self.processes):
+            self.kill(n)
