@@ -29,7 +29,7 @@ EDGES = {
     ("etcd", "etcd", "peer"),
     *(("prometheus", app, "http-metrics") for app in [*SERVICES, "etcd"]),
 }
-ASK_DNS = {"countries", "etcd", "feature-store", "notes", "route-client", "route-guide"}
+ASK_DNS = {"prometheus", "countries", "etcd", "feature-store", "notes", "route-client", "route-guide"}
 DNS = "10.96.0.10:53"
 
 
@@ -168,7 +168,7 @@ def policies(e2e: E2E) -> str:
                 open_edges += declared
                 if said[at] != ("open" if declared else "closed"):
                     wrong.append(f"{app} to {target} {port}: {said[at]}")
-            if app != "prometheus" and (said[DNS] == "open") != (app in ASK_DNS):
+            if (said[DNS] == "open") != (app in ASK_DNS):
                 wrong.append(f"{app} to DNS: {said[DNS]}")
     finally:
         e2e.cluster.kubectl(

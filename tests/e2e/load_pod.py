@@ -221,6 +221,9 @@ class LoadPod:
 
     def start(self, image: str) -> None:
         self.node = self.cluster.nodes()[0]
+        self.cluster.kubectl(
+            "delete", "pod", POD, "--ignore-not-found"
+        )  # of a run before, in a namespace that was kept
         self.cluster.apply(*manifests(image, self.node))
         self.cluster.kubectl("wait", "--for=condition=Ready", f"pod/{POD}", "--timeout=90s")
 
