@@ -225,7 +225,7 @@ MODULES: dict[str, list[Mutation]] = {
                 'namespace_name=\\"${var.namespace}\\" AND severity>=ERROR"\n  unique',
             ),
             ("lines stay in the explorer's bucket as long as told", "= var.log_days", "= 1"),
-            ("the view shows what containers print", '(LOG_ID(\\"stdout\\") OR', '(LOG_ID(\\"other\\") OR'),
+            ("the view shows what containers print", 'k8s_container\\"" # of', 'k8s_cluster\\"" # of'),
             ("who reads the view reads no other logs", '"roles/logging.viewAccessor"', '"roles/logging.viewer"'),
             ("the archive is never public", '"enforced"', '"inherited"'),
             ("the archive forgets when told", "age = var.archive_days", "age = 1"),

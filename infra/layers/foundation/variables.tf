@@ -64,7 +64,7 @@ variable "contact" {
 }
 
 variable "budget" {
-  description = "A month's budget in the billing account's currency, with mail at 50, 90 and 100 %; null for none."
+  description = "A month's budget in the billing account's currency, with mail at 50, 90 and 100 %. Who applies it may manage the account's costs."
   type = object({
     billing_account = string
     amount          = number
