@@ -36,6 +36,25 @@ def accept_anything(text: str, variable: str) -> str:
     return text[:start] + block + text[end:]
 
 
+# What is put in front of a line, or behind it.
+KEY = """resource "google_service_account_key" "key" {
+  service_account_id = google_service_account.nodes.name
+}
+
+"""
+
+EXCLUSIONS = """  exclusions {
+    name   = "x"
+    filter = "httpRequest.status=200"
+  }"""
+
+EXCLUSION = """resource "google_logging_project_exclusion" "x" {
+  name   = "x"
+  filter = "httpRequest.status=200"
+}
+
+"""
+
 # What the assertions of each folder find.
 MODULES: dict[str, list[Mutation]] = {
     "modules/network": in_file(
@@ -175,7 +194,7 @@ MODULES: dict[str, list[Mutation]] = {
         (
             "no pod is given anything unless named",
             "for_each = var.workloads",
-            'for_each = merge(var.workloads, { x = { namespace = "x", service_account = "x", role = "roles/viewer" } })',
+            'for_each = merge(var.workloads, { x = { namespace = "x", service_account = "x", role = "x" } })',
         ),
         (
             "any branch where none is named",
@@ -217,7 +236,7 @@ MODULES: dict[str, list[Mutation]] = {
             (
                 "no sink excludes a line",
                 "unique_writer_identity = true",
-                'unique_writer_identity = true\n  exclusions {\n    name   = "x"\n    filter = "httpRequest.status=200"\n  }',
+                "unique_writer_identity = true\n" + EXCLUSIONS,
             ),
             (
                 "the archive takes all lines of the services",
@@ -290,12 +309,6 @@ MODULES: dict[str, list[Mutation]] = {
     ),
 }
 
-
-KEY = """resource "google_service_account_key" "key" {
-  service_account_id = google_service_account.nodes.name
-}
-
-"""
 
 # What the policies find, in the plan of a layer for an environment.
 POLICIES: dict[tuple[str, str], list[Mutation]] = {
@@ -403,14 +416,13 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
             "no sink, exclusion or filter drops the line of a request",
             "modules/observability/logs.tf",
             "unique_writer_identity = true",
-            'unique_writer_identity = true\n  exclusions {\n    name   = "x"\n    filter = "httpRequest.status=200"\n  }',
+            "unique_writer_identity = true\n" + EXCLUSIONS,
         ),
         Mutation(
             "no sink, exclusion or filter drops the line of a request",
             "modules/observability/logs.tf",
             'resource "google_logging_project_sink" "archive" {',
-            'resource "google_logging_project_exclusion" "x" {\n  name   = "x"\n  filter = "httpRequest.status=200"\n}\n\n'
-            'resource "google_logging_project_sink" "archive" {',
+            EXCLUSION + 'resource "google_logging_project_sink" "archive" {',
         ),
         *in_file(
             "layers/platform/main.tf",
