@@ -84,6 +84,7 @@ bench name *args: (configure "build-release" "--buildtype=release")
     @shift; for bench in build-release/tests/bench/bench_{{ name }} build-release/tests/bench/bench_{{ name }}_*; do [ ! -f "$bench" ] || "$bench" "$@"; done
 
 import 'nix/images.just'
+import 'k8s/k8s.just'
 import 'tests/e2e/e2e.just'
 import 'infra/infra.just'
 
