@@ -17,6 +17,7 @@
 #define MAX_WAIT_NS    (60 * CLOCK_NS_PER_S)
 #define RETRY_NS       (50 * CLOCK_NS_PER_MS)
 #define TICK_NS        (20 * CLOCK_NS_PER_MS)
+#define GATHER_NS      (10 * CLOCK_NS_PER_MS)
 #define IDLE_TICK_NS   (200 * CLOCK_NS_PER_MS)
 #define MAX_LOOKED_AT  1024 /* of the waiting requests, for a batch */
 
@@ -513,6 +514,22 @@ static bool begin_batch(struct etcd_lane *lane)
     return lane->count > 0;
 }
 
+/* Under the lock. Few requests are rather sent a moment later, with those that come meanwhile: a transaction costs
+ * etcd, the network and every replica's view as much as many requests do. So they wait until they are half as many as
+ * those under way, or these are answered, or have taken unusually long. */
+static bool is_worth_a_batch(const struct etcd_writer *writer, uint64_t now_ns)
+{
+    size_t under_way = 0;
+
+    for (unsigned i = 0; i < ETCD_LANES; i++) {
+        const struct etcd_lane *lane = &writer->lanes[i];
+
+        if ((lane->state == LANE_SENT || lane->state == LANE_COMMITTED) && lane->begun_ns + GATHER_NS > now_ns)
+            under_way += lane->count;
+    }
+    return writer->count * 2 >= under_way;
+}
+
 /* What a lane is to do now: under the lock, which what is to be done is done without. */
 enum act { REST, OPEN, SEND, FENCE };
 
@@ -532,7 +549,7 @@ static enum act next_act(struct etcd_lane *lane, uint64_t now_ns)
         lane->state = LANE_OPENING;
         return OPEN;
     }
-    return begin_batch(lane) ? SEND : REST;
+    return is_worth_a_batch(writer, now_ns) && begin_batch(lane) ? SEND : REST;
 }
 
 static void act(struct etcd_lane *lane, enum act act)

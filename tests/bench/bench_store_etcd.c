@@ -1,9 +1,9 @@
 /* bench_store_etcd -- the store over an etcd of one member on this machine, beside its peers in the same run:
  *
  *   reads     linearizable gets by 256 readers at once, beside 256 threads over LMDB (goal: half of it)
- *   writes    acknowledged puts by 64 blocked threads, beside a bare client that keeps as many puts under way in the
- * same transactions, but has no view to keep, no queue and no results to find (goal: 0.8 of it) replica   1,000,000
- * records: how soon a fresh replica has them all (goal: 20 s), and its memory (goal: 1.2 times the data)
+ *   writes    acknowledged puts by 64 writers at once, beside a bare client that keeps as many under way in the same
+ *             transactions, but has no view to keep, no queue and no results to find (goal: 0.8 of it)
+ *   replica   1,000,000 records: how soon a fresh replica has them all (goal: 20 s); its memory (goal: 1.2 times them)
  *
  *   bench_store_etcd [SECONDS [RECORDS]]
  *
@@ -104,6 +104,60 @@ static void fill_store(struct store *store, uint64_t from, uint64_t to)
     run_crowd(&crowd, WRITERS, fill, 0);
 }
 
+/* ---- readers and writers as services are: no thread waits, an answer brings the next request ---- */
+
+struct client_of_store {
+    struct crowd *crowd;
+    void (*ask)(struct client_of_store *client);
+    sem_t *ended;
+    uint64_t n;
+    atomic_int state;
+};
+
+enum { ASKED, ANSWERED, WAITING };
+
+static void go_on(struct client_of_store *client)
+{
+    do {
+        if (clock_monotonic_ns() >= client->crowd->until_ns) {
+            sem_post(client->ended);
+            return;
+        }
+        client->n = client->crowd->next++;
+        client->state = ASKED;
+        client->ask(client);
+    } while (atomic_exchange(&client->state, WAITING) == ANSWERED);
+}
+
+static void answered(struct client_of_store *client)
+{
+    client->crowd->done++;
+    if (atomic_exchange(&client->state, ANSWERED) == WAITING)
+        go_on(client);
+}
+
+static double run_clients(struct store *store, unsigned count, void (*ask)(struct client_of_store *client),
+                          double seconds)
+{
+    struct crowd crowd = {.store = store};
+    struct client_of_store clients[READERS] = {0};
+    uint64_t begun_ns = clock_monotonic_ns();
+    sem_t ended;
+
+    sem_init(&ended, 0, 0);
+    crowd.until_ns = begun_ns + (uint64_t)(seconds * 1e9);
+    for (unsigned i = 0; i < count; i++) {
+        clients[i].crowd = &crowd;
+        clients[i].ask = ask;
+        clients[i].ended = &ended;
+        go_on(&clients[i]);
+    }
+    for (unsigned i = 0; i < count; i++)
+        sem_wait(&ended);
+    sem_destroy(&ended);
+    return (double)crowd.done / ((double)(clock_monotonic_ns() - begun_ns) / 1e9);
+}
+
 /* ---- reads ---- */
 
 static void read_one(void *arg, int err, struct store_snapshot *snapshot)
@@ -113,6 +167,24 @@ static void read_one(void *arg, int err, struct store_snapshot *snapshot)
 
     check(err, "a read failed");
     check(store_get(snapshot, 0, make_key(*(uint64_t *)arg % KEYS, key), &record), "a record is missing");
+}
+
+static void on_read(void *arg, int err, struct store_snapshot *snapshot)
+{
+    struct client_of_store *client = arg;
+
+    read_one(&client->n, err, snapshot);
+    answered(client);
+}
+
+static void ask_for_read(struct client_of_store *client)
+{
+    store_read(client->crowd->store, UINT64_MAX, 0, on_read, client);
+}
+
+static double run_reads(struct store *store, double seconds)
+{
+    return run_clients(store, READERS, ask_for_read, seconds);
 }
 
 static void *read_blocked(void *arg)
@@ -133,62 +205,18 @@ static double run_blocked_reads(struct store *store, double seconds)
     return run_crowd(&(struct crowd){.store = store}, READERS, read_blocked, seconds);
 }
 
-/* As services read: no thread waits, an answer brings the next question. */
-struct reader {
-    struct crowd *crowd;
-    sem_t *ended;
-    uint64_t n;
-    atomic_int state;
-};
-
-enum { READING, ANSWERED, WAITING };
-
-static void read_on(struct reader *reader);
-
-static void answered(void *arg, int err, struct store_snapshot *snapshot)
-{
-    struct reader *reader = arg;
-
-    read_one(&reader->n, err, snapshot);
-    reader->crowd->done++;
-    if (atomic_exchange(&reader->state, ANSWERED) == WAITING)
-        read_on(reader);
-}
-
-static void read_on(struct reader *reader)
-{
-    do {
-        if (clock_monotonic_ns() >= reader->crowd->until_ns) {
-            sem_post(reader->ended);
-            return;
-        }
-        reader->n = reader->crowd->next++;
-        reader->state = READING;
-        store_read(reader->crowd->store, UINT64_MAX, 0, answered, reader);
-    } while (atomic_exchange(&reader->state, WAITING) == ANSWERED);
-}
-
-static double run_reads(struct store *store, double seconds)
-{
-    struct crowd crowd = {.store = store};
-    struct reader readers[READERS] = {0};
-    uint64_t begun_ns = clock_monotonic_ns();
-    sem_t ended;
-
-    sem_init(&ended, 0, 0);
-    crowd.until_ns = begun_ns + (uint64_t)(seconds * 1e9);
-    for (unsigned i = 0; i < READERS; i++) {
-        readers[i].crowd = &crowd;
-        readers[i].ended = &ended;
-        read_on(&readers[i]);
-    }
-    for (unsigned i = 0; i < READERS; i++)
-        sem_wait(&ended);
-    sem_destroy(&ended);
-    return (double)crowd.done / ((double)(clock_monotonic_ns() - begun_ns) / 1e9);
-}
-
 /* ---- writes ---- */
+
+static void on_write(void *arg, const struct store_result *result)
+{
+    check(result->err, "a write failed");
+    answered(arg);
+}
+
+static void ask_for_write(struct client_of_store *client)
+{
+    store_write(client->crowd->store, put_batch(client->n % KEYS, 1), UINT64_MAX, on_write, client);
+}
 
 static void *write_blocked(void *arg)
 {
@@ -337,19 +365,21 @@ static void print_rates(const char *what, const char *peer, struct rates *rates,
 
 static void run_rates(const struct etcd_cluster *cluster, struct store *etcd, struct store *lmdb, double seconds)
 {
-    struct rates blocked, reads, writes;
+    struct rates reads, blocked_reads, writes, blocked_writes;
 
     for (int round = 0; round < ROUNDS; round++) {
-        blocked.etcd[round] = run_blocked_reads(etcd, seconds);
         reads.etcd[round] = run_reads(etcd, seconds);
-        reads.peer[round] = blocked.peer[round] = run_blocked_reads(lmdb, seconds);
-        writes.etcd[round] = run_crowd(&(struct crowd){.store = etcd}, WRITERS, write_blocked, seconds);
-        writes.peer[round] = run_bare(cluster, seconds);
+        blocked_reads.etcd[round] = run_blocked_reads(etcd, seconds);
+        reads.peer[round] = blocked_reads.peer[round] = run_blocked_reads(lmdb, seconds);
+        writes.etcd[round] = run_clients(etcd, WRITERS, ask_for_write, seconds);
+        blocked_writes.etcd[round] = run_crowd(&(struct crowd){.store = etcd}, WRITERS, write_blocked, seconds);
+        writes.peer[round] = blocked_writes.peer[round] = run_bare(cluster, seconds);
     }
     printf("one etcd, %d rounds of %g s\n\n", ROUNDS, seconds);
     print_rates("linearizable reads, 256 at once", "over LMDB", &reads, 0.5);
-    print_rates("  by 256 blocked threads", "over LMDB", &blocked, 0.5);
+    print_rates("  by blocked threads", "over LMDB", &blocked_reads, 0.5);
     print_rates("acknowledged puts, 64 at once", "a bare client of etcd", &writes, 0.8);
+    print_rates("  by blocked threads", "a bare client of etcd", &blocked_writes, 0.8);
 }
 
 static int remove_file(const char *path, const struct stat *file, int type, struct FTW *walk)
