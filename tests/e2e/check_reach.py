@@ -90,7 +90,9 @@ def route_client() -> str:
 
 @check("route-client inside (skaffold verify) and outside, and every route from outside")
 def clients(e2e: E2E) -> str:
-    said = e2e.system.skaffold("verify")
+    built = e2e.folder / "artifacts.json"
+    e2e.system.skaffold("build", "--file-output", str(built))
+    said = e2e.system.skaffold("verify", "--build-artifacts", str(built))
     expect("all answers are right" in said, f"skaffold verify: {said[-1000:]}")
     outside = {app: e2e.system.outside(app) for app in PUBLIC}
     said = command(route_client(), "--server", outside["route-guide"]).stdout
@@ -154,13 +156,12 @@ def targets(e2e: E2E) -> dict[str, tuple[str, str]]:
 
 @check("network policies: every pair of workloads, and from outside: what is declared connects, nothing else")
 def policies(e2e: E2E) -> str:
-    sources = [*PROBED, "route-client", "stranger"]
+    sources, those = [*PROBED, "route-client", "stranger"], targets(e2e)
     pods = {app: pod_of(f"probe-{app}", {NAME: app}, e2e.image, ["hold"]) for app in sources}
     e2e.cluster.apply(*pods.values())
     wrong, open_edges = [], 0
     try:
         e2e.cluster.kubectl("wait", "--for=condition=Ready", "--timeout=90s", *(f"pod/probe-{app}" for app in sources))
-        those = {at: what for at, what in targets(e2e).items() if not what[0].startswith("probe")}
         for app in sources:
             said = json.loads(e2e.cluster.kubectl("exec", f"probe-{app}", "--", "/load", "probe", *those, DNS))
             for at, (target, port) in those.items():

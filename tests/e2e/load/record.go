@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	failuresKept = 20   // of which the report tells more than the number
+	failuresKept = 10   // of the first, and of the last, about which the report tells more than the number
 	rateMissed   = 0.02 // beyond this share the run says nothing
 )
 
@@ -61,7 +61,7 @@ type report struct {
 	Seconds      float64         `json:"seconds"`
 	Acknowledged int             `json:"acknowledged_writes"`
 	Kinds        map[string]*sum `json:"kinds"`
-	Failures     []failure       `json:"failures"` // the first ones
+	Failures     []failure       `json:"failures"` // the first and the last ones
 	FirstFailure float64         `json:"first_failure"`
 	LastFailure  float64         `json:"last_failure"` // seconds after the start, by when they were meant to start
 }
@@ -183,9 +183,10 @@ func (r *recorder) fail(f failure) {
 		r.report.FirstFailure = f.At
 	}
 	r.report.LastFailure = max(r.report.LastFailure, f.At)
-	if len(r.report.Failures) < failuresKept {
-		r.report.Failures = append(r.report.Failures, f)
+	if len(r.report.Failures) == 2*failuresKept {
+		r.report.Failures = slices.Delete(r.report.Failures, failuresKept, failuresKept+1)
 	}
+	r.report.Failures = append(r.report.Failures, f)
 }
 
 func (r *recorder) write(one record, at, latency float64) {
