@@ -43,7 +43,7 @@ def rolls_etcd(e2e: E2E) -> str:
 
 
 def broken(e2e: E2E, app: str, arguments: list[str]) -> None:
-    """A version of app that is another program altogether."""
+    """Ships a version of app that is another program altogether, with less patience than the manifest has."""
     container = e2e.cluster.get(f"deployment/{app}")["spec"]["template"]["spec"]["containers"][0]["name"]
     version = {"spec": {"progressDeadlineSeconds": 30, "template": {"spec": {"containers": [
         {"name": container, "image": e2e.image, "args": arguments}]}}}}  # fmt: skip
@@ -66,6 +66,7 @@ def break_and_roll_back(e2e: E2E) -> float:
     """Ships both kinds of broken versions and rolls back; returns the seconds until the rollouts gave up."""
     victims = {"notes": [], "countries": ["hold"]}  # load without a command exits at once
     before = {app: e2e.system.image(app) for app in victims}
+    patience = {app: e2e.cluster.get(f"deployment/{app}")["spec"]["progressDeadlineSeconds"] for app in victims}
     good = {app: {pod.uid for pod in e2e.cluster.serving(app)} for app in victims}
     began = time.monotonic()
     for app, arguments in victims.items():
@@ -74,6 +75,10 @@ def break_and_roll_back(e2e: E2E) -> float:
         takes_no_traffic(e2e, app, good[app])
     seconds = time.monotonic() - began
     said = just("rollback", namespace=e2e.cluster.namespace)
+    for app, seconds_given in patience.items():
+        e2e.cluster.kubectl(
+            "patch", f"deployment/{app}", "-p", json.dumps({"spec": {"progressDeadlineSeconds": seconds_given}})
+        )
     e2e.cluster.rolled_out(*DEPLOYMENTS)
     after = {app: e2e.system.image(app) for app in victims}
     expect(after == before, f"after just rollback: {after}; {said}")
