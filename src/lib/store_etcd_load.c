@@ -4,10 +4,10 @@
 #include <errno.h>
 
 #define PAGE_TIMEOUT_MS 15000
-#define PAGE_BYTES      (4u << 20) /* that a page aims at */
+#define PAGE_BYTES      (8u << 20) /* that a page aims at */
 #define FIRST_LIMIT     128
-#define MAX_LIMIT       4096
-#define ATTEMPTS        20 /* at one page */
+#define MAX_LIMIT       65536 /* etcd counts all keys behind a page, for every page: few pages */
+#define ATTEMPTS        20    /* at one page */
 
 struct load {
     struct etcd *etcd;
