@@ -47,6 +47,7 @@
   tools = {
     actionlint = [ "out" ];
     clang-tools = [ "out" ];
+    cosign = [ "out" ];
     gcovr = [ "out" ];
     ghz = [ "out" ];
     git = [ "out" ];

@@ -9,7 +9,7 @@ let
 in
 tools.mkShell {
   packages = [ python ] ++ (with tools; [
-    actionlint clang-tools gcovr ghz git go grpcurl just kube-score kubeconform kubectl kustomize nixfmt ruff shellcheck skaffold skopeo
+    actionlint clang-tools cosign gcovr ghz git go grpcurl just kube-score kubeconform kubectl kustomize nixfmt ruff shellcheck skaffold skopeo
     spin vegeta yamlfmt
   ])
   ++ (if tools.stdenv.hostPlatform.isLinux then

@@ -131,7 +131,7 @@ rec {
 }
 # Programs that builds and the shell call by name; on the path already.
 // lib.genAttrs [
-  "actionlint" "clang" "clang-tools" "cmake" "criterion" "gcovr" "ghz" "git" "go" "grpcurl" "just" "kube-score" "kubeconform" "kubectl"
+  "actionlint" "clang" "clang-tools" "cmake" "cosign" "criterion" "gcovr" "ghz" "git" "go" "grpcurl" "just" "kube-score" "kubeconform" "kubectl"
   "kustomize" "meson" "nghttp2" "ninja" "nixfmt" "pkg-config" "protobuf" "ruff" "runc" "shellcheck" "skaffold" "skopeo" "spin"
   "vegeta" "wrk" "yamlfmt"
 ] tool
