@@ -85,6 +85,7 @@ bench name *args: (configure "build-release" "--buildtype=release")
 
 import 'nix/images.just'
 import 'k8s/k8s.just'
+import 'k8s/deploy.just'
 import 'tests/e2e/e2e.just'
 import 'infra/infra.just'
 

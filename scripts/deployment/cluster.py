@@ -1,0 +1,165 @@
+"""cluster -- a namespace behind a kube context: manifests rendered for it, compared, applied, and waited for."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from deployment.images import BY_DIGEST, Images
+from deployment.shell import ROOT, Failure, Json, run, say
+
+Docs = list[Json]
+WORKLOADS = ("Deployment", "StatefulSet")
+# What a pod is in that no time will mend; a pod that crashes may do so twice, while what it needs is not there yet.
+HOPELESS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "RunContainerError",
+            "CreateContainerError"}  # fmt: skip
+CRASHES = 3
+
+
+def render(overlay: str, images: Images, namespace: str) -> Docs:
+    """An overlay with its images by digest. An image that has none is a failure: nothing else may run."""
+    with tempfile.TemporaryDirectory() as folder:
+        kustomization = {
+            "resources": [os.path.relpath((ROOT / "k8s/overlays" / overlay).resolve(), Path(folder).resolve())],
+            "namespace": namespace,
+            "images": [
+                {"name": name, "newName": reference.split("@")[0], "digest": reference.split("@")[1]}
+                for name, reference in images.items()
+            ],
+        }
+        (Path(folder) / "kustomization.yaml").write_text(json.dumps(kustomization))
+        docs = list(yaml.safe_load_all(run("kustomize", "build", folder)))
+    for name, container in containers(docs):
+        if not BY_DIGEST.fullmatch(container["image"]):
+            raise Failure(f"{name}: {container['image']} is none of the images that are to be deployed")
+    return docs
+
+
+def containers(docs: Docs) -> list[tuple[str, Json]]:
+    found = []
+    for doc in docs:
+        spec = doc["spec"]["jobTemplate"]["spec"] if doc["kind"] == "CronJob" else doc.get("spec", {})
+        pod = spec.get("template", {}).get("spec", {}) if isinstance(spec, dict) else {}
+        found += [(name_of(doc), each) for each in pod.get("initContainers", []) + pod.get("containers", [])]
+    return found
+
+
+def name_of(doc: Json) -> str:
+    return str(doc["metadata"]["name"])
+
+
+def key(doc: Json) -> tuple[str, str]:
+    """By which kubectl finds it: KIND.GROUP, name."""
+    group = doc["apiVersion"].rpartition("/")[0]
+    return f"{doc['kind']}.{group}".rstrip("."), name_of(doc)
+
+
+def find(docs: Docs, kind: str, name: str) -> Json | None:
+    return next((doc for doc in docs if (doc["kind"], name_of(doc)) == (kind, name)), None)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    context: str
+    namespace: str
+
+    def kubectl(self, *args: str, stdin: str | None = None, timeout: float = 120, ok: tuple[int, ...] = (0,)) -> str:
+        return run(*self.command(*args), stdin=stdin, timeout=timeout, ok=ok)
+
+    def command(self, *args: str) -> list[str]:
+        context = ["--context", self.context] if self.context else []
+        return [os.environ.get("KUBECTL", "kubectl"), *context, "--namespace", self.namespace, *args]
+
+    def items(self, kinds: str, selector: str = "") -> Docs:
+        listed = self.kubectl("get", kinds, "--output", "json", *(["--selector", selector] if selector else []))
+        found: Docs = json.loads(listed)["items"]
+        return found
+
+    def get(self, kind: str, name: str) -> Json | None:
+        text = self.kubectl("get", kind, name, "--ignore-not-found", "--output", "json")
+        return json.loads(text) if text else None
+
+    def prepare(self) -> None:
+        """The namespace, and the certificates of etcd: made where missing."""
+        env = {"SKAFFOLD_KUBE_CONTEXT": self.context} if self.context else {}
+        run(ROOT / "scripts/etcd-tls", self.namespace, env=env)
+
+    def diff(self, docs: Docs) -> str:
+        return self.kubectl("diff", "--server-side", "--force-conflicts", "--filename", "-", stdin=text_of(docs),
+                            ok=(0, 1))  # fmt: skip
+
+    def apply(self, docs: Docs) -> None:
+        self.kubectl("apply", "--server-side", "--force-conflicts", "--filename", "-", stdin=text_of(docs))
+
+    def delete(self, docs: Docs) -> None:
+        for kind, name in map(key, docs):
+            self.kubectl("delete", kind, name, "--ignore-not-found", "--wait=false")
+
+    def pods(self) -> Docs:
+        return self.items("pods", "app.kubernetes.io/part-of=slipway")
+
+    def wait_ready(self, docs: Docs, old_pods: set[str], timeout: float) -> None:
+        """Until all workloads run their newest version alone. Fails as soon as a pod that is not among old_pods cannot
+        become ready, rather than when patience ends."""
+        names = [(doc["kind"], name_of(doc)) for doc in docs if doc["kind"] in WORKLOADS]
+        deadline = time.monotonic() + timeout
+        while True:
+            live = {(doc["kind"], name_of(doc)): doc for doc in self.items("deployments,statefulsets")}
+            open_ = [f"{kind} {name}" for kind, name in names if not is_done(live[kind, name])]
+            if not open_:
+                return
+            given_up = [name for kind, name in names if has_given_up(live[kind, name])]
+            if given_up:
+                raise Failure(f"{', '.join(given_up)}: the new version does not get ready")
+            for pod in self.pods():
+                if pod["metadata"]["uid"] not in old_pods and (trouble := hopeless(pod)):
+                    raise Failure(f"{name_of(pod)}: {trouble}")
+            if time.monotonic() > deadline:
+                raise Failure(f"not ready within {timeout:.0f} s: {', '.join(open_)}")
+            time.sleep(1)
+
+
+def text_of(docs: Docs) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": docs})
+
+
+def is_done(live: Json) -> bool:
+    status, wanted = live.get("status", {}), live["spec"]["replicas"]
+    if status.get("observedGeneration") != live["metadata"]["generation"]:
+        return False
+    if live["kind"] == "StatefulSet":
+        same = status.get("updateRevision") == status.get("currentRevision")
+        return same and status.get("readyReplicas", 0) == wanted == status.get("replicas", 0)
+    return all(status.get(count, 0) == wanted for count in ("replicas", "updatedReplicas", "availableReplicas"))
+
+
+def has_given_up(live: Json) -> bool:
+    seen = live.get("status", {}).get("observedGeneration") == live["metadata"]["generation"]
+    conditions = live.get("status", {}).get("conditions", [])
+    return seen and any(each.get("reason") == "ProgressDeadlineExceeded" for each in conditions)
+
+
+def hopeless(pod: Json) -> str:
+    status = pod["status"]
+    for container in status.get("initContainerStatuses", []) + status.get("containerStatuses", []):
+        waiting = container.get("state", {}).get("waiting", {})
+        if waiting.get("reason") in HOPELESS or container.get("restartCount", 0) >= CRASHES:
+            return f"{waiting.get('reason', 'crashes')} {waiting.get('message', '')}".strip()
+    return ""
+
+
+def summary(diff: str) -> str:
+    changed = sum(1 for line in diff.splitlines() if line.startswith("diff "))
+    return f"{changed} objects change" if changed else "nothing changes"
+
+
+def show(diff: str) -> None:
+    for line in diff.splitlines():
+        if not line.startswith(("diff ", "--- ", "+++ ")) or line.startswith("+++ "):
+            say("  " + (line.rsplit("/", 1)[-1] if line.startswith("+++ ") else line))

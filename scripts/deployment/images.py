@@ -1,0 +1,152 @@
+"""images -- built by the flake, pushed, signed, checked, and copied between registries: always by digest."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from deployment.shell import ROOT, Failure, need, run, say
+
+Images = dict[str, str]  # name: REPOSITORY@sha256:DIGEST
+BY_DIGEST = re.compile(r"[a-z0-9][^\s@]*@sha256:[0-9a-f]{64}")
+ISSUER = "https://token.actions.githubusercontent.com"
+
+
+@dataclass(frozen=True)
+class Registry:
+    address: str
+    plain_http: bool
+
+    def flags(self, *sides: str) -> list[str]:
+        """For skopeo."""
+        return [f"--{side}-tls-verify=false" for side in sides] if self.plain_http else []
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Whose signature an image must have. With a key: made and checked by it. Without: the CI's, which has no key but an
+    identity (keyless), known by its repository."""
+
+    sign_key: str  # a file or what cosign takes for one (gcpkms://...)
+    verify_key: str
+    repository: str
+    plain_http: bool
+
+    def cosign(self, verb: str, *args: str) -> str:
+        # Where a key is given nothing is told to a public log: whoever has the public key can check.
+        key = self.verify_key or self.sign_key
+        signing = verb in ("sign", "attest")
+        flags = ["--allow-insecure-registry", "--allow-http-registry"] if self.plain_http else []
+        if signing and self.sign_key:
+            flags += ["--key", self.sign_key, "--tlog-upload=false", "--use-signing-config=false"]
+        elif not signing and key:
+            flags += ["--key", key, "--insecure-ignore-tlog"]
+        elif not signing:
+            identity = f"^https://github\\.com/{re.escape(self.repository)}/"
+            flags += ["--certificate-oidc-issuer", ISSUER, "--certificate-identity-regexp", identity]
+        return run("cosign", verb, *flags, *(["--yes"] if signing else []), *args, timeout=180)
+
+    def verify(self, images: Images) -> None:
+        """Signature, bill of materials and provenance of each."""
+        need("cosign")
+        for reference in images.values():
+            self.cosign("verify", reference)
+            for kind in ("cyclonedx", "slsaprovenance1"):
+                self.cosign("verify-attestation", "--type", kind, reference)
+        say(f"{len(images)} images: signature, bill of materials and provenance are as they must be")
+
+    def sign(self, reference: str, documents: Path) -> None:
+        """Once: a second time there is nothing left to do."""
+        try:
+            self.verify_quietly(reference)
+            return
+        except Failure:
+            pass
+        provenance = documents / "predicate.json"
+        statement = json.loads((documents / "provenance.intoto.json").read_bytes())
+        provenance.write_text(json.dumps(statement["predicate"]))
+        self.cosign("attest", "--type", "cyclonedx", "--predicate", str(documents / "sbom.cdx.json"), reference)
+        self.cosign("attest", "--type", "slsaprovenance1", "--predicate", str(provenance), reference)
+        self.cosign("sign", reference)
+
+    def verify_quietly(self, reference: str) -> None:
+        self.cosign("verify", reference)
+
+
+def names() -> list[str]:
+    """What Skaffold builds, and so what manifests name."""
+    skaffold = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+    return [artifact["image"] for artifact in skaffold["build"]["artifacts"]]
+
+
+def revision() -> str:
+    return run("git", "rev-parse", "HEAD").strip()
+
+
+def build(registry: Registry, signer: Signer | None) -> Images:
+    """All images of the revision that is checked out, in the registry: a tag for the revision, which never moves."""
+    need("git", "nix", "skopeo", *(["cosign"] if signer else []))
+    images, tag = {}, revision()[:12]
+    for name in names():
+        with tempfile.TemporaryDirectory() as folder:
+            plain = ["--plain-http"] if registry.plain_http else []
+            reference = f"{registry.address}/{name}:{tag}"
+            said = run("nix/images", "push", *plain, "--documents", folder, name, reference, timeout=1800).strip()
+            images[name] = f"{registry.address}/{name}@{said.rsplit('@', 1)[1]}"
+            if signer:
+                signer.sign(images[name], Path(folder))
+        say(f"{name:14} {images[name]}{', signed' if signer else ''}")
+    return images
+
+
+def copy(images: Images, registry: Registry, signer: Signer | None) -> Images:
+    """The same digests in another registry, with all that is attached to them."""
+    copied = {}
+    for name, reference in images.items():
+        digest = reference.rsplit("@", 1)[1]
+        copied[name] = f"{registry.address}/{name}@{digest}"
+        if copied[name] == reference:
+            continue
+        tag = f"{registry.address}/{name}:{digest.removeprefix('sha256:')[:12]}"
+        run("skopeo", "copy", "--quiet", "--insecure-policy", "--all", "--preserve-digests",
+            *registry.flags("src", "dest"), f"docker://{reference}", f"docker://{tag}", timeout=600)  # fmt: skip
+        if signer:
+            copy_attached(reference, f"{registry.address}/{name}", registry)
+        say(f"{name:14} {reference} -> {registry.address}")
+    return copied
+
+
+def copy_attached(reference: str, repository: str, registry: Registry) -> None:
+    """What refers to an image is an index below a tag that its digest names (the fallback of the referrers API, which
+    cosign writes where a registry has none)."""
+    insecure = ["--allow-insecure-registry", "--allow-http-registry"] if registry.plain_http else []
+    digest = reference.rsplit("@", 1)[1]
+    run("cosign", "copy", *insecure, reference, f"{repository}:{digest.removeprefix('sha256:')[:12]}", timeout=180)
+
+
+def read_artifacts(path: Path) -> Images:
+    """A file as `skaffold build --file-output` writes it, and `just release ENV` prints it."""
+    return from_artifacts(json.loads(path.read_bytes()))
+
+
+def from_artifacts(data: dict) -> Images:
+    images = {}
+    for build_ in data["builds"]:
+        name, at, digest = build_["tag"].partition("@")
+        head, slash, last = name.rpartition("/")
+        images[build_["imageName"]] = f"{head}{slash}{last.split(':')[0]}{at}{digest}"
+    for name, reference in images.items():
+        if not BY_DIGEST.fullmatch(reference):
+            raise Failure(f"{name}: {reference} has no digest, so it may be another image tomorrow")
+    if missing := set(names()) - set(images):
+        raise Failure(f"no image of {', '.join(sorted(missing))}")
+    return images
+
+
+def to_artifacts(images: Images) -> dict:
+    return {"builds": [{"imageName": name, "tag": reference} for name, reference in sorted(images.items())]}

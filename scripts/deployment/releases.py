@@ -1,0 +1,137 @@
+"""releases -- what was deployed to a namespace, kept in it: a ConfigMap for each release, numbered.
+
+It holds the whole manifest, images by digest, so that a release can be had again exactly as it was. `outcome` is "under way",
+"serves", or "failed: why". The one that serves is the newest of that outcome. Making the ConfigMap of the next number
+is the lock: of two who deploy at once one fails; a release under way for longer than STALE_S is one whose deployer died.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import gzip
+import json
+from dataclasses import dataclass
+
+from deployment.cluster import Cluster, Docs, key
+from deployment.images import Images, from_artifacts, to_artifacts
+from deployment.shell import Failure, Json
+
+SELECTOR = "app.kubernetes.io/component=release"
+LABELS = {"app.kubernetes.io/component": "release", "app.kubernetes.io/managed-by": "slipway-deploy"}
+KEPT = 10
+STALE_S = 3600
+UNDER_WAY, SERVES = "under way", "serves"
+
+
+@dataclass(frozen=True)
+class Release:
+    number: int
+    revision: str
+    origin: str  # how it came about: "build", "promoted from stage", "rollback to 3"
+    time: str
+    previous: int
+    outcome: str
+    images: Images
+    docs: Docs
+
+    @property
+    def name(self) -> str:
+        return f"slipway-release-{self.number}"
+
+    def __str__(self) -> str:
+        return f"release {self.number} ({self.revision[:12]}, {self.origin}, {self.time})"
+
+
+def parse(item: Json) -> Release:
+    data = item["data"]
+    return Release(
+        number=int(data["number"]),
+        revision=data["revision"],
+        origin=data["origin"],
+        time=data["time"],
+        previous=int(data["previous"]),
+        outcome=data["outcome"],
+        images=from_artifacts(json.loads(data["artifacts"])),
+        docs=json.loads(gzip.decompress(base64.b64decode(item["binaryData"]["manifest.json.gz"]))),
+    )
+
+
+def config_map(release: Release) -> Json:
+    manifest = gzip.compress(json.dumps(release.docs).encode(), mtime=0)
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": release.name, "labels": LABELS},
+        "data": {
+            "number": str(release.number),
+            "revision": release.revision,
+            "origin": release.origin,
+            "time": release.time,
+            "previous": str(release.previous),
+            "outcome": release.outcome,
+            "artifacts": json.dumps(to_artifacts(release.images), indent=2),
+        },
+        "binaryData": {"manifest.json.gz": base64.b64encode(manifest).decode()},
+    }
+
+
+def history(cluster: Cluster) -> list[Release]:
+    return sorted((parse(item) for item in cluster.items("configmaps", SELECTOR)), key=lambda each: each.number)
+
+
+def current(cluster: Cluster) -> Release | None:
+    return next((each for each in reversed(history(cluster)) if each.outcome == SERVES), None)
+
+
+def now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+
+
+def age_s(release: Release) -> float:
+    return (now() - datetime.datetime.fromisoformat(release.time)).total_seconds()
+
+
+def begin(cluster: Cluster, revision: str, origin: str, images: Images, docs: Docs, previous: int | None = None,
+          take_over: bool = False) -> Release:  # fmt: skip
+    """The next release, under way; previous is what a rollback from it leads to, the one that serves if not given."""
+    past = history(cluster)
+    if past and past[-1].outcome == UNDER_WAY and age_s(past[-1]) < STALE_S and not take_over:
+        raise Failure(f"{past[-1]} is under way; if whoever deployed it is gone: --take-over")
+    if previous is None:
+        serving = current(cluster)
+        previous = serving.number if serving else 0
+    release = Release(
+        number=past[-1].number + 1 if past else 1,
+        revision=revision,
+        origin=origin,
+        time=now().isoformat(),
+        previous=previous,
+        outcome=UNDER_WAY,
+        images=images,
+        docs=docs,
+    )
+    cluster.kubectl("create", "--filename", "-", stdin=json.dumps(config_map(release)))  # fails if somebody was faster
+    return release
+
+
+def finish(cluster: Cluster, release: Release, outcome: str) -> None:
+    cluster.kubectl("patch", "configmap", release.name, "--type=merge", "--patch",
+                    json.dumps({"data": {"outcome": outcome}}))  # fmt: skip
+
+
+def forget(cluster: Cluster) -> None:
+    """The oldest beyond KEPT, with the ConfigMaps that no release names any more."""
+    past = history(cluster)
+    kept, gone = past[-KEPT:], past[:-KEPT]
+    named = {key(doc) for release in kept for doc in release.docs}
+    for release in gone:
+        cluster.delete([doc for doc in release.docs if doc["kind"] == "ConfigMap" and key(doc) not in named])
+        cluster.delete([config_map(release)])
+
+
+def find(cluster: Cluster, number: int) -> Release:
+    for release in history(cluster):
+        if release.number == number:
+            return release
+    raise Failure(f"there is no release {number} in {cluster.namespace}: just releases says which there are")

@@ -1,0 +1,131 @@
+"""smoke -- whether what is deployed does its work for those outside: through the address that they use."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployment.cluster import Cluster, Docs, find
+from deployment.images import Images, to_artifacts
+from deployment.shell import Failure, run, say, wait
+
+QUIET = {"SKAFFOLD_UPDATE_CHECK": "false", "SKAFFOLD_INTERACTIVE": "false"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    text: str
+    location: str
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+OPENER = urllib.request.build_opener(NoRedirect)
+
+
+def call(method: str, url: str, body: object = None, token: str = "") -> Answer:
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, headers, method=method)
+    try:
+        with OPENER.open(request, timeout=10) as answer:
+            return Answer(answer.status, answer.read().decode(), answer.headers.get("Location", ""))
+    except urllib.error.HTTPError as error:
+        return Answer(error.code, error.read().decode(errors="replace"), "")
+    except OSError as error:
+        raise Failure(f"{method} {url}: {error}") from error
+
+
+def expect(url: str, answer: Answer, status: int, having: str = "") -> Answer:
+    if answer.status != status or having not in answer.text:
+        raise Failure(f"{url}: {answer.status} {answer.text[:200]!r}, not {status} {having!r}")
+    return answer
+
+
+def countries(base: str, token: str) -> None:
+    url = f"{base}/countries?user_id=1234"
+    answer = expect(url, call("GET", url), 200)
+    if not {"user_id", "name", "country"} <= json.loads(answer.text).keys():
+        raise Failure(f"{url}: {answer.text[:200]!r}")
+
+
+def demo(base: str, token: str) -> None:
+    expect(f"{base}/demo/hello", call("GET", f"{base}/demo/hello"), 200, "hello, world!\n")
+    for path in ("/metrics", "/healthz", "/readyz"):
+        expect(base + path, call("GET", base + path), 404)
+
+
+def notes(base: str, token: str) -> None:
+    """A note is kept, read and taken away; where there is a door, not without a token."""
+    url = f"{base}/v1/notes"
+    note = {"title": "smoke test", "body": "", "tags": ["smoke"]}
+    if token:
+        expect(url, call("POST", url, note), 401)
+    location = expect(url, call("POST", url, note, token), 201).location
+    made = f"{base}/{location.lstrip('/')}"
+    expect(made, call("GET", made, token=token), 200, '"smoke test"')
+    expect(made, call("DELETE", made, token=token), 204)
+
+
+CHECKS: dict[str, Callable[[str, str], None]] = {"countries": countries, "demo": demo, "notes": notes}
+
+
+def address(cluster: Cluster, docs: Docs, service: str, domain: str) -> str:
+    """http(s)://HOST[:PORT] by which a public service is reached."""
+    if find(docs, "Gateway", "public"):
+        if domain:
+            return f"https://{service}.{domain}"
+        gateway = cluster.get("gateways.gateway.networking.k8s.io", "public") or {}
+        listener = next(each for each in gateway["spec"]["listeners"] if each["name"] == "http")
+        given = gateway.get("status", {}).get("addresses", [])
+        if not given:
+            raise Failure("the Gateway has no address yet")
+        return f"http://{given[0]['value']}:{listener['port']}"
+    found = cluster.get("service", service) or {}
+    given = found.get("status", {}).get("loadBalancer", {}).get("ingress", [])
+    if not given:
+        raise Failure(f"Service {service} has no address yet")
+    return f"http://{given[0].get('ip') or given[0].get('hostname')}:{found['spec']['ports'][0]['port']}"
+
+
+def test(cluster: Cluster, docs: Docs, images: Images, domain: str, patience: float) -> None:
+    """Each check until it passes, for patience seconds in all: an address or a certificate may take its time. The token
+    of the environment is in SMOKE_TOKEN."""
+    token, problems = os.environ.get("SMOKE_TOKEN", ""), {}
+
+    def passed(service: str, check: Callable[[str, str], None]) -> bool:
+        try:
+            check(address(cluster, docs, service, domain), token)
+        except Failure as failure:
+            problems[service] = failure
+            return False
+        return True
+
+    for service, check in CHECKS.items():
+        try:
+            wait("", lambda service=service, check=check: passed(service, check), patience)
+        except Failure as failure:
+            raise Failure(f"smoke test of {service}: {problems[service]}") from failure
+        say(f"{service}: right, at {address(cluster, docs, service, domain)}")
+    calls(cluster, images)
+
+
+def calls(cluster: Cluster, images: Images) -> None:
+    """The five gRPC calls, by a client in the cluster."""
+    with tempfile.TemporaryDirectory() as folder:
+        artifacts = Path(folder) / "artifacts.json"
+        artifacts.write_text(json.dumps(to_artifacts(images)))
+        context = ["--kube-context", cluster.context] if cluster.context else []
+        run("skaffold", "verify", "--build-artifacts", artifacts, "--namespace", cluster.namespace, *context,
+            timeout=240, env=QUIET)  # fmt: skip
+    say("route-guide: the five calls are right")
