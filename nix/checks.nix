@@ -1,4 +1,5 @@
-# nix flake check: the unit tests, every image (each with its closure guard), the formatting.
+# nix flake check: the unit tests, every image (each with its closure guard), the manifests as far as can be without
+# network (their schemas are for tests/manifests), the formatting.
 { lib, target, tools, h2oLibraries, version, images }:
 let
   source = wanted: import ./source.nix {
@@ -30,6 +31,18 @@ in
     doCheck = true;
     installPhase = "touch $out";
   };
+
+  manifests =
+    tools.runCommand "manifests"
+      {
+        nativeBuildInputs = [ tools.kustomize target.prometheus.cli ];
+        src = source [ "k8s" "tests/manifests" ];
+      }
+      ''
+        for overlay in $src/k8s/overlays/*; do kustomize build $overlay >/dev/null; done
+        promtool test rules $src/tests/manifests/rules.test.yml
+        touch $out
+      '';
 
   formatting =
     tools.runCommand "formatting"

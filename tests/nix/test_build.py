@@ -40,6 +40,10 @@ def test_everything_evaluates(tree, system):
     tree.nix("eval", "--raw", f".#formatter.{system}.drvPath")
 
 
+def test_the_check_of_the_manifests(tree):
+    tree.nix("build", "--no-link", f".#checks.{SYSTEMS[0]}.manifests")
+
+
 def changed(tree: Tree, path: str, text: str) -> set[str]:
     before = tree.derivations()
     tree.append(path, text) if (tree.folder / path).exists() else tree.write(path, text)

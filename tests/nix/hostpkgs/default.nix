@@ -11,6 +11,9 @@ let
         builder = "/bin/bash";
         args = [ "-euo" "pipefail" "-c" ''
           export PATH=/usr/local/bin:/usr/bin:/bin HOME=$NIX_BUILD_TOP TZ=UTC LC_ALL=C.UTF-8
+          home=$(getent passwd "$(id -u)" | cut -d: -f6) || home=
+          tools=$home/.local/bin:$home/.cache/slipway/tools
+          PATH=$PATH:$tools
           umask 022
           cd "$NIX_BUILD_TOP"
           ${script}
@@ -37,8 +40,7 @@ let
       inherit pname version;
       meta.license = { inherit spdxId; };
       script = ''
-        home=$(getent passwd "$(id -u)" | cut -d: -f6) || home=
-        PATH=$home/.local/bin:$home/.cache/slipway/tools:$PATH
+        PATH=$tools:$PATH
         mkdir -p $out/bin
         for program in ${toString programs}; do
           found=$(command -v $program) || { echo "this host has no $program" >&2; exit 1; }
