@@ -64,7 +64,7 @@ def new_pods(e2e: E2E, apps: list[str], edit: str, path: Path) -> float:
     began = time.monotonic()
     append(path, edit)
     wait(f"new pods of {', '.join(apps)}",
-         lambda: all(any(pod.uid not in before for pod in e2e.cluster.serving(app)) for app in apps), 240)  # fmt: skip
+         lambda: all(any(pod.uid not in before for pod in e2e.cluster.serving(app)) for app in apps), 240, 0.25)  # fmt: skip
     return time.monotonic() - began
 
 

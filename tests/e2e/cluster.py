@@ -60,8 +60,8 @@ def text_of(error: subprocess.TimeoutExpired) -> str:
     return "\n".join(part.decode(errors="replace") if isinstance(part, bytes) else part for part in parts)[-3000:]
 
 
-def wait(what: str, condition: Callable[[], T], timeout: float, pause: float = 0.25) -> T:
-    """The first answer of condition that is true, within timeout seconds."""
+def wait(what: str, condition: Callable[[], T], timeout: float, pause: float = 1) -> T:
+    """The first answer of condition that is true, within timeout seconds. A kubectl a second is cheap, more is not."""
     deadline = time.monotonic() + timeout
     while True:
         answer = condition()
@@ -152,7 +152,7 @@ class Cluster:
         for each in workloads or self.workloads():
             left = max(deadline - time.monotonic(), 1)
             self.kubectl("rollout", "status", each, f"--timeout={left:.0f}s", timeout=left + 10)
-        wait("no pod is on its way out", lambda: not any(pod.going for pod in self.pods()), 120, 0.5)
+        wait("no pod is on its way out", lambda: not any(pod.going for pod in self.pods()), 120)
 
     @contextlib.contextmanager
     def forward(self, pod: str, port: int) -> Iterator[str]:

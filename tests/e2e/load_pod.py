@@ -190,7 +190,7 @@ class Run:
     def hold(self, seconds: float) -> None:
         """Lets it run on."""
         end = time.monotonic() + seconds
-        wait("the load runs", lambda: time.monotonic() >= end or self.process.poll() is not None, seconds + 5)
+        wait("the load runs", lambda: time.monotonic() >= end or self.process.poll() is not None, seconds + 5, 0.25)
         expect(self.process.poll() is None, "the load ended by itself")
 
     def stop(self) -> Report:
