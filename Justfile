@@ -33,6 +33,11 @@ unit *args: build
 integration *args: build
     @pytest tests/integration "$@"
 
+# this version beside that of a REVISION, on the same data
+test-versions revision: build
+    @scripts/build-revision "$1" "{{ root }}/build-former"
+    @SLIPWAY_FORMER_BUILD="{{ root }}/build-former" pytest tests/integration/test_versions.py
+
 # unit and integration tests under ASan and UBSan, then under TSan
 sanitize:
     @scripts/test address thread

@@ -40,9 +40,9 @@ Line = dict[str, Any]
 T = TypeVar("T")
 
 
-def program(name: str) -> Path:
+def program(name: str, build: Path = BUILD) -> Path:
     """The path of a built program."""
-    path = BUILD / name
+    path = build / name
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not built (just build, or SLIPWAY_BUILD=FOLDER)")
     return path
@@ -110,8 +110,11 @@ def until(condition: Callable[[], T], timeout: float = START_S, what: str = "") 
 class Service:
     """One process of a service. Made by the fixture `start`, or as a context manager."""
 
-    def __init__(self, name: str, folder: Path, *args: str, wait: bool = True, **settings: object) -> None:
+    def __init__(
+        self, name: str, folder: Path, *args: str, wait: bool = True, build: Path = BUILD, **settings: object
+    ) -> None:
         self.name, self.folder, self.args, self.settings = name, folder, args, settings
+        self.program = program(name, build)
         self.exit_status: int | None = 0  # what stop() expects; None: anything
         self._changed = threading.Condition()
         self._spawn()
@@ -130,7 +133,7 @@ class Service:
         self._ended = False
         with open(self.folder / "stderr", "ab") as stderr:
             self.process = subprocess.Popen(
-                [program(self.name), *self.args],
+                [self.program, *self.args],
                 env=environment(self.folder, self.settings),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
