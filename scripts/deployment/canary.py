@@ -158,19 +158,19 @@ def worse(stable: Sample, canary: Sample) -> str:
     return ""
 
 
-QUERIES = {
+GRPC_FAILED = 'grpc_code=~"UNKNOWN|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE|DATA_LOSS"'
+QUERIES = {  # requests, failed ones, p99; of which instances and in how many seconds is put in
     "http": (
-        'sum(increase(http_requests_total{%s}[%ds]))',
-        'sum(increase(http_requests_total{%s,status=~"5.."}[%ds])) or vector(0)',
+        "sum(increase(http_requests_total{%s}[%ds]))",
+        'sum(increase(http_requests_total{%s,status=~"5.."}[%ds]))',
         "histogram_quantile(0.99, sum by (le) (increase(http_request_duration_seconds_bucket{%s}[%ds])))",
     ),
     "grpc": (
-        'sum(increase(grpc_server_handled_total{%s}[%ds]))',
-        'sum(increase(grpc_server_handled_total{%s,grpc_code=~"UNKNOWN|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE|DATA_LOSS"}[%ds]))'
-        " or vector(0)",
+        "sum(increase(grpc_server_handled_total{%s}[%ds]))",
+        f"sum(increase(grpc_server_handled_total{{%s,{GRPC_FAILED}}}[%ds]))",
         'histogram_quantile(0.99, sum by (le) (increase(grpc_server_handling_seconds_bucket{%s,grpc_type="unary"}[%ds])))',
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

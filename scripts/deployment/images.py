@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import re
 import tempfile
@@ -10,10 +12,12 @@ from pathlib import Path
 
 import yaml
 
-from deployment.shell import ROOT, Failure, need, run, say
+from deployment.shell import ROOT, Failure, Json, need, run, say
 
 Images = dict[str, str]  # name: REPOSITORY@sha256:DIGEST
 BY_DIGEST = re.compile(r"[a-z0-9][^\s@]*@sha256:[0-9a-f]{64}")
+ATTESTED = ("cyclonedx", "slsaprovenance1")
+SIGNATURE = "https://sigstore.dev/cosign/sign/v1"
 ISSUER = "https://token.actions.githubusercontent.com"
 
 
@@ -55,27 +59,34 @@ class Signer:
         """Signature, bill of materials and provenance of each."""
         need("cosign")
         for reference in images.values():
-            self.cosign("verify", reference)
-            for kind in ("cyclonedx", "slsaprovenance1"):
-                self.cosign("verify-attestation", "--type", kind, reference)
+            self.verify_signature(reference)
+            for kind in ATTESTED:
+                self.attested(kind, reference)
         say(f"{len(images)} images: signature, bill of materials and provenance are as they must be")
 
-    def sign(self, reference: str, documents: Path) -> None:
-        """Once: a second time there is nothing left to do."""
-        try:
-            self.verify_quietly(reference)
-            return
-        except Failure:
-            pass
-        provenance = documents / "predicate.json"
-        statement = json.loads((documents / "provenance.intoto.json").read_bytes())
-        provenance.write_text(json.dumps(statement["predicate"]))
-        self.cosign("attest", "--type", "cyclonedx", "--predicate", str(documents / "sbom.cdx.json"), reference)
-        self.cosign("attest", "--type", "slsaprovenance1", "--predicate", str(provenance), reference)
-        self.cosign("sign", reference)
+    def verify_signature(self, reference: str) -> None:
+        """cosign counts an attestation as a signature, too: ours must be among what it found."""
+        found = json.loads(self.cosign("verify", reference))
+        if not any(each["critical"]["type"] == SIGNATURE for each in found):
+            raise Failure(f"{reference} is attested, but not signed")
 
-    def verify_quietly(self, reference: str) -> None:
-        self.cosign("verify", reference)
+    def attested(self, kind: str, reference: str) -> Json:
+        """The predicate of that kind about an image, checked."""
+        newest = self.cosign("verify-attestation", "--type", kind, reference).splitlines()[-1]
+        statement: Json = json.loads(base64.b64decode(json.loads(newest)["payload"]))
+        return statement["predicate"]
+
+    def sign(self, reference: str, predicates: dict[str, Json]) -> None:
+        """Once: a second time there is nothing left to do. The signature comes last, so it says that all is there."""
+        with contextlib.suppress(Failure):
+            self.verify_signature(reference)
+            return
+        for kind, predicate in predicates.items():
+            with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+                json.dump(predicate, file)
+                file.flush()
+                self.cosign("attest", "--type", kind, "--predicate", file.name, reference)
+        self.cosign("sign", reference)
 
 
 def names() -> list[str]:
@@ -99,13 +110,19 @@ def build(registry: Registry, signer: Signer | None) -> Images:
             said = run("nix/images", "push", *plain, "--documents", folder, name, reference, timeout=1800).strip()
             images[name] = f"{registry.address}/{name}@{said.rsplit('@', 1)[1]}"
             if signer:
-                signer.sign(images[name], Path(folder))
+                signer.sign(images[name], documents(Path(folder)))
         say(f"{name:14} {images[name]}{', signed' if signer else ''}")
     return images
 
 
-def copy(images: Images, registry: Registry, signer: Signer | None) -> Images:
-    """The same digests in another registry, with all that is attached to them."""
+def documents(folder: Path) -> dict[str, Json]:
+    bill = json.loads((folder / "sbom.cdx.json").read_bytes())
+    return dict(zip(ATTESTED, (bill, json.loads((folder / "provenance.intoto.json").read_bytes())["predicate"])))
+
+
+def copy(images: Images, registry: Registry, signer: Signer | None, source: Signer | None) -> Images:
+    """The same digests in another registry. Who promotes signs there for what was verified here, with the same bill and
+    provenance."""
     copied = {}
     for name, reference in images.items():
         digest = reference.rsplit("@", 1)[1]
@@ -115,22 +132,14 @@ def copy(images: Images, registry: Registry, signer: Signer | None) -> Images:
         tag = f"{registry.address}/{name}:{digest.removeprefix('sha256:')[:12]}"
         run("skopeo", "copy", "--quiet", "--insecure-policy", "--all", "--preserve-digests",
             *registry.flags("src", "dest"), f"docker://{reference}", f"docker://{tag}", timeout=600)  # fmt: skip
-        if signer:
-            copy_attached(reference, f"{registry.address}/{name}", registry)
-        say(f"{name:14} {reference} -> {registry.address}")
+        if signer and source:
+            signer.sign(copied[name], {kind: source.attested(kind, reference) for kind in ATTESTED})
+        say(f"{name:14} {copied[name]}")
     return copied
 
 
-def copy_attached(reference: str, repository: str, registry: Registry) -> None:
-    """What refers to an image is an index below a tag that its digest names (the fallback of the referrers API, which
-    cosign writes where a registry has none)."""
-    insecure = ["--allow-insecure-registry", "--allow-http-registry"] if registry.plain_http else []
-    digest = reference.rsplit("@", 1)[1]
-    run("cosign", "copy", *insecure, reference, f"{repository}:{digest.removeprefix('sha256:')[:12]}", timeout=180)
-
-
 def read_artifacts(path: Path) -> Images:
-    """A file as `skaffold build --file-output` writes it, and `just release ENV` prints it."""
+    """A file as `skaffold build --file-output` writes it, and `scripts/deploy artifacts ENV` prints it."""
     return from_artifacts(json.loads(path.read_bytes()))
 
 
