@@ -33,6 +33,7 @@
 #define HTTP_MAX_PARAMS  4
 #define HTTP_MAX_HEADERS 12 /* of a reply */
 
+struct http_auth;
 struct http_req;
 struct http_reply;
 struct http_deferred;
@@ -111,6 +112,7 @@ struct http_server_def {
     const char *name; /* "http", "admin": in threads' names, log and metrics */
     const struct http_route *routes;
     void *state;
+    struct http_auth *auth;      /* who may call the routes; outlives the server; NULL: everybody */
     struct log *log;             /* may be NULL: no request lines */
     struct metrics *metrics;     /* may be NULL */
     unsigned workers;            /* >= 1 */

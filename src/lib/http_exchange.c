@@ -1,5 +1,6 @@
 #include "clock.h"
 #include "err.h"
+#include "http_auth.h"
 #include "http_internal.h"
 #include <errno.h>
 
@@ -412,6 +413,9 @@ static const struct http_route *route_of(const struct http_exchange *exchange)
 
 static struct http_reply *dispatch(struct http_exchange *exchange)
 {
+    struct http_auth *auth = exchange->worker->server->def.auth;
+    struct http_reply *refusal;
+
     if (exchange->path == NULL)
         return http_problem(404, "no such path");
     if ((exchange->req.route = route_of(exchange)) == NULL)
@@ -420,6 +424,9 @@ static struct http_reply *dispatch(struct http_exchange *exchange)
         return http_problem(503, "the server is closing");
     if (exchange->too_many)
         return http_set_header(http_problem(503, "too many requests in flight"), "retry-after", "1");
+    if (auth != NULL &&
+        !http_auth_admits(auth, http_header(&exchange->req, "authorization"), clock_monotonic_ns(), &refusal))
+        return refusal;
     if (exchange->req.body.len > exchange->req.route->max_body)
         return http_problem(413, "the body is longer than %zu bytes", exchange->req.route->max_body);
     if (decode_params(exchange) < 0)

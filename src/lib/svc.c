@@ -1,5 +1,6 @@
 #include "svc.h"
 #include "clock.h"
+#include "http_auth.h"
 #include "svc_admin.h"
 #include "svc_cpus.h"
 #include <errno.h>
@@ -20,6 +21,7 @@ struct svc {
     struct log *log;
     struct metrics *metrics;
     struct svc_admin admin;
+    struct http_auth *auth;
     struct http_server *http, *admin_http;
     struct rpc_server *rpc;
     unsigned workers;
@@ -44,6 +46,8 @@ static const struct config_option common_options[] = {
 static const struct config_option http_options[] = {
     {"PORT", "8080", CONFIG_INT, 0, 65535, .help = "port of HTTP; 0 picks one"},
     {"REQUEST_TIMEOUT_MS", "30000", CONFIG_INT, 1, 3600000, .unit = "ms", .help = "bound on a request's answer"},
+    {"AUTH_TOKENS_FILE", "",
+     .help = "lines NAME SHA256 RATE, of the bearer tokens that may call; empty: everybody may"},
     {0},
 };
 
@@ -188,12 +192,24 @@ static int open_admin(struct svc *svc)
         &svc->admin_http);
 }
 
+static int open_auth(struct svc *svc)
+{
+    const char *path = config_string(svc->config, "AUTH_TOKENS_FILE");
+    unsigned line = 0;
+    int r = path[0] == '\0' ? 0 : http_auth_open(path, &svc->auth, &line);
+
+    if (r < 0 && line > 0)
+        return svc_fail(svc, "AUTH_TOKENS_FILE=%s: line %u is not NAME SHA256 RATE, or a token's second", path, line);
+    return r < 0 ? svc_fail(svc, "AUTH_TOKENS_FILE=%s: %s", path, strerror(-r)) : 0;
+}
+
 static int open_http(struct svc *svc)
 {
     struct http_server_def def = {
         .name = "http",
         .routes = svc->def->routes,
         .state = svc->def->state,
+        .auth = svc->auth,
         .log = svc->log,
         .metrics = svc->metrics,
         .workers = svc->workers,
@@ -228,8 +244,10 @@ static int open_listeners(struct svc *svc)
 {
     int r = 0;
 
-    if (svc->def->routes != NULL)
-        r = open_http(svc);
+    if (svc->def->routes != NULL) {
+        r = open_auth(svc);
+        r = r == 0 ? open_http(svc) : r;
+    }
     if (r == 0 && svc->def->rpc != NULL)
         r = open_rpc(svc);
     svc->admin.http = svc->http;
@@ -380,6 +398,7 @@ static void stop(struct svc *svc)
         svc->admin_http = http_server_close(svc->admin_http);
     if (svc->http != NULL)
         svc->http = http_server_close(svc->http);
+    svc->auth = http_auth_free(svc->auth);
     if (svc->rpc != NULL)
         svc->rpc = svc->def->rpc->endpoint->close(svc->rpc);
     if (svc->def->stop != NULL)
