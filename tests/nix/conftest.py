@@ -16,7 +16,7 @@ SERVICES = sorted(main.parent.name for main in ROOT.glob("src/*/main.c"))
 IMAGES = [*SERVICES, "etcd", "prometheus"]
 # What derivations are made of, and a document.
 TREE = ["VERSION", "README.md", "flake.nix", "flake.lock", "meson.build", "meson_options.txt", ".clang-format"]
-TREE += ["nix", "proto", "scripts", "share", "src", "tests"]
+TREE += ["k8s", "nix", "proto", "scripts", "share", "src", "tests"]
 
 NIX_CONFIG = """experimental-features = nix-command flakes
 sandbox = false
