@@ -204,7 +204,7 @@ def test_idle_it_ends_with_status_0(name: str, start: Callable[..., Service]) ->
 def test_what_is_in_flight_is_answered(number: int, start: Callable[..., Service]) -> None:
     demo = start("demo")
     with socket.create_connection(("127.0.0.1", int(demo.http_url.rsplit(":", 1)[1])), harness.START_S) as client:
-        client.sendall(b"GET /demo/hello?delay=700 HTTP/1.1\r\nHost: demo\r\n\r\n")
+        client.sendall(b"GET /demo/hello?delay=3000 HTTP/1.1\r\nHost: demo\r\n\r\n")
         # The answer to a request sent after it shows that the loops have read the first.
         httpx.get(demo.http_url + "/demo/hello")
         demo.signal(number)
