@@ -2,7 +2,8 @@
 
 What runs is the new release's own Deployment and Service of the service, called NAME-canary, whose pods have another
 app.kubernetes.io/instance: so no Service of the release selects them, while the network policies, which go by name,
-hold for them, too. The Gateway's routes divide the requests. The ConfigMap slipway-canary says that there is one.
+hold for them, too. The Gateway's routes divide the requests. The ConfigMap slipway-canary keeps what is tried, so that
+what becomes the release at the end is that, whatever the tree has become meanwhile.
 """
 
 from __future__ import annotations
@@ -15,21 +16,24 @@ import math
 import os
 import re
 import subprocess
+import tempfile
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
-from deployment.cluster import Cluster, Docs, find, key, name_of
-from deployment.images import Images, from_artifacts, to_artifacts
+from deployment import releases
+from deployment.cluster import Cluster, Docs, find, key, name_of, removed
+from deployment.images import Images
 from deployment.releases import Release
-from deployment.shell import Failure, Json, say, wait, warn
+from deployment.shell import Failure, Json, say, undisturbed, wait, warn
 
 INSTANCE, STABLE, CANARY = "app.kubernetes.io/instance", "slipway", "slipway-canary"
 RECORD = "slipway-canary"
 ROUTES = ("HTTPRoute", "GRPCRoute")
-EARLY = 100  # requests after which what is clearly worse is taken back at once
+EARLY = 100  # requests after which a canary that fails more often is taken back at once
 SIGMAS = 4  # a difference of error ratios by chance that great: one in 30,000
 TOLERATED_ERRORS = 0.005
 SLOWER, SLOWER_S = 1.5, 0.05  # of p99: so many times, and so many seconds on top (buckets are coarse)
@@ -51,14 +55,10 @@ def must_not_run(cluster: Cluster) -> None:
         raise Failure("a canary is under way: just canary ENV 100 makes it the release, just canary ENV 0 ends it")
 
 
-def running_images(cluster: Cluster) -> Images | None:
+def running(cluster: Cluster) -> tuple[Release, list[str]] | None:
+    """What is tried, and of which services."""
     record = cluster.get("configmap", RECORD)
-    return from_artifacts(json.loads(record["data"]["artifacts"])) if record else None
-
-
-def running_services(cluster: Cluster) -> list[str]:
-    record = cluster.get("configmap", RECORD)
-    return record["data"]["services"].split() if record else []
+    return (releases.parse(record), record["data"]["services"].split()) if record else None
 
 
 def routed(docs: Docs) -> set[str]:
@@ -69,9 +69,12 @@ def rules(doc: Json) -> list[Json]:
     return doc["spec"].get("rules", []) if doc["kind"] in ROUTES else []
 
 
-def changed(serving: Release, images: Images) -> list[str]:
-    """Public services whose image is another."""
-    found = sorted(name for name in routed(serving.docs) if serving.images[name] != images[name])
+def choose(serving: Release, images: Images, named: list[str] | None) -> list[str]:
+    """Those named; if none is, the public ones whose image is another."""
+    public = routed(serving.docs)
+    if missing := set(named or []) - public:
+        raise Failure(f"{', '.join(sorted(missing))}: behind no Gateway, so nothing can divide its requests")
+    found = named or sorted(name for name in public if serving.images[name] != images[name])
     if not found:
         raise Failure("no service behind the Gateway has another image than the one that serves")
     return found
@@ -147,30 +150,46 @@ class Sample:
         return f"{self.requests:.0f} requests, {self.ratio:.2%} failed, p99 {self.p99 * 1000:.0f} ms"
 
 
-def worse(stable: Sample, canary: Sample) -> str:
-    """Why the canary is; "" if it is not. Failures: more than chance makes of one common ratio."""
+def worse(stable: Sample, canary: Sample, enough: bool) -> str:
+    """Why the canary is; "" if it is not. Failures: more than chance makes of one common ratio. A p99 says something only
+    when there are enough requests."""
     both = (stable.failed + canary.failed) / (stable.requests + canary.requests)
     spread = math.sqrt(both * (1 - both) * (1 / stable.requests + 1 / canary.requests))
     if canary.ratio - stable.ratio > TOLERATED_ERRORS + SIGMAS * spread:
         return "it fails more often"
-    if canary.p99 > SLOWER * stable.p99 + SLOWER_S:
+    if enough and canary.p99 > SLOWER * stable.p99 + SLOWER_S:
         return "it is slower"
     return ""
 
 
-GRPC_FAILED = 'grpc_code=~"UNKNOWN|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE|DATA_LOSS"'
-QUERIES = {  # requests, failed ones, p99; of which instances and in how many seconds is put in
+NO_PROBE = 'grpc_service!="grpc.health.v1.Health"'
+GRPC_FAILED = f'{NO_PROBE},grpc_code=~"UNKNOWN|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE|DATA_LOSS"'
+SERIES = {  # requests, failed ones, durations
     "http": (
-        "sum(increase(http_requests_total{%s}[%ds]))",
-        'sum(increase(http_requests_total{%s,status=~"5.."}[%ds]))',
-        "histogram_quantile(0.99, sum by (le) (increase(http_request_duration_seconds_bucket{%s}[%ds])))",
+        ("http_requests_total", ""),
+        ("http_requests_total", 'status=~"5.."'),
+        ("http_request_duration_seconds_bucket", ""),
     ),
     "grpc": (
-        "sum(increase(grpc_server_handled_total{%s}[%ds]))",
-        f"sum(increase(grpc_server_handled_total{{%s,{GRPC_FAILED}}}[%ds]))",
-        'histogram_quantile(0.99, sum by (le) (increase(grpc_server_handling_seconds_bucket{%s,grpc_type="unary"}[%ds])))',
+        ("grpc_server_handled_total", NO_PROBE),
+        ("grpc_server_handled_total", GRPC_FAILED),
+        ("grpc_server_handling_seconds_bucket", f'{NO_PROBE},grpc_type="unary"'),
     ),
 }
+
+
+def since(seconds: int, series: str) -> str:
+    """PromQL: what has been added to series. Not by increase(), for which a counter that appears with its first failure
+    has none."""
+    return f"({series} - ({series} offset {seconds}s or {series} * 0))"
+
+
+def queries(protocol: str, instances: str, seconds: int) -> list[str]:
+    """Of requests, failed ones, and p99."""
+    requests, failed, durations = (
+        since(seconds, f"{name}{{{instances}{more and ','}{more}}}") for name, more in SERIES[protocol]
+    )
+    return [f"sum({requests})", f"sum({failed})", f"histogram_quantile(0.99, sum by (le) ({durations}))"]
 
 
 @dataclass(frozen=True)
@@ -185,18 +204,19 @@ class Judge:
             yield self.prometheus
             return
         forward = cluster.command("port-forward", "service/prometheus", ":9090")
-        with subprocess.Popen(forward, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        with tempfile.NamedTemporaryFile("w+") as said, subprocess.Popen(forward, stdout=said, stderr=said) as process:
             try:
-                found = re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
-                if not found:
-                    raise Failure("there is no Prometheus to judge by: --prometheus URL")
-                yield f"http://127.0.0.1:{found[1]}"
+                told = re.compile(r"127\.0\.0\.1:\d+")
+                found = wait("a way to Prometheus, to judge by (or --prometheus URL)",
+                             lambda: told.search(Path(said.name).read_text()), 30)  # fmt: skip
+                yield f"http://{found[0]}"
             finally:
                 process.terminate()
 
-    def compare(self, cluster: Cluster, services: dict[str, str]) -> None:
-        """Returns when each service's canary has been found as good; services: their protocols."""
-        began, still_open = time.monotonic(), dict(services)
+    def compare(self, cluster: Cluster, services: dict[str, str], began: float) -> None:
+        """Returns when each service's canary has been found as good; services: their protocols. What happened before
+        began is not counted."""
+        still_open = dict(services)
         with self.address(cluster) as url:
             while still_open:
                 time.sleep(5)
@@ -206,9 +226,10 @@ class Judge:
                         sample(url, cluster, service, protocol, instance, seconds) for instance in (STABLE, CANARY)
                     )
                     least = min(stable.requests, canary.requests)
-                    if least >= EARLY and (why := worse(stable, canary)):
+                    enough = least >= self.requests
+                    if least >= min(EARLY, self.requests) and (why := worse(stable, canary, enough)):
                         raise Failure(f"the canary of {service} is worse, {why}: {canary}; stable: {stable}")
-                    if least >= self.requests:
+                    if enough:
                         say(f"{service}: as good. canary: {canary}; stable: {stable}")
                         del still_open[service]
                 if seconds > self.timeout:
@@ -217,11 +238,21 @@ class Judge:
 
 
 def sample(url: str, cluster: Cluster, service: str, protocol: str, instance: str, seconds: float) -> Sample:
-    """Of the pods that are there now; Prometheus knows them by address, Google's by name."""
+    """Of the pods that are there now. An instance is called by its DNS name, which begins with its address, or (Google's)
+    by its pod's name."""
     pods = cluster.items("pods", f"app.kubernetes.io/name={service},{INSTANCE}={instance}")
-    known = [text for pod in pods for text in (name_of(pod), pod["status"].get("podIP", "")) if text]
-    matcher = f'instance=~"({"|".join(re.escape(each) for each in known)}):.*"'.replace("\\", "\\\\")
-    return Sample(*(ask(url, query % (matcher, max(seconds, 30))) for query in QUERIES[protocol]))
+    if instance == CANARY and (crashed := [name_of(pod) for pod in pods if restarts(pod)]):
+        raise Failure(f"the canary of {service} crashes: {', '.join(crashed)}")
+    known = [text for pod in pods for text in (name_of(pod), pod["status"].get("podIP", "").replace(".", "-")) if text]
+    return Sample(*(ask(url, query) for query in queries(protocol, matching(known), math.ceil(seconds))))
+
+
+def matching(instances: list[str]) -> str:
+    return f'instance=~"({"|".join(instances)})[.:].*"'
+
+
+def restarts(pod: Json) -> int:
+    return sum(each["restartCount"] for each in pod["status"].get("containerStatuses", []))
 
 
 def ask(url: str, query: str) -> float:
@@ -243,62 +274,60 @@ def ask(url: str, query: str) -> float:
 @dataclass
 class Trial:
     cluster: Cluster
-    stable: Docs  # the release that serves
-    new: Docs  # the one that is tried
-    images: Images
+    serving: Release
+    tried: Release
     services: list[str]
     judge: Judge
     settle: float
     timeout: float
-    docs: Docs = field(default_factory=list)
 
     def run(self, percent: int) -> None:
         """Gives the canary its share and has it judged; taken back if it is worse, does not start, or on Ctrl-C."""
+        if not self.cluster.get("configmap", RECORD):
+            self.record()
         try:
             self.start(percent)
+            began = time.monotonic()
             self.route(percent)
             say(f"{', '.join(self.services)}: {percent} % of the requests go to the canary")
-            self.judge.compare(self.cluster, {service: self.protocol(service) for service in self.services})
-        except (Failure, KeyboardInterrupt) as failure:
+            self.judge.compare(self.cluster, {service: self.protocol(service) for service in self.services}, began)
+        except (Exception, KeyboardInterrupt) as failure:
             warn(f"canary: {failure or 'interrupted'}")
-            self.end()
+            with undisturbed():
+                self.end()
             raise Failure("the canary was taken back; the release before serves alone") from failure
+
+    def record(self) -> None:
+        """Fails if somebody was faster."""
+        made = releases.config_map(self.tried, RECORD, {INSTANCE: CANARY})
+        made["data"]["services"] = " ".join(self.services)
+        self.cluster.kubectl("create", "--filename", "-", stdin=json.dumps(made))
 
     def start(self, percent: int) -> None:
         counts = {service: self.replicas(service, percent) for service in self.services}
-        self.docs = beside(self.new, self.stable, self.services, counts)
-        if missing := set(self.services) - routed(self.stable):
-            raise Failure(f"{', '.join(sorted(missing))}: behind no Gateway, so nothing can divide its requests")
-        self.record()
-        old = {pod["metadata"]["uid"] for pod in self.cluster.pods()}
-        self.cluster.apply(self.docs)
-        self.cluster.wait_ready(self.docs, old, self.timeout)
-        if not self.running():
+        docs = beside(self.tried.docs, self.serving.docs, self.services, counts)
+        old = self.cluster.pod_ids()
+        self.cluster.apply(docs)
+        self.cluster.wait_ready(docs, self.timeout, old)
+        if not self.is_routed():
             self.route(0)  # a load balancer first learns of the new backend, then sends it something
 
-    def running(self) -> bool:
-        """Whether a route knows the canary already."""
-        name = f"{self.services[0]}-canary"
-        return name in routed([live for doc in divided(self.stable, self.services, 0)
-                               if (live := self.cluster.get(*key(doc)))])  # fmt: skip
+    def is_routed(self) -> bool:
+        """Whether the routes know the canary already."""
+        live = filter(None, (self.cluster.get(*key(doc)) for doc in self.routes()))
+        return {f"{service}-canary" for service in self.services} <= routed(list(live))
 
     def replicas(self, service: str, percent: int) -> int:
         live = self.cluster.get("deployment", service) or {}
         return max(1, math.ceil(live["spec"]["replicas"] * percent / 100))
 
     def protocol(self, service: str) -> str:
-        doc = find(self.new, "Deployment", service) or {}
+        doc = find(self.tried.docs, "Deployment", service) or {}
         ports = {port["name"] for port in doc["spec"]["template"]["spec"]["containers"][0]["ports"]}
         return "grpc" if "grpc" in ports else "http"
 
-    def record(self) -> None:
-        self.cluster.apply([{
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": RECORD, "labels": {INSTANCE: CANARY}},
-            "data": {"artifacts": json.dumps(to_artifacts(self.images), indent=2), "services": " ".join(self.services)},
-        }])  # fmt: skip
-
     def route(self, percent: int) -> None:
-        routes = divided(self.stable, self.services, percent)
+        routes = divided(self.serving.docs, self.services, percent)
         self.cluster.apply(routes)
         self.accepted(routes)
 
@@ -308,28 +337,25 @@ class Trial:
         def taken(route: Json) -> bool:
             live = self.cluster.get(*key(route)) or {}
             parents = live.get("status", {}).get("parents", [])
-            fresh = [each for parent in parents for each in parent["conditions"]
-                     if each["type"] in ("Accepted", "ResolvedRefs") and each["status"] == "True"
-                     and each.get("observedGeneration", 0) >= live["metadata"]["generation"]]  # fmt: skip
-            return len(fresh) >= 2
+            fresh = {each["type"] for parent in parents for each in parent["conditions"]
+                     if each["status"] == "True" and each.get("observedGeneration", 0) >= live["metadata"]["generation"]}  # fmt: skip
+            return {"Accepted", "ResolvedRefs"} <= fresh
 
         wait("the Gateway takes the routes", lambda: all(map(taken, routes)), 120)
         time.sleep(self.settle)
 
-    def settled(self) -> None:
-        """Until all requests go to the release that serves."""
-        self.accepted(self.routes())
-
     def routes(self) -> Docs:
-        divided_ = {key(doc) for doc in divided(self.stable, self.services, 0)}
-        return [doc for doc in self.stable if key(doc) in divided_]
+        """Those that are divided, as they are without a canary."""
+        names = {key(doc) for doc in divided(self.serving.docs, self.services, 0)}
+        return [doc for doc in self.serving.docs if key(doc) in names]
 
     def end(self) -> None:
         """All requests to the release that serves; then the canary's pods may go."""
         self.cluster.apply(self.routes())
-        self.settled()
-        self.remove()
+        self.leave(self.serving.docs)
 
-    def remove(self) -> None:
-        self.cluster.delete(beside(self.new, self.stable, self.services, {}))
+    def leave(self, kept: Docs) -> None:
+        """When no route leads to the canary any more: takes all of it away that is not among what is kept."""
+        self.accepted(self.routes())
+        self.cluster.delete(removed(beside(self.tried.docs, self.serving.docs, self.services, {}), kept))
         self.cluster.kubectl("delete", "configmap", RECORD, "--ignore-not-found")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from deployment.images import BY_DIGEST, Images
-from deployment.shell import ROOT, Failure, Json, run, say
+from deployment.shell import ROOT, Failure, Json, run
 
 Docs = list[Json]
 WORKLOADS = ("Deployment", "StatefulSet")
@@ -20,6 +21,7 @@ WORKLOADS = ("Deployment", "StatefulSet")
 HOPELESS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "RunContainerError",
             "CreateContainerError"}  # fmt: skip
 CRASHES = 3
+RETRIES = 5
 
 
 def render(overlay: str, images: Images, namespace: str) -> Docs:
@@ -64,6 +66,12 @@ def find(docs: Docs, kind: str, name: str) -> Json | None:
     return next((doc for doc in docs if (doc["kind"], name_of(doc)) == (kind, name)), None)
 
 
+def removed(old: Docs, new: Docs) -> Docs:
+    """What is in old alone."""
+    kept = {key(doc) for doc in new}
+    return [doc for doc in old if key(doc) not in kept]
+
+
 @dataclass(frozen=True)
 class Cluster:
     context: str
@@ -76,13 +84,20 @@ class Cluster:
         context = ["--context", self.context] if self.context else []
         return [os.environ.get("KUBECTL", "kubectl"), *context, "--namespace", self.namespace, *args]
 
+    def read(self, *args: str) -> str:
+        """An API server that is away for a moment makes no release a bad one."""
+        for _ in range(RETRIES):
+            with contextlib.suppress(Failure):
+                return self.kubectl("get", *args, "--output", "json", timeout=20)
+            time.sleep(2)
+        return self.kubectl("get", *args, "--output", "json", timeout=20)
+
     def items(self, kinds: str, selector: str = "") -> Docs:
-        listed = self.kubectl("get", kinds, "--output", "json", *(["--selector", selector] if selector else []))
-        found: Docs = json.loads(listed)["items"]
+        found: Docs = json.loads(self.read(kinds, *(["--selector", selector] if selector else [])))["items"]
         return found
 
     def get(self, kind: str, name: str) -> Json | None:
-        text = self.kubectl("get", kind, name, "--ignore-not-found", "--output", "json")
+        text = self.read(kind, name, "--ignore-not-found")
         return json.loads(text) if text else None
 
     def prepare(self) -> None:
@@ -90,9 +105,12 @@ class Cluster:
         env = {"SKAFFOLD_KUBE_CONTEXT": self.context} if self.context else {}
         run(ROOT / "scripts/etcd-tls", self.namespace, env=env)
 
-    def diff(self, docs: Docs) -> str:
-        return self.kubectl("diff", "--server-side", "--force-conflicts", "--filename", "-", stdin=text_of(docs),
+    def diff(self, docs: Docs) -> list[str]:
+        """Lines: the objects that change, and how."""
+        said = self.kubectl("diff", "--server-side", "--force-conflicts", "--filename", "-", stdin=text_of(docs),
                             ok=(0, 1))  # fmt: skip
+        lines = [line for line in said.splitlines() if not line.startswith(("diff ", "--- /"))]
+        return [Path(line.split("\t")[0]).name if line.startswith("+++ /") else f"  {line}" for line in lines]
 
     def apply(self, docs: Docs) -> None:
         self.kubectl("apply", "--server-side", "--force-conflicts", "--filename", "-", stdin=text_of(docs))
@@ -104,25 +122,31 @@ class Cluster:
     def pods(self) -> Docs:
         return self.items("pods", "app.kubernetes.io/part-of=slipway")
 
-    def wait_ready(self, docs: Docs, old_pods: set[str], timeout: float) -> None:
-        """Until all workloads run their newest version alone. Fails as soon as a pod that is not among old_pods cannot
-        become ready, rather than when patience ends."""
+    def pod_ids(self) -> set[str]:
+        return {pod["metadata"]["uid"] for pod in self.pods()}
+
+    def wait_ready(self, docs: Docs, timeout: float, old_pods: set[str] | None = None) -> None:
+        """Until all workloads run their newest version alone. With old_pods fails as soon as a pod that is not one of
+        them cannot become ready, rather than when the time is over."""
         names = [(doc["kind"], name_of(doc)) for doc in docs if doc["kind"] in WORKLOADS]
         deadline = time.monotonic() + timeout
         while True:
             live = {(doc["kind"], name_of(doc)): doc for doc in self.items("deployments,statefulsets")}
-            open_ = [f"{kind} {name}" for kind, name in names if not is_done(live[kind, name])]
-            if not open_:
+            waited_for = [live[each] for each in names if not is_done(live[each])]
+            if not waited_for:
                 return
-            given_up = [name for kind, name in names if has_given_up(live[kind, name])]
-            if given_up:
-                raise Failure(f"{', '.join(given_up)}: the new version does not get ready")
-            for pod in self.pods():
-                if pod["metadata"]["uid"] not in old_pods and (trouble := hopeless(pod)):
-                    raise Failure(f"{name_of(pod)}: {trouble}")
+            if old_pods is not None:
+                self.fail_if_hopeless(waited_for, old_pods)
             if time.monotonic() > deadline:
-                raise Failure(f"not ready within {timeout:.0f} s: {', '.join(open_)}")
+                raise Failure(f"not ready within {timeout:.0f} s: {', '.join(map(name_of, waited_for))}")
             time.sleep(1)
+
+    def fail_if_hopeless(self, workloads: Docs, old_pods: set[str]) -> None:
+        if given_up := [name_of(each) for each in workloads if has_given_up(each)]:
+            raise Failure(f"{', '.join(given_up)}: the new version does not get ready")
+        for pod in self.pods():
+            if pod["metadata"]["uid"] not in old_pods and (trouble := hopeless(pod)):
+                raise Failure(f"{name_of(pod)}: {trouble}")
 
 
 def text_of(docs: Docs) -> str:
@@ -152,14 +176,3 @@ def hopeless(pod: Json) -> str:
         if waiting.get("reason") in HOPELESS or container.get("restartCount", 0) >= CRASHES:
             return f"{waiting.get('reason', 'crashes')} {waiting.get('message', '')}".strip()
     return ""
-
-
-def summary(diff: str) -> str:
-    changed = sum(1 for line in diff.splitlines() if line.startswith("diff "))
-    return f"{changed} objects change" if changed else "nothing changes"
-
-
-def show(diff: str) -> None:
-    for line in diff.splitlines():
-        if not line.startswith(("diff ", "--- ", "+++ ")) or line.startswith("+++ "):
-            say("  " + (line.rsplit("/", 1)[-1] if line.startswith("+++ ") else line))

@@ -51,9 +51,13 @@ class Signer:
         elif not signing and key:
             flags += ["--key", key, "--insecure-ignore-tlog"]
         elif not signing:
-            identity = f"^https://github\\.com/{re.escape(self.repository)}/"
-            flags += ["--certificate-oidc-issuer", ISSUER, "--certificate-identity-regexp", identity]
+            flags += ["--certificate-oidc-issuer", ISSUER, "--certificate-identity-regexp", self.identity()]
         return run("cosign", verb, *flags, *(["--yes"] if signing else []), *args, timeout=180)
+
+    def identity(self) -> str:
+        """The workflows that deploy, as they are on main: what a branch or another workflow signs is worth nothing."""
+        workflows = re.escape(f"https://github.com/{self.repository}/.github/workflows/")
+        return rf"^{workflows}(deploy|promote)\.yaml@refs/heads/main$"
 
     def verify(self, images: Images) -> None:
         """Signature, bill of materials and provenance of each."""
@@ -96,13 +100,14 @@ def names() -> list[str]:
 
 
 def revision() -> str:
-    return run("git", "rev-parse", "HEAD").strip()
+    """Of the tree, with "-dirty" where it has changes."""
+    return run("git", "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty").strip()
 
 
 def build(registry: Registry, signer: Signer | None) -> Images:
     """All images of the revision that is checked out, in the registry: a tag for the revision, which never moves."""
     need("git", "nix", "skopeo", *(["cosign"] if signer else []))
-    images, tag = {}, revision()[:12]
+    images, tag = {}, revision()  # the program that pushes takes no tree with changes
     for name in names():
         with tempfile.TemporaryDirectory() as folder:
             plain = ["--plain-http"] if registry.plain_http else []

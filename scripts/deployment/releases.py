@@ -3,6 +3,7 @@
 It holds the whole manifest, images by digest, so that a release can be had again exactly as it was. `outcome` is "under way",
 "serves", or "failed: why". The one that serves is the newest of that outcome. Making the ConfigMap of the next number
 is the lock: of two who deploy at once one fails; a release under way for longer than STALE_S is one whose deployer died.
+The canary that is under way, if there is one, is kept in the same way, as slipway-canary.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import base64
 import datetime
 import gzip
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deployment.cluster import Cluster, Docs, key
 from deployment.images import Images, from_artifacts, to_artifacts
@@ -27,8 +28,8 @@ UNDER_WAY, SERVES = "under way", "serves"
 @dataclass(frozen=True)
 class Release:
     number: int
-    revision: str
-    origin: str  # how it came about: "build", "promoted from stage", "rollback to 3"
+    revision: str  # of the tree that the manifest is of
+    origin: str  # how it came about: "built", "promoted from stage ...", "rollback to 3"
     time: str
     previous: int
     outcome: str
@@ -40,7 +41,7 @@ class Release:
         return f"slipway-release-{self.number}"
 
     def __str__(self) -> str:
-        return f"release {self.number} ({self.revision[:12]}, {self.origin}, {self.time})"
+        return f"release {self.number} ({self.revision}, {self.origin}, {self.time})"
 
 
 def parse(item: Json) -> Release:
@@ -57,12 +58,12 @@ def parse(item: Json) -> Release:
     )
 
 
-def config_map(release: Release) -> Json:
+def config_map(release: Release, name: str = "", labels: Json = LABELS) -> Json:
     manifest = gzip.compress(json.dumps(release.docs).encode(), mtime=0)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": release.name, "labels": LABELS},
+        "metadata": {"name": name or release.name, "labels": labels},
         "data": {
             "number": str(release.number),
             "revision": release.revision,
@@ -92,25 +93,21 @@ def age_s(release: Release) -> float:
     return (now() - datetime.datetime.fromisoformat(release.time)).total_seconds()
 
 
-def begin(cluster: Cluster, revision: str, origin: str, images: Images, docs: Docs, previous: int | None = None,
-          take_over: bool = False) -> Release:  # fmt: skip
-    """The next release, under way; previous is what a rollback from it leads to, the one that serves if not given."""
+def draft(revision: str, origin: str, images: Images, docs: Docs, previous: int) -> Release:
+    """One without a number; previous is what a rollback from it leads to."""
+    return Release(0, revision, origin, now().isoformat(), previous, UNDER_WAY, images, docs)
+
+
+def must_not_run(cluster: Cluster, take_over: bool) -> None:
+    newest = next(reversed(history(cluster)), None)
+    if newest and newest.outcome == UNDER_WAY and age_s(newest) < STALE_S and not take_over:
+        raise Failure(f"{newest} is under way; if whoever deployed it is gone: --take-over")
+
+
+def begin(cluster: Cluster, drafted: Release, take_over: bool) -> Release:
+    must_not_run(cluster, take_over)
     past = history(cluster)
-    if past and past[-1].outcome == UNDER_WAY and age_s(past[-1]) < STALE_S and not take_over:
-        raise Failure(f"{past[-1]} is under way; if whoever deployed it is gone: --take-over")
-    if previous is None:
-        serving = current(cluster)
-        previous = serving.number if serving else 0
-    release = Release(
-        number=past[-1].number + 1 if past else 1,
-        revision=revision,
-        origin=origin,
-        time=now().isoformat(),
-        previous=previous,
-        outcome=UNDER_WAY,
-        images=images,
-        docs=docs,
-    )
+    release = replace(drafted, number=past[-1].number + 1 if past else 1, time=now().isoformat())
     cluster.kubectl("create", "--filename", "-", stdin=json.dumps(config_map(release)))  # fails if somebody was faster
     return release
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,6 +55,17 @@ def wait(what: str, condition: Callable[[], T], timeout: float, pause: float = 1
         if time.monotonic() > deadline:
             raise Failure(f"not within {timeout:.0f} s: {what}")
         time.sleep(pause)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """What takes back is not to be interrupted, nor are the programs that it runs."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def warn(text: str) -> None:

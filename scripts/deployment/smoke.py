@@ -113,8 +113,8 @@ def address(cluster: Cluster, docs: Docs, service: str, domain: str) -> str:
 
 
 def test(cluster: Cluster, docs: Docs, images: Images, domain: str, patience: float) -> None:
-    """Each check until it passes, for patience seconds in all: an address or a certificate may take its time. The token
-    of the environment is in SMOKE_TOKEN."""
+    """Each check until it passes, for patience seconds at most: an address or a certificate may take its time. The
+    token of the environment is in SMOKE_TOKEN."""
     token, problems = os.environ.get("SMOKE_TOKEN", ""), {}
 
     def passed(service: str, check: Callable[[str, str], None]) -> bool:
