@@ -409,7 +409,7 @@ Test(http_client, connections_are_kept_unless_the_answer_says_otherwise)
     expect(&calls, "/", 0, 200, "c");
     expect(&calls, "/", 0, 200, "d");
     cr_expect_eq(script.connections, 1);
-    cr_expect_eq(client_metric(&calls, "http_client_connections{peer=\"peer\"}"), 0);
+    NET_AWAIT(client_metric(&calls, "http_client_connections{peer=\"peer\"}") == 0);
     calls_close(&calls);
     script_close(&script);
 }
