@@ -51,6 +51,10 @@ fmt:
 torture *args:
     @scripts/torture "$@"
 
+# a new service that passes every check at once: just new-service quote
+new-service *name:
+    @scripts/new-service "$@"
+
 # all records of a store into FILE (URL: lmdb:///DIR or etcd://HOST:PORT/PREFIX)
 [no-cd]
 store-export url file: store-tool
