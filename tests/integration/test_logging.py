@@ -1,0 +1,159 @@
+"""What the log says of a request, of each service over its own protocol, held against the fields that Cloud Logging takes out of
+a JSON line for the entry itself (https://cloud.google.com/logging/docs/structured-logging, and LogEntry, HttpRequest in its
+API). What it does not know it leaves in the payload; what has a wrong type or form it drops without a word."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import re
+import uuid
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import grpc
+import httpx
+import pytest
+
+import harness
+from harness import ROOT, Line, Service
+
+PROJECT = "shop-123"
+SEVERITIES = {"DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY"}
+INT64 = r"0|[1-9][0-9]{0,18}"  # 64 bit integers are strings in JSON
+REQUEST = {  # members of HttpRequest, by form; those of a cache are not ours to say
+    "requestMethod": r"[A-Z]+",
+    "requestUrl": r"/\S*",
+    "requestSize": INT64,
+    "status": int,
+    "responseSize": INT64,
+    "userAgent": r".+",
+    "remoteIp": r".+",
+    "serverIp": r".+",
+    "referer": r".+",
+    "latency": r"[0-9]+(\.[0-9]{1,9})?s",
+    "protocol": r"HTTP/[0-9.]+",
+}
+NEEDED = REQUEST.keys() - {"serverIp", "referer"}
+SPECIAL = {  # all there are below this name; others would stay in the payload
+    f"logging.googleapis.com/{name}"
+    for name in ("trace", "spanId", "trace_sampled", "labels", "insertId", "operation", "sourceLocation", "stack_trace")
+}
+# Names that older agents took, and that are often written by mistake: they are not parsed, or in another way.
+MISTAKEN = {"timestamp", "level", "msg", "trace", "spanId", "traceSampled", "trace_id", "http_request"}
+HTTP = {  # a request that is answered, and one that is refused
+    "countries": ("/countries?user_id=1234", "/countries"),
+    "demo": ("/demo/hello", "/demo/none"),
+    "notes": ("/v1/notes", "/v1/notes/none"),
+    "users": ("/users/1234", "/none"),
+}
+GRPC = {"feature-store": "SaveFeature", "route-guide": "GetFeature"}
+
+
+def has_form(value: object, form: object) -> bool:
+    if isinstance(form, str):
+        return isinstance(value, str) and re.fullmatch(form, value) is not None
+    return type(value) is form
+
+
+def holds(line: Line, service: str, trace: str, sampled: bool, status: int) -> None:
+    """Every field of the line that Cloud Logging knows."""
+    assert line["severity"] in SEVERITIES
+    assert line["severity"] == ("INFO" if status < 400 else "WARNING")
+    assert isinstance(line["message"], str) and line["message"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", line["time"])
+    age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(line["time"][:26] + "+00:00")
+    assert abs(age) < datetime.timedelta(hours=1), "beyond a day in the future an entry is refused"
+    assert line["logging.googleapis.com/trace"] == f"projects/{PROJECT}/traces/{trace}"
+    assert re.fullmatch("[0-9a-f]{16}", line["logging.googleapis.com/spanId"])
+    assert int(line["logging.googleapis.com/spanId"], 16) != 0
+    assert line["logging.googleapis.com/trace_sampled"] is sampled
+    labels = line["logging.googleapis.com/labels"]
+    assert labels["service"] == service and all(isinstance(value, str) for value in labels.values())
+    assert line["serviceContext"] == {"service": service, "version": (ROOT / "VERSION").read_text().strip()}
+    assert {name for name in line if name.startswith("logging.googleapis.com/")} <= SPECIAL
+    assert not MISTAKEN & line.keys()
+    request = line["httpRequest"]
+    assert request.keys() >= NEEDED
+    for name, value in request.items():
+        assert has_form(value, REQUEST[name]), f"{name}: {value!r}"
+    ipaddress.ip_address(request["remoteIp"])
+    assert request["status"] == status
+
+
+def of_trace(trace: str) -> Callable[[Line], bool]:
+    return lambda line: str(line.get("logging.googleapis.com/trace", "")).endswith(trace)
+
+
+@pytest.fixture
+def systems(start: Callable[..., Service]) -> dict[str, Service]:
+    """One of each."""
+    found = {name: start(name, GOOGLE_CLOUD_PROJECT=PROJECT) for name in ("demo", "notes", "users", "feature-store")}
+    users, store = found["users"].http_url.removeprefix("http://"), found["feature-store"].grpc_address
+    found["countries"] = start("countries", GOOGLE_CLOUD_PROJECT=PROJECT, USERS_SERVICE_ADDR=users)
+    found["route-guide"] = start("route-guide", GOOGLE_CLOUD_PROJECT=PROJECT, FEATURE_STORE_SERVICE_ADDR=store)
+    return found
+
+
+def test_no_service_is_left_out() -> None:
+    services = {path.parent.name for path in (ROOT / "src").glob("*/main.c")} - {"route-client", "store-tool"}
+    assert services == HTTP.keys() | GRPC.keys()
+
+
+def test_http(systems: dict[str, Service], http: httpx.Client) -> None:
+    for name, paths in HTTP.items():
+        service = systems[name]
+        for path, sampled in zip(paths, (True, False)):
+            trace = uuid.uuid4().hex
+            headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-{sampled:02d}", "referer": "https://shop.example/"}
+            answer = http.get(service.http_url + path, headers=headers)
+            line = service.wait_log(test=of_trace(trace))
+            holds(line, name, trace, sampled, answer.status_code)
+            request = line["httpRequest"]
+            assert (answer.status_code < 400) == sampled, "one request of each pair is refused"
+            assert line["message"] == f"GET {path} {answer.status_code}"
+            assert (request["requestMethod"], request["requestUrl"]) == ("GET", path)
+            assert (request["referer"], request["protocol"]) == ("https://shop.example/", "HTTP/1.1")
+            assert request["responseSize"] == str(len(answer.content))
+            assert request["userAgent"].startswith("python-httpx/")
+
+
+def test_grpc(systems: dict[str, Service], channel: Callable[[str], grpc.Channel], stubs: SimpleNamespace) -> None:
+    for name, method in GRPC.items():
+        service = systems[name]
+        stub = stubs.routeguide_grpc.RouteGuideStub(channel(service.grpc_address))
+        place = stubs.routeguide.Point(latitude=409146138, longitude=-746188906)
+        beyond = stubs.routeguide.Point(latitude=900000001)
+        for at, code, status in ((place, "OK", 200), (beyond, "INVALID_ARGUMENT", 400)):
+            trace = uuid.uuid4().hex
+            metadata = [("traceparent", f"00-{trace}-00f067aa0ba902b7-01")]
+            message = stubs.routeguide.Feature(name="x", location=at) if method == "SaveFeature" else at
+            try:
+                getattr(stub, method)(message, metadata=metadata, timeout=harness.START_S)
+            except grpc.RpcError as error:
+                assert error.code().name == code
+            line = service.wait_log(test=of_trace(trace))
+            holds(line, name, trace, True, status)
+            assert line["grpc_code"] == code
+            assert line["httpRequest"]["requestUrl"] == f"/routeguide.RouteGuide/{method}"
+            assert line["httpRequest"]["protocol"] == "HTTP/2"
+            assert line["httpRequest"]["userAgent"].startswith("grpc-python/")
+
+
+def test_no_trace_begins_one(systems: dict[str, Service], http: httpx.Client) -> None:
+    http.get(f"{systems['demo'].http_url}/demo/hello?new")
+    line = systems["demo"].wait_log(message="GET /demo/hello?new 200")
+    trace = line["logging.googleapis.com/trace"].removeprefix(f"projects/{PROJECT}/traces/")
+    assert re.fullmatch("[0-9a-f]{32}", trace)
+    holds(line, "demo", trace, line["logging.googleapis.com/trace_sampled"], 200)
+
+
+def test_other_lines_too(systems: dict[str, Service], http: httpx.Client) -> None:
+    """From the first to the last: a severity, a message, a time."""
+    for service in systems.values():
+        service.stop()
+        assert len(service.logs()) > 2
+        for line in service.logs():
+            assert line["severity"] in SEVERITIES and isinstance(line["message"], str), line
+            datetime.datetime.fromisoformat(line["time"][:26] + "+00:00")
+            assert not MISTAKEN & line.keys(), line
