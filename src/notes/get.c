@@ -12,7 +12,6 @@ struct get {
 
 static struct http_reply *reply_to(const struct get *get, struct store_snapshot *snapshot)
 {
-    uint64_t age_s = (store_age_ms(snapshot) + 999) / 1000;
     struct store_record record;
     struct http_reply *reply;
     struct note note;
@@ -27,15 +26,14 @@ static struct http_reply *reply_to(const struct get *get, struct store_snapshot 
     if (status == 412)
         return http_problem(412, "the note is not the one that If-Match names");
     reply = status == 304 ? http_reply_new(304) : notes_reply(200, &note, &get->id);
-    reply = http_set_header(notes_set_etag(reply, record.seq), "cache-control", "private, no-cache");
-    return age_s > 0 ? http_set_header(reply, "age", "%llu", (unsigned long long)age_s) : reply;
+    return http_set_header(notes_set_etag(reply, record.seq), "cache-control", "private, no-cache");
 }
 
 static void read_note(void *arg, int err, struct store_snapshot *snapshot)
 {
     struct get *get = arg;
 
-    http_answer(get->deferred, err == 0 ? reply_to(get, snapshot) : notes_store_problem(err));
+    http_answer(get->deferred, err == 0 ? notes_set_age(reply_to(get, snapshot), snapshot) : notes_store_problem(err));
     free(get);
 }
 

@@ -116,7 +116,7 @@ static struct http_reply *set_link(struct http_reply *reply, const struct list *
 
 static struct http_reply *page_reply(struct list *list, struct store_snapshot *snapshot)
 {
-    uint64_t age_s = (store_age_ms(snapshot) + 999) / 1000, next;
+    uint64_t next;
     struct store_cursor cursor;
     struct http_reply *reply;
     int err;
@@ -134,9 +134,7 @@ static struct http_reply *page_reply(struct list *list, struct store_snapshot *s
         buf_printf(&list->page, "\"%016llx\"}", (unsigned long long)next);
     else
         buf_append_cstr(&list->page, "null}");
-    reply = http_reply_take(200, "application/json", &list->page);
-    if (age_s > 0)
-        reply = http_set_header(reply, "age", "%llu", (unsigned long long)age_s);
+    reply = notes_set_age(http_reply_take(200, "application/json", &list->page), snapshot);
     return next != 0 ? set_link(reply, list, next) : reply;
 }
 

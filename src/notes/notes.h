@@ -30,6 +30,8 @@ struct http_reply *notes_openapi(struct http_req *req);
 /* A note as a response body; its ETag is set when its seq is known. NULL out of memory. */
 struct http_reply *notes_reply(int status, const struct note *note, const struct uuid *id);
 struct http_reply *notes_set_etag(struct http_reply *reply, uint64_t seq);
+/* Age in seconds, rounded up, where the answer, whatever it says, comes from data that may be old. */
+struct http_reply *notes_set_age(struct http_reply *reply, const struct store_snapshot *snapshot);
 struct http_reply *notes_not_found(void);
 /* What a failed read or write of the store means. */
 struct http_reply *notes_store_problem(int err);

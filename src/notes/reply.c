@@ -17,6 +17,13 @@ struct http_reply *notes_set_etag(struct http_reply *reply, uint64_t seq)
     return http_set_header(reply, "etag", "\"%llu\"", (unsigned long long)seq);
 }
 
+struct http_reply *notes_set_age(struct http_reply *reply, const struct store_snapshot *snapshot)
+{
+    uint64_t age_s = (store_age_ms(snapshot) + 999) / 1000;
+
+    return age_s > 0 ? http_set_header(reply, "age", "%llu", (unsigned long long)age_s) : reply;
+}
+
 struct http_reply *notes_not_found(void)
 {
     return http_problem(404, "there is no such note");

@@ -22,7 +22,7 @@ const (
 //	write   Arg. Missing: the note was not there.
 //	cas     Arg, Expect: the content whose entity tag If-Match named. Failed: it was another. Missing.
 //	delete  Missing.
-//	read    Value, or Missing.
+//	read    Value, or Missing. Age: it was asked to be quick, and says how old it may be.
 //	save    Arg: the name; Token: the idempotency key.
 //	list    Values: everything that is there, in order. Complete lists are made at the end only.
 type Op struct {
@@ -40,6 +40,7 @@ type Op struct {
 	Missing bool     `json:"missing,omitempty"`
 	Value   string   `json:"value,omitempty"`
 	Tag     string   `json:"tag,omitempty"` // the entity tag of Value, or of Arg once written
+	Age     int64    `json:"age,omitempty"` // s
 	Values  []string `json:"values,omitempty"`
 }
 

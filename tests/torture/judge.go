@@ -108,7 +108,8 @@ func linearizable(service string, ops []Op) Finding {
 		if op.Result == unknown { // it may happen at any later time: never is as good as after everything else
 			end = math.MaxInt64
 		}
-		keys[op.Key] = append(keys[op.Key], porcupine.Operation{ClientId: op.Process, Input: op, Call: op.Start, Return: end})
+		begin := op.Start - op.Age*int64(time.Second) // a stale read says what was there at some time since then
+		keys[op.Key] = append(keys[op.Key], porcupine.Operation{ClientId: op.Process, Input: op, Call: begin, Return: end})
 	}
 	finding.Looked = len(keys)
 	for key, history := range keys {

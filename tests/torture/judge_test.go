@@ -11,7 +11,10 @@ func op(kind, key string, start, end int64, change func(*Op)) Op {
 func wrote(content string) func(*Op) {
 	return func(o *Op) { o.Arg = content; o.Token = origin(content) }
 }
-func saw(content string) func(*Op)    { return func(o *Op) { o.Value = content } }
+func saw(content string) func(*Op) { return func(o *Op) { o.Value = content } }
+func aged(seconds int64, content string) func(*Op) {
+	return func(o *Op) { o.Value, o.Age = content, seconds }
+}
 func lost(content string) func(*Op)   { return func(o *Op) { o.Arg, o.Result = content, unknown } }
 func denied(content string) func(*Op) { return func(o *Op) { o.Arg, o.Result = content, refused } }
 func listed(contents ...string) func(*Op) {
@@ -27,6 +30,8 @@ func TestJudge(t *testing.T) {
 		"right":                  {[]Op{created, op("write", "n", 2, 3, wrote("a v1")), op("read", "n", 4, 5, saw("a v1"))}, 0},
 		"concurrent, either":     {[]Op{created, op("write", "n", 2, 9, wrote("a v1")), op("read", "n", 4, 5, saw("a v0"))}, 0},
 		"stale read":             {[]Op{created, op("write", "n", 2, 3, wrote("a v1")), op("read", "n", 4, 5, saw("a v0"))}, 1},
+		"stale read, by age":     {[]Op{created, op("write", "n", 2, 3, wrote("a v1")), op("read", "n", 4, 5, aged(1, "a v0"))}, 0},
+		"staler than it says":    {[]Op{created, op("write", "n", 2, 3, wrote("a v1")), op("read", "n", 2e9, 2e9+1, aged(1, "a v0"))}, 1},
 		"unknown, done late":     {[]Op{created, op("write", "n", 2, 3, lost("a v1")), op("read", "n", 4, 5, saw("a v0")), op("read", "n", 6, 7, saw("a v1"))}, 0},
 		"unknown, undone":        {[]Op{created, op("write", "n", 2, 3, lost("a v1")), op("read", "n", 4, 5, saw("a v1")), op("read", "n", 6, 7, saw("a v0"))}, 1},
 		"refused, but done":      {[]Op{created, op("write", "n", 2, 3, denied("a v1")), op("read", "n", 4, 5, saw("a v1"))}, 2},

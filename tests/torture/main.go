@@ -159,6 +159,14 @@ func torture(o *options, isolated bool) ([]Finding, error) {
 			return []Finding{c.healthy()}, err
 		}
 	}
+	var findings []Finding
+	if isolated && len(c.members) > 0 && !o.onlyKills {
+		finding, err := c.partition(notes)
+		if err != nil {
+			return nil, err
+		}
+		findings = append(findings, finding)
+	}
 	notes.final()
 	if o.features != "" {
 		features.final()
@@ -170,7 +178,8 @@ func torture(o *options, isolated bool) ([]Finding, error) {
 	features.grpc.http.CloseIdleConnections()
 	fmt.Println(summary)
 	describeHistory(history.ops)
-	return append(judge(history.ops), answers(l, history.ops), c.healthy(), c.stop()), nil
+	findings = append(findings, judge(history.ops)...)
+	return append(findings, answers(l, history.ops), c.healthy(), c.stop()), nil
 }
 
 func makeWork(o *options) (err error) {

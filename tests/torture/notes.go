@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +33,7 @@ type noteAnswer struct {
 	id      string
 	content string
 	tag     string
+	age     int64 // s
 	body    []byte
 }
 
@@ -68,6 +70,7 @@ func (n *notesLoad) call(address, method, path string, headers map[string]string
 	if answer.body, err = io.ReadAll(response.Body); err != nil {
 		return noteAnswer{status: noAnswer}
 	}
+	answer.age, _ = strconv.ParseInt(response.Header.Get("Age"), 10, 64)
 	var note struct{ ID, Title string }
 	if answer.status/100 == 2 && len(answer.body) > 0 && json.Unmarshal(answer.body, &note) == nil {
 		answer.id, answer.content = note.ID, note.Title
@@ -141,10 +144,13 @@ func (n *notesLoad) seen(note *hotNote, op *Op) {
 	if op.Result == unknown && op.Kind != "read" {
 		note.unknown++
 	}
-	if op.Result == ok && op.Missing {
+	if op.Result != ok || op.Age > 0 {
+		return
+	}
+	if op.Missing {
 		note.ops = keyOps
 	}
-	if op.Result == ok && op.Tag != "" {
+	if op.Tag != "" {
 		note.tag, note.content = op.Tag, op.Value+op.Arg
 	}
 }
@@ -163,6 +169,10 @@ func (n *notesLoad) operate(process int, random *rand.Rand) {
 	address, path := n.target("notes", random), "/v1/notes/"+note.id
 	var answer noteAnswer
 	switch {
+	case dice < 15:
+		op.Kind = "read"
+		answer = n.call(address, "GET", path, map[string]string{"Cache-Control": "max-stale=60"}, "")
+		op.Value, op.Tag, op.Age = answer.content, answer.tag, answer.age
 	case dice < 50:
 		op.Kind = "read"
 		answer = n.call(address, "GET", path, nil, "")
