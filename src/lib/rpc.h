@@ -146,7 +146,8 @@ struct rpc_client_def {
     unsigned resolve_interval_ms; /* least time between two resolutions; 0: 1,000 */
     unsigned connect_timeout_ms;  /* of one attempt; 0: 3,000 */
     unsigned keepalive_ms;        /* a ping after so long without a sign of the peer; 0: 10,000 */
-    unsigned dead_after_ms;       /* a connection is dropped when ping or data go unanswered for so long; 0: 5,000 */
+    unsigned dead_after_ms;       /* a connection is dropped when ping or data go unanswered for so long; 0: 2,000:
+                                     what is then repeated elsewhere is in time for callers that wait for seconds */
     bool retry_idempotent;        /* retry UNAVAILABLE (up to 3 more times) for the methods named below */
     const char *const *idempotent_methods; /* "package.Service/Method", ended by NULL */
 };

@@ -12,7 +12,7 @@
 #define DEFAULT_RESOLVE_MS         1000
 #define DEFAULT_CONNECT_TIMEOUT_MS 3000
 #define DEFAULT_KEEPALIVE_MS       10000
-#define DEFAULT_DEAD_AFTER_MS      5000
+#define DEFAULT_DEAD_AFTER_MS      2000
 #define RENEW_NS                   (5 * CLOCK_NS_PER_S)
 
 /* ---- the target ---- */

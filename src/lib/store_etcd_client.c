@@ -10,7 +10,6 @@
 #define STATUS_TIMEOUT_MS  2000
 #define CONNECT_TIMEOUT_MS 1000
 #define KEEPALIVE_MS       6000 /* etcd takes more than one ping in 5 s as an offence */
-#define DEAD_AFTER_MS      2000
 #define AWAY_NS            (5 * CLOCK_NS_PER_S)
 #define WATCH_TIMEOUT_MS   (24 * 3600 * 1000ULL)
 #define MAX_MESSAGE        (64u << 20) /* of an answer: bounds what a page of records takes */
@@ -239,8 +238,7 @@ static int open_rpc(struct etcd_client *client, const char *target, size_t max_m
                                                     .threads = client->url->endpoint_count == 1 ? 2 : 1,
                                                     .max_message = max_message,
                                                     .connect_timeout_ms = CONNECT_TIMEOUT_MS,
-                                                    .keepalive_ms = KEEPALIVE_MS,
-                                                    .dead_after_ms = DEAD_AFTER_MS},
+                                                    .keepalive_ms = KEEPALIVE_MS},
                            ret_rpc);
 }
 
