@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -169,8 +172,30 @@ func (n *nameCache) dial(ctx context.Context, network, address string) (net.Conn
 	if host, err = n.find(ctx, host); err != nil {
 		return nil, err
 	}
-	dialer := net.Dialer{Timeout: 5 * time.Second}
-	return dialer.DialContext(ctx, network, net.JoinHostPort(host, port))
+	return dialFromOwnPort(ctx, network, net.JoinHostPort(host, port))
+}
+
+// The kernel takes source ports at random, and so takes one again that a connection to a dead node has used: a
+// Service's address then still means the dead pod to it, for the two minutes that connection tracking remembers a
+// handshake nobody answered. Here every connection has a port that none had for longer than that.
+var lastPort atomic.Uint32
+
+const (
+	firstPort      = 1024
+	portsPerSecond = 250 // more than there are new connections: runs that follow each other do not share any
+)
+
+func init() { lastPort.Store(uint32(time.Now().Unix() * portsPerSecond % (1 << 16))) }
+
+func dialFromOwnPort(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	for range 16 {
+		port := firstPort + int(lastPort.Add(1)%(1<<16-firstPort))
+		dialer := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{Port: port}}
+		if conn, err = dialer.DialContext(ctx, network, address); !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	return conn, err
 }
 
 func (n *nameCache) find(ctx context.Context, host string) (string, error) {

@@ -1,0 +1,57 @@
+"""What is done to etcd at night."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cluster import wait
+from suite import E2E, check, expect
+
+STORES = ("notes", "feature-store")
+CREDENTIALS = "ca=/tls/ca.crt&cert=/tls/tls.crt&key=/tls/tls.key"
+JOB_S = 240
+
+
+def job(e2e: E2E, name: str, template: dict[str, Any]) -> None:
+    """Of a CronJob's template, now; until it has ended well."""
+    e2e.cluster.kubectl("delete", "job", name, "--ignore-not-found")
+    e2e.cluster.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, **template})
+
+    def ended() -> dict[str, Any]:
+        status = e2e.cluster.get(f"job/{name}").get("status", {})
+        return {each["type"]: True for each in status.get("conditions", []) if each["status"] == "True"}
+
+    found = wait(f"job {name} ends", lambda: {"Complete", "Failed"} & set(ended()), JOB_S)
+    expect("Complete" in found, e2e.cluster.kubectl("logs", f"job/{name}", "--all-containers", check=False))
+
+
+def template(e2e: E2E, cron_job: str) -> dict[str, Any]:
+    return {"spec": e2e.cluster.get(f"cronjob/{cron_job}")["spec"]["jobTemplate"]["spec"]}
+
+
+def summaries(e2e: E2E, name: str) -> dict[str, str]:
+    """Of each store: how many records of every table, the last sequence, the checksum of all."""
+    said = {store: e2e.cluster.kubectl("logs", f"job/{name}", "-c", store).strip() for store in STORES}
+    return {store: text.split(": ", 1)[-1] for store, text in said.items()}
+
+
+def of_the_live_store(e2e: E2E, restored: dict[str, Any]) -> dict[str, Any]:
+    """The job that looks at what was restored, looking at what is in use."""
+    environment = e2e.cluster.get("deployment/notes")["spec"]["template"]["spec"]["containers"][0]["env"]
+    endpoints = [each for each in environment if each["name"] == "ETCD_ENDPOINTS"]
+    pod = restored["spec"]["template"]["spec"]
+    pod["initContainers"] = [each for each in pod["initContainers"] if each["name"] in STORES]
+    for each in pod["initContainers"] + pod["containers"]:
+        each["env"] += endpoints
+        each["args"] = ["verify", f"etcd://$(ETCD_ENDPOINTS)/{each['name']}?{CREDENTIALS}"]
+    return restored
+
+
+@check("etcd is defragmented under load; what a backup gives back is what the store holds")
+def backs_up(e2e: E2E) -> str:
+    report = e2e.undisturbed("defragment", lambda: job(e2e, "defragment", template(e2e, "etcd-defragment")))
+    job(e2e, "backup-check", template(e2e, "etcd-backup-check"))
+    job(e2e, "live-check", of_the_live_store(e2e, template(e2e, "etcd-backup-check")))
+    restored, live = summaries(e2e, "backup-check"), summaries(e2e, "live-check")
+    expect(restored == live and all(restored.values()), f"restored: {restored}\nin use:   {live}")
+    return f"{report}; restored: " + "; ".join(f"{store}: {text}" for store, text in restored.items())
