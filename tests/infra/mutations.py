@@ -196,12 +196,35 @@ MODULES: dict[str, list[Mutation]] = {
             "for_each = var.workloads",
             'for_each = merge(var.workloads, { x = { namespace = "x", service_account = "x", role = "x" } })',
         ),
+        ("who promotes may look, and nothing else", '"roles/container.viewer"', '"roles/container.developer"'),
+        (
+            "who deploys in the next environment sees what runs here",
+            "ci-deploy@${var.next_project}",
+            "ci-infra@${var.next_project}",
+        ),
         (
             "any branch where none is named",
             "var.ci.ref == null ? []",
             "var.ci.ref == null ? [\"assertion.ref != ''\"]",
         ),
         ("a pod is its own principal", "/sa/${each.value.service_account}", "/sa/*"),
+    )
+    + in_file(
+        "modules/identity/variables.tf",
+        ("nobody of another project comes in unless named", "default     = null", 'default     = "slipway-other"'),
+    )
+    + in_file(
+        "modules/identity/outputs.tf",
+        (
+            "who pushes there pulls here",
+            "ci-images@${var.next_project}",
+            "ci-deploy@${var.next_project}",
+        ),
+        (
+            "nobody else pushes here",
+            '{ ci = google_service_account.ci["images"].member }',
+            '{ ci = google_service_account.ci["images"].member, next = "x" }',
+        ),
     ),
     "modules/dns-and-certificates": in_file(
         "modules/dns-and-certificates/main.tf",
@@ -357,8 +380,8 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
         Mutation(
             "nothing is granted to everybody",
             "layers/foundation/main.tf",
-            "nodes = module.identity.members.nodes",
-            'nodes = "allUsers"',
+            "= module.identity.image_readers",
+            '= { nodes = "allUsers" }',
         ),
         Mutation(
             "images are kept where tags never move",
@@ -385,6 +408,22 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
                 "assertion.environment == 'dev'",
             ),
             ("prod believes jobs of one branch or tag", "var.ci.ref == null ? []", "true ? []"),
+        ),
+    ],
+    ("foundation", "dev"): [
+        Mutation(
+            "what runs in an environment is read by the next one's CI, and by no other",
+            "layers/foundation/main.tf",
+            "= module.identity.image_readers",
+            '= { for name, member in module.identity.image_readers : name => member if name == "nodes" }',
+        ),
+        *(
+            Mutation("what runs in an environment is read by the next one's CI, and by no other", file, old, new)
+            for file, old, new in (
+                ("environments/dev/foundation.tfvars", '"slipway-example-stage"', '"slipway-example-prod"'),
+                ("environments/dev/foundation.tfvars", 'next_project = "slipway-example-stage"', ""),
+                ("modules/identity/main.tf", '"roles/container.viewer"', '"roles/container.developer"'),
+            )
         ),
     ],
     ("foundation", "stage"): [

@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import Any
 
 PUBLIC = {"countries", "demo", "notes", "route-guide"}
+NEXT = {"dev": "stage", "stage": "prod"}  # what promote.yaml offers
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,30 @@ def somebody_is_told(env: Environment) -> Iterator[str]:
     for alert in env.of("google_monitoring_alert_policy"):
         if not alert.values.get("notification_channels") and not alert.unknown.get("notification_channels"):
             yield alert.address
+
+
+@everywhere("what runs in an environment is read by the next one's CI, and by no other")
+def promotion(environments: list[Environment]) -> Iterator[str]:
+    named = {env.name: env for env in environments}
+    for env in environments:
+        wanted = promoters(named[NEXT[env.name]]) if env.name in NEXT else set()
+        if strangers(env) != wanted:
+            yield f"{env.name}: {strangers(env) ^ wanted}"
+
+
+def promoters(env: Environment) -> set[tuple[str, str]]:
+    """What an environment's CI needs in the one before: member, role."""
+    (project,) = projects(env)
+    there = {item.values["account_id"] for item in env.of("google_service_account")}
+    roles = {"ci-deploy": "roles/container.viewer", "ci-images": "roles/artifactregistry.reader"}
+    return {(f"serviceAccount:{name}@{project}.iam.gserviceaccount.com", roles[name]) for name in there & set(roles)}
+
+
+def strangers(env: Environment) -> set[tuple[str, str]]:
+    """What accounts of other projects may do. Their names are known; those of our own are not before they are made."""
+    grants = ((item.values.get("member") or "", item.values.get("role", "")) for item in env.resources)
+    own = tuple(f"@{project}.iam.gserviceaccount.com" for project in projects(env))
+    return {grant for grant in grants if grant[0].startswith("serviceAccount:") and not grant[0].endswith(own)}
 
 
 @everywhere("environments share neither projects nor states nor addresses")

@@ -9,6 +9,8 @@ ci = {
   repository_id = 100000001
 }
 
+next_project = "slipway-example-stage"
+
 keep_images = {
   versions = 5
   days     = 14

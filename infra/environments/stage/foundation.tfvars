@@ -9,3 +9,5 @@ ci = {
   repository_id = 100000001
   ref           = "refs/heads/main"
 }
+
+next_project = "slipway-example-prod"

@@ -39,6 +39,7 @@ module "identity" {
   project_number = var.environment.project_number
   environment    = var.environment.name
   ci             = var.ci
+  next_project   = var.next_project
   workloads      = var.workloads
   depends_on     = [google_project_service.apis]
 }
@@ -49,8 +50,8 @@ module "registry" {
   project    = var.environment.project
   region     = var.environment.region
   keep       = var.keep_images
-  readers    = { nodes = module.identity.members.nodes }
-  writers    = { ci = module.identity.members.images }
+  readers    = module.identity.image_readers
+  writers    = module.identity.image_writers
   depends_on = [google_project_service.apis]
 }
 

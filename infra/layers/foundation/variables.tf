@@ -27,6 +27,17 @@ variable "ci" {
   }
 }
 
+variable "next_project" {
+  description = "Of modules/identity. Nothing is promoted from prod."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.next_project == null || var.environment.name != "prod"
+    error_message = "next_project must not be set in prod, which is the last."
+  }
+}
+
 variable "workloads" {
   description = "Of modules/identity."
   type = map(object({

@@ -11,7 +11,7 @@ locals {
     var.ci.ref == null ? [] : ["assertion.ref == '${var.ci.ref}'"],
   ))
 
-  # Each job of the CI has an account with what it needs, in this project alone.
+  # Each job of the CI has an account with what it needs, in this project alone; but see google_project_iam_member.next.
   accounts = {
     images = {
       description = "Pushes images."
@@ -91,6 +91,15 @@ resource "google_project_iam_member" "ci" {
   project  = var.project
   role     = each.value.role
   member   = google_service_account.ci[each.value.account].member
+}
+
+# What is tried here goes on to the next environment: its CI sees which images serve here, and no Secret, and pulls them
+# (outputs.tf). It is granted here, by whose it is, so the next environment's accounts must be there first.
+resource "google_project_iam_member" "next" {
+  count   = var.next_project == null ? 0 : 1
+  project = var.project
+  role    = "roles/container.viewer"
+  member  = "serviceAccount:ci-deploy@${var.next_project}.iam.gserviceaccount.com"
 }
 
 resource "google_service_account" "nodes" {

@@ -8,12 +8,17 @@ output "accounts" {
   value       = { for name, account in google_service_account.ci : name => account.email }
 }
 
-output "members" {
-  description = "The same as members of IAM policies, and the nodes'."
+output "image_readers" {
+  description = "Who pulls images: name => member."
   value = merge(
     { nodes = google_service_account.nodes.member },
-    { for name, account in google_service_account.ci : name => account.member },
+    var.next_project == null ? {} : { next = "serviceAccount:ci-images@${var.next_project}.iam.gserviceaccount.com" },
   )
+}
+
+output "image_writers" {
+  description = "Who pushes images: name => member."
+  value       = { ci = google_service_account.ci["images"].member }
 }
 
 output "node_service_account" {

@@ -32,6 +32,22 @@ variable "ci" {
   }
 }
 
+variable "next_project" {
+  description = "The project of the environment that takes what was tried here; its CI may read what runs here, and the images."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.next_project == null || can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.next_project))
+    error_message = "next_project must be a project's id."
+  }
+
+  validation {
+    condition     = var.next_project != var.project
+    error_message = "next_project must be another project."
+  }
+}
+
 variable "workloads" {
   description = "Pods that call Google's services: name => their namespace, their service account, the role they get."
   type = map(object({

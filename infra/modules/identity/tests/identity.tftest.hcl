@@ -70,6 +70,10 @@ run "one_branch" {
     condition     = length(google_project_iam_member.workloads) == 0
     error_message = "no pod is given anything unless named"
   }
+  assert {
+    condition     = length(google_project_iam_member.next) == 0 && keys(output.image_readers) == ["nodes"]
+    error_message = "nobody of another project comes in unless named"
+  }
 }
 
 run "every_branch" {
@@ -90,6 +94,31 @@ run "every_branch" {
   }
 }
 
+run "promoted" {
+  command = plan
+  variables {
+    environment  = "dev"
+    next_project = "slipway-next"
+  }
+
+  assert {
+    condition     = one(google_project_iam_member.next).project == "slipway-test" && one(google_project_iam_member.next).role == "roles/container.viewer"
+    error_message = "who promotes may look, and nothing else"
+  }
+  assert {
+    condition     = one(google_project_iam_member.next).member == "serviceAccount:ci-deploy@slipway-next.iam.gserviceaccount.com"
+    error_message = "who deploys in the next environment sees what runs here"
+  }
+  assert {
+    condition     = output.image_readers["next"] == "serviceAccount:ci-images@slipway-next.iam.gserviceaccount.com"
+    error_message = "who pushes there pulls here"
+  }
+  assert {
+    condition     = keys(output.image_writers) == ["ci"]
+    error_message = "nobody else pushes here"
+  }
+}
+
 run "rejects_a_wildcard" {
   command = plan
   variables {
@@ -104,4 +133,16 @@ run "rejects_a_branch_by_its_short_name" {
     ci = { repository = "example/slipway", repository_id = 987654321, ref = "main" }
   }
   expect_failures = [var.ci]
+}
+
+run "rejects_a_next_that_is_no_project" {
+  command = plan
+  variables { next_project = "*" }
+  expect_failures = [var.next_project]
+}
+
+run "rejects_itself_as_next" {
+  command = plan
+  variables { next_project = "slipway-test" }
+  expect_failures = [var.next_project]
 }
