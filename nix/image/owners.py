@@ -35,15 +35,28 @@ def owner(path: pathlib.Path, components: list[dict]) -> Package:
     return Package(name, version, licenses[name], purl)
 
 
-@functools.cache
 def _debian_source(path: str) -> tuple[str, str]:
     """Debian's name and version of the source that a file was built from."""
     # /lib is a link to /usr/lib, but packages may name either.
-    names = [path, "/usr" + path, re.sub("^/usr", "", path)]
-    found = subprocess.run(["dpkg-query", "-S", *names], capture_output=True, check=False, text=True).stdout
-    match = re.search(r"^(\S+?):?(?::\w+)?: /", found, re.MULTILINE)
-    if match is None:
-        raise Unknown(f"{path}: in no package")
-    show = ["dpkg-query", "-W", "-f", "${source:Package} ${source:Version}\n", found.split(": ")[0]]
+    for name in (path, "/usr" + path, re.sub("^/usr", "", path)):
+        package = _packages_in(str(pathlib.PurePath(name).parent)).get(name)
+        if package is not None:
+            return _source_of(package)
+    raise Unknown(f"{path}: in no package")
+
+
+@functools.cache
+def _packages_in(folder: str) -> dict[str, str]:
+    """Whose each file there is: all at once, for every question makes dpkg read all that it knows."""
+    found = subprocess.run(["dpkg-query", "-S", f"{folder}/*"], capture_output=True, check=False, text=True).stdout
+    lines = (
+        line.split(": ", 1) for line in found.splitlines() if ": /" in line and not line.startswith("diversion by ")
+    )
+    return {name: packages.split(", ")[0] for packages, name in lines}
+
+
+@functools.cache
+def _source_of(package: str) -> tuple[str, str]:
+    show = ["dpkg-query", "-W", "-f", "${source:Package} ${source:Version}\n", package]
     name, version = subprocess.run(show, capture_output=True, text=True, check=True).stdout.splitlines()[0].split()
     return name, version
