@@ -97,7 +97,18 @@ void client_host_failed(struct client_worker *worker, struct client_host *host)
     client_resolver_want(&worker->client->resolver);
 }
 
-/* The nth of those that are not skipped; of all where all are. */
+/* Where all are skipped: the one that failed longest ago may be back; a call that fails there goes on to the next. */
+static struct client_host *longest_skipped(const struct client_worker *worker)
+{
+    struct client_host *found = worker->hosts[0];
+
+    for (unsigned i = 1; i < worker->host_count; i++)
+        if (worker->hosts[i]->skip_until_ns < found->skip_until_ns)
+            found = worker->hosts[i];
+    return found;
+}
+
+/* The nth of those that are not skipped. */
 static struct client_host *nth_host(const struct client_worker *worker, uint64_t now_ns, unsigned n)
 {
     unsigned usable = 0;
@@ -105,7 +116,7 @@ static struct client_host *nth_host(const struct client_worker *worker, uint64_t
     for (unsigned i = 0; i < worker->host_count; i++)
         usable += worker->hosts[i]->skip_until_ns <= now_ns;
     if (usable == 0)
-        return worker->hosts[n % worker->host_count];
+        return longest_skipped(worker);
     n %= usable;
     for (unsigned i = 0;; i++)
         if (worker->hosts[i]->skip_until_ns <= now_ns && n-- == 0)
