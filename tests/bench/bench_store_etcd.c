@@ -1,9 +1,10 @@
 /* bench_store_etcd -- the store over an etcd of one member on this machine, beside its peers in the same run:
  *
- *   reads     linearizable gets by 256 readers at once, beside 256 threads over LMDB (goal: half of it)
- *   writes    acknowledged puts by 64 writers at once, beside a bare client that keeps as many under way in the same
- *             transactions, but has no view to keep, no queue and no results to find (goal: 0.8 of it)
- *   replica   1,000,000 records: how soon a fresh replica has them all (goal: 20 s); its memory (goal: 1.2 times them)
+ *   reads     linearizable gets by 256 readers at once, beside 256 threads over LMDB (goal: half of it), and what a
+ * bare client's question takes: before it is answered nobody may read, so 256 readers can have no more than 256 reads
+ * in that time writes    acknowledged puts by 64 writers at once, beside a bare client that keeps as many under way in
+ * the same transactions, but has no view to keep, no queue and no results to find (goal: 0.8 of it) replica   1,000,000
+ * records: how soon a fresh replica has them all (goal: 20 s); its memory (goal: 1.2 times them)
  *
  *   bench_store_etcd [SECONDS [RECORDS]]
  *
@@ -264,7 +265,30 @@ static void *write_bare(void *arg)
     return NULL;
 }
 
-static double run_bare(const struct etcd_cluster *cluster, double seconds)
+static void answered_bare(void *arg, int err, const ProtobufCMessage *reply)
+{
+    check(err, "a bare question failed");
+}
+
+/* The question that the engine sends for reads, again and again. */
+static void *ask_bare(void *arg)
+{
+    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    struct crowd *crowd = arg;
+
+    request.key = etcd_data(STR("/bare/" ETCD_HEAD));
+    request.keys_only = true;
+    while (clock_monotonic_ns() < crowd->until_ns) {
+        check(etcd_call_wait(crowd->client, &etcdserverpb__kv__descriptor, "Range", &request.base, 10000, answered_bare,
+                             NULL),
+              "Range");
+        crowd->done++;
+    }
+    return NULL;
+}
+
+/* Calls a second of so many threads with a client of their own. */
+static double run_bare(const struct etcd_cluster *cluster, unsigned count, void *(*one)(void *arg), double seconds)
 {
     struct store_options options = {.tables = tables, .table_count = 1};
     struct etcd_client client = {.url = NULL};
@@ -280,8 +304,8 @@ static double run_bare(const struct etcd_cluster *cluster, double seconds)
     if (etcd_client_open(&client, &url, NULL, error, sizeof(error)) < 0)
         fail(error);
     etcd_keys_init(&keys, url.prefix, &options);
-    rate = run_crowd(&(struct crowd){.client = &client, .keys = &keys, .next = (unsigned)clock_monotonic_ns()},
-                     ETCD_LANES, write_bare, seconds);
+    rate = run_crowd(&(struct crowd){.client = &client, .keys = &keys, .next = (unsigned)clock_monotonic_ns()}, count,
+                     one, seconds);
     etcd_client_close(&client);
     etcd_url_release(&url);
     return rate;
@@ -366,6 +390,7 @@ static void print_rates(const char *what, const char *peer, struct rates *rates,
 static void run_rates(const struct etcd_cluster *cluster, struct store *etcd, struct store *lmdb, double seconds)
 {
     struct rates reads, blocked_reads, writes, blocked_writes;
+    double questions[ROUNDS];
 
     for (int round = 0; round < ROUNDS; round++) {
         reads.etcd[round] = run_reads(etcd, seconds);
@@ -373,11 +398,14 @@ static void run_rates(const struct etcd_cluster *cluster, struct store *etcd, st
         reads.peer[round] = blocked_reads.peer[round] = run_blocked_reads(lmdb, seconds);
         writes.etcd[round] = run_clients(etcd, WRITERS, ask_for_write, seconds);
         blocked_writes.etcd[round] = run_crowd(&(struct crowd){.store = etcd}, WRITERS, write_blocked, seconds);
-        writes.peer[round] = blocked_writes.peer[round] = run_bare(cluster, seconds);
+        writes.peer[round] = blocked_writes.peer[round] = run_bare(cluster, ETCD_LANES, write_bare, seconds);
+        questions[round] = run_bare(cluster, 1, ask_bare, seconds);
     }
     printf("one etcd, %d rounds of %g s\n\n", ROUNDS, seconds);
     print_rates("linearizable reads, 256 at once", "over LMDB", &reads, 0.5);
     print_rates("  by blocked threads", "over LMDB", &blocked_reads, 0.5);
+    printf("%-32s %12.0f us\n", "a question to etcd", 1e6 / bench_median(questions, ROUNDS));
+    printf("%-32s %12.0f /s\n\n", "  at most, then, for 256 readers", READERS * bench_median(questions, ROUNDS));
     print_rates("acknowledged puts, 64 at once", "a bare client of etcd", &writes, 0.8);
     print_rates("  by blocked threads", "a bare client of etcd", &blocked_writes, 0.8);
 }
