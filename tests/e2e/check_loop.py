@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from checks import copy_tree
+
 from check_reach import http
-from cluster import ROOT, command, wait
+from cluster import command, wait
 from suite import E2E, check, expect
 from system import QUIET
 
@@ -23,10 +24,7 @@ QUIET_S = 12  # in which an edit that concerns nothing does nothing
 def copy(folder: Path) -> Path:
     """The tree as a repository of its own, where edits hurt nobody."""
     tree = folder / "tree"
-    for name in command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").stdout.split("\0"):
-        if (ROOT / name).is_file():
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, tree / name)
+    copy_tree(tree)
     identity = ["-c", "user.name=e2e", "-c", "user.email=e2e@localhost"]
     for args in (["init", "-q"], ["add", "--all"], [*identity, "commit", "-q", "-m", "A tree"]):
         command("git", *args, cwd=tree)

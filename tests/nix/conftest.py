@@ -3,20 +3,17 @@
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "nix/image"))
+sys.path[:0] = [str(ROOT / "nix/image"), str(ROOT / "tests")]
+from checks import copy_tree
 
 SERVICES = sorted(main.parent.name for main in ROOT.glob("src/*/main.c"))
 IMAGES = [*SERVICES, "etcd", "prometheus"]
-# What derivations are made of, and a document.
-TREE = ["VERSION", "README.md", "flake.nix", "flake.lock", "meson.build", "meson_options.txt", ".clang-format"]
-TREE += ["k8s", "nix", "proto", "scripts", "share", "src", "tests"]
 
 NIX_CONFIG = """experimental-features = nix-command flakes
 sandbox = false
@@ -36,14 +33,7 @@ class Tree:
 
     def __init__(self, folder: pathlib.Path, source: pathlib.Path = ROOT) -> None:
         self.folder = folder
-        folder.mkdir(parents=True)
-        for name in TREE:
-            if (source / name).is_dir():
-                shutil.copytree(
-                    source / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"), symlinks=True
-                )
-            elif (source / name).exists():
-                shutil.copy(source / name, folder / name)
+        copy_tree(folder, source)
         self.git("init", "-q")
         self.commit("A tree")
 
