@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster import wait
+from cluster import Failure, wait
 from suite import E2E, check, expect
 
 STORES = ("notes", "feature-store")
@@ -17,12 +17,12 @@ def job(e2e: E2E, name: str, template: dict[str, Any]) -> None:
     e2e.cluster.kubectl("delete", "job", name, "--ignore-not-found")
     e2e.cluster.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, **template})
 
-    def ended() -> dict[str, Any]:
-        status = e2e.cluster.get(f"job/{name}").get("status", {})
-        return {each["type"]: True for each in status.get("conditions", []) if each["status"] == "True"}
+    def ended() -> set[str]:
+        conditions = e2e.cluster.get(f"job/{name}").get("status", {}).get("conditions", [])
+        return {each["type"] for each in conditions if each["status"] == "True"} & {"Complete", "Failed"}
 
-    found = wait(f"job {name} ends", lambda: {"Complete", "Failed"} & set(ended()), JOB_S)
-    expect("Complete" in found, e2e.cluster.kubectl("logs", f"job/{name}", "--all-containers", check=False))
+    if "Failed" in wait(f"job {name} ends", ended, JOB_S):
+        raise Failure(e2e.cluster.kubectl("logs", f"job/{name}", "--all-containers", check=False))
 
 
 def template(e2e: E2E, cron_job: str) -> dict[str, Any]:

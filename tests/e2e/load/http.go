@@ -177,12 +177,13 @@ func (n *nameCache) dial(ctx context.Context, network, address string) (net.Conn
 
 // The kernel takes source ports at random, and so takes one again that a connection to a dead node has used: a
 // Service's address then still means the dead pod to it, for the two minutes that connection tracking remembers a
-// handshake nobody answered. Here every connection has a port that none had for longer than that.
+// handshake nobody answered. Here every connection has a port that none had for longer than that, at the rates at which
+// something is cut off: some 100 new connections a second at most.
 var lastPort atomic.Uint32
 
 const (
 	firstPort      = 1024
-	portsPerSecond = 250 // more than there are new connections: runs that follow each other do not share any
+	portsPerSecond = 250 // between the beginnings of runs: those that follow each other share none
 )
 
 func init() { lastPort.Store(uint32(time.Now().Unix() * portsPerSecond % (1 << 16))) }
