@@ -169,14 +169,18 @@ func (n *notesLoad) operate(process int, random *rand.Rand) {
 	address, path := n.target("notes", random), "/v1/notes/"+note.id
 	var answer noteAnswer
 	switch {
-	case dice < 15:
-		op.Kind = "read"
-		answer = n.call(address, "GET", path, map[string]string{"Cache-Control": "max-stale=60"}, "")
-		op.Value, op.Tag, op.Age = answer.content, answer.tag, answer.age
 	case dice < 50:
 		op.Kind = "read"
-		answer = n.call(address, "GET", path, nil, "")
+		var headers map[string]string
+		stale := dice < 15
+		if stale {
+			headers = map[string]string{"Cache-Control": "max-stale=60"}
+		}
+		answer = n.call(address, "GET", path, headers, "")
 		op.Value, op.Tag = answer.content, answer.tag
+		if stale { // for others no age is an excuse
+			op.Age = answer.age
+		}
 	case dice < 72:
 		op.Kind, op.Arg = "write", note.origin+" "+n.name(process)
 		answer = n.call(address, "PUT", path, nil, op.Arg)
