@@ -98,15 +98,17 @@ def draft(revision: str, origin: str, images: Images, docs: Docs, previous: int)
     return Release(0, revision, origin, now().isoformat(), previous, UNDER_WAY, images, docs)
 
 
-def must_not_run(cluster: Cluster, take_over: bool) -> None:
-    newest = next(reversed(history(cluster)), None)
+def must_not_run(cluster: Cluster, take_over: bool) -> list[Release]:
+    """Returns the history that says so."""
+    past = history(cluster)
+    newest = past[-1] if past else None
     if newest and newest.outcome == UNDER_WAY and age_s(newest) < STALE_S and not take_over:
         raise Failure(f"{newest} is under way; if whoever deployed it is gone: --take-over")
+    return past
 
 
 def begin(cluster: Cluster, drafted: Release, take_over: bool) -> Release:
-    must_not_run(cluster, take_over)
-    past = history(cluster)
+    past = must_not_run(cluster, take_over)
     release = replace(drafted, number=past[-1].number + 1 if past else 1, time=now().isoformat())
     cluster.kubectl("create", "--filename", "-", stdin=json.dumps(config_map(release)))  # fails if somebody was faster
     return release
