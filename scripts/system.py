@@ -185,8 +185,8 @@ class System:
     def _spawn_etcd(self, service: Service) -> None:
         """One member. It does not say where it listens, so its ports are chosen here."""
         program = find_etcd()
-        client = f"127.0.0.1:{service.place.port or free_port()}"
-        peer = f"http://127.0.0.1:{free_port()}"
+        client = f"127.0.0.1:{service.place.port or held_port()}"
+        peer = f"http://127.0.0.1:{held_port()}"
         flags = {
             "name": "up",
             "data-dir": str(self.data / "etcd"),
@@ -198,6 +198,7 @@ class System:
             "auto-compaction-mode": "periodic",
             "auto-compaction-retention": "1h",
             "log-level": "error",
+            "socket-reuse-port": "true",
         }
         service.addresses = {"http": client, "admin": client}
         service.started = True
@@ -327,10 +328,17 @@ def find_etcd() -> str:
     raise Failure("etcd is not there: scripts/tools FOLDER puts it into a folder, which then has to be in PATH")
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+_held_ports: list[socket.socket] = []
+
+
+def held_port() -> int:
+    """A free port for an etcd with --socket-reuse-port. A socket that does not listen holds it until this process ends,
+    so that nobody else takes it before etcd does, or while etcd is away."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    holder.bind(("127.0.0.1", 0))
+    _held_ports.append(holder)
+    return int(holder.getsockname()[1])
 
 
 # ---- what is in the way ----

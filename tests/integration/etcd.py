@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from system import Failure, answers_ready, find_etcd
+from system import Failure, answers_ready, find_etcd, held_port
 
 
 def program() -> str:
@@ -28,8 +28,9 @@ def program() -> str:
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[str]:
     """Its address. The data in folder stay; another one goes on from there."""
-    client, peer = f"127.0.0.1:{harness.free_port()}", f"http://127.0.0.1:{harness.free_port()}"
+    client, peer = f"127.0.0.1:{held_port()}", f"http://127.0.0.1:{held_port()}"
     command = [program(), "--name=test", f"--data-dir={folder}", "--log-level=error", f"--initial-cluster=test={peer}"]
+    command += ["--socket-reuse-port"]
     command += [f"--listen-client-urls=http://{client}", f"--advertise-client-urls=http://{client}"]
     command += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -47,8 +48,8 @@ class Members:
 
     def __init__(self, folder: Path, count: int) -> None:
         self.folder = folder
-        self.clients = [f"127.0.0.1:{harness.free_port()}" for _ in range(count)]
-        self.peers = [f"http://127.0.0.1:{harness.free_port()}" for _ in range(count)]
+        self.clients = [f"127.0.0.1:{held_port()}" for _ in range(count)]
+        self.peers = [f"http://127.0.0.1:{held_port()}" for _ in range(count)]
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         for n in range(count):
             self._start(n, "new")
@@ -58,6 +59,7 @@ class Members:
         members = ",".join(f"m{i}={peer}" for i, peer in enumerate(self.peers))
         command = [program(), f"--name=m{n}", f"--data-dir={self.folder / str(n)}", "--log-level=error"]
         command += [
+            "--socket-reuse-port",
             f"--listen-client-urls=http://{self.clients[n]}",
             f"--advertise-client-urls=http://{self.clients[n]}",
         ]

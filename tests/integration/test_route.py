@@ -26,6 +26,7 @@ import etcd
 import harness
 from conftest import Routes
 from harness import ROOT, SANITIZED, Service, until
+from system import held_port
 
 FEATURES = ROOT / "share/route-guide/features.json"
 KNOWN = (409146138, -746188906)
@@ -834,7 +835,7 @@ def test_route_client_puts_load(routes: Routes, store: Guide, tmp_path: Path) ->
 
 
 def test_route_client_counts_failures(start: Start, tmp_path: Path) -> None:
-    dead = f"127.0.0.1:{harness.free_port()}"
+    dead = f"127.0.0.1:{held_port()}"
     result = client(dead, tmp_path / "client")
     assert result.returncode == 1
     assert result.stdout.count("FAILED: UNAVAILABLE") == 5

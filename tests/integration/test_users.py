@@ -17,6 +17,7 @@ import pytest
 
 import harness
 from harness import Service, free_port
+from system import held_port
 
 Start = Callable[..., Service]
 BAD_IDS = ["a b", "a/b", "ä", "a.b", "a+b", "a%b", "a\n", "a'b", "x" * 65]
@@ -196,7 +197,7 @@ def begin_and_hang(connection: socket.socket) -> None:
 
 
 def test_users_is_away(start: Start, http: httpx.Client) -> None:
-    countries = start("countries", USERS_SERVICE_ADDR=f"127.0.0.1:{free_port()}")
+    countries = start("countries", USERS_SERVICE_ADDR=f"127.0.0.1:{held_port()}")
     reply = ask(countries, http)
     assert is_problem(reply, 503, "cannot be reached")
     assert reply.headers["retry-after"] == "1"

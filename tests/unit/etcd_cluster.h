@@ -50,15 +50,17 @@ static inline const char *etcd_cluster_find(const char *program, char space[PATH
     return found ? space : NULL;
 }
 
-static inline int etcd_cluster_free_port(void)
+/* A free port that stays the test's, also while its member is killed: a socket holds it until the process ends, and the
+ * member shares it (SO_REUSEPORT). Nobody connects to a socket that does not listen. */
+static inline int etcd_cluster_hold_port(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(address);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    assert(fd >= 0 && bind(fd, (struct sockaddr *)&address, len) == 0);
+    assert(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &(int){1}, sizeof(int)) == 0);
+    assert(bind(fd, (struct sockaddr *)&address, len) == 0);
     getsockname(fd, (struct sockaddr *)&address, &len);
-    close(fd);
     return ntohs(address.sin_port);
 }
 
@@ -85,6 +87,7 @@ static inline void etcd_member_exec(const struct etcd_cluster *cluster, int n)
     ARG("--heartbeat-interval=100");
     ARG("--election-timeout=1000");
     ARG("--log-level=error");
+    ARG("--socket-reuse-port");
     for (int i = 0; cluster->options != NULL && cluster->options[i] != NULL; i++)
         ARG("%s", cluster->options[i]);
 #undef ARG
@@ -193,7 +196,7 @@ static inline int etcd_cluster_start(struct etcd_cluster *cluster, int count)
     cluster->count = count;
     for (int i = 0; i < count; i++)
         cluster->members[i] =
-            (struct etcd_member){.client_port = etcd_cluster_free_port(), .peer_port = etcd_cluster_free_port()};
+            (struct etcd_member){.client_port = etcd_cluster_hold_port(), .peer_port = etcd_cluster_hold_port()};
     for (int i = 0; i < count; i++)
         etcd_member_start(cluster, i);
     for (int i = 0; i < count; i++)
