@@ -70,8 +70,9 @@ def rules(doc: Json) -> list[Json]:
 
 
 def choose(serving: Release, images: Images, named: list[str] | None) -> list[str]:
-    """Those named; if none is, the public ones whose image is another."""
-    public = routed(serving.docs)
+    """Those named; if none is, the public ones whose image is another. A service that only one of the versions has is
+    nobody's canary."""
+    public = routed(serving.docs) & images.keys()
     if missing := set(named or []) - public:
         raise Failure(f"{', '.join(sorted(missing))}: behind no Gateway, so nothing can divide its requests")
     found = named or sorted(name for name in public if serving.images[name] != images[name])

@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""fake_kubectl -- a stand-in for kubectl and the cluster behind it, for tests of what our scripts ask of one. It is not
+Kubernetes: nothing runs and nothing changes by itself; it only keeps objects, in the folder FAKE_CLUSTER, a file for
+each context.
+
+It fails as a cluster out of reach does where its arguments have FAKE_REFUSES in them. Asked with FAKE_MISSES whether
+something is there, it says no, as if somebody else made it a moment later. Of `rollout undo` it notes the name, in the
+file `undone`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import fcntl
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+FOLDER = Path(os.environ["FAKE_CLUSTER"])
+
+
+def kind_of(text: str) -> str:
+    """configmaps, ConfigMap, deployments.apps: configmap, deployment."""
+    return text.split(".")[0].lower().removesuffix("s")
+
+
+class Fake:
+    def __init__(self, context: str, namespace: str) -> None:
+        self.path, self.namespace = FOLDER / f"{context or 'current'}.json", namespace
+        self.objects: list[Json] = json.loads(self.path.read_text()) if self.path.exists() else []
+
+    def keep(self) -> None:
+        self.path.write_text(json.dumps(self.objects))
+
+    def find(self, kind: str, name: str) -> Json | None:
+        wanted = (kind_of(kind), name)
+        return next((one for one in self.objects if (kind_of(one["kind"]), one["metadata"]["name"]) == wanted), None)
+
+    def put(self, new: Json, replace: bool) -> None:
+        old = self.find(new["kind"], new["metadata"]["name"])
+        if old and not replace:
+            sys.exit(f'Error from server (AlreadyExists): {new["kind"]} "{new["metadata"]["name"]}" already exists')
+        if old:
+            self.objects.remove(old)
+        self.objects.append(new)
+
+
+def documents(path: str) -> list[Json]:
+    """What is applied: JSON, one object or a List of them; of YAML only that there is something."""
+    text = sys.stdin.read() if path == "-" else Path(path).read_text()
+    try:
+        said: Json = json.loads(text)
+    except ValueError:
+        return []
+    return said["items"] if said["kind"] == "List" else [said]
+
+
+def secret(name: str, files: list[str]) -> Json:
+    data = {file: base64.b64encode(Path(file).read_bytes()).decode() for file in files}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
+
+
+def selected(one: Json, selector: str) -> bool:
+    wanted = dict(part.split("=") for part in selector.split(",")) if selector else {}
+    return wanted.items() <= one["metadata"].get("labels", {}).items()
+
+
+def get(fake: Fake, args: argparse.Namespace) -> None:
+    if len(args.words) > 1:
+        missed = args.ignore_not_found and "FAKE_MISSES" in os.environ
+        found = None if missed else fake.find(args.words[0], args.words[1])
+        if found and args.output.startswith("go-template="):
+            field = re.findall(r'"(.+?)"', args.output)[0]
+            print(base64.b64decode(found["data"][field]).decode(), end="")
+        elif found:
+            print(json.dumps(found) if args.output == "json" else f"{kind_of(found['kind'])}/{args.words[1]}")
+        elif not args.ignore_not_found:
+            sys.exit(f"Error from server (NotFound): {' '.join(args.words)}")
+        return
+    kinds = {kind_of(kind) for kind in args.words[0].split(",")}
+    items = [one for one in fake.objects if kind_of(one["kind"]) in kinds and selected(one, args.selector)]
+    print(json.dumps({"items": items}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("words", nargs="+")
+    for name in ("--context", "--namespace", "--selector", "--output", "--filename", "--patch"):
+        parser.add_argument(name, *{"--namespace": ["-n"], "--filename": ["-f"]}.get(name, []), default="")
+    for name in ("--type", "--request-timeout", "--field-manager", "--wait"):
+        parser.add_argument(name)
+    for name in ("--ignore-not-found", "--server-side", "--force-conflicts"):
+        parser.add_argument(name, action="store_true")
+    parser.add_argument("--dry-run", default="")
+    parser.add_argument("--from-file", action="append", default=[])
+    args = parser.parse_args()
+    verb, *args.words = args.words
+    fake = Fake(args.context, args.namespace)
+    if (refused := os.environ.get("FAKE_REFUSES")) and refused in " ".join(sys.argv[1:]):
+        sys.exit("Unable to connect to the server: fake_kubectl was told so")
+    match verb:
+        case "get":
+            get(fake, args)
+        case "create" if args.dry_run:
+            print(json.dumps(secret(args.words[-1], args.from_file)))
+        case "create" | "apply":
+            for one in documents(args.filename):
+                fake.put(one, verb == "apply")
+        case "patch":
+            found = fake.find(*args.words)
+            assert found
+            found["data"] |= json.loads(args.patch)["data"]
+        case "delete":
+            fake.objects = [one for one in fake.objects if one is not fake.find(*args.words)]
+        case "diff" | "config":
+            pass
+        case "rollout":
+            with open(FOLDER / "undone", "a") as undone:
+                undone.write(f"{args.words[-1]}\n")
+        case _:
+            sys.exit(f"fake_kubectl: {verb}: not known here")
+    fake.keep()
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    with open(FOLDER / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        main()

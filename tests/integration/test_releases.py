@@ -1,0 +1,98 @@
+"""scripts/deploy, as far as it goes without a cluster: what is remembered of releases, and what a tree may deploy."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployment import releases
+from deployment.images import names, to_artifacts
+from deployment.releases import Release
+from harness import ROOT
+
+DIGEST = "sha256:" + "a" * 64
+NOTE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "note"}, "data": {"text": "first"}}
+Deploy = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def images(*without: str) -> dict[str, str]:
+    """Of all that this tree builds, and one that it does not."""
+    return {name: f"registry.example/{name}@{DIGEST}" for name in [*names(), "former"] if name not in without}
+
+
+def release(number: int, text: str, revision: str = "0123456789ab") -> Release:
+    note = NOTE | {"data": {"text": text}}
+    drafted = releases.draft(revision, "built", images("demo"), [note], number - 1)
+    return replace(drafted, number=number, outcome=releases.SERVES)
+
+
+class Fake:
+    """A cluster that is none: what is in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.folder.mkdir()
+
+    def has(self, context: str, *there: Release) -> None:
+        (self.folder / f"{context}.json").write_text(json.dumps([releases.config_map(each) for each in there]))
+
+    def objects(self, context: str) -> dict[str, Any]:
+        return {each["metadata"]["name"]: each for each in json.loads((self.folder / f"{context}.json").read_text())}
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Fake:
+    return Fake(tmp_path / "fake")
+
+
+@pytest.fixture
+def deploy(fake: Fake, tmp_path: Path) -> Deploy:
+    """deploy(VERB, ...), of a tree: this one, if not said. Programs that would build or call anything are the stand-in,
+    which does not know how."""
+    if shutil.which("kustomize") is None:
+        assert "CI" not in os.environ
+        pytest.skip("kustomize is not there")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("kubectl", "skaffold"):
+        (programs / name).symlink_to(ROOT / "tests/integration/fake_kubectl.py")
+    env = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "FAKE_CLUSTER": str(fake.folder)}
+
+    def run(*args: str | Path, tree: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        command = [tree / "scripts/deploy", *args, "--unsigned", "--registry", "registry.example"]
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    return run
+
+
+def test_services_come_and_go(deploy: Deploy, fake: Fake):
+    """A release that lacks an image of this tree's, and has another, is remembered and can be had again."""
+    fake.has("here", release(1, "first"), release(2, "second"))
+    listed = deploy("list", "dev", "--context", "here")
+    assert listed.returncode == 0 and len(listed.stdout.splitlines()) == 2, listed.stderr
+    back = deploy("rollback", "dev", "--context", "here")
+    assert back.returncode == 0, back.stderr
+    there = fake.objects("here")
+    assert there["note"]["data"]["text"] == "first"
+    assert there["slipway-release-3"]["data"]["origin"] == "rollback to 1"
+    assert "demo" not in {
+        each["imageName"] for each in json.loads(there["slipway-release-3"]["data"]["artifacts"])["builds"]
+    }
+
+
+def test_what_is_deployed_is_complete(deploy: Deploy, fake: Fake, tmp_path: Path):
+    fake.has("here", release(1, "first"))
+    artifacts = tmp_path / "artifacts.json"
+    artifacts.write_text(json.dumps(to_artifacts(images("demo"))))
+    for verb in (("run", "dev"), ("canary", "dev", "10")):
+        done = deploy(*verb, "--context", "here", "--artifacts", artifacts)
+        assert done.returncode == 1 and "no image of demo" in done.stderr, done.stderr
+    assert set(fake.objects("here")) == {"slipway-release-1"}
