@@ -108,6 +108,8 @@ def main() -> None:
             get(fake, args)
         case "create" if args.dry_run:
             print(json.dumps(secret(args.words[-1], args.from_file)))
+        case "create" if args.from_file:
+            fake.put(secret(args.words[-1], args.from_file), False)
         case "create" | "apply":
             for one in documents(args.filename):
                 fake.put(one, verb == "apply")

@@ -9,13 +9,13 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deployment import releases
 from deployment.images import names, to_artifacts
 from deployment.releases import Release
+from fake_cluster import Fake, Json
 from harness import ROOT
 
 DIGEST = "sha256:" + "a" * 64
@@ -34,48 +34,32 @@ def release(number: int, text: str, revision: str = "0123456789ab") -> Release:
     return replace(drafted, number=number, outcome=releases.SERVES)
 
 
-class Fake:
-    """A cluster that is none: what is in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.folder.mkdir()
-
-    def has(self, context: str, *there: Release) -> None:
-        (self.folder / f"{context}.json").write_text(json.dumps([releases.config_map(each) for each in there]))
-
-    def objects(self, context: str) -> dict[str, Any]:
-        return {each["metadata"]["name"]: each for each in json.loads((self.folder / f"{context}.json").read_text())}
-
-
 @pytest.fixture
 def fake(tmp_path: Path) -> Fake:
-    return Fake(tmp_path / "fake")
+    return Fake(tmp_path)
+
+
+def stored(*there: Release) -> list[Json]:
+    return [releases.config_map(each) for each in there]
 
 
 @pytest.fixture
-def deploy(fake: Fake, tmp_path: Path) -> Deploy:
-    """deploy(VERB, ...), of a tree: this one, if not said. Programs that would build or call anything are the stand-in,
-    which does not know how."""
+def deploy(fake: Fake) -> Deploy:
+    """deploy(VERB, ...), of a tree: this one, if not said."""
     if shutil.which("kustomize") is None:
         assert "CI" not in os.environ
         pytest.skip("kustomize is not there")
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    for name in ("kubectl", "skaffold"):
-        (programs / name).symlink_to(ROOT / "tests/integration/fake_kubectl.py")
-    env = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "FAKE_CLUSTER": str(fake.folder)}
 
     def run(*args: str | Path, tree: Path = ROOT) -> subprocess.CompletedProcess[str]:
         command = [tree / "scripts/deploy", *args, "--unsigned", "--registry", "registry.example"]
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, env=fake.env, capture_output=True, text=True, timeout=60, check=False)
 
     return run
 
 
 def test_services_come_and_go(deploy: Deploy, fake: Fake):
     """A release that lacks an image of this tree's, and has another, is remembered and can be had again."""
-    fake.has("here", release(1, "first"), release(2, "second"))
+    fake.put(*stored(release(1, "first"), release(2, "second")), context="here")
     listed = deploy("list", "dev", "--context", "here")
     assert listed.returncode == 0 and len(listed.stdout.splitlines()) == 2, listed.stderr
     back = deploy("rollback", "dev", "--context", "here")
@@ -89,7 +73,7 @@ def test_services_come_and_go(deploy: Deploy, fake: Fake):
 
 
 def test_what_is_deployed_is_complete(deploy: Deploy, fake: Fake, tmp_path: Path):
-    fake.has("here", release(1, "first"))
+    fake.put(*stored(release(1, "first")), context="here")
     artifacts = tmp_path / "artifacts.json"
     artifacts.write_text(json.dumps(to_artifacts(images("demo"))))
     for verb in (("run", "dev"), ("canary", "dev", "10")):
