@@ -65,9 +65,9 @@ store-export url file: store-tool
 store-import url file: store-tool
     @"{{ root }}/build/store-tool" import "$@"
 
-# a checked snapshot of the etcd at ENDPOINT into FILE, and what is in it into FILE.contents
+# a checked snapshot of the etcd at ENDPOINT into FILE, and what is in it into FILE.contents; flags are etcdctl's
 [no-cd]
-backup endpoint file: store-tool
+backup endpoint file *flags: store-tool
     @SLIPWAY_BUILD="{{ root }}/build" "{{ root }}/scripts/backup" save "$@"
 
 # a data folder for etcd from a snapshot, checked again; flags are etcdutl's, for each of several members
