@@ -24,11 +24,14 @@ CRASHES = 3
 RETRIES = 5
 
 
-def render(overlay: str, images: Images, namespace: str) -> Docs:
-    """An overlay with its images by digest. An image that has none is a failure: nothing else may run."""
+def render(overlay: str, images: Images, namespace: str, tree: Path = ROOT) -> Docs:
+    """An overlay of a tree with its images by digest. An image that has none is a failure: nothing else may run."""
+    source = tree / os.path.relpath(ROOT / "k8s/overlays" / overlay, ROOT)
+    if not source.is_dir():
+        raise Failure(f"that revision has no overlay {overlay}")
     with tempfile.TemporaryDirectory() as folder:
         kustomization = {
-            "resources": [os.path.relpath((ROOT / "k8s/overlays" / overlay).resolve(), Path(folder).resolve())],
+            "resources": [os.path.relpath(source.resolve(), Path(folder).resolve())],
             "namespace": namespace,
             "images": [
                 {"name": name, "newName": reference.split("@")[0], "digest": reference.split("@")[1]}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from deployment import trees
 from deployment.shell import ROOT, Failure, Json, need, run, say
 
 Images = dict[str, str]  # name: REPOSITORY@sha256:DIGEST
@@ -99,15 +100,10 @@ def names() -> list[str]:
     return [artifact["image"] for artifact in skaffold["build"]["artifacts"]]
 
 
-def revision() -> str:
-    """Of the tree, with "-dirty" where it has changes."""
-    return run("git", "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty").strip()
-
-
 def build(registry: Registry, signer: Signer | None) -> Images:
     """All images of the revision that is checked out, in the registry: a tag for the revision, which never moves."""
     need("git", "nix", "skopeo", *(["cosign"] if signer else []))
-    images, tag = {}, revision()  # the program that pushes takes no tree with changes
+    images, tag = {}, trees.revision()  # the program that pushes takes no tree with changes
     for name in names():
         with tempfile.TemporaryDirectory() as folder:
             plain = ["--plain-http"] if registry.plain_http else []

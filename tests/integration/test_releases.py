@@ -80,3 +80,52 @@ def test_what_is_deployed_is_complete(deploy: Deploy, fake: Fake, tmp_path: Path
         done = deploy(*verb, "--context", "here", "--artifacts", artifacts)
         assert done.returncode == 1 and "no image of demo" in done.stderr, done.stderr
     assert set(fake.objects("here")) == {"slipway-release-1"}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A repository with the programs of this one and manifests of its own, in two revisions."""
+    tree = tmp_path / "tree"
+    shutil.copytree(ROOT / "scripts", tree / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    (tree / "skaffold.yaml").write_text('build: {artifacts: [{image: "demo"}]}\n')
+    for text in ("tried", "newer"):
+        folder = tree / "k8s/overlays/stage"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "note.json").write_text(json.dumps(NOTE | {"data": {"text": text}}))
+        (folder / "kustomization.yaml").write_text("resources: [note.json]\n")
+        if text == "tried":
+            git(tree, "init", "--quiet")
+        git(tree, "add", "--all")
+        git(tree, "commit", "--quiet", "--message", text)
+    return tree
+
+
+def git(tree: Path, *args: str) -> str:
+    command = ("git", "-C", tree, "-c", "user.name=Test", "-c", "user.email=test@localhost", *args)
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def promote(deploy: Deploy, tree: Path) -> subprocess.CompletedProcess[str]:
+    return deploy("promote", "dev", "stage", "--source-context", "dev", "--context", "stage", tree=tree)
+
+
+def test_promoted_is_what_was_tried(deploy: Deploy, fake: Fake, tree: Path):
+    """The manifests of the revision that serves there, not those that are checked out."""
+    tried = git(tree, "rev-parse", "--short=12", "HEAD~1")
+    fake.put(*stored(release(1, "in dev", tried)), context="dev")
+    done = promote(deploy, tree)
+    assert done.returncode == 0, done.stderr
+    there = fake.objects("stage")
+    assert there["note"]["data"]["text"] == "tried"
+    assert there["slipway-release-1"]["data"]["revision"] == tried
+
+
+@pytest.mark.parametrize("revision", ["0123456789ab", "HEAD-dirty", "unmerged"])
+def test_promoted_is_what_was_merged(revision: str, deploy: Deploy, fake: Fake, tree: Path):
+    """Neither what nobody has, nor a tree with changes, nor a branch."""
+    git(tree, "branch", "unmerged")
+    git(tree, "reset", "--quiet", "--hard", "HEAD~1")
+    fake.put(*stored(release(1, "in dev", revision)), context="dev")
+    done = promote(deploy, tree)
+    assert done.returncode == 1 and f"{revision} is no revision of the history" in done.stderr, done.stderr
+    assert not fake.objects("stage")
