@@ -11,7 +11,9 @@
 
 #define MAX_WAIT_MS      60000 /* between sweeps: the clock may step */
 #define RETRY_MS         1000
+#define SPREAD_MS        200 /* replicas that met over the same keys wait for different times */
 #define SWEEP_TIMEOUT_MS 10000
+#define SWEEP_BATCHES    16 /* that are written at once, so that they share commits */
 
 /* A stored value: when it may be dropped (ms since 1970), the request's digest, the answer. */
 #define DIGEST_LEN   32
@@ -192,9 +194,9 @@ static void look_up(void *arg, int err, struct store_snapshot *snapshot)
         err = 0;
     if (err == -EEXIST)
         answer = (struct str){record.value.s + VALUE_HEADER, record.value.len - VALUE_HEADER};
-    if (err != 0)
-        idempotency_release(idempotency, key);
     count(idempotency, err);
+    if (err != 0)
+        idempotency_release(idempotency, key); /* the last one lets idempotency_free go on */
     begin->found(begin->arg, err, answer, record.seq);
     free(begin);
 }
@@ -265,31 +267,46 @@ void idempotency_add(struct idempotency *idempotency, struct store_batch *batch,
     buf_release(&value);
 }
 
-/* ---- the sweeper: a thread that drops what has expired, a batch at a time ---- */
+/* ---- the sweeper: a thread that drops what has expired, some batches at a time ---- */
+
+struct sweep_batch {
+    struct sweep *sweep;
+    struct store_batch *deletes; /* of what has expired */
+    size_t count;
+};
 
 struct sweep {
     struct idempotency *idempotency;
-    struct store_batch *batch; /* deletes of what has expired */
-    size_t count;
+    struct sweep_batch batches[SWEEP_BATCHES];
+    size_t batch_count;
     uint64_t wait_ms; /* until the next one expires */
+
+    /* under the mutex, while there are any pending */
+    size_t pending;
+    int err; /* of a batch that failed */
 };
 
-/* The seq makes sure that what is deleted is what has been seen: another replica may have swept the record, and a
- * client may have used its key again. */
-static int add_expired(struct sweep *sweep, struct store_snapshot *snapshot, struct str key)
+/* False: there is no room for more. The seq makes sure that what is deleted is what has been seen: another replica may
+ * have swept the record, and a client may have used its key again. A damaged record stays, and does not keep the
+ * others.
+ */
+static bool add_expired(struct sweep *sweep, struct store_snapshot *snapshot, struct str key)
 {
     unsigned table = sweep->idempotency->table;
+    struct sweep_batch *batch = sweep->batch_count > 0 ? &sweep->batches[sweep->batch_count - 1] : NULL;
     struct store_record record;
-    int err;
 
-    err = store_get(snapshot, table, key, &record);
-    if (err < 0)
-        return err;
-    if (sweep->batch == NULL)
-        sweep->batch = store_batch_new();
-    store_batch_delete(sweep->batch, table, key, STORE_AT, record.seq);
-    sweep->count++;
-    return 0;
+    if (store_get(snapshot, table, key, &record) < 0)
+        return true;
+    if (batch == NULL || batch->count == STORE_MAX_BATCH) {
+        if (sweep->batch_count == SWEEP_BATCHES)
+            return false;
+        batch = &sweep->batches[sweep->batch_count++];
+        *batch = (struct sweep_batch){sweep, store_batch_new(), 0};
+    }
+    store_batch_delete(batch->deletes, table, key, STORE_AT, record.seq);
+    batch->count++;
+    return true;
 }
 
 static void collect(struct sweep *sweep, struct store_snapshot *snapshot, struct store_cursor *cursor)
@@ -297,15 +314,15 @@ static void collect(struct sweep *sweep, struct store_snapshot *snapshot, struct
     uint64_t now = now_ms();
     struct store_record entry;
 
-    while (sweep->count < STORE_MAX_BATCH && store_cursor_next(cursor, &entry) == 0) {
+    while (store_cursor_next(cursor, &entry) == 0) {
         uint64_t expires_ms = store_get_u64(entry.key.s);
 
         if (expires_ms > now) {
             sweep->wait_ms = expires_ms - now < sweep->wait_ms ? expires_ms - now : sweep->wait_ms;
             return;
         }
-        /* A damaged record stays, and does not keep the others. */
-        add_expired(sweep, snapshot, (struct str){entry.key.s + 8, entry.key.len - 8});
+        if (!add_expired(sweep, snapshot, (struct str){entry.key.s + 8, entry.key.len - 8}))
+            return;
     }
 }
 
@@ -320,7 +337,37 @@ static void find_expired(void *arg, int err, struct store_snapshot *snapshot)
     store_cursor_close(&cursor);
 }
 
-/* Drops a batch; returns how long to wait before the next. */
+static void on_swept(void *arg, const struct store_result *result)
+{
+    struct sweep_batch *batch = arg;
+    struct sweep *sweep = batch->sweep;
+    struct idempotency *idempotency = sweep->idempotency;
+
+    pthread_mutex_lock(&idempotency->mutex);
+    if (result->err == 0)
+        metrics_add(idempotency->swept, batch->count);
+    else
+        sweep->err = result->err;
+    sweep->pending--;
+    pthread_cond_broadcast(&idempotency->changed);
+    pthread_mutex_unlock(&idempotency->mutex);
+}
+
+static int write_all(struct sweep *sweep, uint64_t deadline_ns)
+{
+    struct idempotency *idempotency = sweep->idempotency;
+
+    sweep->pending = sweep->batch_count;
+    for (size_t i = 0; i < sweep->batch_count; i++)
+        store_write(idempotency->store, sweep->batches[i].deletes, deadline_ns, on_swept, &sweep->batches[i]);
+    pthread_mutex_lock(&idempotency->mutex);
+    while (sweep->pending > 0)
+        pthread_cond_wait(&idempotency->changed, &idempotency->mutex);
+    pthread_mutex_unlock(&idempotency->mutex);
+    return sweep->err;
+}
+
+/* Returns how long to wait before the next, in milliseconds. */
 static uint64_t sweep_once(struct idempotency *idempotency)
 {
     uint64_t deadline_ns = clock_monotonic_ns() + SWEEP_TIMEOUT_MS * CLOCK_NS_PER_MS;
@@ -328,12 +375,17 @@ static uint64_t sweep_once(struct idempotency *idempotency)
     struct sweep sweep = {.idempotency = idempotency, .wait_ms = wait_ms};
 
     store_read_wait(idempotency->store, deadline_ns, MAX_WAIT_MS, find_expired, &sweep);
-    if (sweep.count == 0)
+    if (sweep.batch_count == 0)
         return sweep.wait_ms;
-    if (store_write_wait(idempotency->store, sweep.batch, deadline_ns, NULL) < 0)
+    switch (write_all(&sweep, deadline_ns)) {
+    case 0:
+        return 0;
+    case -ENOENT:
+    case -ESTALE:                                       /* another replica was first */
+        return clock_monotonic_ns() / 1000 % SPREAD_MS; /* random enough */
+    default:
         return RETRY_MS;
-    metrics_add(idempotency->swept, sweep.count);
-    return 0;
+    }
 }
 
 static void *run_sweeper(void *arg)
