@@ -70,17 +70,22 @@ def selected(one: Json, selector: str) -> bool:
     return wanted.items() <= one["metadata"].get("labels", {}).items()
 
 
+def get_named(fake: Fake, args: argparse.Namespace, name: str) -> None:
+    missed = args.ignore_not_found and os.environ.get("FAKE_MISSES")
+    found = None if missed else fake.find(args.words[0], name)
+    if found and args.output.startswith("go-template"):
+        field = re.findall(r'"(.+?)"', args.output)[0]
+        print(base64.b64decode(found["data"][field]).decode(), end="")
+    elif found:
+        print(json.dumps(found) if args.output == "json" else f"{kind_of(found['kind'])}/{name}")
+    elif not args.ignore_not_found:
+        sys.exit(f"Error from server (NotFound): {args.words[0]} {name}")
+
+
 def get(fake: Fake, args: argparse.Namespace) -> None:
     if len(args.words) > 1:
-        missed = args.ignore_not_found and "FAKE_MISSES" in os.environ
-        found = None if missed else fake.find(args.words[0], args.words[1])
-        if found and args.output.startswith("go-template="):
-            field = re.findall(r'"(.+?)"', args.output)[0]
-            print(base64.b64decode(found["data"][field]).decode(), end="")
-        elif found:
-            print(json.dumps(found) if args.output == "json" else f"{kind_of(found['kind'])}/{args.words[1]}")
-        elif not args.ignore_not_found:
-            sys.exit(f"Error from server (NotFound): {' '.join(args.words)}")
+        for name in args.words[1:]:
+            get_named(fake, args, name)
         return
     kinds = {kind_of(kind) for kind in args.words[0].split(",")}
     items = [one for one in fake.objects if kind_of(one["kind"]) in kinds and selected(one, args.selector)]

@@ -45,13 +45,13 @@ def test_what_is_there_stays(fake: Fake):
 
 
 @pytest.mark.parametrize(
-    "refused", ["get secret etcd-ca --ignore", "get secret etcd-ca --output", "get secret etcd-server"]
+    ("option", "refused"), [([], "get secret etcd-ca etcd-server"), (["--rotate"], "get secret etcd-ca --output")]
 )
-def test_no_answer_is_not_a_no(fake: Fake, refused: str):
+def test_no_answer_is_not_a_no(fake: Fake, option: list[str], refused: str):
     """A cluster that cannot be reached for a moment has no authority replaced, and no certificate."""
     assert etcd_tls(fake).returncode == 0
     before = fake.objects()
-    done = etcd_tls(fake, FAKE_REFUSES=refused)
+    done = etcd_tls(fake, *option, FAKE_REFUSES=refused)
     assert done.returncode == 1 and "Unable to connect" in done.stderr
     assert fake.objects() == before
 
