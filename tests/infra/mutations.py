@@ -307,6 +307,9 @@ MODULES: dict[str, list[Mutation]] = {
                 "validate_ssl = true",
                 "validate_ssl = false",
             ),
+            ("a service without a door has to answer", "each.value.door ? [401] : []", "[401]"),
+            ("a door has to be shut", "= accepted_response_status_codes.value", "= 200"),
+            ("the door is asked as a program does", '= "XMLHttpRequest" }', '= "" }'),
             (
                 "a failing probe is an alert",
                 "= google_monitoring_uptime_check_config.services\n",
@@ -448,6 +451,22 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
             "-dev-states",
         ),
         Mutation("no bucket can be made public", "modules/state/main.tf", '"enforced"', '"inherited"'),
+    ],
+    ("platform", "stage"): [
+        Mutation(
+            "a probe expects a door where the manifests have one",
+            "environments/stage/platform.tfvars",
+            "= true",
+            "= false",
+        ),
+    ],
+    ("platform", "dev"): [
+        Mutation(
+            "a probe expects a door where the manifests have one",
+            "layers/platform/main.tf",
+            "door = var.door",
+            "door = true",
+        ),
     ],
     ("platform", "prod"): [
         Mutation("no bucket can be made public", "modules/observability/logs.tf", '"enforced"', '"inherited"'),

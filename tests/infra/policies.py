@@ -10,6 +10,9 @@ from ipaddress import ip_network
 from itertools import combinations
 from typing import Any
 
+import yaml
+from tree import ROOT
+
 PUBLIC = {"countries", "demo", "notes", "route-guide"}
 NEXT = {"dev": "stage", "stage": "prod"}  # what promote.yaml offers
 
@@ -197,6 +200,18 @@ def promises(env: Environment) -> Iterator[str]:
     alerts = [item for item in env.of("google_monitoring_alert_policy") if ".burn[" in item.address]
     if len(alerts) != 2 * len(PUBLIC):
         yield f"{len(alerts)} alerts"
+
+
+@each("a probe expects a door where the manifests have one")
+def doors(env: Environment) -> Iterator[str]:
+    overlay = ROOT / "k8s/overlays" / env.name / "kustomization.yaml"
+    if not overlay.exists():
+        return
+    there = {"notes"} if "../../components/auth" in yaml.safe_load(overlay.read_text())["components"] else set()
+    probes = env.of("google_monitoring_uptime_check_config")
+    expected = {item.values["display_name"] for item in probes if only(item.values, "http_check", "headers")}
+    if expected != there:
+        yield f"{expected} are probed as if they had a door, {there} have one"
 
 
 @each("in prod somebody is told of every alert")

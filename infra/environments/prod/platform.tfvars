@@ -1,3 +1,4 @@
+door         = true
 emails       = ["ops@slipway.example"]
 log_days     = 60
 archive_days = 400

@@ -1,3 +1,4 @@
+door   = true
 emails = ["dev@slipway.example"]
 
 log_readers = {

@@ -14,7 +14,7 @@ locals {
   services = {
     countries   = { protocol = "http", probe = "/countries?user_id=1234" }
     demo        = { protocol = "http", probe = "/demo/hello", not_counted = ["/demo/random-error"] }
-    notes       = { protocol = "http", probe = "/v1/notes?limit=1" }
+    notes       = { protocol = "http", probe = "/v1/notes?limit=1", door = var.door }
     route-guide = { protocol = "grpc" }
   }
 }

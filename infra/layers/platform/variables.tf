@@ -15,6 +15,12 @@ variable "emails" {
   }
 }
 
+variable "door" {
+  description = "Whether notes has a door in this environment: the component auth in its overlay."
+  type        = bool
+  default     = false
+}
+
 variable "log_days" {
   description = "Of modules/observability."
   type        = number

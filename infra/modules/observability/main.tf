@@ -73,7 +73,9 @@ resource "google_monitoring_alert_policy" "limits" {
   }
 }
 
-# Asked from all over the world, through names, certificate and Gateway: what users see.
+# Asked from all over the world, through names, certificate and Gateway: what users see. Behind a door that is whether it
+# is shut: it takes tokens for its own client id, and those of an uptime check are for the host. What is behind it is
+# watched by its promises alone.
 resource "google_monitoring_uptime_check_config" "services" {
   for_each     = { for name, service in var.services : name => service if service.probe != null }
   display_name = each.key
@@ -85,6 +87,15 @@ resource "google_monitoring_uptime_check_config" "services" {
     port         = 443
     use_ssl      = true
     validate_ssl = true
+    # The proxy would send a browser to a page to sign in, which answers 200: a program is told 401.
+    headers = each.value.door ? { X-Requested-With = "XMLHttpRequest" } : null
+
+    dynamic "accepted_response_status_codes" {
+      for_each = each.value.door ? [401] : []
+      content {
+        status_value = accepted_response_status_codes.value
+      }
+    }
   }
 
   monitored_resource {

@@ -26,13 +26,15 @@ variable "domain" {
 variable "services" {
   description = <<-EOT
     Each service (the name of its Deployment) with its promise: the part of its requests that does not fail. not_counted:
-    paths that fail on purpose. probe: what is asked from outside over HTTPS; null where that would say nothing.
+    paths that fail on purpose. probe: what is asked from outside over HTTPS; null where that would say nothing. door:
+    Identity-Aware Proxy lets nobody in without a token.
   EOT
   type = map(object({
     protocol    = string # http or grpc
     goal        = optional(number, 0.999)
     not_counted = optional(list(string), [])
     probe       = optional(string)
+    door        = optional(bool, false)
   }))
 
   validation {

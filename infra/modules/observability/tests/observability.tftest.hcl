@@ -17,6 +17,7 @@ variables {
   domain    = "example.com"
   services = {
     demo  = { protocol = "http", goal = 0.99, not_counted = ["/demo/random-error"], probe = "/demo/hello" }
+    notes = { protocol = "http", probe = "/v1/notes", door = true }
     route = { protocol = "grpc" }
   }
 }
@@ -99,7 +100,7 @@ run "promises" {
     error_message = "a service is measured by its own series"
   }
   assert {
-    condition     = toset(keys(google_monitoring_alert_policy.burn)) == toset(["demo fast", "demo slow", "route fast", "route slow"])
+    condition     = toset(keys(google_monitoring_alert_policy.burn)) == toset(["demo fast", "demo slow", "notes fast", "notes slow", "route fast", "route slow"])
     error_message = "each promise has a fast and a slow alert"
   }
   assert {
@@ -123,12 +124,24 @@ run "seen_from_outside" {
   command = plan
 
   assert {
-    condition     = toset(keys(google_monitoring_uptime_check_config.services)) == toset(["demo"])
+    condition     = toset(keys(google_monitoring_uptime_check_config.services)) == toset(["demo", "notes"])
     error_message = "what has a probe is probed"
   }
   assert {
     condition     = one(google_monitoring_uptime_check_config.services["demo"].http_check).validate_ssl && one(google_monitoring_uptime_check_config.services["demo"].monitored_resource).labels.host == "demo.example.com"
     error_message = "the probe goes by the public name and checks the certificate"
+  }
+  assert {
+    condition     = length(one(google_monitoring_uptime_check_config.services["demo"].http_check).accepted_response_status_codes) == 0
+    error_message = "a service without a door has to answer"
+  }
+  assert {
+    condition     = one(one(google_monitoring_uptime_check_config.services["notes"].http_check).accepted_response_status_codes).status_value == 401
+    error_message = "a door has to be shut"
+  }
+  assert {
+    condition     = one(google_monitoring_uptime_check_config.services["notes"].http_check).headers == tomap({ X-Requested-With = "XMLHttpRequest" })
+    error_message = "the door is asked as a program does"
   }
   assert {
     condition     = keys(google_monitoring_alert_policy.unreachable) == keys(google_monitoring_uptime_check_config.services)
