@@ -285,9 +285,12 @@ MODULES: dict[str, list[Mutation]] = {
         ),
         *in_file(
             "modules/observability/slo.tf",
-            ("each service has its goal", "= each.value.goal\n", "= 0.999\n"),
+            ("each service has its goal", "= each.value.goal\n", "= 0.995\n"),
             ("over HTTP a 5xx is a failure", 'full_match(\\"5..\\")', 'full_match(\\"500\\")'),
             ("over gRPC UNAVAILABLE is a failure", '\\"UNAVAILABLE\\",', ""),
+            ("a probe is no request", "!=\\\"grpc.health.v1.Health", "!=\\\"x"),
+            ("99 % are answered within 0.5 s", "fast_s = 0.5", "fast_s = 5"),
+            ("a stream may last", "=\\\"unary", "=\\\"x"),
             ("what fails on purpose is not counted", "for path in service.not_counted :", "for path in [] :"),
             ("a service is measured by its own series", 'top_level_controller_name=\\"${name}\\"', 'job=\\"${name}\\"'),
             ("each promise has a fast and a slow alert", "    slow = {", "    slower = {"),
@@ -461,6 +464,17 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
         ),
     ],
     ("platform", "dev"): [
+        *in_file(
+            "modules/observability/variables.tf",
+            ("the same is promised as by Prometheus' rules", "number, 0.995)", "number, 0.999)"),
+            ("the same is promised as by Prometheus' rules", "number, 0.99)", "number, 0.9)"),
+        ),
+        Mutation(
+            "the same is promised as by Prometheus' rules",
+            "modules/observability/slo.tf",
+            "fast_s = 0.5",
+            "fast_s = 1",
+        ),
         Mutation(
             "a probe expects a door where the manifests have one",
             "layers/platform/main.tf",

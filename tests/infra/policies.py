@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from ipaddress import ip_network
 from itertools import combinations
 from typing import Any
@@ -14,6 +15,11 @@ import yaml
 from tree import ROOT
 
 PUBLIC = {"countries", "demo", "notes", "route-guide"}
+RULES = [
+    rule
+    for group in yaml.safe_load((ROOT / "k8s/components/monitoring/rules.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
 NEXT = {"dev": "stage", "stage": "prod"}  # what promote.yaml offers
 
 
@@ -198,8 +204,23 @@ def promises(env: Environment) -> Iterator[str]:
     if {item.values["service_id"] for item in env.of("google_monitoring_custom_service")} != PUBLIC:
         yield "services"
     alerts = [item for item in env.of("google_monitoring_alert_policy") if ".burn[" in item.address]
-    if len(alerts) != 2 * len(PUBLIC):
+    if len(alerts) != 4 * len(PUBLIC):
         yield f"{len(alerts)} alerts"
+
+
+@each("the same is promised as by Prometheus' rules")
+def same_promises(env: Environment) -> Iterator[str]:
+    """In an alert's expression stands the part that may be bad, in the record that it is of what is fast."""
+    rules = {rule.get("alert") or rule["record"]: rule["expr"] for rule in RULES}
+    bad = {alert: set(re.findall(r"> [\d.]+ \* ([\d.]+)", rules[alert])) for alert in ("RequestsFailing", "RequestsSlow")}
+    fast_s = set(re.findall(r'le="([\d.]+)"', rules["service:requests_slow:ratio_rate1h"]))
+    for slo in env.of("google_monitoring_slo"):
+        latency = only(slo.values, "request_based_sli", "distribution_cut", "range", "max")
+        there = bad["RequestsFailing" if latency is None else "RequestsSlow"]
+        if {1 - Decimal(str(slo.values["goal"]))} != {Decimal(part) for part in there}:
+            yield f"{slo.address}: {slo.values['goal']}, {there} may be bad by the rules"
+        if latency is not None and {latency} != {float(limit) for limit in fast_s}:
+            yield f"{slo.address}: {latency} s, {fast_s} by the rules"
 
 
 @each("a probe expects a door where the manifests have one")

@@ -9,7 +9,7 @@ data "terraform_remote_state" "cluster" {
 }
 
 locals {
-  # The public services. goal, and for HTTP what is asked from outside, are promises to users: the same in every
+  # The public services, for HTTP with what is asked from outside. What is promised of them is the same in every
   # environment, so that what is promised in prod has been kept elsewhere before.
   services = {
     countries   = { protocol = "http", probe = "/countries?user_id=1234" }

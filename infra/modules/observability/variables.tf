@@ -25,13 +25,14 @@ variable "domain" {
 
 variable "services" {
   description = <<-EOT
-    Each service (the name of its Deployment) with its promise: the part of its requests that does not fail. not_counted:
-    paths that fail on purpose. probe: what is asked from outside over HTTPS; null where that would say nothing. door:
+    Each service (the name of its Deployment) with its promises: the part of its requests that does not fail (goal), and
+    that is answered fast (fast_goal). not_counted: paths that fail on purpose. probe: what is asked from outside over HTTPS; null where that would say nothing. door:
     Identity-Aware Proxy lets nobody in without a token.
   EOT
   type = map(object({
     protocol    = string # http or grpc
-    goal        = optional(number, 0.999)
+    goal        = optional(number, 0.995)
+    fast_goal   = optional(number, 0.99)
     not_counted = optional(list(string), [])
     probe       = optional(string)
     door        = optional(bool, false)
@@ -43,8 +44,8 @@ variable "services" {
   }
 
   validation {
-    condition     = alltrue([for service in var.services : service.goal >= 0.9 && service.goal <= 0.9999])
-    error_message = "goal must be 0.9 to 0.9999."
+    condition     = alltrue([for service in var.services : min(service.goal, service.fast_goal) >= 0.9 && max(service.goal, service.fast_goal) <= 0.9999])
+    error_message = "goal and fast_goal must be 0.9 to 0.9999."
   }
 }
 

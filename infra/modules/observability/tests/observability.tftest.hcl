@@ -80,7 +80,7 @@ run "promises" {
   }
 
   assert {
-    condition     = google_monitoring_slo.availability["demo"].goal == 0.99 && google_monitoring_slo.availability["route"].goal == 0.999
+    condition     = google_monitoring_slo.availability["demo"].goal == 0.99 && google_monitoring_slo.availability["route"].goal == 0.995
     error_message = "each service has its goal"
   }
   assert {
@@ -92,6 +92,23 @@ run "promises" {
     error_message = "over gRPC UNAVAILABLE is a failure"
   }
   assert {
+    condition = alltrue([
+      for filter in [
+        one(one(google_monitoring_slo.availability["route"].request_based_sli).good_total_ratio).total_service_filter,
+        one(one(google_monitoring_slo.latency["route"].request_based_sli).distribution_cut).distribution_filter,
+      ] : strcontains(filter, "metric.labels.grpc_service!=\"grpc.health.v1.Health\"")
+    ])
+    error_message = "a probe is no request"
+  }
+  assert {
+    condition     = one(one(one(google_monitoring_slo.latency["demo"].request_based_sli).distribution_cut).range).max == 0.5 && google_monitoring_slo.latency["demo"].goal == 0.99
+    error_message = "99 % are answered within 0.5 s"
+  }
+  assert {
+    condition     = endswith(one(one(google_monitoring_slo.latency["route"].request_based_sli).distribution_cut).distribution_filter, " AND metric.labels.grpc_type=\"unary\"")
+    error_message = "a stream may last"
+  }
+  assert {
     condition     = strcontains(one(one(google_monitoring_slo.availability["demo"].request_based_sli).good_total_ratio).total_service_filter, "metric.labels.path!=\"/demo/random-error\"")
     error_message = "what fails on purpose is not counted"
   }
@@ -100,7 +117,9 @@ run "promises" {
     error_message = "a service is measured by its own series"
   }
   assert {
-    condition     = toset(keys(google_monitoring_alert_policy.burn)) == toset(["demo fast", "demo slow", "notes fast", "notes slow", "route fast", "route slow"])
+    condition = toset(keys(google_monitoring_alert_policy.burn)) == toset([
+      for of in setproduct(["demo", "notes", "route"], ["availability", "latency"], ["fast", "slow"]) : join(" ", of)
+    ])
     error_message = "each promise has a fast and a slow alert"
   }
   assert {
@@ -108,7 +127,7 @@ run "promises" {
     error_message = "an alert needs both windows"
   }
   assert {
-    condition     = alltrue([for condition in google_monitoring_alert_policy.burn["demo fast"].conditions : one(condition.condition_threshold).threshold_value == 14.4])
+    condition     = alltrue([for condition in google_monitoring_alert_policy.burn["demo availability fast"].conditions : one(condition.condition_threshold).threshold_value == 14.4])
     error_message = "2 % of the budget in an hour is fast"
   }
   assert {
