@@ -1,3 +1,3 @@
 {
-  source_url = "https://github.com/slipway-c/slipway"; # in labels and provenance
+  source_url = "https://github.com/slipway-example/slipway"; # in labels and provenance
 }
