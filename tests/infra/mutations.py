@@ -298,6 +298,14 @@ MODULES: dict[str, list[Mutation]] = {
             ("2 % of the budget in an hour is fast", "rate = 14.4", "rate = 144"),
         ),
         *in_file(
+            "modules/observability/rules.tf",
+            ("each rule is an alert, as urgent as it says", '== "page"', '!= "page"'),
+            ("the rule's own expression is asked", "= each.value.expr", '= "up == 0"'),
+            ("it must hold as long as the rule says", "${each.value.for_s}s", "0s"),
+            ("an alert can be made before its metric is there", "= true #", "= false #"),
+            ("what is said names instance and value", "humanizeDuration }}", "humanize }}"),
+        ),
+        *in_file(
             "modules/observability/main.tf",
             (
                 "somebody is told of every alert",
@@ -508,6 +516,17 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
                 "services     = local.services",
                 'services     = { for name, service in local.services : name => service if name != "notes" }',
             ),
+        ),
+        *in_file(
+            "layers/platform/main.tf",
+            ("what Prometheus' rules tell of is told", 'group.name != "requests"', 'group.name == "stores"'),
+            ("what Prometheus' rules tell of is told", '!= "Restarts"', '!= "EtcdNearlyFull"'),
+        ),
+        Mutation(
+            "what Prometheus' rules tell of is told",
+            "modules/observability/rules.tf",
+            "\\$value[^}]*",
+            "\\$value *",
         ),
         Mutation(
             "in prod somebody is told of every alert", "modules/observability/main.tf", "= var.emails", "= toset([])"

@@ -223,6 +223,20 @@ def same_promises(env: Environment) -> Iterator[str]:
             yield f"{slo.address}: {latency} s, {fast_s} by the rules"
 
 
+@each("what Prometheus' rules tell of is told")
+def every_rule(env: Environment) -> Iterator[str]:
+    """But promises, which stand on recorded series, and restarts, which the platform counts."""
+    rules = {rule["alert"]: rule for rule in RULES if "alert" in rule and "service:" not in rule["expr"]}
+    del rules["Restarts"]
+    alerts = {item.values["display_name"]: item for item in env.of("google_monitoring_alert_policy")}
+    for name in rules.keys() - alerts.keys():
+        yield name
+    for name in rules.keys() & alerts.keys():
+        if "{{" in only(alerts[name].values, "documentation", "content"):
+            yield f"{name}: a notification knows no such template"
+    yield from (item.address for name, item in alerts.items() if ".rules[" in item.address and name not in rules)
+
+
 @each("a probe expects a door where the manifests have one")
 def doors(env: Environment) -> Iterator[str]:
     overlay = ROOT / "k8s/overlays" / env.name / "kustomization.yaml"

@@ -44,8 +44,9 @@ class Tree:
         self.folder, self.infra = folder, folder / "infra"
         shutil.copytree(ROOT / "infra", self.infra, symlinks=True, ignore=shutil.ignore_patterns(".terraform"))
         (self.infra / ".terraform.lock.hcl").unlink(missing_ok=True)  # the real provider's hashes
-        (folder / "scripts").mkdir()
-        shutil.copy(ROOT / "scripts/infra", folder / "scripts")
+        for name in ("scripts/infra", "k8s/components/monitoring/rules.yml"):  # which infra/ reads
+            (folder / name).parent.mkdir(parents=True)
+            shutil.copy(ROOT / name, folder / name)
         unset = ("TF_", "GOOGLE_", "CLOUDSDK_")
         self.env = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
         self.env |= {

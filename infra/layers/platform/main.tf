@@ -17,6 +17,18 @@ locals {
     notes       = { protocol = "http", probe = "/v1/notes?limit=1", door = var.door }
     route-guide = { protocol = "grpc" }
   }
+
+  # The alerts of the clusters' own Prometheus. Those of requests are promises, which the module has; and it has restarts
+  # from the platform, which sees those, too, that come before the first metric.
+  groups = yamldecode(file("${path.module}/../../../k8s/components/monitoring/rules.yml")).groups
+  rules = {
+    for rule in flatten([for group in local.groups : group.rules if group.name != "requests"]) : rule.alert => {
+      expr     = rule.expr
+      for_s    = 60 * tonumber(trimsuffix(try(rule.for, "0m"), "m"))
+      severity = rule.labels.severity
+      summary  = rule.annotations.summary
+    } if rule.alert != "Restarts"
+  }
 }
 
 module "edge" {
@@ -35,6 +47,7 @@ module "observability" {
   namespace    = "slipway"
   domain       = var.environment.domain
   services     = local.services
+  rules        = local.rules
   emails       = var.emails
   log_days     = var.log_days
   archive_days = var.archive_days

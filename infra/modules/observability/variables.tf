@@ -49,6 +49,22 @@ variable "services" {
   }
 }
 
+variable "rules" {
+  description = "Alerting rules of Prometheus, by name: the expression, for how long it must hold, page or ticket, what is said."
+  type = map(object({
+    expr     = string
+    for_s    = number
+    severity = string
+    summary  = string
+  }))
+  default = {}
+
+  validation {
+    condition     = alltrue([for rule in var.rules : contains(["page", "ticket"], rule.severity)])
+    error_message = "severity must be page or ticket."
+  }
+}
+
 variable "emails" {
   description = "Whom alerts go to."
   type        = set(string)

@@ -20,6 +20,15 @@ variables {
     notes = { protocol = "http", probe = "/v1/notes", door = true }
     route = { protocol = "grpc" }
   }
+  rules = {
+    Old = {
+      expr     = "age_seconds > 30"
+      for_s    = 60
+      severity = "page"
+      summary  = "{{ $labels.instance }}: not for {{ $value | humanizeDuration }}, {{ $value | humanizePercentage }}"
+    }
+    Slow = { expr = "slow > 1", for_s = 0, severity = "ticket", summary = "slow" }
+  }
 }
 
 run "logs" {
@@ -132,10 +141,40 @@ run "promises" {
   }
   assert {
     condition = alltrue([
-      for policy in concat(values(google_monitoring_alert_policy.burn), values(google_monitoring_alert_policy.limits), values(google_monitoring_alert_policy.unreachable)) :
+      for policy in concat(
+        values(google_monitoring_alert_policy.burn),
+        values(google_monitoring_alert_policy.limits),
+        values(google_monitoring_alert_policy.rules),
+        values(google_monitoring_alert_policy.unreachable),
+      ) :
       policy.notification_channels == tolist(["projects/slipway-test/notificationChannels/1"])
     ])
     error_message = "somebody is told of every alert"
+  }
+}
+
+run "rules" {
+  command = plan
+
+  assert {
+    condition     = { for name, policy in google_monitoring_alert_policy.rules : name => policy.severity } == { Old = "CRITICAL", Slow = "WARNING" }
+    error_message = "each rule is an alert, as urgent as it says"
+  }
+  assert {
+    condition     = one(one(google_monitoring_alert_policy.rules["Old"].conditions).condition_prometheus_query_language).query == "age_seconds > 30"
+    error_message = "the rule's own expression is asked"
+  }
+  assert {
+    condition     = one(one(google_monitoring_alert_policy.rules["Old"].conditions).condition_prometheus_query_language).duration == "60s"
+    error_message = "it must hold as long as the rule says"
+  }
+  assert {
+    condition     = one(one(google_monitoring_alert_policy.rules["Old"].conditions).condition_prometheus_query_language).disable_metric_validation
+    error_message = "an alert can be made before its metric is there"
+  }
+  assert {
+    condition     = startswith(one(google_monitoring_alert_policy.rules["Old"].documentation).content, "$${metric_or_resource.label.instance}: not for $${metric.label.value} s, $${metric.label.value}\n")
+    error_message = "what is said names instance and value"
   }
 }
 
@@ -182,6 +221,14 @@ run "rejects_perfection" {
     services = { demo = { protocol = "http", goal = 1 } }
   }
   expect_failures = [var.services]
+}
+
+run "rejects_an_unknown_severity" {
+  command = plan
+  variables {
+    rules = { Old = { expr = "age_seconds > 30", for_s = 60, severity = "loud", summary = "old" } }
+  }
+  expect_failures = [var.rules]
 }
 
 run "rejects_forgetting_at_once" {
