@@ -171,7 +171,7 @@ MODULES: dict[str, list[Mutation]] = {
             "assertion.environment == '${var.environment}'",
             "assertion.environment != ''",
         ),
-        ("the job runs on the branch that is named", "var.ci.ref == null ? []", "var.ci.ref != null ? []"),
+        ("the job runs on the branch that is named", "assertion.ref == '${var.ci.ref}'", "assertion.ref != ''"),
         ("every part of the condition must hold", 'join(" && ",', 'join(" || ",'),
         (
             "tokens of one issuer are believed",
@@ -179,9 +179,20 @@ MODULES: dict[str, list[Mutation]] = {
             '"https://token.example.com"',
         ),
         (
-            "no account can be acted for by everybody in the pool",
-            "/attribute.repository/${var.ci.repository}",
-            "/*",
+            "an account is for the jobs of one workflow, as it is on the branch",
+            "${each.value.workflow}@${var.ci.ref}",
+            "${each.value.workflow}@refs/heads/any",
+        ),
+        ("the workflow is the one that the job itself is in", "assertion.job_workflow_ref", "assertion.workflow_ref"),
+        (
+            "nobody owns the project where no workflow changes the infrastructure",
+            "= var.ci.workflows.infra",
+            '= "infra.yaml"',
+        ),
+        (
+            "who releases does not own the project",
+            "workflows/${each.value.workflow}",
+            "workflows/${var.ci.workflows.release}",
         ),
         ("nobody is owner or editor", '"roles/artifactregistry.admin"', '"roles/owner"'),
         (
@@ -201,11 +212,6 @@ MODULES: dict[str, list[Mutation]] = {
             "who deploys in the next environment sees what runs here",
             "ci-deploy@${var.next_project}",
             "ci-infra@${var.next_project}",
-        ),
-        (
-            "any branch where none is named",
-            "var.ci.ref == null ? []",
-            "var.ci.ref == null ? [\"assertion.ref != ''\"]",
         ),
         ("a pod is its own principal", "/sa/${each.value.service_account}", "/sa/*"),
     )
@@ -288,9 +294,9 @@ MODULES: dict[str, list[Mutation]] = {
             ("each service has its goal", "= each.value.goal\n", "= 0.995\n"),
             ("over HTTP a 5xx is a failure", 'full_match(\\"5..\\")', 'full_match(\\"500\\")'),
             ("over gRPC UNAVAILABLE is a failure", '\\"UNAVAILABLE\\",', ""),
-            ("a probe is no request", "!=\\\"grpc.health.v1.Health", "!=\\\"x"),
+            ("a probe is no request", '!=\\"grpc.health.v1.Health', '!=\\"x'),
             ("99 % are answered within 0.5 s", "fast_s = 0.5", "fast_s = 5"),
-            ("a stream may last", "=\\\"unary", "=\\\"x"),
+            ("a stream may last", '=\\"unary', '=\\"x'),
             ("what fails on purpose is not counted", "for path in service.not_counted :", "for path in [] :"),
             ("a service is measured by its own series", 'top_level_controller_name=\\"${name}\\"', 'job=\\"${name}\\"'),
             ("each promise has a fast and a slow alert", "    slow = {", "    slower = {"),
@@ -421,10 +427,25 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
                 "assertion.environment == '${var.environment}'",
                 "assertion.environment == 'dev'",
             ),
-            ("prod believes jobs of one branch or tag", "var.ci.ref == null ? []", "true ? []"),
+            (
+                "jobs of one branch or tag are believed, those of the workflow that releases there",
+                "assertion.ref == '${var.ci.ref}'",
+                "assertion.ref != ''",
+            ),
+            (
+                "jobs of one branch or tag are believed, those of the workflow that releases there",
+                '}/attribute.workflow",',
+                '}/attribute.repository",',
+            ),
         ),
     ],
     ("foundation", "dev"): [
+        Mutation(
+            "jobs of one branch or tag are believed, those of the workflow that releases there",
+            "environments/dev/foundation.tfvars",
+            "deploy.yaml",
+            "promote.yaml",
+        ),
         Mutation(
             "what runs in an environment is read by the next one's CI, and by no other",
             "layers/foundation/main.tf",

@@ -20,6 +20,8 @@ RULES = [
     for group in yaml.safe_load((ROOT / "k8s/components/monitoring/rules.yml").read_text())["groups"]
     for rule in group["rules"]
 ]
+WORKFLOWS = ROOT / ".github/workflows"
+RELEASES = {"dev": "deploy.yaml", "stage": "promote.yaml", "prod": "promote.yaml"}  # whose jobs run in which
 NEXT = {"dev": "stage", "stage": "prod"}  # what promote.yaml offers
 
 
@@ -165,13 +167,21 @@ def one_repository(env: Environment) -> Iterator[str]:
             yield f"{provider.address}: {condition}"
 
 
-@each("prod believes jobs of one branch or tag")
-def one_branch(env: Environment) -> Iterator[str]:
-    for provider in env.of("google_iam_workload_identity_pool_provider") if env.production else []:
+@each("jobs of one branch or tag are believed, those of the workflow that releases there")
+def one_workflow(env: Environment) -> Iterator[str]:
+    for provider in env.of("google_iam_workload_identity_pool_provider"):
         if not re.search(
             r" && assertion\.ref == 'refs/(heads|tags)/[\w./-]+'$", provider.values["attribute_condition"]
         ):
             yield provider.address
+    for binding in env.of("google_service_account_iam_member"):
+        match = re.search(
+            r"/attribute\.workflow/[\w-]+/[\w.-]+/\.github/workflows/([^/]+)@refs/", binding.values["member"]
+        )
+        if not match or not (WORKFLOWS / match[1]).exists():
+            yield f"{binding.address}: {binding.values['member']}"
+        elif "infra" not in binding.address and RELEASES.get(env.name, match[1]) != match[1]:
+            yield f"{binding.address}: {match[1]} releases nothing there"
 
 
 @each("no sink, exclusion or filter drops the line of a request")
@@ -212,7 +222,9 @@ def promises(env: Environment) -> Iterator[str]:
 def same_promises(env: Environment) -> Iterator[str]:
     """In an alert's expression stands the part that may be bad, in the record that it is of what is fast."""
     rules = {rule.get("alert") or rule["record"]: rule["expr"] for rule in RULES}
-    bad = {alert: set(re.findall(r"> [\d.]+ \* ([\d.]+)", rules[alert])) for alert in ("RequestsFailing", "RequestsSlow")}
+    bad = {
+        alert: set(re.findall(r"> [\d.]+ \* ([\d.]+)", rules[alert])) for alert in ("RequestsFailing", "RequestsSlow")
+    }
     fast_s = set(re.findall(r'le="([\d.]+)"', rules["service:requests_slow:ratio_rate1h"]))
     for slo in env.of("google_monitoring_slo"):
         latency = only(slo.values, "request_based_sli", "distribution_cut", "range", "max")

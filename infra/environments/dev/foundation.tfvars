@@ -7,6 +7,8 @@ ranges = {
 ci = {
   repository    = "slipway-example/slipway"
   repository_id = 100000001
+  ref           = "refs/heads/main"
+  workflows     = { release = "deploy.yaml" }
 }
 
 next_project = "slipway-example-stage"

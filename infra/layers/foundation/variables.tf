@@ -14,17 +14,16 @@ variable "flow_sampling" {
 }
 
 variable "ci" {
-  description = "Of modules/identity. In prod a branch must be named."
+  description = "Of modules/identity."
   type = object({
     repository    = string
     repository_id = number
-    ref           = optional(string)
+    ref           = string
+    workflows = object({
+      release = string
+      infra   = optional(string)
+    })
   })
-
-  validation {
-    condition     = var.ci.ref != null || var.environment.name != "prod"
-    error_message = "ci.ref must name the one branch or tag that may change prod."
-  }
 }
 
 variable "next_project" {

@@ -1,28 +1,32 @@
-# Who the CI and the nodes are. There are no keys: the CI shows a token that its platform signs for each job, and which
-# jobs are believed is decided by local.condition, before anything else.
+# Who the CI and the nodes are. There are no keys: the CI shows a token that its platform signs for each job. Which jobs are
+# believed at all is decided by local.condition, before anything else; as which account, by the workflow that they are in.
 locals {
   # By number, too: a name that was given up can be taken by somebody else.
-  condition = join(" && ", concat(
-    [
-      "assertion.repository == '${var.ci.repository}'",
-      "assertion.repository_id == '${var.ci.repository_id}'",
-      "assertion.environment == '${var.environment}'",
-    ],
-    var.ci.ref == null ? [] : ["assertion.ref == '${var.ci.ref}'"],
-  ))
+  condition = join(" && ", [
+    "assertion.repository == '${var.ci.repository}'",
+    "assertion.repository_id == '${var.ci.repository_id}'",
+    "assertion.environment == '${var.environment}'",
+    "assertion.ref == '${var.ci.ref}'",
+  ])
 
   # Each job of the CI has an account with what it needs, in this project alone; but see google_project_iam_member.next.
-  accounts = {
+  # An account that no workflow is named for is not made.
+  accounts = { for name, account in local.possible : name => account if account.workflow != null }
+
+  possible = {
     images = {
       description = "Pushes images."
+      workflow    = var.ci.workflows.release
       roles       = []
     }
     deploy = {
       description = "Deploys to the cluster."
+      workflow    = var.ci.workflows.release
       roles       = ["roles/container.developer"]
     }
     infra = {
       description = "Plans and applies the infrastructure. Who may act for it owns the project."
+      workflow    = var.ci.workflows.infra
       roles = [
         "roles/artifactregistry.admin",
         "roles/binaryauthorization.policyAdmin",
@@ -63,8 +67,8 @@ resource "google_iam_workload_identity_pool_provider" "ci" {
   attribute_condition                = local.condition
 
   attribute_mapping = {
-    "google.subject"       = "assertion.sub"
-    "attribute.repository" = "assertion.repository"
+    "google.subject"     = "assertion.sub"
+    "attribute.workflow" = "assertion.job_workflow_ref" # OWNER/NAME/.github/workflows/FILE@REF
   }
 
   oidc {
@@ -83,7 +87,11 @@ resource "google_service_account_iam_member" "ci" {
   for_each           = local.accounts
   service_account_id = google_service_account.ci[each.key].name
   role               = "roles/iam.workloadIdentityUser"
-  member             = "principalSet://iam.googleapis.com/${google_iam_workload_identity_pool.ci.name}/attribute.repository/${var.ci.repository}"
+  member = join("/", [
+    "principalSet://iam.googleapis.com/projects/${var.project_number}/locations/global/workloadIdentityPools",
+    "${google_iam_workload_identity_pool.ci.workload_identity_pool_id}/attribute.workflow",
+    "${var.ci.repository}/.github/workflows/${each.value.workflow}@${var.ci.ref}",
+  ])
 }
 
 resource "google_project_iam_member" "ci" {

@@ -14,11 +14,18 @@ variable "environment" {
 }
 
 variable "ci" {
-  description = "Whose jobs are believed: the repository by name and number and, if not null, the one branch or tag."
+  description = <<-EOT
+    Whose jobs are believed: the repository by name and number, and the one branch or tag. workflows: the files in
+    .github/workflows whose jobs release, and change the infrastructure; null where none does.
+  EOT
   type = object({
     repository    = string
     repository_id = number
-    ref           = optional(string)
+    ref           = string
+    workflows = object({
+      release = string
+      infra   = optional(string)
+    })
   })
 
   validation {
@@ -27,8 +34,18 @@ variable "ci" {
   }
 
   validation {
-    condition     = var.ci.ref == null || can(regex("^refs/(heads|tags)/[A-Za-z0-9._/-]+$", var.ci.ref))
+    condition     = can(regex("^refs/(heads|tags)/[A-Za-z0-9._/-]+$", var.ci.ref))
     error_message = "ci.ref must be refs/heads/NAME or refs/tags/NAME."
+  }
+
+  validation {
+    condition     = alltrue([for file in values(var.ci.workflows) : can(regex("^[A-Za-z0-9_-]+\\.ya?ml$", file)) if file != null])
+    error_message = "ci.workflows must be names of files, without a folder."
+  }
+
+  validation {
+    condition     = var.ci.workflows.release != var.ci.workflows.infra
+    error_message = "ci.workflows must be two: whose jobs release may not own the project."
   }
 }
 

@@ -10,21 +10,16 @@ run "foundation" {
   }
 }
 
-run "rejects_prod_without_a_branch" {
-  command = plan
-  variables {
-    environment  = { name = "prod", project = "p", project_number = 1, region = "europe-west1", domain = "example.com" }
-    ci           = { repository = "example/slipway", repository_id = 1 }
-    next_project = null
-  }
-  expect_failures = [var.ci]
-}
-
 run "rejects_prod_with_a_next" {
   command = plan
   variables {
-    environment  = { name = "prod", project = "p", project_number = 1, region = "europe-west1", domain = "example.com" }
-    ci           = { repository = "example/slipway", repository_id = 1, ref = "refs/heads/main" }
+    environment = { name = "prod", project = "p", project_number = 1, region = "europe-west1", domain = "example.com" }
+    ci = {
+      repository    = "example/slipway"
+      repository_id = 1
+      ref           = "refs/heads/main"
+      workflows     = { release = "promote.yaml" }
+    }
     next_project = "slipway-after"
   }
   expect_failures = [var.next_project]

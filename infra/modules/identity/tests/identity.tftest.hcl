@@ -1,9 +1,4 @@
-mock_provider "google" {
-  mock_resource "google_iam_workload_identity_pool" {
-    override_during = plan
-    defaults        = { name = "projects/1/locations/global/workloadIdentityPools/ci" }
-  }
-}
+mock_provider "google" {}
 
 variables {
   project        = "slipway-test"
@@ -13,6 +8,7 @@ variables {
     repository    = "example/slipway"
     repository_id = 987654321
     ref           = "refs/heads/main"
+    workflows     = { release = "release.yaml" }
   }
 }
 
@@ -46,13 +42,17 @@ run "one_branch" {
   assert {
     condition = alltrue([
       for binding in google_service_account_iam_member.ci :
-      endswith(binding.member, "/workloadIdentityPools/ci/attribute.repository/example/slipway")
+      binding.member == "principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/ci/attribute.workflow/example/slipway/.github/workflows/release.yaml@refs/heads/main"
     ])
-    error_message = "no account can be acted for by everybody in the pool"
+    error_message = "an account is for the jobs of one workflow, as it is on the branch"
   }
   assert {
-    condition     = [for grant in google_project_iam_member.ci : grant.role if strcontains(grant.role, "owner") && grant.role != "roles/certificatemanager.owner" || strcontains(grant.role, "editor")] == []
-    error_message = "nobody is owner or editor"
+    condition     = google_iam_workload_identity_pool_provider.ci.attribute_mapping["attribute.workflow"] == "assertion.job_workflow_ref"
+    error_message = "the workflow is the one that the job itself is in"
+  }
+  assert {
+    condition     = toset(keys(google_service_account.ci)) == toset(["deploy", "images"])
+    error_message = "nobody owns the project where no workflow changes the infrastructure"
   }
   assert {
     condition     = [for key in keys(google_project_iam_member.ci) : key if startswith(key, "deploy ")] == ["deploy roles/container.developer"]
@@ -76,18 +76,33 @@ run "one_branch" {
   }
 }
 
-run "every_branch" {
+run "owned" {
   command = plan
   variables {
-    environment = "dev"
-    ci          = { repository = "example/slipway", repository_id = 987654321 }
-    workloads   = { traces = { namespace = "slipway", service_account = "collector", role = "roles/cloudtrace.agent" } }
+    ci = {
+      repository    = "example/slipway"
+      repository_id = 987654321
+      ref           = "refs/heads/main"
+      workflows     = { release = "release.yaml", infra = "infra.yaml" }
+    }
   }
 
   assert {
-    condition     = !strcontains(google_iam_workload_identity_pool_provider.ci.attribute_condition, "assertion.ref")
-    error_message = "any branch where none is named"
+    condition     = { for name, binding in google_service_account_iam_member.ci : name => split("/", binding.member)[14] } == { images = "release.yaml@refs", deploy = "release.yaml@refs", infra = "infra.yaml@refs" }
+    error_message = "who releases does not own the project"
   }
+  assert {
+    condition     = [for grant in google_project_iam_member.ci : grant.role if strcontains(grant.role, "owner") && grant.role != "roles/certificatemanager.owner" || strcontains(grant.role, "editor")] == []
+    error_message = "nobody is owner or editor"
+  }
+}
+
+run "workloads" {
+  command = plan
+  variables {
+    workloads = { traces = { namespace = "slipway", service_account = "collector", role = "roles/cloudtrace.agent" } }
+  }
+
   assert {
     condition     = google_project_iam_member.workloads["traces"].member == "principal://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/slipway-test.svc.id.goog/subject/ns/slipway/sa/collector"
     error_message = "a pod is its own principal"
@@ -122,7 +137,12 @@ run "promoted" {
 run "rejects_a_wildcard" {
   command = plan
   variables {
-    ci = { repository = "example/*", repository_id = 987654321 }
+    ci = {
+      repository    = "example/*"
+      repository_id = 987654321
+      ref           = "refs/heads/main"
+      workflows     = { release = "release.yaml" }
+    }
   }
   expect_failures = [var.ci]
 }
@@ -130,7 +150,38 @@ run "rejects_a_wildcard" {
 run "rejects_a_branch_by_its_short_name" {
   command = plan
   variables {
-    ci = { repository = "example/slipway", repository_id = 987654321, ref = "main" }
+    ci = {
+      repository    = "example/slipway"
+      repository_id = 987654321
+      ref           = "main"
+      workflows     = { release = "release.yaml" }
+    }
+  }
+  expect_failures = [var.ci]
+}
+
+run "rejects_a_workflow_elsewhere" {
+  command = plan
+  variables {
+    ci = {
+      repository    = "example/slipway"
+      repository_id = 987654321
+      ref           = "refs/heads/main"
+      workflows     = { release = "../release.yaml" }
+    }
+  }
+  expect_failures = [var.ci]
+}
+
+run "rejects_one_workflow_for_both" {
+  command = plan
+  variables {
+    ci = {
+      repository    = "example/slipway"
+      repository_id = 987654321
+      ref           = "refs/heads/main"
+      workflows     = { release = "release.yaml", infra = "release.yaml" }
+    }
   }
   expect_failures = [var.ci]
 }
