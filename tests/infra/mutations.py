@@ -77,7 +77,7 @@ MODULES: dict[str, list[Mutation]] = {
     "modules/registry": in_file(
         "modules/registry/main.tf",
         ("tags never move", "immutable_tags = true", "immutable_tags = false"),
-        ("the version to go back to is kept", '"KEEP"', '"DELETE"'),
+        ("20 images are kept, with their signatures and attestations", '"KEEP"', '"DELETE"'),
         ("old images are deleted after 30 days", "var.keep.days * 24", "var.keep.days * 23"),
         ("old images are really deleted", "cleanup_policy_dry_run = false", "cleanup_policy_dry_run = true"),
         ("who pulls may only read", '"roles/artifactregistry.reader"', '"roles/artifactregistry.repoAdmin"'),
@@ -462,6 +462,12 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
         ),
     ],
     ("foundation", "stage"): [
+        Mutation(
+            "what a release can be gone back to is kept",
+            "modules/registry/main.tf",
+            "var.keep.images * local.versions_an_image",
+            "var.keep.images",
+        ),
         Mutation(
             "environments share neither projects nor states nor addresses",
             "environments/stage/foundation.tfvars",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +14,11 @@ from typing import Any
 
 import yaml
 from tree import ROOT
+
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from deployment.images import ATTESTED
+from deployment.releases import KEPT
 
 PUBLIC = {"countries", "demo", "notes", "route-guide"}
 RULES = [
@@ -200,6 +206,16 @@ def immutable_tags(env: Environment) -> Iterator[str]:
     for registry in env.of("google_artifact_registry_repository"):
         if only(registry.values, "docker_config", "immutable_tags") is not True:
             yield registry.address
+
+
+@each("what a release can be gone back to is kept")
+def kept(env: Environment) -> Iterator[str]:
+    """Image, signature and attestations, of every release that a namespace remembers."""
+    for registry in env.of("google_artifact_registry_repository"):
+        policies = registry.values["cleanup_policies"]
+        count = max((only(item, "most_recent_versions", "keep_count") or 0) for item in policies)
+        if count < KEPT * (2 + len(ATTESTED)):
+            yield f"{registry.address}: {count} versions"
 
 
 @each("the public services have names, the others none")

@@ -14,6 +14,5 @@ ci = {
 next_project = "slipway-example-stage"
 
 keep_images = {
-  versions = 5
-  days     = 14
+  days = 14
 }

@@ -14,8 +14,8 @@ ci = {
 }
 
 keep_images = {
-  versions = 50
-  days     = 180
+  images = 50
+  days   = 180
 }
 
 contact = "ops@slipway.example"

@@ -50,8 +50,8 @@ variable "workloads" {
 variable "keep_images" {
   description = "Of modules/registry."
   type = object({
-    versions = optional(number)
-    days     = optional(number)
+    images = optional(number)
+    days   = optional(number)
   })
   default = {}
 }

@@ -1,4 +1,10 @@
-# Images of the services. A tag is its content's digest and never moves; whoever pushes cannot change what was pushed.
+# Images of the services. A tag is the revision that an image was built of or, where it was promoted to, the beginning of its
+# digest; it never moves, and whoever pushes cannot change what was pushed.
+locals {
+  # An image that is deployed is a version of its name; so are its signature, its bill of materials and its provenance.
+  versions_an_image = 4
+}
+
 resource "google_artifact_registry_repository" "images" {
   repository_id          = var.name
   location               = var.region
@@ -10,12 +16,12 @@ resource "google_artifact_registry_repository" "images" {
     immutable_tags = true
   }
 
-  # What is kept wins over what is deleted: the last versions of each image stay, however old.
+  # What is kept wins over what is deleted: the last images of each name stay, however old, with all that belongs to them.
   cleanup_policies {
     id     = "keep-recent"
     action = "KEEP"
     most_recent_versions {
-      keep_count = var.keep.versions
+      keep_count = var.keep.images * local.versions_an_image
     }
   }
 

@@ -14,16 +14,19 @@ variable "region" {
 }
 
 variable "keep" {
-  description = "The last versions of each image are kept whatever their age, the others for so many days."
+  description = <<-EOT
+    The last images of each name are kept whatever their age, the others for so many days. Every deployment pushes one,
+    and as many as a namespace remembers releases must be there to go back to: KEPT in scripts/deployment/releases.py.
+  EOT
   type = object({
-    versions = optional(number, 20)
-    days     = optional(number, 30)
+    images = optional(number, 20)
+    days   = optional(number, 30)
   })
   default = {}
 
   validation {
-    condition     = var.keep.versions >= 2
-    error_message = "keep.versions must be 2 or more: the running one and the one to go back to."
+    condition     = var.keep.images >= 10
+    error_message = "keep.images must be 10 or more: those of the releases to go back to."
   }
 }
 

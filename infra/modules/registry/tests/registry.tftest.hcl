@@ -18,9 +18,9 @@ run "images" {
   assert {
     condition = anytrue([
       for policy in google_artifact_registry_repository.images.cleanup_policies :
-      policy.action == "KEEP" && try(one(policy.most_recent_versions).keep_count >= 2, false)
+      policy.action == "KEEP" && try(one(policy.most_recent_versions).keep_count == 80, false)
     ])
-    error_message = "the version to go back to is kept"
+    error_message = "20 images are kept, with their signatures and attestations"
   }
   assert {
     condition = anytrue([
@@ -45,6 +45,6 @@ run "images" {
 
 run "rejects_no_way_back" {
   command = plan
-  variables { keep = { versions = 1 } }
+  variables { keep = { images = 9 } }
   expect_failures = [var.keep]
 }
