@@ -190,9 +190,9 @@ MODULES: dict[str, list[Mutation]] = {
             '= "infra.yaml"',
         ),
         (
-            "who releases does not own the project",
+            "who deploys does not own the project",
             "workflows/${each.value.workflow}",
-            "workflows/${var.ci.workflows.release}",
+            "workflows/${var.ci.workflows.deploy}",
         ),
         ("nobody is owner or editor", '"roles/artifactregistry.admin"', '"roles/owner"'),
         (
@@ -428,12 +428,12 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
                 "assertion.environment == 'dev'",
             ),
             (
-                "jobs of one branch or tag are believed, those of the workflow that releases there",
+                "jobs of one branch or tag are believed, those of the workflow that deploys there",
                 "assertion.ref == '${var.ci.ref}'",
                 "assertion.ref != ''",
             ),
             (
-                "jobs of one branch or tag are believed, those of the workflow that releases there",
+                "jobs of one branch or tag are believed, those of the workflow that deploys there",
                 '}/attribute.workflow",',
                 '}/attribute.repository",',
             ),
@@ -441,7 +441,7 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
     ],
     ("foundation", "dev"): [
         Mutation(
-            "jobs of one branch or tag are believed, those of the workflow that releases there",
+            "jobs of one branch or tag are believed, those of the workflow that deploys there",
             "environments/dev/foundation.tfvars",
             "deploy.yaml",
             "promote.yaml",

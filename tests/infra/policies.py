@@ -27,7 +27,7 @@ RULES = [
     for rule in group["rules"]
 ]
 WORKFLOWS = ROOT / ".github/workflows"
-RELEASES = {"dev": "deploy.yaml", "stage": "promote.yaml", "prod": "promote.yaml"}  # whose jobs run in which
+DEPLOYS = {"dev": "deploy.yaml", "stage": "promote.yaml", "prod": "promote.yaml"}  # whose jobs run in which
 NEXT = {"dev": "stage", "stage": "prod"}  # what promote.yaml offers
 
 
@@ -173,7 +173,7 @@ def one_repository(env: Environment) -> Iterator[str]:
             yield f"{provider.address}: {condition}"
 
 
-@each("jobs of one branch or tag are believed, those of the workflow that releases there")
+@each("jobs of one branch or tag are believed, those of the workflow that deploys there")
 def one_workflow(env: Environment) -> Iterator[str]:
     for provider in env.of("google_iam_workload_identity_pool_provider"):
         if not re.search(
@@ -186,8 +186,8 @@ def one_workflow(env: Environment) -> Iterator[str]:
         )
         if not match or not (WORKFLOWS / match[1]).exists():
             yield f"{binding.address}: {binding.values['member']}"
-        elif "infra" not in binding.address and RELEASES.get(env.name, match[1]) != match[1]:
-            yield f"{binding.address}: {match[1]} releases nothing there"
+        elif "infra" not in binding.address and DEPLOYS.get(env.name, match[1]) != match[1]:
+            yield f"{binding.address}: {match[1]} deploys nothing there"
 
 
 @each("no sink, exclusion or filter drops the line of a request")

@@ -8,7 +8,7 @@ ci = {
   repository    = "slipway-example/slipway"
   repository_id = 100000001
   ref           = "refs/heads/main"
-  workflows     = { release = "deploy.yaml" }
+  workflows     = { deploy = "deploy.yaml" }
 }
 
 next_project = "slipway-example-stage"

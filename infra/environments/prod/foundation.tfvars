@@ -10,7 +10,7 @@ ci = {
   repository    = "slipway-example/slipway"
   repository_id = 100000001
   ref           = "refs/heads/main"
-  workflows     = { release = "promote.yaml" }
+  workflows     = { deploy = "promote.yaml" }
 }
 
 keep_images = {

@@ -20,8 +20,8 @@ variable "ci" {
     repository_id = number
     ref           = string
     workflows = object({
-      release = string
-      infra   = optional(string)
+      deploy = string
+      infra  = optional(string)
     })
   })
 }

@@ -16,12 +16,12 @@ locals {
   possible = {
     images = {
       description = "Pushes images."
-      workflow    = var.ci.workflows.release
+      workflow    = var.ci.workflows.deploy
       roles       = []
     }
     deploy = {
       description = "Deploys to the cluster."
-      workflow    = var.ci.workflows.release
+      workflow    = var.ci.workflows.deploy
       roles       = ["roles/container.developer"]
     }
     infra = {

@@ -16,15 +16,15 @@ variable "environment" {
 variable "ci" {
   description = <<-EOT
     Whose jobs are believed: the repository by name and number, and the one branch or tag. workflows: the files in
-    .github/workflows whose jobs release, and change the infrastructure; null where none does.
+    .github/workflows whose jobs deploy, and change the infrastructure; null where none does.
   EOT
   type = object({
     repository    = string
     repository_id = number
     ref           = string
     workflows = object({
-      release = string
-      infra   = optional(string)
+      deploy = string
+      infra  = optional(string)
     })
   })
 
@@ -44,8 +44,8 @@ variable "ci" {
   }
 
   validation {
-    condition     = var.ci.workflows.release != var.ci.workflows.infra
-    error_message = "ci.workflows must be two: whose jobs release may not own the project."
+    condition     = var.ci.workflows.deploy != var.ci.workflows.infra
+    error_message = "ci.workflows must be two: whose jobs deploy may not own the project."
   }
 }
 

@@ -18,7 +18,7 @@ run "rejects_prod_with_a_next" {
       repository    = "example/slipway"
       repository_id = 1
       ref           = "refs/heads/main"
-      workflows     = { release = "promote.yaml" }
+      workflows     = { deploy = "promote.yaml" }
     }
     next_project = "slipway-after"
   }

@@ -8,7 +8,7 @@ variables {
     repository    = "example/slipway"
     repository_id = 987654321
     ref           = "refs/heads/main"
-    workflows     = { release = "release.yaml" }
+    workflows     = { deploy = "deploy.yaml" }
   }
 }
 
@@ -42,7 +42,7 @@ run "one_branch" {
   assert {
     condition = alltrue([
       for binding in google_service_account_iam_member.ci :
-      binding.member == "principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/ci/attribute.workflow/example/slipway/.github/workflows/release.yaml@refs/heads/main"
+      binding.member == "principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/ci/attribute.workflow/example/slipway/.github/workflows/deploy.yaml@refs/heads/main"
     ])
     error_message = "an account is for the jobs of one workflow, as it is on the branch"
   }
@@ -83,13 +83,13 @@ run "owned" {
       repository    = "example/slipway"
       repository_id = 987654321
       ref           = "refs/heads/main"
-      workflows     = { release = "release.yaml", infra = "infra.yaml" }
+      workflows     = { deploy = "deploy.yaml", infra = "infra.yaml" }
     }
   }
 
   assert {
-    condition     = { for name, binding in google_service_account_iam_member.ci : name => split("/", binding.member)[14] } == { images = "release.yaml@refs", deploy = "release.yaml@refs", infra = "infra.yaml@refs" }
-    error_message = "who releases does not own the project"
+    condition     = { for name, binding in google_service_account_iam_member.ci : name => split("/", binding.member)[14] } == { images = "deploy.yaml@refs", deploy = "deploy.yaml@refs", infra = "infra.yaml@refs" }
+    error_message = "who deploys does not own the project"
   }
   assert {
     condition     = [for grant in google_project_iam_member.ci : grant.role if strcontains(grant.role, "owner") && grant.role != "roles/certificatemanager.owner" || strcontains(grant.role, "editor")] == []
@@ -141,7 +141,7 @@ run "rejects_a_wildcard" {
       repository    = "example/*"
       repository_id = 987654321
       ref           = "refs/heads/main"
-      workflows     = { release = "release.yaml" }
+      workflows     = { deploy = "deploy.yaml" }
     }
   }
   expect_failures = [var.ci]
@@ -154,7 +154,7 @@ run "rejects_a_branch_by_its_short_name" {
       repository    = "example/slipway"
       repository_id = 987654321
       ref           = "main"
-      workflows     = { release = "release.yaml" }
+      workflows     = { deploy = "deploy.yaml" }
     }
   }
   expect_failures = [var.ci]
@@ -167,7 +167,7 @@ run "rejects_a_workflow_elsewhere" {
       repository    = "example/slipway"
       repository_id = 987654321
       ref           = "refs/heads/main"
-      workflows     = { release = "../release.yaml" }
+      workflows     = { deploy = "../deploy.yaml" }
     }
   }
   expect_failures = [var.ci]
@@ -180,7 +180,7 @@ run "rejects_one_workflow_for_both" {
       repository    = "example/slipway"
       repository_id = 987654321
       ref           = "refs/heads/main"
-      workflows     = { release = "release.yaml", infra = "release.yaml" }
+      workflows     = { deploy = "deploy.yaml", infra = "deploy.yaml" }
     }
   }
   expect_failures = [var.ci]
