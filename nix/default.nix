@@ -17,14 +17,15 @@ let
   special = import ./services.nix;
   isService = name: type: type == "directory" && builtins.pathExists (../src + "/${name}/main.c");
   names = builtins.attrNames (lib.filterAttrs isService (builtins.readDir ../src));
-  described = name: {
+  librariesOf = import ./libraries.nix { inherit lib; };
+  described = lib.genAttrs names (name: {
     inherit name;
     ports = [ 8080 9090 ];
     volumes = [ ];
-    libraries = import ./libraries.nix { inherit lib name; };
+    libraries = librariesOf name;
     share = builtins.pathExists (../share + "/${name}");
     env = { };
-  } // special.${name} or { };
+  } // special.${name} or { });
 
   # The .summary of its svc_def.
   summary =
@@ -38,8 +39,8 @@ let
   sourceOf = name: import ./source.nix {
     inherit lib name;
     wanted =
-      map (folder: "src/${folder}") ([ name ] ++ (described name).libraries)
-      ++ lib.optional (described name).share "share/${name}";
+      map (folder: "src/${folder}") ([ name ] ++ described.${name}.libraries)
+      ++ lib.optional described.${name}.share "share/${name}";
   };
   librarySource = import ./source.nix {
     inherit lib;
@@ -54,7 +55,7 @@ let
     "-Ddatadir=/share" # where data is in the image
   ]
   ++ lib.optional (target.grpc.archives or false) "-Dprefer_static=true"; # nixpkgs has no archives but ours of h2o
-  library = call ./library.nix { inherit version h2oLibraries mesonFlags; src = librarySource; };
+  library = call ./library.nix { inherit version h2oLibraries mesonFlags; };
   serviceOf = name: call ./service.nix { inherit name version h2oLibraries mesonFlags library; src = sourceOf name; };
   services = lib.genAttrs names serviceOf;
 
@@ -68,7 +69,7 @@ let
   serviceImage =
     name:
     let
-      service = described name;
+      service = described.${name};
     in
     image {
       inherit name version;

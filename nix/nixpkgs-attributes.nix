@@ -5,6 +5,7 @@
     "filterAttrs"
     "genAttrs"
     "hasPrefix"
+    "hasSuffix"
     "mapAttrs"
     "mapAttrsToList"
     "optional"
@@ -36,6 +37,7 @@
     python3 = [ "out" ];
     re2 = [ "out" ];
     runCommand = [ ];
+    runCommandCC = [ ];
     runc = [ "out" ];
     stdenv = [ ];
     wrk = [ "out" ];

@@ -53,7 +53,7 @@ let
   # The phases of nixpkgs that the flake relies on: meson's.
   mkDerivation =
     attrs:
-    derivationOf (removeAttrs attrs [ "nativeBuildInputs" "buildInputs" "strictDeps" "mesonFlags" "mesonBuildType" "postPatch" "installPhase" ] // {
+    derivationOf (removeAttrs attrs [ "nativeBuildInputs" "buildInputs" "strictDeps" "mesonFlags" "mesonBuildType" "ninjaFlags" "postPatch" "installPhase" ] // {
       script = ''
         patchShebangs() { :; }
         cp -R --no-preserve=mode,ownership "$src" source
@@ -62,7 +62,7 @@ let
         ${attrs.postPatch or ""}
         meson setup build --prefix=$out --buildtype=${attrs.mesonBuildType or "plain"} ${toString attrs.mesonFlags}
         cd build
-        ninja -j"$NIX_BUILD_CORES"
+        ninja -j"$NIX_BUILD_CORES" ${toString (attrs.ninjaFlags or [ ])}
         ${if attrs.doCheck or false then "meson test --no-rebuild --print-errorlogs" else ""}
         ${attrs.installPhase}
       '';
@@ -73,6 +73,7 @@ rec {
     pname = name;
     inherit script;
   });
+  runCommandCC = runCommand;
   linkFarm = name: entries: runCommand name { } (
     "mkdir $out\n" + lib.concatMapStringsSep "\n" (entry: "ln -s ${entry.path} $out/${entry.name}") entries
   );

@@ -9,6 +9,12 @@ rec {
   optionals = condition: list: if condition then list else [ ];
   concatMapStringsSep = separator: f: list: builtins.concatStringsSep separator (map f list);
   hasPrefix = prefix: text: builtins.substring 0 (builtins.stringLength prefix) text == prefix;
+  hasSuffix =
+    suffix: text:
+    let
+      rest = builtins.stringLength text - builtins.stringLength suffix;
+    in
+    rest >= 0 && builtins.substring rest (-1) text == suffix;
   removePrefix =
     prefix: text:
     if hasPrefix prefix text then
