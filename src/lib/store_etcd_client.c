@@ -13,6 +13,7 @@
 #define AWAY_NS            (5 * CLOCK_NS_PER_S)
 #define WATCH_TIMEOUT_MS   (24 * 3600 * 1000ULL)
 #define MAX_MESSAGE        (64u << 20) /* of an answer: bounds what a page of records takes */
+#define MAX_EVENTS         (16u << 20) /* of a message of the watch: see etcd_watch_open */
 #define MAX_PASSWORD       1024
 #define MAX_TOKEN          4096
 
@@ -242,6 +243,8 @@ static int open_rpc(struct etcd_client *client, const char *target, size_t max_m
                            ret_rpc);
 }
 
+/* etcd cuts what it sends where it bounds requests, at 2 MiB by default; but not what it has had at hand before it said
+ * that the watch exists, which is rare: where that is beyond our bound, the next watch comes through. */
 int etcd_watch_open(struct etcd_client *client, const struct rpc_stream_handlers *handlers, void *arg,
                     struct rpc_client **ret_rpc, struct rpc_stream **ret_stream)
 {
@@ -254,7 +257,7 @@ int etcd_watch_open(struct etcd_client *client, const struct rpc_stream_handlers
 
     get_token(client, token);
     with_token[1].value = str_of(token);
-    err = open_rpc(client, endpoint->target, SIZE_MAX, &rpc); /* an event of any size must come through */
+    err = open_rpc(client, endpoint->target, MAX_EVENTS, &rpc);
     if (err < 0)
         return err;
     err = rpc_stream_open(rpc, &etcdserverpb__watch__descriptor, "Watch",

@@ -1,123 +1,27 @@
 /* Keeps the view up to date, in a thread of its own: sees whether etcd still has the history that the view has seen,
  * loads a fresh view where it has not (compacted, restored from a backup, another cluster), and watches from the
- * revision behind the view's until the watch ends; then begins again. The watch's events are applied by the thread of
- * its connection: a message holds whole revisions, and becomes one transaction of the view, with the position. */
+ * revision behind the view's until the watch ends; then begins again. */
 #include "store_etcd_internal.h"
 #include <errno.h>
 #include <stdio.h>
 
 #define TIMEOUT_MS  1000
 #define RETRY_NS    (100 * CLOCK_NS_PER_MS)
-#define PROGRESS_NS (1 * CLOCK_NS_PER_S) /* between requests for a progress notification */
-#define SILENCE_NS  (4 * CLOCK_NS_PER_S) /* after which a watch is taken for dead */
+#define PROGRESS_NS (1 * CLOCK_NS_PER_S)  /* between requests for a progress notification */
+#define SILENCE_NS  (4 * CLOCK_NS_PER_S)  /* after which a watch is taken for dead */
+#define BEHIND_NS   (15 * CLOCK_NS_PER_S) /* the same while there is more to come: etcd may have to read it from disk */
 #define OPEN_NS     (30 * CLOCK_NS_PER_S)
-
-/* ---- applying: in the thread of the watch's connection ---- */
-
-struct applying {
-    struct etcd *etcd;
-    struct store_view_txn txn;
-    struct etcd_position position;
-    uint64_t last_seq;
-    struct etcd_lane *lane; /* of this process, whose transaction the revision is; NULL: another's */
-};
-
-static void begin_revision(struct applying *applying, int64_t revision)
-{
-    if (revision == applying->position.revision)
-        return;
-    applying->position.revision = revision;
-    applying->lane = NULL;
-}
-
-static int apply_ours(struct applying *applying, struct str name, const Etcdserverpb__KeyValue *kv)
-{
-    struct etcd_position *position = &applying->position;
-
-    if (name.len > strlen(ETCD_WRITER) && memcmp(name.s, ETCD_WRITER, strlen(ETCD_WRITER)) == 0)
-        applying->lane = etcd_writer_saw(applying->etcd, name, etcd_str(kv->value), kv->mod_revision);
-    if (!str_eq(name, STR(ETCD_HEAD)))
-        return 0;
-    if (kv->value.len != sizeof(position->head))
-        return -EPROTO;
-    position->head_revision = kv->mod_revision;
-    memcpy(&position->head, kv->value.data, sizeof(position->head));
-    return 0;
-}
-
-static int apply_record(struct applying *applying, bool deleted, const Etcdserverpb__KeyValue *kv, unsigned table,
-                        struct str key)
-{
-    int err;
-
-    if (applying->lane != NULL)
-        etcd_writer_saw_record(applying->lane, deleted, table, key,
-                               kv->value.len >= ETCD_ENVELOPE ? kv->value.data[1] : 0);
-    if (!deleted)
-        return etcd_view_put(applying->etcd, &applying->txn, kv, false, &applying->last_seq);
-    err = store_view_delete(&applying->txn, table, key);
-    return err == -ENOENT ? 0 : err;
-}
-
-static int apply_event(struct applying *applying, const Etcdserverpb__Event *event)
-{
-    const Etcdserverpb__KeyValue *kv = event->kv;
-    bool deleted = event->type == ETCDSERVERPB__EVENT__EVENT_TYPE__DELETE;
-    unsigned table;
-    struct str key;
-    int err;
-
-    begin_revision(applying, kv->mod_revision);
-    err = etcd_key_parse(&applying->etcd->keys, etcd_str(kv->key), &table, &key);
-    if (err == -ENOENT)
-        return deleted ? 0 : apply_ours(applying, key, kv);
-    return err == 0 ? apply_record(applying, deleted, kv, table, key) : 0;
-}
-
-static int apply_all(struct applying *applying, const Etcdserverpb__WatchResponse *response)
-{
-    int err = 0;
-
-    applying->last_seq = store_view_last_seq(&applying->txn);
-    for (size_t i = 0; i < response->n_events && err == 0; i++)
-        err = apply_event(applying, response->events[i]);
-    if (response->n_events == 0) /* a progress notification: all up to that has been sent */
-        begin_revision(applying, response->header->revision);
-    if (err == 0)
-        err = store_view_set_last_seq(&applying->txn, applying->last_seq);
-    return err == 0 ? etcd_position_put(&applying->txn, &applying->position) : err;
-}
-
-static int apply(struct etcd *etcd, const Etcdserverpb__WatchResponse *response)
-{
-    struct etcd_view *view = etcd->follower.following;
-    struct applying applying = {.etcd = etcd, .position = view->position};
-    int err;
-
-    err = store_view_begin(view->view, &applying.txn);
-    if (err < 0)
-        return err;
-    err = apply_all(&applying, response);
-    if (err == 0)
-        err = store_view_commit(&applying.txn);
-    store_view_abort(&applying.txn);
-    if (err < 0)
-        return err;
-    view->position = applying.position;
-    atomic_store(&etcd->applied, view->position.revision);
-    if (response->n_events > 0)
-        etcd_writer_applied(etcd);
-    etcd_reads_applied(etcd);
-    return 0;
-}
 
 /* ---- the watch ---- */
 
-static void note(struct etcd *etcd, bool failed)
+static void note(struct etcd *etcd, bool failed, bool behind)
 {
+    struct etcd_follower *follower = &etcd->follower;
+
     pthread_mutex_lock(&etcd->mutex);
-    etcd->follower.heard_ns = clock_monotonic_ns();
-    etcd->follower.failed |= failed;
+    follower->heard_ns = clock_monotonic_ns();
+    follower->patience_ns = behind ? BEHIND_NS : SILENCE_NS;
+    follower->failed |= failed;
     if (failed)
         pthread_cond_broadcast(&etcd->changed);
     pthread_mutex_unlock(&etcd->mutex);
@@ -127,18 +31,19 @@ static void on_message(void *arg, const ProtobufCMessage *message)
 {
     const Etcdserverpb__WatchResponse *response = (const Etcdserverpb__WatchResponse *)message;
     struct etcd *etcd = arg;
-    bool failed = response->canceled || etcd->follower.failed;
+    const struct etcd_position *position = &etcd->follower.following->position;
+    bool failed = response->canceled || response->header == NULL || etcd->follower.failed;
 
-    if (!failed && !response->created &&
-        (response->n_events > 0 || response->header->revision > etcd->follower.following->position.revision))
-        failed = apply(etcd, response) < 0;
-    note(etcd, failed);
+    if (!failed && !response->created && (response->n_events > 0 || response->header->revision > position->revision))
+        failed = etcd_apply(etcd, response) < 0;
+    note(etcd, failed, !failed && response->header->revision > position->revision);
 }
 
 static void on_done(void *arg, const struct rpc_status *status)
 {
     struct etcd *etcd = arg;
 
+    etcd_apply_abandon(etcd);
     pthread_mutex_lock(&etcd->mutex);
     etcd->follower.ended = true;
     pthread_cond_broadcast(&etcd->changed);
@@ -153,6 +58,7 @@ static void send_create(struct etcd *etcd, struct rpc_stream *stream)
     create.key = etcd_data(str_of(etcd->keys.prefix));
     create.range_end = etcd_data(str_of(etcd->keys.end));
     create.start_revision = etcd->follower.following->position.revision + 1;
+    create.fragment = true;
     request.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
     request.create_request = &create;
     rpc_stream_send(stream, &request.base);
@@ -176,13 +82,12 @@ static bool attend(struct etcd *etcd, struct rpc_stream *stream)
     bool silent = false;
 
     pthread_mutex_lock(&etcd->mutex);
-    follower->heard_ns = clock_monotonic_ns();
     while (!follower->stopped && !follower->ended && !follower->failed && !silent) {
         struct timespec until = etcd_timespec(clock_monotonic_ns() + PROGRESS_NS);
 
         if (pthread_cond_timedwait(&etcd->changed, &etcd->mutex, &until) != ETIMEDOUT)
             continue;
-        silent = clock_monotonic_ns() - follower->heard_ns > SILENCE_NS;
+        silent = clock_monotonic_ns() - follower->heard_ns > follower->patience_ns;
         pthread_mutex_unlock(&etcd->mutex);
         send_progress(stream);
         pthread_mutex_lock(&etcd->mutex);
@@ -202,6 +107,8 @@ static int watch(struct etcd *etcd)
     int err;
 
     follower->ended = follower->failed = false; /* nobody else is there yet */
+    follower->heard_ns = clock_monotonic_ns();
+    follower->patience_ns = SILENCE_NS;
     err = etcd_watch_open(&etcd->client, &handlers, etcd, &rpc, &stream);
     if (err < 0)
         return err;

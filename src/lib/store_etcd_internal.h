@@ -11,6 +11,7 @@
  *   store_etcd_view.c    the view: its folder, the switch to a fresh one
  *   store_etcd_load.c    a fresh view: a copy of all records at one revision
  *   store_etcd_follow.c  the thread that keeps the view up to date: the watch, its resumption, when to load anew
+ *   store_etcd_apply.c   what the watch says, put into the view
  *   store_etcd_write.c   the writer's thread: batches, their results, unknown ones included
  *   store_etcd_lane.c    the keys of the writer's lanes
  *   store_etcd_txn.c     a batch as etcd's transaction, and what its answer says
@@ -187,19 +188,34 @@ int etcd_view_put(struct etcd *etcd, struct store_view_txn *txn, const Etcdserve
 
 int etcd_load(struct etcd *etcd, struct etcd_view **ret_view, char *error, size_t error_size);
 
+/* What the watch has said and the view does not have yet. */
+struct etcd_applying {
+    struct store_view_txn txn;
+    struct etcd_position position;
+    uint64_t last_seq;
+    struct etcd_lane *lane; /* of this process, whose transaction the revision is; NULL: another's */
+    bool cut;               /* the message before may have ended within the revision */
+};
+
 struct etcd_follower {
     pthread_t thread;
     bool running;
-    struct etcd_view *following; /* the current view, with a reference */
+    struct etcd_view *following;   /* the current view, with a reference */
+    struct etcd_applying applying; /* of the watch's connection */
 
     /* Under etcd.mutex. */
     bool stopped;
-    bool ended, failed; /* the watch */
-    uint64_t heard_ns;  /* when it last said something */
-    uint64_t moved_ns;  /* when loading or following last got on */
-    char error[256];    /* what went wrong last, for whoever waits in store_open */
+    bool ended, failed;   /* the watch */
+    uint64_t heard_ns;    /* when it last said something */
+    uint64_t patience_ns; /* for how long it may say nothing */
+    uint64_t moved_ns;    /* when loading or following last got on */
+    char error[256];      /* what went wrong last, for whoever waits in store_open */
     int err;
 };
+
+/* A message of the watch, into the view that is followed. After an error the watch cannot be gone on with. */
+int etcd_apply(struct etcd *etcd, const Etcdserverpb__WatchResponse *response);
+void etcd_apply_abandon(struct etcd *etcd); /* what has not come wholly when the watch ends: it comes again */
 
 int etcd_follower_start(struct etcd *etcd);
 /* Waits until there is a view to serve. 0, or what hinders it for good, or for 30 s. */

@@ -607,6 +607,71 @@ Test(etcd, a_watch_that_was_cut_goes_on_where_it_was)
     tcp_proxy_stop(&proxy);
 }
 
+/* ---- a backlog ---- */
+
+#define BACKLOG_REVISIONS 40 /* of three records of the greatest size: more bytes than the watch takes in a message */
+
+static const char backlog_keys[] = "abc";
+
+static void put_generation(struct store *store, uint8_t generation)
+{
+    static char value[STORE_MAX_VALUE];
+    struct store_batch *batch = store_batch_new();
+
+    memset(value, generation, sizeof(value));
+    for (const char *key = backlog_keys; *key != '\0'; key++)
+        store_batch_put(batch, OTHERS, (struct str){key, 1}, (struct str){value, sizeof(value)}, STORE_ANY, 0);
+    cr_assert_eq(store_write_wait(store, batch, WITHIN_NS(30), NULL), 0);
+}
+
+/* The generation of all three, which are only ever written together. */
+static void on_generation(void *arg, int err, struct store_snapshot *snapshot)
+{
+    uint8_t generation = 0, *ret_generation = arg;
+
+    cr_assert_eq(err, 0, "%s", strerror(-err));
+    for (const char *key = backlog_keys; *key != '\0'; key++) {
+        struct store_record record;
+
+        cr_assert_eq(store_get(snapshot, OTHERS, (struct str){key, 1}, &record), 0);
+        cr_assert(key == backlog_keys || (uint8_t)record.value.s[0] == generation, "a part of a revision is there");
+        generation = (uint8_t)record.value.s[0];
+    }
+    *ret_generation = generation;
+}
+
+static bool has_last_generation(void *arg)
+{
+    uint8_t generation = 0;
+
+    store_read_wait(arg, WITHIN_NS(30), 3600 * 1000, on_generation, &generation);
+    return generation == BACKLOG_REVISIONS;
+}
+
+/* etcd would send it as one message, and cuts it where that is asked for: in the middle of a revision, too. */
+Test(etcd, a_backlog_comes_in_pieces_and_is_seen_a_revision_at_a_time)
+{
+    struct replica writer = {.view = ""}, behind = {.view = ""};
+    struct tcp_proxy proxy;
+
+    start_members(1);
+    tcp_proxy_start(&proxy, cluster.members[0].client_port);
+    open_replica(&writer);
+    put_generation(writer.store, 0);
+    open_replica_behind(&behind, &proxy, false);
+    tcp_proxy_set(&proxy, TCP_PROXY_REFUSE);
+    for (uint8_t i = 1; i <= BACKLOG_REVISIONS; i++)
+        put_generation(writer.store, i);
+    tcp_proxy_set(&proxy, TCP_PROXY_PASS);
+    wait_until(has_last_generation, behind.store);
+    cr_expect_eq(metric(&behind, "store_view_loads_total"), 1, "by the watch, not by a copy");
+    put_any(writer.store, THINGS, STR("after"), STR("1"));
+    cr_expect(has(behind.store, THINGS, STR("after"), STR("1")), "and follows on");
+    close_replica(&behind);
+    close_replica(&writer);
+    tcp_proxy_stop(&proxy);
+}
+
 /* ---- answers that get lost ---- */
 
 struct pending {
