@@ -55,13 +55,15 @@ static inline h2o_compat_sendvec h2o_compat_send_bytes(const void *bytes, size_t
 
 /* ---- configuration and context ---- */
 
-/* idle_ms bounds an idle connection and the receiving of a request. */
-static inline void h2o_compat_set_timeouts(h2o_globalconf_t *config, uint64_t idle_ms)
+/* HTTP/1 has one timeout for an idle connection and for what comes of a request: the shorter one is the caller's to
+ * keep.
+ */
+static inline void h2o_compat_set_timeouts(h2o_globalconf_t *config, uint64_t idle_ms, uint64_t receive_ms)
 {
     config->http1.req_timeout = idle_ms;
-    config->http2.idle_timeout = idle_ms;
+    config->http2.idle_timeout = receive_ms;
 #if !H2O_COMPAT_2_2
-    config->http1.req_io_timeout = idle_ms;
+    config->http1.req_io_timeout = receive_ms;
 #endif
 }
 

@@ -12,10 +12,12 @@
  * "other" for unknown paths; method is "other" for unknown ones; status 499: the client went before its answer came).
  *
  * Limits: 100 headers and 417,792 bytes of a request's line and headers (h2o's own); 100 requests at a time on an
- * HTTP/2 connection. Over HTTP/1 a request must have been received within idle_timeout_ms of the connection's beginning
- * or of the response before it; over HTTP/2 something must come within that time while nothing is being answered. A
- * response must be taken by the client within request_timeout_ms of its request (or of its deferred answer), else the
- * connection is cut; so is one on which a client gives up 1,000 requests more than it lets be answered.
+ * HTTP/2 connection. A connection without a request is closed after idle_timeout_ms. A request that has begun to come
+ * over HTTP/1 must be whole within receive_timeout_ms (give or take a tenth); over HTTP/2 something must come within
+ * that time while nothing is being answered. A response must be taken by the client within request_timeout_ms of its
+ * request (or of its deferred answer), else the connection is cut; so is one on which a client gives up 1,000 requests
+ * more than it lets be answered. h2o holds a body until it is whole: up to max_connections of them over HTTP/1, a
+ * hundred times as many over HTTP/2; those that are being answered are bounded together, by max_bodies.
  *
  * What h2o answers by itself is a problem response too, counted and logged (413 for bodies more than 64 KiB beyond the
  * largest max_body, 400 for broken chunks, 417), except: what cannot be parsed as HTTP/1 gets a plain 400 and is
@@ -73,7 +75,6 @@ int http_query(struct http_req *req, const char *name, struct str *ret_value);
 /* Calls each(arg, name, value), decoded, for every parameter in order; stops at the first result that is not 0 and
  * returns it. -EINVAL for a bad encoding. */
 int http_each_query(struct http_req *req, int (*each)(void *arg, struct str name, struct str value), void *arg);
-void *http_alloc(struct http_req *req, size_t size); /* request memory, zeroed; aborts out of memory as h2o does */
 
 /* ---- replies: any thread ---- */
 
@@ -118,8 +119,10 @@ struct http_server_def {
     unsigned workers;            /* >= 1 */
     unsigned max_connections;    /* over all workers; beyond it none is accepted until one ends; 0: 10,000 */
     unsigned max_in_flight;      /* requests over all workers; beyond it 503; 0: 10,000 */
+    size_t max_bodies;           /* bytes of the bodies of those requests; beyond it 503; 0: 64 MiB */
     unsigned request_timeout_ms; /* of a deferred answer; 0: 30,000 */
-    unsigned idle_timeout_ms;    /* of a keep-alive connection and of a half-sent request; 0: 10,000 */
+    unsigned idle_timeout_ms;    /* of a connection without a request; 0: 620,000, more than load balancers have */
+    unsigned receive_timeout_ms; /* of a half-sent request, and of an idle connection in a drain; 0: 10,000 */
 };
 
 /* Takes a listening socket (closes it in the end, also on failure). Workers run but do not accept yet. 0 or -errno;

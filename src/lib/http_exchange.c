@@ -117,6 +117,8 @@ static void end_exchange(void *memory)
     if (exchange->req.route != NULL && exchange->req.route->observe != NULL)
         exchange->req.route->observe(server->def.state, exchange->req.route, exchange->status, latency_ns);
     http_reply_free(exchange->reply);
+    http_conn_of(exchange->h2o)->exchanges--;
+    atomic_fetch_sub_explicit(&server->bodies, exchange->req.body.len, memory_order_relaxed);
     atomic_fetch_sub_explicit(&server->in_flight, 1, memory_order_relaxed);
 }
 
@@ -162,6 +164,17 @@ static void set_deadline(struct http_exchange *exchange, uint64_t now_ns)
         arm_timer(worker);
 }
 
+/* Counts it in; returns whether there are too many, or too much. */
+static bool count_in(struct http_server *server, const struct http_exchange *exchange)
+{
+    size_t len = exchange->req.body.len;
+    unsigned before = atomic_fetch_add_explicit(&server->in_flight, 1, memory_order_relaxed);
+    size_t bytes_before = atomic_fetch_add_explicit(&server->bodies, len, memory_order_relaxed);
+
+    http_conn_of(exchange->h2o)->exchanges++;
+    return before >= server->def.max_in_flight || bytes_before + len > server->def.max_bodies;
+}
+
 static struct http_exchange *begin_exchange(h2o_req_t *h2o)
 {
     struct http_exchange *exchange = h2o_mem_alloc_shared(&h2o->pool, sizeof(*exchange), end_exchange);
@@ -181,8 +194,7 @@ static struct http_exchange *begin_exchange(h2o_req_t *h2o)
     exchange->path = http_paths_match(&worker->server->paths, exchange->req.path, exchange->req.params);
     trace_begin(http_header(&exchange->req, "traceparent"), false, &exchange->req.trace);
     set_deadline(exchange, exchange->start_ns);
-    exchange->too_many = atomic_fetch_add_explicit(&worker->server->in_flight, 1, memory_order_relaxed) >=
-                         worker->server->def.max_in_flight;
+    exchange->too_many = count_in(worker->server, exchange);
     return exchange;
 }
 

@@ -78,7 +78,7 @@ struct http_worker {
     h2o_context_t h2o;
     int listen_fd;          /* -1 once closed */
     h2o_socket_t *listener; /* owns listen_fd from start on */
-    struct loop_timer accept_timer, drain_timer;
+    struct loop_timer accept_timer, drain_timer, receive_timer;
     struct loop_message discourage_message, drain_message;
     h2o_linklist_t conns;
     h2o_linklist_t exchanges; /* by deadline */
@@ -94,6 +94,7 @@ struct http_server {
     struct http_worker *workers;
     unsigned worker_count;
     atomic_uint connections, in_flight;
+    atomic_size_t bodies; /* bytes of those in flight */
     struct metrics_family *requests, *durations;
     struct metrics_series *connections_gauge, *in_flight_gauge;
 
@@ -110,7 +111,9 @@ struct http_conn {
     h2o_linklist_t link;      /* of the worker's conns */
     struct http_worker *worker;
     h2o_socket_t *socket;
-    unsigned resets; /* requests given up by the client, less those answered */
+    unsigned resets;    /* requests given up by the client, less those answered */
+    unsigned exchanges; /* that are being answered */
+    unsigned waits;     /* turns of the receive timer in which the rest of a request was waited for */
     char remote_ip[46];
 };
 

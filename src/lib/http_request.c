@@ -39,11 +39,6 @@ struct str http_header(const struct http_req *req, const char *name)
     return value;
 }
 
-void *http_alloc(struct http_req *req, size_t size)
-{
-    return memset(h2o_compat_alloc(&exchange_of(req)->h2o->pool, size), 0, size);
-}
-
 /* ---- query ---- */
 
 static int decode(struct http_req *req, struct str text, struct str *ret_decoded)

@@ -205,5 +205,4 @@ int rpc_stream_open(struct rpc_client *client, const ProtobufCServiceDescriptor 
 int rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *message); /* as rpc_send */
 void rpc_stream_half_close(struct rpc_stream *stream);                           /* after what is queued */
 void rpc_stream_cancel(struct rpc_stream *stream);
-struct rpc_stream *rpc_stream_ref(struct rpc_stream *stream);
 struct rpc_stream *rpc_stream_unref(struct rpc_stream *stream); /* NULL is fine; returns NULL */

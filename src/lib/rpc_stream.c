@@ -23,12 +23,6 @@ struct rpc_stream {
     bool over; /* the status has come */
 };
 
-struct rpc_stream *rpc_stream_ref(struct rpc_stream *stream)
-{
-    atomic_fetch_add_explicit(&stream->refs, 1, memory_order_relaxed);
-    return stream;
-}
-
 struct rpc_stream *rpc_stream_unref(struct rpc_stream *stream)
 {
     if (stream != NULL && atomic_fetch_sub_explicit(&stream->refs, 1, memory_order_acq_rel) == 1) {

@@ -36,6 +36,7 @@ static const struct config_option common_options[] = {
     {"WORKERS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as the CPU limit allows"},
     {"LOG_LEVEL", "info", CONFIG_CHOICE, .choices = "debug|info|notice|warning|error|critical",
      .help = "least severity"},
+    {"MAX_CONNECTIONS", "10000", CONFIG_INT, 1, 1000000, .help = "of HTTP, and of gRPC; more wait to be accepted"},
     {"SHUTDOWN_DELAY_SECONDS", "5", CONFIG_INT, 0, 3600, .unit = "s", .help = "go on serving after SIGTERM"},
     {"SHUTDOWN_TIMEOUT_SECONDS", "20", CONFIG_INT, 1, 3600, .unit = "s",
      .help = "bound on finishing what is in flight"},
@@ -46,6 +47,8 @@ static const struct config_option common_options[] = {
 static const struct config_option http_options[] = {
     {"PORT", "8080", CONFIG_INT, 0, 65535, .help = "port of HTTP; 0 picks one"},
     {"REQUEST_TIMEOUT_MS", "30000", CONFIG_INT, 1, 3600000, .unit = "ms", .help = "bound on a request's answer"},
+    {"HTTP_IDLE_SECONDS", "620", CONFIG_INT, 1, 86400, .unit = "s",
+     .help = "a connection without a request is closed then; let it be more than a load balancer's"},
     {"AUTH_TOKENS_FILE", "",
      .help = "lines NAME SHA256 RATE, of the bearer tokens that may call; empty: everybody may"},
     {0},
@@ -54,8 +57,10 @@ static const struct config_option http_options[] = {
 static const struct config_option grpc_options[] = {
     {"GRPC_PORT", "9000", CONFIG_INT, 0, 65535, .help = "port of gRPC; 0 picks one"},
     {"GRPC_THREADS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as WORKERS"},
+    {"GRPC_MAX_MESSAGE_BYTES", "64Ki", CONFIG_BYTES, 1024, 64 << 20,
+     .help = "of a request: beyond it RESOURCE_EXHAUSTED"},
     {"MAX_CONNECTION_AGE_MS", "10000", CONFIG_INT, 100, 3600000, .unit = "ms",
-     .help = "gRPC clients are moved on then"},
+     .help = "gRPC clients are moved on then, or after 8/11 of SHUTDOWN_TIMEOUT_SECONDS"},
     {0},
 };
 
@@ -213,11 +218,23 @@ static int open_http(struct svc *svc)
         .log = svc->log,
         .metrics = svc->metrics,
         .workers = svc->workers,
+        .max_connections = (unsigned)config_int(svc->config, "MAX_CONNECTIONS"),
         .request_timeout_ms = (unsigned)config_int(svc->config, "REQUEST_TIMEOUT_MS"),
+        .idle_timeout_ms = (unsigned)config_int(svc->config, "HTTP_IDLE_SECONDS") * 1000,
     };
     int fd, r = listen_on(svc, "http", "PORT", &fd);
 
     return r != 0 ? r : http_server_open(fd, &def, &svc->http);
+}
+
+/* A drain waits until every connection has been moved on, which may take a tenth longer, and then some turns: an age
+ * that does not fit into its bound would have it cancel calls. */
+static unsigned connection_age_ms(const struct config *config)
+{
+    int64_t age_ms = config_int(config, "MAX_CONNECTION_AGE_MS");
+    int64_t fits_ms = config_int(config, "SHUTDOWN_TIMEOUT_SECONDS") * 1000 * 8 / 11;
+
+    return (unsigned)(age_ms < fits_ms ? age_ms : fits_ms);
 }
 
 static int open_rpc(struct svc *svc)
@@ -231,7 +248,9 @@ static int open_rpc(struct svc *svc)
         .log = svc->log,
         .metrics = svc->metrics,
         .threads = threads == 0 ? svc->workers : threads,
-        .max_connection_age_ms = (unsigned)config_int(svc->config, "MAX_CONNECTION_AGE_MS"),
+        .max_message = (size_t)config_int(svc->config, "GRPC_MAX_MESSAGE_BYTES"),
+        .max_connections = (unsigned)config_int(svc->config, "MAX_CONNECTIONS"),
+        .max_connection_age_ms = connection_age_ms(svc->config),
     };
     int fd, r = listen_on(svc, "grpc", "GRPC_PORT", &fd);
 

@@ -1,9 +1,10 @@
 /* chat -- the notes that RouteChat has seen, by location, in memory that is bounded.
  *
  * At most CHAT_MAX_LOCATIONS locations with CHAT_MAX_NOTES notes of CHAT_MAX_MESSAGE bytes, and over all no more than
- * max_bytes of memory for notes. What does not fit any more goes: of a location its oldest note, of the locations the
- * one that was written longest ago; the metric route_chat_dropped_notes_total counts the notes. Notes are not shared
- * between processes and end with them.
+ * max_bytes of memory for notes; lists that are held, by readers who are slow, may keep CHAT_MAX_NOTES each beyond
+ * that, so their number has to be bounded by others. What does not fit any more goes: of a location its oldest note, of
+ * the locations the one that was written longest ago; the metric route_chat_dropped_notes_total counts the notes. Notes
+ * are not shared between processes and end with them.
  *
  * Any thread. A note is never changed, and lives as long as the table or a list that was returned holds it.
  */

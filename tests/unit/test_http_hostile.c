@@ -98,7 +98,7 @@ static void expect_serving(const struct fixture *fixture)
 
 Test(http_hostile, requests_over_HTTP_1)
 {
-    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .idle_timeout_ms = 1000});
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .receive_timeout_ms = 1000});
     uint64_t random = 1;
     char bytes[1024];
 
@@ -114,7 +114,7 @@ Test(http_hostile, requests_over_HTTP_1)
 
 Test(http_hostile, bytes_without_sense)
 {
-    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .idle_timeout_ms = 1000});
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .receive_timeout_ms = 1000});
     uint64_t random = 2;
     char bytes[512];
 
@@ -140,7 +140,7 @@ Test(http_hostile, frames_over_HTTP_2)
                                  "\0\0\4\x8\0\0\0\0\0\0\0\1\0"
                                  "\0\0\5\2\0\0\0\0\3\0\0\0\1\x10"
                                  "\0\0\4\3\0\0\0\0\1\0\0\0\x8";
-    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .idle_timeout_ms = 1000});
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .receive_timeout_ms = 1000});
     uint64_t random = 3;
     char bytes[1024];
 

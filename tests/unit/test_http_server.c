@@ -68,8 +68,13 @@ static struct http_reply *large(struct http_req *req)
 }
 
 static const struct http_route routes[] = {
-    {"GET", "/hello", hello},        {"GET", "/later", later}, {"GET", "/at-once", at_once},
-    {"GET", "/thread", from_thread}, {"GET", "/large", large}, {0},
+    {"GET", "/hello", hello},
+    {"GET", "/later", later},
+    {"GET", "/at-once", at_once},
+    {"GET", "/thread", from_thread},
+    {"GET", "/large", large},
+    {"POST", "/hello", hello, 1000},
+    {0},
 };
 
 static struct waiting *waiting_new(void)
@@ -313,16 +318,64 @@ Test(http_server, connections_beyond_the_limit_wait_for_one_to_end)
 Test(http_server, idle_and_half_sent_requests_are_closed)
 {
     struct fixture f = fixture_open((struct http_server_def){.routes = routes, .idle_timeout_ms = 500});
-    int silent = fixture_connect(&f), half = fixture_connect(&f), kept = fixture_connect(&f);
+    int silent = fixture_connect(&f), kept = fixture_connect(&f);
 
-    net_send_text(half, "GET /hello HTTP/1.1\r\nho");
     expect(kept, HELLO, 200, "hello");
     cr_expect(net_closed(silent));
-    cr_expect(net_closed(half));
     cr_expect(net_closed(kept));
     close(silent);
-    close(half);
     close(kept);
+    fixture_close(&f);
+}
+
+/* Whoever is idle is left alone meanwhile. */
+Test(http_server, what_comes_of_a_request_and_ends_halfway_is_closed)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .receive_timeout_ms = 200});
+    int head = fixture_connect(&f), body = fixture_connect(&f), second = fixture_connect(&f),
+        kept = fixture_connect(&f);
+
+    net_send_text(head, "GET /hello HTTP/1.1\r\nho");
+    net_send_text(body, "POST /hello HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\n12345");
+    expect(kept, HELLO, 200, "hello");
+    expect(second, HELLO, 200, "hello");
+    net_send_text(second, "GET");
+    cr_expect(net_closed(head));
+    cr_expect(net_closed(body));
+    cr_expect(net_closed(second));
+    expect(kept, HELLO, 200, "hello");
+    close(head);
+    close(body);
+    close(second);
+    close(kept);
+    fixture_close(&f);
+}
+
+/* It may still send a request, but not for ever. */
+Test(http_server, an_idle_connection_ends_some_time_after_a_drain_began)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .receive_timeout_ms = 200});
+    int idle = fixture_connect(&f);
+
+    expect(idle, HELLO, 200, "hello");
+    http_server_drain(f.server);
+    cr_expect_eq(http_server_wait(f.server, clock_monotonic_ns() + 60 * CLOCK_NS_PER_S), 0);
+    cr_expect(net_closed(idle));
+    close(idle);
+    fixture_close(&f);
+}
+
+Test(http_server, bodies_in_flight_are_bounded_together)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .max_bodies = 100});
+    int fd = fixture_connect(&f);
+    char text[256];
+
+    snprintf(text, sizeof(text), "POST /hello HTTP/1.1\r\nhost: test\r\ncontent-length: 101\r\n\r\n%0101d", 0);
+    net_send_text(fd, text);
+    expect_answer(fd, 503);
+    expect(fd, "POST /hello HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\nhi", 200, "hello");
+    close(fd);
     fixture_close(&f);
 }
 
