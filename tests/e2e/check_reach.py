@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +103,17 @@ def clients(e2e: E2E) -> str:
     return f"{every_route(outside)} calls of HTTP routes"
 
 
-@check("through the Gateway: HTTP and gRPC")
-def gateway(e2e: E2E) -> str:
+@dataclass(frozen=True)
+class Gateway:
+    """A Gateway with the routes of the public services: its class, and where it takes HTTP and gRPC."""
+
+    kind: str
+    http: str
+    grpc: str
+
+
+@contextlib.contextmanager
+def gateway_of(e2e: E2E) -> Iterator[Gateway]:
     wanted = os.environ.get("SLIPWAY_GATEWAY_CLASS", "")
     classes = command(KUBECTL, "get", "gatewayclasses", "-o", "name", check=False).stdout.split()
     names = [each.split("/")[1] for each in classes if wanted in each]
@@ -113,21 +125,44 @@ def gateway(e2e: E2E) -> str:
     e2e.cluster.kubectl("apply", "-f", "-", stdin=built)
     try:
         found = wait("the Gateway has an address", lambda: addresses(e2e), 60)
-        http_address, grpc_address = f"{found}:80", f"{found}:8888"
+        through = Gateway(names[0], f"{found}:80", f"{found}:8888")
         wait(
             "it routes",
-            lambda: serves(f"http://{http_address}/demo/hello") and serves(f"http://{http_address}/v1/notes"),
+            lambda: serves(f"http://{through.http}/demo/hello") and serves(f"http://{through.http}/v1/notes"),
             60,
             1,
         )
-        calls = every_route(dict.fromkeys(PUBLIC, http_address))
-        said = command(route_client(), "--server", grpc_address).stdout
-        expect("all answers are right" in said, said)
-        status, _ = http("GET", f"http://{http_address}/users/1234")
-        expect(status == 404, f"users are reached from outside: {status}")
+        yield through
     finally:
         e2e.cluster.kubectl("delete", "-f", "-", "--ignore-not-found", stdin=built)
-    return f"class {names[0]}, {calls} calls of HTTP routes, the five of gRPC"
+
+
+@check("through the Gateway: HTTP and gRPC")
+def gateway(e2e: E2E) -> str:
+    with gateway_of(e2e) as through:
+        calls = every_route(dict.fromkeys(PUBLIC, through.http))
+        said = command(route_client(), "--server", through.grpc).stdout
+        expect("all answers are right" in said, said)
+        status, _ = http("GET", f"http://{through.http}/users/1234")
+        expect(status == 404, f"users are reached from outside: {status}")
+    return f"class {through.kind}, {calls} calls of HTTP routes, the five of gRPC"
+
+
+@check("through the Gateway: rolling update of every service")
+def rolls_through_the_gateway(e2e: E2E) -> str:
+    def roll() -> None:
+        for _ in range(e2e.rounds):
+            e2e.system.restart()
+
+    with gateway_of(e2e) as through:
+        at = {
+            "demo": through.http,
+            "countries": through.http,
+            "notes": through.http,
+            "guide": through.grpc,
+            "store": "",
+        }
+        return e2e.undisturbed("gateway", roll, **at)
 
 
 def addresses(e2e: E2E) -> str:
