@@ -1,4 +1,5 @@
-# Logs are in logs.tf, promises and their alerts in slo.tf, Prometheus' rules in rules.tf. Here: whom to tell, and what else is worth waking for.
+# Logs are in logs.tf, promises and their alerts in slo.tf, Prometheus' rules in rules.tf. Here: whom to tell, and what else is
+# worth waking for.
 resource "google_monitoring_notification_channel" "email" {
   for_each     = var.emails
   display_name = each.value
