@@ -1,7 +1,6 @@
 /* What PREFIX holds, besides records, for all processes to agree on:
  *
- *   - PREFIX/format: the version of what is stored, the base of the seqs, the tables' names. Made by whoever comes
- * first
+ *   - PREFIX/format: made by whoever comes first: the version of what is stored, the base of the seqs, the tables
  *   - PREFIX/restore: where the records were restored: from what, and whether that has ended
  *
  * They are read at once, and written if they are still as they were read. */
