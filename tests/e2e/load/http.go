@@ -184,12 +184,13 @@ var lastPort atomic.Uint32
 const (
 	firstPort      = 1024
 	portsPerSecond = 250 // between the beginnings of runs: those that follow each other share none
+	portTries      = 4096
 )
 
-func init() { lastPort.Store(uint32(time.Now().Unix() * portsPerSecond % (1 << 16))) }
+func init() { lastPort.Store(uint32(time.Now().UnixMilli() * portsPerSecond / 1000 % (1 << 16))) }
 
 func dialFromOwnPort(ctx context.Context, network, address string) (conn net.Conn, err error) {
-	for range 16 {
+	for range portTries { // a process that has just ended may have left ports in TIME_WAIT, one beside the other
 		port := firstPort + int(lastPort.Add(1)%(1<<16-firstPort))
 		dialer := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{Port: port}}
 		if conn, err = dialer.DialContext(ctx, network, address); !errors.Is(err, syscall.EADDRINUSE) {
