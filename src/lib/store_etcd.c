@@ -58,6 +58,8 @@ static void open_metrics(struct etcd *etcd)
     store_metrics_open(&etcd->metrics, &etcd->options);
     etcd->loads = store_metrics_single(registry, METRICS_COUNTER, "store_view_loads_total",
                                        "Copies made of all records, because the view could not be gone on with");
+    etcd->view_errors = store_metrics_single(registry, METRICS_COUNTER, "store_view_errors_total",
+                                             "Failures to write to the view, or to a fresh copy of all records");
     etcd->watches = store_metrics_single(registry, METRICS_COUNTER, "store_watches_total", "Watches begun");
     etcd->fences = store_metrics_single(registry, METRICS_COUNTER, "store_fences_total",
                                         "Questions for the result of a commit whose answer was lost");
@@ -139,10 +141,12 @@ static int open_etcd(const struct store_options *options, const char *rest, stru
     return 0;
 }
 
-/* What goes wrong here is mended here: the view is but a copy. */
+/* A full disk is nothing that a restart mends. */
 static int health_etcd(const struct store *store)
 {
-    return 0;
+    int err = etcd_view_trouble((const struct etcd *)store);
+
+    return err < 0 && err != -ENOSPC ? -EIO : 0;
 }
 
 static void write_etcd(struct store *store, struct store_batch *take_batch)

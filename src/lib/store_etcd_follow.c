@@ -1,12 +1,12 @@
 /* Keeps the view up to date, in a thread of its own: sees whether etcd still has the history that the view has seen,
  * loads a fresh view where it has not (compacted, restored from a backup, another cluster), and watches from the
- * revision behind the view's until the watch ends; then begins again. */
+ * revision behind the view's until the watch ends; then begins again. A view that cannot be written is made anew, too:
+ * it is but a copy. Where the disk is full that would not help: what is there is tried again. */
 #include "store_etcd_internal.h"
 #include <errno.h>
 #include <stdio.h>
 
 #define TIMEOUT_MS  1000
-#define RETRY_NS    (100 * CLOCK_NS_PER_MS)
 #define PROGRESS_NS (1 * CLOCK_NS_PER_S)  /* between requests for a progress notification */
 #define SILENCE_NS  (4 * CLOCK_NS_PER_S)  /* after which a watch is taken for dead */
 #define BEHIND_NS   (15 * CLOCK_NS_PER_S) /* the same while there is more to come: etcd may have to read it from disk */
@@ -31,11 +31,17 @@ static void on_message(void *arg, const ProtobufCMessage *message)
 {
     const Etcdserverpb__WatchResponse *response = (const Etcdserverpb__WatchResponse *)message;
     struct etcd *etcd = arg;
-    const struct etcd_position *position = &etcd->follower.following->position;
-    bool failed = response->canceled || response->header == NULL || etcd->follower.failed;
+    struct etcd_follower *follower = &etcd->follower;
+    const struct etcd_position *position = &follower->following->position;
+    bool failed = response->canceled || response->header == NULL || follower->failed;
 
-    if (!failed && !response->created && (response->n_events > 0 || response->header->revision > position->revision))
-        failed = etcd_apply(etcd, response) < 0;
+    if (!failed && !response->created && (response->n_events > 0 || response->header->revision > position->revision)) {
+        int err = etcd_apply(etcd, response);
+
+        etcd_view_wrote(etcd, err);
+        failed = err < 0;
+        follower->distrusted = failed && err != -ENOSPC;
+    }
     note(etcd, failed, !failed && response->header->revision > position->revision);
 }
 
@@ -186,6 +192,8 @@ static int load(struct etcd *etcd)
     follower->following = NULL;
     etcd_view_serve(etcd, view);
     follower->following = etcd_view_ref(etcd);
+    follower->distrusted = false;
+    etcd_writer_forget(etcd);
     etcd_writer_applied(etcd);
     etcd_reads_applied(etcd);
     return 0;
@@ -198,7 +206,7 @@ static int follow(struct etcd *etcd)
 
     if (follower->following == NULL)
         follower->following = etcd_view_ref(etcd);
-    err = follower->following != NULL ? check_history(etcd) : -ERANGE;
+    err = follower->following != NULL && !follower->distrusted ? check_history(etcd) : -ERANGE;
     if (err == -ERANGE)
         err = load(etcd);
     if (err < 0)
@@ -221,7 +229,7 @@ static void *run_follower(void *arg)
 
         pthread_mutex_unlock(&etcd->mutex);
         follow(etcd);
-        until = etcd_timespec(clock_monotonic_ns() + RETRY_NS);
+        until = etcd_timespec(clock_monotonic_ns() + etcd_view_pause_ns(etcd));
         pthread_mutex_lock(&etcd->mutex);
         while (!follower->stopped && pthread_cond_timedwait(&etcd->changed, &etcd->mutex, &until) != ETIMEDOUT)
             continue;

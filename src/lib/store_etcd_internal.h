@@ -178,6 +178,13 @@ void etcd_view_serve(struct etcd *etcd, struct etcd_view *take_view); /* instead
 struct etcd_view *etcd_view_ref(struct etcd *etcd);                   /* the current one; NULL: there is none yet */
 void etcd_view_unref(struct etcd *etcd, struct etcd_view *view);      /* NULL is fine */
 
+/* What came of writing to a view: 0, or an error that etcd is innocent of. */
+void etcd_view_wrote(struct etcd *etcd, int err);
+/* 0, or what has gone wrong again and again: a fresh view did not mend it. */
+int etcd_view_trouble(const struct etcd *etcd);
+/* How long to wait before the next try. */
+uint64_t etcd_view_pause_ns(const struct etcd *etcd);
+
 int etcd_position_get(struct store_view *view, struct etcd_position *ret_position); /* -ENOENT: it is not complete */
 int etcd_position_put(struct store_view_txn *txn, const struct etcd_position *position);
 /* One record, as etcd has it, into the view. beyond: its key is greater than all that are there. */
@@ -202,6 +209,7 @@ struct etcd_follower {
     bool running;
     struct etcd_view *following;   /* the current view, with a reference */
     struct etcd_applying applying; /* of the watch's connection */
+    bool distrusted;               /* what is followed: it could not be written, and is to be made anew */
 
     /* Under etcd.mutex. */
     bool stopped;
@@ -278,6 +286,8 @@ void etcd_write(struct etcd *etcd, struct store_batch *take_batch);
 struct etcd_lane *etcd_writer_saw(struct etcd *etcd, struct str name, struct str batch, int64_t revision);
 void etcd_writer_saw_record(struct etcd_lane *lane, bool deleted, unsigned table, struct str key, unsigned position);
 void etcd_writer_applied(struct etcd *etcd);
+/* Before that, where the view is a fresh one: what has been seen of a transaction may be a part of it. */
+void etcd_writer_forget(struct etcd *etcd);
 
 /* ---- a lane's key ---- */
 
@@ -363,13 +373,15 @@ struct etcd {
     unsigned view_number;    /* of the folders */
     int lock_fd;
     atomic_int_fast64_t applied; /* the current view's revision */
+    atomic_uint view_failures;   /* in a row */
+    atomic_int view_err;         /* the last one's */
 
     struct etcd_writer writer;
     struct etcd_reads reads;
     struct etcd_follower follower;
 
     struct store_metrics metrics;
-    struct metrics_series *loads, *watches, *fences, *age_seconds;
+    struct metrics_series *loads, *view_errors, *watches, *fences, *age_seconds;
 };
 
 int etcd_schema_check(struct etcd *etcd, char *error, size_t error_size);

@@ -17,7 +17,7 @@ struct load {
     int64_t limit;   /* keys of a page */
     uint64_t last_seq;
     bool more;
-    int err;
+    int err; /* of the view, not of etcd */
 };
 
 static int add_ours(struct load *load, struct str name, const Etcdserverpb__KeyValue *kv)
@@ -150,14 +150,18 @@ int etcd_load(struct etcd *etcd, struct etcd_view **ret_view, char *error, size_
     int err;
 
     err = etcd_view_new(etcd, &load.view, error, error_size);
-    if (err < 0)
+    if (err < 0) {
+        etcd_view_wrote(etcd, err);
         return err;
+    }
     load.position = &load.view->position;
     buf_append_cstr(&load.from, etcd->keys.prefix);
     err = buf_error(&load.from);
     if (err == 0)
         err = get_all(&load);
     buf_release(&load.from);
+    if (err == 0 || load.err < 0)
+        etcd_view_wrote(etcd, load.err);
     if (err < 0) {
         etcd_view_unref(etcd, load.view);
         return store_fail(error, error_size, err, "etcd: the records below %s cannot be loaded: %s", etcd->keys.prefix,

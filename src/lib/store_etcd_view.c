@@ -319,6 +319,35 @@ void etcd_views_close(struct etcd *etcd)
         close(etcd->lock_fd);
 }
 
+/* ---- how writing to them goes ---- */
+
+#define FAILURES       3 /* in a row that are trouble */
+#define PAUSE_NS       (100 * CLOCK_NS_PER_MS)
+#define PAUSE_DOUBLING 6
+
+void etcd_view_wrote(struct etcd *etcd, int err)
+{
+    atomic_store(&etcd->view_err, err);
+    if (err < 0) {
+        metrics_add(etcd->view_errors, 1);
+        atomic_fetch_add(&etcd->view_failures, 1);
+    } else {
+        atomic_store(&etcd->view_failures, 0);
+    }
+}
+
+int etcd_view_trouble(const struct etcd *etcd)
+{
+    return atomic_load(&etcd->view_failures) >= FAILURES ? atomic_load(&etcd->view_err) : 0;
+}
+
+uint64_t etcd_view_pause_ns(const struct etcd *etcd)
+{
+    unsigned failures = atomic_load(&etcd->view_failures);
+
+    return PAUSE_NS << (failures < PAUSE_DOUBLING ? failures : PAUSE_DOUBLING);
+}
+
 /* ---- the current one ---- */
 
 void etcd_view_serve(struct etcd *etcd, struct etcd_view *take_view)

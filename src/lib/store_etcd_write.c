@@ -295,6 +295,14 @@ void etcd_writer_applied(struct etcd *etcd)
     give(etcd, &answers);
 }
 
+void etcd_writer_forget(struct etcd *etcd)
+{
+    pthread_mutex_lock(&etcd->mutex);
+    for (unsigned i = 0; i < ETCD_LANES; i++)
+        etcd->writer.lanes[i].seen_revision = 0;
+    pthread_mutex_unlock(&etcd->mutex);
+}
+
 /* ---- a transaction's answer ---- */
 
 static void on_failed(struct etcd_lane *lane, int err, struct answers *answers)

@@ -1,5 +1,7 @@
 /* What is particular to the etcd engine: several replicas of a store, members and connections that fail, answers that
  * get lost, history that is gone, a full etcd, authentication, TLS. Each test has an etcd of its own. */
+#include "failing_meta.h"
+
 #include "certificate.h"
 #include "etcd_cluster.h"
 #include "http.h"
@@ -808,6 +810,43 @@ Test(etcd, writes_go_on_when_lanes_are_cleaned_up)
     }
     cr_expect_eq(raw_range("/test/writer-", "/test/writer.").count, 0);
     cr_expect(has(replica.store, THINGS, STR("k"), STR("1")));
+    close_replica(&replica);
+}
+
+/* ---- a view that fails ---- */
+
+static bool has_failed(void *arg)
+{
+    return store_health(arg) == -EIO;
+}
+
+static bool is_well(void *arg)
+{
+    return store_health(arg) == 0;
+}
+
+Test(etcd, a_view_that_cannot_be_written_is_reported_and_made_anew)
+{
+    struct replica replica = {.view = "view"};
+    struct pending pending;
+
+    start_members(1);
+    open_replica(&replica);
+    put_any(replica.store, THINGS, STR("first"), STR("1"));
+    failing_meta = true;
+    begin_put(&pending, replica.store, "k", STORE_ABSENT, 30000);
+    wait_until(has_failed, replica.store);
+    cr_expect_geq(metric(&replica, "store_view_errors_total"), 3);
+    failing_meta = false;
+    cr_expect_eq(end_put(&pending), 0, "%s", strerror(-pending.result.err));
+    wait_until(is_well, replica.store);
+    cr_expect_eq(metric(&replica, "store_view_loads_total"), 2);
+    EXPECT_ALL(replica.store, THINGS, false, "first=1 k=v");
+    put_any(replica.store, THINGS, STR("last"), STR("1"));
+    EXPECT_ALL(replica.store, THINGS, false, "first=1 k=v last=1");
+    close_replica(&replica);
+    open_replica(&replica);
+    cr_expect_eq(metric(&replica, "store_view_loads_total"), 0, "and a restart goes on from it");
     close_replica(&replica);
 }
 

@@ -3,7 +3,8 @@
  *
  * The system calls that LMDB and the store write with go through this program's own, which let a test hold a sync, see
  * who is in it, and make calls fail. */
-#undef _FILE_OFFSET_BITS /* which would give pwrite another name: here both names are defined */
+#include "failing_meta.h"
+
 #include "store_fixture.h"
 #include <fcntl.h>
 #include <lmdb.h>
@@ -20,7 +21,7 @@
 /* ---- the disk ---- */
 
 static struct {
-    atomic_bool hold_sync, fail_meta, no_fallocate;
+    atomic_bool hold_sync, no_fallocate;
     atomic_int sync_error, syncs;
     sem_t in_sync, go_on;
 } disk;
@@ -38,21 +39,6 @@ int fdatasync(int fd)
         return -1;
     }
     return (int)syscall(SYS_fdatasync, fd);
-}
-
-/* LMDB writes its meta page alone and less than a page of it. */
-ssize_t pwrite(int fd, const void *data, size_t len, off_t offset)
-{
-    if (disk.fail_meta && len < 4096) {
-        errno = EIO;
-        return -1;
-    }
-    return syscall(SYS_pwrite64, fd, data, len, offset);
-}
-
-ssize_t pwrite64(int fd, const void *data, size_t len, off64_t offset)
-{
-    return pwrite(fd, data, len, offset);
 }
 
 int fallocate(int fd, int mode, off_t offset, off_t len)
@@ -483,10 +469,10 @@ Test(lmdb, a_failed_meta_page_is_the_end_until_a_restart)
 {
     store = open_store(options);
     put_any(store, 1, STR("a"), STR("1"));
-    disk.fail_meta = true;
+    failing_meta = true;
     cr_assert_eq(put(store, 1, STR("a"), STR("2"), STORE_ANY, 0, NULL), -EIO);
     cr_assert_eq(store_health(store), -EIO);
-    disk.fail_meta = false;
+    failing_meta = false;
     cr_assert_eq(put(store, 1, STR("b"), STR("1"), STORE_ANY, 0, NULL), -EIO);
     store_close(store);
     store = open_store(options);
