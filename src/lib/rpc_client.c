@@ -42,12 +42,18 @@ int rpc_client_open(const struct rpc_client_def *def, struct rpc_client **ret_cl
     return err;
 }
 
-static void cancel_all(struct rpc_client *client)
+void rpc_client_cancel(struct rpc_client *client)
 {
     pthread_mutex_lock(&client->lock);
     client->closing = true;
     for (struct rpc_flight *flight = TAILQ_FIRST(&client->flights); flight != NULL; flight = TAILQ_NEXT(flight, link))
         grpc_call_cancel(flight->grpc, NULL);
+    pthread_mutex_unlock(&client->lock);
+}
+
+static void await_landings(struct rpc_client *client)
+{
+    pthread_mutex_lock(&client->lock);
     while (client->in_flight > 0)
         pthread_cond_wait(&client->landed, &client->lock);
     pthread_mutex_unlock(&client->lock);
@@ -59,7 +65,8 @@ struct rpc_client *rpc_client_free(struct rpc_client *client)
 
     if (client == NULL)
         return NULL;
-    cancel_all(client);
+    rpc_client_cancel(client);
+    await_landings(client);
     for (unsigned i = 0; client->workers != NULL && i < client->threads; i++)
         rpc_worker_release(&client->workers[i]);
     free(client->workers);

@@ -422,6 +422,12 @@ int etcd_client_open(struct etcd_client *client, const struct etcd_url *url, str
     return err;
 }
 
+void etcd_client_cancel(struct etcd_client *client)
+{
+    for (unsigned i = 0; i < client->url->endpoint_count; i++)
+        rpc_client_cancel(client->endpoints[i].rpc);
+}
+
 void etcd_client_close(struct etcd_client *client)
 {
     for (unsigned i = 0; client->url != NULL && i < client->url->endpoint_count; i++)

@@ -283,5 +283,6 @@ void etcd_follower_stop(struct etcd *etcd)
     follower->stopped = true;
     pthread_cond_broadcast(&etcd->changed);
     pthread_mutex_unlock(&etcd->mutex);
+    etcd_client_cancel(&etcd->client);
     pthread_join(follower->thread, NULL);
 }

@@ -69,7 +69,8 @@ struct etcd_client {
 /* Waits for an answer of at least one member, up to 30 s, and checks the version of those that answer. */
 int etcd_client_open(struct etcd_client *client, const struct etcd_url *url, struct metrics *metrics, char *error,
                      size_t error_size);
-void etcd_client_close(struct etcd_client *client); /* ends the calls under way; also a half opened one */
+void etcd_client_cancel(struct etcd_client *client); /* ends the calls under way, and any later one; does not wait */
+void etcd_client_close(struct etcd_client *client);  /* ends the calls under way; also a half opened one */
 
 /* reply is NULL unless err is 0. In a thread of the client, or from within etcd_call where nothing was sent. */
 typedef void etcd_called(void *arg, int err, const ProtobufCMessage *reply);
@@ -228,7 +229,7 @@ void etcd_apply_abandon(struct etcd *etcd); /* what has not come wholly when the
 int etcd_follower_start(struct etcd *etcd);
 /* Waits until there is a view to serve. 0, or what hinders it for good, or for 30 s. */
 int etcd_follower_wait_ready(struct etcd *etcd, char *error, size_t error_size);
-void etcd_follower_stop(struct etcd *etcd);
+void etcd_follower_stop(struct etcd *etcd); /* cancels the client's calls: the follower may wait for one */
 
 /* ---- writing ---- */
 

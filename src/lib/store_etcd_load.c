@@ -112,16 +112,18 @@ static int get_page(struct load *load)
     return err < 0 ? err : load->err;
 }
 
-static bool is_stopped(struct load *load)
+/* -ECANCELED: it is to be stopped. */
+static int note_page(struct load *load, int err)
 {
     struct etcd_follower *follower = &load->etcd->follower;
     bool stopped;
 
     pthread_mutex_lock(&load->etcd->mutex);
-    follower->moved_ns = clock_monotonic_ns();
+    if (err == 0)
+        follower->moved_ns = clock_monotonic_ns();
     stopped = follower->stopped;
     pthread_mutex_unlock(&load->etcd->mutex);
-    return stopped;
+    return stopped ? -ECANCELED : err;
 }
 
 static int get_all(struct load *load)
@@ -129,7 +131,7 @@ static int get_all(struct load *load)
     int err = 0, failures = 0;
 
     while (err == 0 && load->more) {
-        err = get_page(load);
+        err = note_page(load, get_page(load));
         if (err == -EMSGSIZE && load->limit > 1) { /* an answer beyond what we take */
             load->limit /= 2;
             err = 0;
@@ -138,7 +140,6 @@ static int get_all(struct load *load)
             err = 0;
         } else if (err == 0) {
             failures = 0;
-            err = is_stopped(load) ? -ECANCELED : 0;
         }
     }
     return err;

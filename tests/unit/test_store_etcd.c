@@ -850,6 +850,36 @@ Test(etcd, a_view_that_cannot_be_written_is_reported_and_made_anew)
     close_replica(&replica);
 }
 
+static bool has_view_errors(void *arg)
+{
+    return metric(arg, "store_view_errors_total") > 0;
+}
+
+static bool is_there(void *arg)
+{
+    return access(arg, F_OK) == 0;
+}
+
+Test(etcd, a_load_that_gets_no_answer_can_be_stopped, .timeout = 60)
+{
+    struct replica replica = {.view = "view"};
+    struct tcp_proxy proxy;
+    char fresh[PATH_MAX];
+
+    start_members(1);
+    tcp_proxy_start(&proxy, cluster.members[0].client_port);
+    open_replica_behind(&replica, &proxy, false);
+    failing_meta = true;
+    raw_put("/test/things/k", "v");
+    wait_until(has_view_errors, &replica);
+    tcp_proxy_set(&proxy, TCP_PROXY_HOLD_REQUESTS);
+    failing_meta = false;
+    snprintf(fresh, sizeof(fresh), "%s/view/view-2/data.mdb", fixture.folder);
+    wait_until(is_there, fresh);
+    close_replica(&replica);
+    tcp_proxy_stop(&proxy);
+}
+
 /* ---- members that fail ---- */
 
 struct load {
