@@ -860,7 +860,7 @@ static bool is_there(void *arg)
     return access(arg, F_OK) == 0;
 }
 
-Test(etcd, a_load_that_gets_no_answer_can_be_stopped, .timeout = 60)
+Test(etcd, a_load_that_gets_no_answer_can_be_stopped)
 {
     struct replica replica = {.view = "view"};
     struct tcp_proxy proxy;
