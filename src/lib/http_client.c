@@ -162,12 +162,22 @@ void client_call_attempt(struct http_call *call)
         wait_for_address(call);
         return;
     }
+    if (call->generation != worker->generation) { /* those that are new have not been tried */
+        call->generation = worker->generation;
+        call->attempts = 0;
+    }
     /* Each address once, and once more after a connection broke. */
     while (call->attempts++ < worker->host_count + call->repeated) {
         host = nth_host(worker, clock_monotonic_ns(), worker->next++);
         if (client_conn_start(call, host))
             return;
         client_host_failed(worker, host);
+    }
+    /* They may have been those of yesterday. */
+    if (!call->asked_again && client_resolver_asks(&worker->client->resolver)) {
+        call->asked_again = true;
+        wait_for_address(call);
+        return;
     }
     fail_soon(call, -ECONNREFUSED);
 }

@@ -48,6 +48,7 @@ struct client_resolver {
 /* Numeric targets are resolved when it returns; for others a thread begins. -EINVAL: target's form. */
 int client_resolver_open(struct client_resolver *resolver, const char *target, unsigned interval_ms,
                          struct metrics_series *address_gauge, void (*resolved)(void *arg), void *arg);
+bool client_resolver_asks(struct client_resolver *resolver); /* another answer may come: a target is not numeric */
 void client_resolver_want(struct client_resolver *resolver); /* resolve soon; any thread */
 /* False: a resolution goes on that cannot be stopped; the memory must be left to it (it uses no more than that). */
 bool client_resolver_release(struct client_resolver *resolver);
@@ -90,11 +91,12 @@ struct http_client {
 struct http_call {
     h2o_linklist_t link; /* of the worker's calls */
     struct client_worker *worker;
-    struct client_conn *conn; /* NULL: waits for an address, or for its end */
-    struct loop_timer timer;  /* the deadline, or the end that must not come at once */
-    int err;                  /* that the timer ends it with */
-    unsigned attempts;
-    bool repeated; /* after a connection broke */
+    struct client_conn *conn;      /* NULL: waits for an address, or for its end */
+    struct loop_timer timer;       /* the deadline, or the end that must not come at once */
+    int err;                       /* that the timer ends it with */
+    unsigned generation, attempts; /* of the addresses; how many of these have been tried */
+    bool repeated;                 /* after a connection broke */
+    bool asked_again;              /* for addresses, after none could be connected to */
     bool waiting;
     uint64_t start_ns;
     struct buf head; /* of the request, up to the Host header's value */

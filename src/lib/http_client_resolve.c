@@ -208,6 +208,16 @@ int client_resolver_open(struct client_resolver *resolver, const char *target, u
     return err;
 }
 
+bool client_resolver_asks(struct client_resolver *resolver)
+{
+    bool asks;
+
+    pthread_mutex_lock(&resolver->lock);
+    asks = resolver->running;
+    pthread_mutex_unlock(&resolver->lock);
+    return asks;
+}
+
 void client_resolver_want(struct client_resolver *resolver)
 {
     pthread_mutex_lock(&resolver->lock);
