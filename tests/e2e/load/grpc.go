@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"net"
 	"time"
 
 	"google.golang.org/grpc"
@@ -47,6 +48,9 @@ func channel(target string) (*grpc.ClientConn, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: connectTime,
 			Backoff: backoff.Config{BaseDelay: retryAfter / 10, Multiplier: 1.6, Jitter: 0.2, MaxDelay: retryAfter}}),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return dialFromOwnPort(ctx, "tcp", address)
+		}),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`), grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{})))
 }
