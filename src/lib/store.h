@@ -89,8 +89,8 @@ size_t store_tables(const struct store *store, const struct store_table **ret_ta
 /* Commits what is queued, answers it, ends the threads; requests that callbacks make meanwhile are refused with
  * -ECANCELED. Apart from those nothing may be using the store any more. Returns NULL. */
 struct store *store_close(struct store *store);
-/* 0, or -EIO once the engine has failed in a way that only a restart may mend (lmdb: a failed write of a meta page; etcd:
- * the view cannot be written, nor a fresh one, which goes on being tried). */
+/* 0, or -EIO once the engine has failed in a way that only a restart may mend (lmdb: a failed write of a meta page;
+ * etcd: the view cannot be written, nor a fresh one, which goes on being tried). */
 int store_health(const struct store *store);
 
 /* ---- writing ---- */
