@@ -107,22 +107,6 @@ static struct etcd_read *end_some(struct etcd *etcd, struct etcd_read *read)
     return read;
 }
 
-static void end_reads(struct etcd *etcd, const struct etcd_read_list *ended)
-{
-    struct etcd_read *read = ended->first;
-    size_t count = 0;
-
-    for (; read != NULL; read = read->next)
-        count++;
-    if (count == 0)
-        return;
-    pthread_mutex_lock(&etcd->reads.mutex);
-    etcd->reads.count -= count;
-    pthread_mutex_unlock(&etcd->reads.mutex);
-    for (read = ended->first; read != NULL;)
-        read = end_some(etcd, read);
-}
-
 /* ---- questions ---- */
 
 /* Under the lock: the question to send now, if there is one. */
@@ -156,6 +140,39 @@ static void ask(struct etcd *etcd, struct etcd_question *question)
     request.key = etcd_data(str_of(key));
     request.keys_only = true;
     etcd_call(&etcd->client, &etcdserverpb__kv__descriptor, "Range", &request.base, TIMEOUT_MS, on_head, question);
+}
+
+/* Set while readers are called: what they ask for waits until all have been, and goes in one question. */
+static _Thread_local const struct etcd_reads *ending;
+
+static void ask_next(struct etcd *etcd)
+{
+    struct etcd_reads *reads = &etcd->reads;
+    struct etcd_question *question;
+
+    pthread_mutex_lock(&reads->mutex);
+    question = next_question(reads, clock_monotonic_ns(), false);
+    pthread_mutex_unlock(&reads->mutex);
+    ask(etcd, question);
+}
+
+static void end_reads(struct etcd *etcd, const struct etcd_read_list *ended)
+{
+    struct etcd_read *read = ended->first;
+    size_t count = 0;
+
+    for (; read != NULL; read = read->next)
+        count++;
+    if (count == 0)
+        return;
+    pthread_mutex_lock(&etcd->reads.mutex);
+    etcd->reads.count -= count;
+    pthread_mutex_unlock(&etcd->reads.mutex);
+    ending = &etcd->reads;
+    for (read = ended->first; read != NULL;)
+        read = end_some(etcd, read);
+    ending = NULL;
+    ask_next(etcd);
 }
 
 /* The view has all of before begun_ns when it has that revision. */
@@ -207,7 +224,8 @@ static void on_head(void *arg, int err, const ProtobufCMessage *reply)
     else
         take_answer(etcd, question, response->n_kvs > 0 ? response->kvs[0]->mod_revision : 1, &ended);
     question->under_way = false;
-    next = next_question(reads, now_ns, false);
+    /* Readers ask for more, mostly: one question for these and for those that wait already costs half of two. */
+    next = ended.first == NULL ? next_question(reads, now_ns, false) : NULL;
     pthread_mutex_unlock(&reads->mutex);
     ask(etcd, next);
     end_reads(etcd, &ended);
@@ -302,7 +320,8 @@ void etcd_read(struct etcd *etcd, uint64_t deadline_ns, uint64_t max_stale_ms, s
     if (err == 0) {
         reads->count++;
         list_add(&reads->fresh, waiting);
-        question = next_question(reads, clock_monotonic_ns(), false);
+        if (ending != reads)
+            question = next_question(reads, clock_monotonic_ns(), false);
     }
     pthread_mutex_unlock(&reads->mutex);
     ask(etcd, question);
