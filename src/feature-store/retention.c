@@ -1,6 +1,7 @@
 #include "retention.h"
 #include "clock.h"
 #include "saves.h"
+#include "thread.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -237,12 +238,11 @@ static enum next make_step(struct retention *retention)
 static bool wait_ns(struct retention *retention, uint64_t ns, bool may_be_woken)
 {
     uint64_t until_ns = clock_monotonic_ns() + ns;
-    struct timespec until = {(time_t)(until_ns / CLOCK_NS_PER_S), (long)(until_ns % CLOCK_NS_PER_S)};
     bool stopped;
 
     pthread_mutex_lock(&retention->lock);
     while (!retention->stopped && !(may_be_woken && atomic_load(&retention->woken)))
-        if (pthread_cond_timedwait(&retention->changed, &retention->lock, &until) == ETIMEDOUT)
+        if (thread_wait_until(&retention->changed, &retention->lock, until_ns) == -ETIMEDOUT)
             break;
     stopped = retention->stopped;
     pthread_mutex_unlock(&retention->lock);
@@ -288,16 +288,6 @@ void retention_wake(struct retention *retention)
 
 /* ---- opening ---- */
 
-static void init_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(condition, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 int retention_open(struct store *store, uint64_t per_point, uint64_t total, struct metrics *metrics,
                    struct retention **ret_retention)
 {
@@ -316,7 +306,7 @@ int retention_open(struct store *store, uint64_t per_point, uint64_t total, stru
     retention->total = total;
     retention->dropped = metrics_single(metrics, &dropped);
     pthread_mutex_init(&retention->lock, NULL);
-    init_condition(&retention->changed);
+    thread_cond_init(&retention->changed);
     r = -pthread_create(&retention->thread, NULL, run, retention);
     if (r < 0) {
         retention_free(retention);

@@ -1,5 +1,6 @@
 #include "idempotency.h"
 #include "clock.h"
+#include "thread.h"
 #include <assert.h>
 #include <errno.h>
 #include <openssl/evp.h>
@@ -395,9 +396,7 @@ static void *run_sweeper(void *arg)
 
     pthread_mutex_lock(&idempotency->mutex);
     while (!idempotency->stopped) {
-        struct timespec until = {(time_t)(until_ns / CLOCK_NS_PER_S), (long)(until_ns % CLOCK_NS_PER_S)};
-
-        if (pthread_cond_timedwait(&idempotency->changed, &idempotency->mutex, &until) != ETIMEDOUT)
+        if (thread_wait_until(&idempotency->changed, &idempotency->mutex, until_ns) != -ETIMEDOUT)
             continue;
         pthread_mutex_unlock(&idempotency->mutex);
         until_ns = sweep_once(idempotency) * CLOCK_NS_PER_MS + clock_monotonic_ns();
@@ -425,16 +424,6 @@ static void open_metrics(struct idempotency *idempotency, struct metrics *metric
     idempotency->swept = metrics_single(metrics, &swept);
 }
 
-static void init_changed(pthread_cond_t *changed)
-{
-    pthread_condattr_t attributes;
-
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(changed, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 int idempotency_open(struct store *store, unsigned table, uint64_t retention_ms, struct metrics *metrics,
                      struct idempotency **ret_idempotency)
 {
@@ -447,7 +436,7 @@ int idempotency_open(struct store *store, unsigned table, uint64_t retention_ms,
     idempotency->table = table;
     idempotency->retention_ms = retention_ms;
     pthread_mutex_init(&idempotency->mutex, NULL);
-    init_changed(&idempotency->changed);
+    thread_cond_init(&idempotency->changed);
     open_metrics(idempotency, metrics);
     err = pthread_create(&idempotency->sweeper, NULL, run_sweeper, idempotency);
     if (err != 0) {

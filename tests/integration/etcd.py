@@ -26,6 +26,19 @@ def program() -> str:
 
 
 @contextlib.contextmanager
+def started(command: list[str], address: str) -> Iterator[None]:
+    """An etcd that is ready, as it says at address."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        harness.until(lambda: answers_ready(address) or process.poll() is not None, what="etcd does not start")
+        assert process.poll() is None, "etcd does not start"
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
 def running(folder: Path) -> Iterator[str]:
     """Its address. The data in folder stay; another one goes on from there."""
     client, peer = f"127.0.0.1:{held_port()}", f"http://127.0.0.1:{held_port()}"
@@ -33,14 +46,8 @@ def running(folder: Path) -> Iterator[str]:
     command += ["--socket-reuse-port"]
     command += [f"--listen-client-urls=http://{client}", f"--advertise-client-urls=http://{client}"]
     command += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        harness.until(lambda: answers_ready(client) or process.poll() is not None, what="etcd does not start")
-        assert process.poll() is None, "etcd does not start"
+    with started(command, client):
         yield client
-    finally:
-        process.kill()
-        process.wait()
 
 
 class Members:

@@ -15,7 +15,7 @@ import etcd
 import harness
 from fake_cluster import Fake
 from harness import BUILD, ROOT
-from system import answers_ready, held_port
+from system import held_port
 
 TIMEOUT = 60
 
@@ -44,14 +44,8 @@ def member(folder: Path, tls: Path) -> Iterator[str]:
     for side in ("", "peer-"):
         command += [f"--{side}client-cert-auth", f"--{side}trusted-ca-file={tls / 'ca.crt'}"]
         command += [f"--{side}cert-file={tls / 'tls.crt'}", f"--{side}key-file={tls / 'tls.key'}"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        harness.until(lambda: answers_ready(metrics) or process.poll() is not None, what="etcd does not start")
-        assert process.poll() is None, "etcd does not start"
+    with etcd.started(command, metrics):
         yield client
-    finally:
-        process.kill()
-        process.wait()
 
 
 def run(*args: object, **env: str) -> subprocess.CompletedProcess[str]:
