@@ -17,7 +17,7 @@ in
   unit = target.stdenv.mkDerivation {
     pname = "slipway-unit-tests";
     inherit version;
-    src = source ([ "proto" "share" "src" "tests/meson.build" ] ++ tests);
+    src = source ([ "VERSION" "meson.build" "meson_options.txt" "scripts" "proto" "share" "src" "tests/meson.build" ] ++ tests);
     strictDeps = true;
     nativeBuildInputs = with target; [ meson ninja pkg-config python3 protobufc ];
     buildInputs = [ h2oLibraries ] ++ (with target; [ criterion openssl zlib grpc lmdb jansson protobufc ]);

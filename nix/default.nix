@@ -42,29 +42,66 @@ let
       map (folder: "src/${folder}") ([ name ] ++ described.${name}.libraries)
       ++ lib.optional described.${name}.share "share/${name}";
   };
+  buildFiles = [ "VERSION" "meson.build" "meson_options.txt" "scripts/embed" "scripts/find-sources" "proto" ];
   librarySource = import ./source.nix {
     inherit lib;
     name = "library";
-    wanted = [ "proto" "src/lib" ];
+    wanted = buildFiles ++ [ "src/lib" ];
   };
+  # All of the tree that a service is made of: what follows takes parts of it.
+  sourcesOf = name: {
+    ${name} = sourceOf name;
+    library = librarySource;
+  };
+  configured = call ./configured.nix {
+    inherit version dependencies mesonFlags;
+    src = import ./source.nix {
+      inherit lib;
+      name = "configured";
+      wanted = buildFiles;
+    };
+  };
+  dependencies = [ h2oLibraries ] ++ (with target; [ openssl zlib grpc lmdb jansson protobufc ]);
   mesonFlags = [
     "-Dtests=false"
     "-Dwerror=false" # another compiler's new warnings are no reason not to ship
     "-Dh2o_prefix=${h2oLibraries}"
     "-Dh2o_libdir=${h2oLibraries.libdir or "${h2oLibraries}/lib"}"
     "-Ddatadir=/share" # where data is in the image
+    "-Dc_link_args=-s"
   ]
   ++ lib.optional (target.grpc.archives or false) "-Dprefer_static=true"; # nixpkgs has no archives but ours of h2o
-  library = call ./library.nix { inherit version h2oLibraries mesonFlags; };
-  serviceOf = name: call ./service.nix { inherit name version h2oLibraries mesonFlags library; src = sourceOf name; };
+  objects = call ./objects.nix { inherit configured dependencies; };
+  library = call ./library.nix { inherit version configured objects; };
+  objectsOf = folder: objects {
+    inherit folder;
+    name = folder;
+    files = builtins.filter (lib.hasSuffix ".c") (filesOf folder) ++ builtins.filter (lib.hasSuffix ".json") (filesOf folder);
+    libraries = librariesOf folder;
+  };
+  filesOf = folder: builtins.attrNames (builtins.readDir (../src + "/${folder}"));
+  serviceOf = name: call ./service.nix {
+    inherit name version configured dependencies library;
+    own = objectsOf name;
+    others = map objectsOf described.${name}.libraries;
+    sources = sourcesOf name;
+  };
   services = lib.genAttrs names serviceOf;
 
   # ---- images ----
 
+  preferred = [ "${re2}/lib" ];
+  # The libraries that a service may load, compressed once for all: of a program that loads every one of them.
+  packed = target.runCommandCC "packed-libraries" { buildInputs = dependencies; nativeBuildInputs = [ target.python3 ]; } ''
+    echo 'int main(void) { return 0; }' > all.c
+    sed 's/--as-needed/--no-as-needed/g' ${configured}/link > link
+    $CC @${configured}/compile -o all all.c @link
+    python3 -B ${./image}/pack.py all $out ${toString preferred}
+  '';
   image = spec: import ./image.nix {
     inherit system target components nixpkgs;
-    preferred = [ "${re2}/lib" ];
-    spec = { volumes = [ ]; env = { }; trees = [ ]; archives = [ ]; sources = { }; own = false; } // spec;
+    inherit preferred;
+    spec = { volumes = [ ]; env = { }; trees = [ ]; archives = [ ]; sources = { }; packed = null; own = false; } // spec;
   };
   serviceImage =
     name:
@@ -81,10 +118,8 @@ let
       programs = [ "${services.${name}}/bin/${name}" ];
       trees = lib.optional service.share { path = "/share/${name}"; source = "${sourceOf name}/share/${name}"; };
       archives = [ "${services.${name}}/nix-support/archives" ];
-      sources = {
-        ${name} = sourceOf name;
-        library = librarySource;
-      };
+      packed = "${packed}";
+      sources = sourcesOf name;
     };
   foreignImages = {
     etcd = image {

@@ -11,7 +11,9 @@
     "optional"
     "optionals"
     "removePrefix"
+    "removeSuffix"
     "splitString"
+    "unique"
   ];
 
   # What goes into images and what makes them; Linux.

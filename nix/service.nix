@@ -1,28 +1,23 @@
-# One service: $out/bin/NAME, and in $out/nix-support/archives the static libraries that it took members from.
-{
-  stdenv, meson, ninja, pkg-config, python3, protobufc, openssl, zlib, grpc, lmdb, jansson,
-  h2oLibraries, library, mesonFlags, name, version, src,
-}:
+# One service, linked: $out/bin/NAME, and in $out/nix-support/archives the static libraries that it took members from.
+{ lib, stdenv, configured, dependencies, library, name, version, own, others, sources }:
 stdenv.mkDerivation {
   pname = name;
-  inherit version src;
+  inherit version;
   strictDeps = true;
-  nativeBuildInputs = [ meson ninja pkg-config python3 protobufc ];
-  buildInputs = [ h2oLibraries openssl zlib grpc lmdb jansson protobufc ];
-  mesonBuildType = "release"; # asserts stay on
-  mesonFlags = mesonFlags ++ [
-    "-Dlibrary=${library}"
-    "-Dstrip=true"
-    "-Dc_link_args=-Wl,-Map=link.map"
-  ];
-  postPatch = "patchShebangs scripts";
-  # The data folder is beside $out: install into a stage, and take the program from there.
+  buildInputs = dependencies;
+  dontUnpack = true;
+  dontConfigure = true;
+  # Of the other folders' objects only what is used gets in, as of those of src/lib. The map says what did.
+  buildPhase = ''
+    ar rcsD libothers.a ${lib.concatMapStringsSep " " (objects: "${objects}/*.o") others}
+    $CC -o ${name} ${own}/*.o -L. -lothers -L${library}/lib -lslipway -lslipway-proto @${configured}/link -Wl,-Map=link.map
+  '';
   installPhase = ''
-    DESTDIR=$PWD/stage meson install --no-rebuild --tags runtime
-    install -D -m 755 stage$out/bin/${name} $out/bin/${name}
+    install -D -m 755 ${name} $out/bin/${name}
     mkdir -p $out/nix-support
     grep -o '^/[^(]*\.a(' link.map | tr -d '(' | grep -v '^${library}/' | sort -u | xargs -r realpath | sort -u \
       > $out/nix-support/archives
   '';
   meta.mainProgram = name;
+  passthru = { inherit sources; };
 }

@@ -2,7 +2,6 @@
 { lib, name, wanted }:
 let
   root = toString ../.;
-  always = [ "VERSION" "meson.build" "meson_options.txt" "scripts/embed" "scripts/find-sources" ];
   isOrHolds = outer: inner: outer == inner || lib.hasPrefix "${outer}/" inner;
 in
 builtins.path {
@@ -13,5 +12,5 @@ builtins.path {
     let
       relative = lib.removePrefix "${root}/" path;
     in
-    builtins.any (want: isOrHolds want relative || isOrHolds relative want) (always ++ wanted);
+    builtins.any (want: isOrHolds want relative || isOrHolds relative want) wanted;
 }

@@ -26,11 +26,13 @@ def shared_libraries(spec: dict) -> dict[str, pathlib.Path]:
     return found
 
 
-def library_layer(shared: dict[str, pathlib.Path]) -> layer.Layer | None:
+def library_layer(spec: dict, shared: dict[str, pathlib.Path]) -> layer.Layer | None:
     if not shared:
         return None
     entries = [layer.Entry(path, file.resolve(), mode=0o555) for path, file in shared.items()]
-    return layer.make("libraries", [*entries, layer.Entry("/etc/nsswitch.conf", content=NSSWITCH)])
+    entries.append(layer.Entry("/etc/nsswitch.conf", content=NSSWITCH))
+    packed = pathlib.Path(spec["packed"]) if spec["packed"] else None
+    return layer.make("libraries", entries, packed)
 
 
 def program_layer(spec: dict) -> layer.Layer:
@@ -116,7 +118,7 @@ def describe(spec: dict, digest: str, layers: list[layer.Layer], bound: int) -> 
 def main(spec_file: str, out_folder: str) -> None:
     spec, out = json.loads(pathlib.Path(spec_file).read_text()), pathlib.Path(out_folder)
     shared = shared_libraries(spec)
-    layers = [made for made in (library_layer(shared), program_layer(spec)) if made is not None]
+    layers = [made for made in (library_layer(spec, shared), program_layer(spec)) if made is not None]
     entries = [entry for made in layers for entry in made.entries]
     own = {program["path"] for program in spec["programs"]} if spec["own"] else set()
     found = parts(spec, shared)

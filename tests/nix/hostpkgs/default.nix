@@ -14,6 +14,7 @@ let
           home=$(getent passwd "$(id -u)" | cut -d: -f6) || home=
           tools=$home/.local/bin:$home/.cache/slipway/tools
           PATH=$PATH:$tools
+          export CC=cc
           umask 022
           cd "$NIX_BUILD_TOP"
           ${script}
@@ -50,26 +51,30 @@ let
       '';
     };
 
-  # The phases of nixpkgs that the flake relies on: meson's.
+  # The phases of nixpkgs that the flake relies on: meson's, unless there are others.
   mkDerivation =
     attrs:
-    derivationOf (removeAttrs attrs [ "nativeBuildInputs" "buildInputs" "strictDeps" "mesonFlags" "mesonBuildType" "ninjaFlags" "postPatch" "installPhase" ] // {
+    derivationOf (removeAttrs attrs [ "nativeBuildInputs" "buildInputs" "strictDeps" "mesonFlags" "mesonBuildType" "ninjaFlags" "dontUnpack" "dontConfigure" "postPatch" "buildPhase" "installPhase" ] // {
       script = ''
         patchShebangs() { :; }
-        cp -R --no-preserve=mode,ownership "$src" source
-        chmod +x source/scripts/*
-        cd source
+        ${if attrs.dontUnpack or false then "" else ''
+          cp -R --no-preserve=mode,ownership "$src" source
+          chmod +x source/scripts/*
+          cd source
+        ''}
         ${attrs.postPatch or ""}
-        meson setup build --prefix=$out --buildtype=${attrs.mesonBuildType or "plain"} ${toString attrs.mesonFlags}
-        cd build
-        ninja -j"$NIX_BUILD_CORES" ${toString (attrs.ninjaFlags or [ ])}
+        ${if attrs.dontConfigure or false then "" else ''
+          meson setup build --prefix=$out --buildtype=${attrs.mesonBuildType or "plain"} ${toString attrs.mesonFlags}
+          cd build
+        ''}
+        ${attrs.buildPhase or "ninja -j\"$NIX_BUILD_CORES\" ${toString (attrs.ninjaFlags or [ ])}"}
         ${if attrs.doCheck or false then "meson test --no-rebuild --print-errorlogs" else ""}
         ${attrs.installPhase}
       '';
     });
 in
 rec {
-  runCommand = name: attrs: script: derivationOf (removeAttrs attrs [ "nativeBuildInputs" ] // {
+  runCommand = name: attrs: script: derivationOf (removeAttrs attrs [ "nativeBuildInputs" "buildInputs" ] // {
     pname = name;
     inherit script;
   });

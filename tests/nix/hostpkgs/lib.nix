@@ -21,6 +21,13 @@ rec {
       builtins.substring (builtins.stringLength prefix) (builtins.stringLength text - builtins.stringLength prefix) text
     else
       text;
+  removeSuffix =
+    suffix: text:
+    if hasSuffix suffix text then
+      builtins.substring 0 (builtins.stringLength text - builtins.stringLength suffix) text
+    else
+      text;
+  unique = builtins.foldl' (list: one: if builtins.elem one list then list else list ++ [ one ]) [ ];
   splitString =
     separator: text: builtins.filter builtins.isString (builtins.split (escape separator) text);
   escape = builtins.replaceStrings [ "." ] [ "\\." ];

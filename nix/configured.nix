@@ -1,0 +1,30 @@
+# What meson knows, asked once for all that Nix compiles: it takes longer to configure than to compile a service
+# (decision 22). $out/compile and $out/link hold the compiler's arguments, as meson has them for a service that is empty;
+# $out/include and $out/lib the generated messages.
+{ stdenv, meson, ninja, pkg-config, python3, protobufc, dependencies, mesonFlags, version, src }:
+stdenv.mkDerivation {
+  pname = "slipway-configured";
+  inherit version src;
+  strictDeps = true;
+  nativeBuildInputs = [ meson ninja pkg-config python3 protobufc ];
+  buildInputs = dependencies;
+  mesonBuildType = "release"; # asserts stay on
+  inherit mesonFlags;
+  ninjaFlags = [ "proto/libproto.a" ];
+  postPatch = ''
+    patchShebangs scripts
+    mkdir -p src/lib src/empty
+    echo 'extern int empty;' > src/lib/empty.c
+    echo 'int main(void) { return 0; }' > src/empty/main.c
+  '';
+  # Without the names of its own files: a line each of `cc ARGUMENTS -MD ... -c FILE` and `cc -o empty OBJECT ARGUMENTS`.
+  installPhase = ''
+    mkdir -p $out/include $out/lib
+    cp proto/*.h $out/include/
+    ar rcsD $out/lib/libslipway-proto.a proto/libproto.a.p/*.o
+    ninja -t commands empty > commands
+    sed -n '/ -c .*\/empty\/main\.c$/ { s/^[^ ]* //; s/ -MD .*//; s/ *-I[^/ ][^ ]*//g; p }' commands > $out/compile
+    sed -n '/ -o empty / { s/^.* empty\.p[^ ]*//; s/ liblib\.a//; s/ proto\/libproto\.a//; p }' commands > $out/link
+    test -s $out/compile && test -s $out/link
+  '';
+}
