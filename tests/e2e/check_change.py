@@ -8,33 +8,33 @@ import time
 from cluster import wait
 from load_pod import expect_clean
 from suite import E2E, check, expect
-from system import DEPLOYMENTS, SERVICES, just
+from system import DEPLOYMENTS, just
 
 
-@check("rolling update of every service")
+@check("rolling update of every service", by_system=True)
 def rolls(e2e: E2E) -> str:
     def roll() -> None:
         for _ in range(e2e.rounds):
-            e2e.system.restart()
+            e2e.system.restart(*e2e.part.deployments)
 
     return e2e.undisturbed("roll", roll)
 
 
-@check("a new version of every service, and the former one again")
+@check("a new version of every service, and the former one again", by_system=True)
 def new_version(e2e: E2E) -> str:
-    former = {app: e2e.system.image(app) for app in SERVICES}
-    newer = {app: e2e.system.another_version(app) for app in SERVICES}
+    former = {app: e2e.system.image(app) for app in e2e.part.services}
+    newer = {app: e2e.system.another_version(app) for app in e2e.part.services}
 
     def roll() -> None:
         for version in (newer, former):
             for app, image in version.items():
                 e2e.system.set_image(app, image)
-            e2e.cluster.rolled_out(*DEPLOYMENTS)
+            e2e.cluster.rolled_out(*e2e.part.deployments)
 
     return e2e.undisturbed("version", roll)
 
 
-@check("rolling update of etcd")
+@check("rolling update of etcd", by_system=True)
 def rolls_etcd(e2e: E2E) -> str:
     began = time.monotonic()
     said = e2e.undisturbed("etcd", lambda: e2e.system.restart("statefulset/etcd"))

@@ -9,21 +9,20 @@ import time
 from cluster import KUBECTL, Failure, Pod, command, wait
 from load_pod import Invalid
 from suite import E2E, Skip, check, expect, say
-from system import DEPLOYMENTS, SERVICES
 
 DEAD_NODE_S = 20  # so long may requests fail after a node has died, or
 NOTICED_S = 5  # so long after the cluster has noticed: until then it sends every client there
 CUT_S = 10  # and so long first attempts after pods were cut off: the kubelet takes 2 s, then all must learn of it
 
 
-@check("pods are deleted, one after another of each service")
+@check("pods are deleted, one after another of each service", by_system=True)
 def deletes_pods(e2e: E2E) -> str:
     def delete() -> None:
-        first = {app: e2e.cluster.serving(app) for app in SERVICES}
+        first = {app: e2e.cluster.serving(app) for app in e2e.part.services}
         for index in range(max(len(pods) for pods in first.values())):
             victims = [pods[index].name for pods in first.values() if index < len(pods)]
             e2e.cluster.kubectl("delete", "pod", *victims, "--wait=false")
-            e2e.cluster.rolled_out(*DEPLOYMENTS)
+            e2e.cluster.rolled_out(*e2e.part.deployments)
 
     return e2e.undisturbed("delete", delete)
 
@@ -53,7 +52,7 @@ def another_node(e2e: E2E) -> str:
     return max(counts, key=lambda node: counts[node])
 
 
-@check("a node is drained")
+@check("a node is drained", by_system=True)
 def drains_a_node(e2e: E2E) -> str:
     node = another_node(e2e)
     pods = [pod for pod in e2e.cluster.pods() if pod.node == node]
@@ -73,14 +72,14 @@ def drains_a_node(e2e: E2E) -> str:
     return f"{node}, {len(pods)} pods; " + e2e.undisturbed("drain", drain)
 
 
-@check("a pod of each service is cut off without grace")
+@check("a pod of each service is cut off without grace", by_system=True)
 def kills_pods(e2e: E2E) -> str:
     with e2e.under_load("kill", retry=5) as run:
         killed = run.now()
-        e2e.cluster.kubectl("delete", "pod", *(e2e.cluster.serving(app)[0].name for app in SERVICES), "--force",
+        e2e.cluster.kubectl("delete", "pod", *(e2e.cluster.serving(app)[0].name for app in e2e.part.services), "--force",
                             "--grace-period=0")  # fmt: skip
         gone = run.now()
-        e2e.cluster.rolled_out(*DEPLOYMENTS)
+        e2e.cluster.rolled_out(*e2e.part.deployments)
     report = run.stop()
     if not report.valid:
         raise Invalid(f"{report.achieved:.0f} of {report.rate:.0f} requests a second")
@@ -99,7 +98,7 @@ def kills_pods(e2e: E2E) -> str:
 def give_back(e2e: E2E, node: str) -> None:
     """The node's power; until all is as before."""
     if e2e.start_node:
-        command(*shlex.split(e2e.start_node), node, timeout=180)
+        command(*shlex.split(e2e.start_node), node, timeout=180, niceness=0)
         wait(f"{node} is back", lambda: node in e2e.cluster.nodes(), 120)
         e2e.cluster.rolled_out()
 
@@ -114,7 +113,7 @@ def node_to_kill(e2e: E2E) -> str:
     return another_node(e2e)
 
 
-@check("a node loses its power")
+@check("a node loses its power", by_system=True)
 def kills_a_node(e2e: E2E) -> str:
     node = node_to_kill(e2e)
     pods = [pod for pod in e2e.cluster.pods() if pod.node == node]

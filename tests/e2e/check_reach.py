@@ -148,11 +148,11 @@ def gateway(e2e: E2E) -> str:
     return f"class {through.kind}, {calls} calls of HTTP routes, the five of gRPC"
 
 
-@check("through the Gateway: rolling update of every service")
+@check("through the Gateway: rolling update of every service", by_system=True)
 def rolls_through_the_gateway(e2e: E2E) -> str:
     def roll() -> None:
         for _ in range(e2e.rounds):
-            e2e.system.restart()
+            e2e.system.restart(*e2e.part.deployments)
 
     with gateway_of(e2e) as through:
         at = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cluster import Cluster, Failure, Skip, expect, say, warn
 from load_pod import Invalid, LoadPod, Report, Run, expect_clean
-from system import System
+from system import ALL, PARTS, Part, System
 
 
 @dataclass
@@ -25,6 +25,7 @@ class E2E:
     kill_node: str  # command that takes a node's name and cuts its power; "" for none
     start_node: str  # command that gives it back
     image: str = ""  # of the load generator
+    part: Part = ALL  # what a check concerns
     names: Iterator[int] = field(default_factory=lambda: iter(range(1_000_000)))
 
     @property
@@ -33,7 +34,8 @@ class E2E:
 
     @contextlib.contextmanager
     def under_load(self, name: str, **options: object) -> Iterator[Run]:
-        """Load before, during and after what is done in the context."""
+        """Load before, during and after what is done in the context; on the part that the check concerns."""
+        options = {"only": self.part.requests} | options
         with self.load.run(f"{name}-{next(self.names)}", **options) as run:
             run.hold(4)
             yield run
@@ -53,16 +55,19 @@ class Check:
     name: str
     about: str
     function: Callable[[E2E], str]
+    by_system: bool
 
 
 CHECKS: list[Check] = []
 
 
-def check(about: str) -> Callable[[Callable[[E2E], str]], Callable[[E2E], str]]:
-    """Registers a check: a function that returns what it measured, and fails with Failure. Its name is the function's."""
+def check(about: str, by_system: bool = False) -> Callable[[Callable[[E2E], str]], Callable[[E2E], str]]:
+    """Registers a check: a function that returns what it measured, and fails with Failure. Its name is the function's.
+
+    by_system: a full run makes it of each system in turn, which has the whole load to itself; otherwise of all at once."""
 
     def register(function: Callable[[E2E], str]) -> Callable[[E2E], str]:
-        CHECKS.append(Check(function.__name__.replace("_", "-"), about, function))
+        CHECKS.append(Check(function.__name__.replace("_", "-"), about, function, by_system))
         return function
 
     return register
@@ -76,24 +81,31 @@ class Count:
 
 
 def run_check(e2e: E2E, one: Check, count: Count) -> None:
+    for part in PARTS if e2e.full and one.by_system else [ALL]:
+        e2e.part = part
+        about = f"{one.about}: {part.name}" if part.name else one.about
+        run_once(e2e, one, about, count)
+
+
+def run_once(e2e: E2E, one: Check, about: str, count: Count) -> None:
     """A line for it. A run that says nothing, because the generator was too slow, is repeated once."""
     for attempt in (1, 2):
         began = time.monotonic()
         try:
             detail = one.function(e2e)
         except Skip as why:
-            print(f"left out       {one.about}: {why}", flush=True)
+            print(f"left out       {about}: {why}", flush=True)
             return
         except Invalid as why:
-            print(f"invalid {time.monotonic() - began:6.1f} s  {one.about}: {why}", flush=True)
+            print(f"invalid {time.monotonic() - began:6.1f} s  {about}: {why}", flush=True)
             count.invalid += attempt == 2
             continue
         except (Failure, AssertionError, OSError, LookupError, ValueError) as error:
-            print(f"FAILED {time.monotonic() - began:6.1f} s  {one.about}: {type(error).__name__} {error}", flush=True)
+            print(f"FAILED {time.monotonic() - began:6.1f} s  {about}: {type(error).__name__} {error}", flush=True)
             warn(f"---- {one.name}: what there is to see\n{e2e.cluster.diagnosis()}\n----")
             count.failed += 1
             return
-        print(f"ok     {time.monotonic() - began:6.1f} s  {one.about}{': ' + detail if detail else ''}", flush=True)
+        print(f"ok     {time.monotonic() - began:6.1f} s  {about}{': ' + detail if detail else ''}", flush=True)
         count.passed += 1
         return
 

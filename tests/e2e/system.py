@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,28 @@ from load_pod import copy_to_registry, oci, plain_http
 PROFILE = "e2e"
 SERVICES = ["countries", "demo", "feature-store", "notes", "route-guide", "users"]
 DEPLOYMENTS = [f"deployment/{name}" for name in SERVICES]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Services that belong together, and the load on them: what something is done to."""
+
+    name: str
+    services: list[str]
+    requests: str  # of the load generator; "" for all it knows
+
+    @property
+    def deployments(self) -> list[str]:
+        return [f"deployment/{name}" for name in self.services]
+
+
+ALL = Part("", SERVICES, "")
+PARTS = [
+    Part("route", ["route-guide", "feature-store"], "guide-get,guide-list,store-save,store-get,store-chat"),
+    Part("demo", ["demo"], "demo,demo-slow,demo-new"),
+    Part("notes", ["notes"], "note-create,note-read"),
+    Part("people", ["users", "countries"], "countries,countries-new"),
+]
 PUBLIC = {"countries": 8080, "demo": 8080, "notes": 8080, "route-guide": 8888}
 QUIET = {"SKAFFOLD_UPDATE_CHECK": "false", "SKAFFOLD_INTERACTIVE": "false"}
 
