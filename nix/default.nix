@@ -75,11 +75,8 @@ let
   library = call ./library.nix { inherit version configured objects; };
   objectsOf = folder: objects {
     inherit folder;
-    name = folder;
-    files = builtins.filter (lib.hasSuffix ".c") (filesOf folder) ++ builtins.filter (lib.hasSuffix ".json") (filesOf folder);
     libraries = librariesOf folder;
   };
-  filesOf = folder: builtins.attrNames (builtins.readDir (../src + "/${folder}"));
   serviceOf = name: call ./service.nix {
     inherit name version configured dependencies library;
     own = objectsOf name;

@@ -4,8 +4,12 @@
 let
   sources = builtins.filter (lib.hasSuffix ".c") (builtins.attrNames (builtins.readDir ../src/lib));
   topicOf = file: builtins.head (builtins.match "([a-z0-9]*).*" file); # of http_route.c: http
-  part = topic: files: objects { name = "lib-${topic}"; folder = "lib"; inherit files; };
-  parts = lib.mapAttrsToList part (builtins.groupBy topicOf sources);
+  part = topic: objects {
+    folder = "lib";
+    name = "lib-${topic}";
+    isWanted = file: topicOf file == topic;
+  };
+  parts = map part (lib.unique (map topicOf sources));
 in
 runCommandCC "slipway-library-${version}" { } ''
   mkdir -p $out/lib

@@ -1,12 +1,14 @@
-# C files of one folder of src, compiled: $out/FILE.o for each. They may include the headers of their folder, of the libraries
-# named (other folders), of src/lib, and the generated messages; so an edit of another .c file compiles nothing here again.
+# C files of a folder of src, compiled: $out/FILE.o for each that is wanted. They may include the headers of their folder, of
+# the libraries named (other folders), of src/lib, and the generated messages; so an edit of another .c file compiles nothing
+# here again.
 { lib, runCommandCC, python3, configured, dependencies }:
-{ name, folder, files, libraries ? [ ] }:
+{ folder, name ? folder, isWanted ? _: true, libraries ? [ ] }:
 let
-  isHeader = lib.hasSuffix ".h";
-  headersOf = from: map (file: "src/${from}/${file}") (builtins.filter isHeader (builtins.attrNames (builtins.readDir (../src + "/${from}"))));
+  filesOf = from: suffix: builtins.filter (lib.hasSuffix suffix) (builtins.attrNames (builtins.readDir (../src + "/${from}")));
+  pathsIn = from: map (file: "src/${from}/${file}");
   folders = lib.unique ([ folder "lib" ] ++ libraries);
-  json = builtins.filter (lib.hasSuffix ".json") files;
+  sources = builtins.filter isWanted (filesOf folder ".c");
+  json = filesOf folder ".json";
 in
 runCommandCC "objects-${name}"
   {
@@ -15,9 +17,10 @@ runCommandCC "objects-${name}"
     src = import ./source.nix {
       inherit lib;
       name = "objects-${name}";
-      wanted = map (file: "src/${folder}/${file}") files ++ builtins.concatMap headersOf folders;
+      wanted = pathsIn folder (sources ++ json) ++ builtins.concatMap (from: pathsIn from (filesOf from ".h")) folders;
     };
   }
+  # FILE.json is the array FOLDER_FILE_json, as meson.build has it.
   ''
     cp -r --no-preserve=mode $src/src .
     ${lib.concatMapStringsSep "\n" (file: ''
