@@ -21,7 +21,7 @@
       project =
         system:
         import ./nix {
-          inherit lib system;
+          inherit lib;
           target = packagesFor (linuxFor system) attributes.target;
           tools = packagesFor system attributes.tools;
           nixpkgs = if nixpkgs ? rev then "github:NixOS/nixpkgs/${nixpkgs.rev}" else "unlocked";

@@ -1,6 +1,6 @@
 # nix flake check: the unit tests, every image (each with its closure guard), the manifests as far as can be without
 # network (their schemas are for tests/manifests), the formatting.
-{ lib, target, tools, h2oLibraries, version, images }:
+{ lib, target, tools, version, images, buildFiles, dependencies, mesonFlags }:
 let
   source = wanted: import ./source.nix {
     inherit lib wanted;
@@ -17,16 +17,12 @@ in
   unit = target.stdenv.mkDerivation {
     pname = "slipway-unit-tests";
     inherit version;
-    src = source ([ "VERSION" "meson.build" "meson_options.txt" "scripts" "proto" "share" "src" "tests/meson.build" ] ++ tests);
+    src = source (buildFiles ++ [ "scripts" "share" "src" "tests/meson.build" ] ++ tests);
     strictDeps = true;
     nativeBuildInputs = with target; [ meson ninja pkg-config python3 protobufc ];
-    buildInputs = [ h2oLibraries ] ++ (with target; [ criterion openssl zlib grpc lmdb jansson protobufc ]);
+    buildInputs = dependencies ++ [ target.criterion ];
     mesonBuildType = "debugoptimized";
-    mesonFlags = [
-      "-Dwerror=false"
-      "-Dh2o_prefix=${h2oLibraries}"
-      "-Dh2o_libdir=${h2oLibraries.libdir or "${h2oLibraries}/lib"}"
-    ];
+    inherit mesonFlags;
     postPatch = "patchShebangs scripts";
     doCheck = true;
     installPhase = "touch $out";

@@ -25,6 +25,9 @@ stdenv.mkDerivation {
     ninja -t commands empty > commands
     sed -n '/ -c .*\/empty\/main\.c$/ { s/^[^ ]* //; s/ -MD .*//; s/ *-I[^/ ][^ ]*//g; p }' commands > $out/compile
     sed -n '/ -o empty / { s/^.* empty\.p[^ ]*//; s/ liblib\.a//; s/ proto\/libproto\.a//; p }' commands > $out/link
-    test -s $out/compile && test -s $out/link
+    mkdir try
+    cd try
+    $CC @$out/compile -c ../../src/empty/main.c -o empty.o
+    $CC -o empty empty.o @$out/link
   '';
 }

@@ -1,4 +1,4 @@
-{ lib, system, target, tools, nixpkgs }:
+{ lib, target, tools, nixpkgs }:
 let
   version = builtins.head (lib.splitString "\n" (builtins.readFile ../VERSION));
   call = file: more: (import file) (builtins.intersectAttrs (builtins.functionArgs (import file)) (target // { inherit lib; } // more));
@@ -62,11 +62,13 @@ let
     };
   };
   dependencies = [ h2oLibraries ] ++ (with target; [ openssl zlib grpc lmdb jansson protobufc ]);
-  mesonFlags = [
-    "-Dtests=false"
+  commonFlags = [
     "-Dwerror=false" # another compiler's new warnings are no reason not to ship
     "-Dh2o_prefix=${h2oLibraries}"
     "-Dh2o_libdir=${h2oLibraries.libdir or "${h2oLibraries}/lib"}"
+  ];
+  mesonFlags = commonFlags ++ [
+    "-Dtests=false"
     "-Ddatadir=/share" # where data is in the image
     "-Dc_link_args=-s"
   ]
@@ -88,15 +90,9 @@ let
   # ---- images ----
 
   preferred = [ "${re2}/lib" ];
-  # The libraries that a service may load, compressed once for all: of a program that loads every one of them.
-  packed = target.runCommandCC "packed-libraries" { buildInputs = dependencies; nativeBuildInputs = [ target.python3 ]; } ''
-    echo 'int main(void) { return 0; }' > all.c
-    sed 's/--as-needed/--no-as-needed/g' ${configured}/link > link
-    $CC @${configured}/compile -o all all.c @link
-    python3 -B ${./image}/pack.py all $out ${toString preferred}
-  '';
+  packed = call ./packed.nix { inherit configured dependencies preferred; };
   image = spec: import ./image.nix {
-    inherit system target components nixpkgs;
+    inherit target components nixpkgs;
     inherit preferred;
     spec = { volumes = [ ]; env = { }; trees = [ ]; archives = [ ]; sources = { }; packed = null; own = false; } // spec;
   };
@@ -165,7 +161,7 @@ in
   inherit services;
   # `.#images` is all of them; `.#images.notes` one, `.#images.notes.layout` as an OCI layout.
   images = images // streams // { inherit layouts; };
-  checks = import ./checks.nix { inherit lib target tools h2oLibraries version images; };
+  checks = import ./checks.nix { inherit lib target tools version images buildFiles dependencies; mesonFlags = commonFlags; };
   devShell = import ./shell.nix { inherit target tools h2oLibraries; };
   formatter = import ./formatter.nix { inherit tools; };
   apps = import ./apps.nix { inherit tools; };

@@ -1,5 +1,5 @@
 # An image as a folder: oci/ (a layout), image.json, sbom.cdx.json, provenance.intoto.json. See nix/image/assemble.py.
-{ system, target, components, nixpkgs, preferred, spec }:
+{ target, components, nixpkgs, preferred, spec }:
 let
   architectures = {
     x86_64-linux = "amd64";

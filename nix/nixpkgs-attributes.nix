@@ -9,7 +9,6 @@
     "mapAttrs"
     "mapAttrsToList"
     "optional"
-    "optionals"
     "removePrefix"
     "removeSuffix"
     "splitString"

@@ -8,7 +8,7 @@ let
   pathsIn = from: map (file: "src/${from}/${file}");
   folders = lib.unique ([ folder "lib" ] ++ libraries);
   sources = builtins.filter isWanted (filesOf folder ".c");
-  json = filesOf folder ".json";
+  json = builtins.filter isWanted (filesOf folder ".json");
 in
 runCommandCC "objects-${name}"
   {
@@ -20,7 +20,7 @@ runCommandCC "objects-${name}"
       wanted = pathsIn folder (sources ++ json) ++ builtins.concatMap (from: pathsIn from (filesOf from ".h")) folders;
     };
   }
-  # FILE.json is the array FOLDER_FILE_json, as meson.build has it.
+  # FILE.json is the array FOLDER_FILE_json, as meson.build has it for services.
   ''
     cp -r --no-preserve=mode $src/src .
     ${lib.concatMapStringsSep "\n" (file: ''

@@ -9,6 +9,7 @@ stdenv.mkDerivation {
   dontConfigure = true;
   # Of the other folders' objects only what is used gets in, as of those of src/lib. The map says what did.
   buildPhase = ''
+    shopt -s nullglob # a library may be headers alone
     ar rcsD libothers.a ${lib.concatMapStringsSep " " (objects: "${objects}/*.o") others}
     $CC -o ${name} ${own}/*.o -L. -lothers -L${library}/lib -lslipway -lslipway-proto @${configured}/link -Wl,-Map=link.map
   '';

@@ -12,6 +12,8 @@ def main(program: str, out: str, *preferred: str) -> None:
     folder.mkdir()
     for file in elf.libraries(pathlib.Path(program), preferred=list(preferred)).values():
         piece = layer.content(file.read_bytes())
+        if len(piece) < layer.MEMBER:
+            continue
         (folder / layer.member_name(piece)).write_bytes(layer.compress(piece))
 
 

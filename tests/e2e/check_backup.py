@@ -6,6 +6,7 @@ from typing import Any
 
 from cluster import Failure, wait
 from suite import E2E, check, expect
+from system import just
 
 STORES = ("notes", "feature-store")
 CREDENTIALS = "ca=/tls/ca.crt&cert=/tls/tls.crt&key=/tls/tls.key"
@@ -45,6 +46,23 @@ def of_the_live_store(e2e: E2E, restored: dict[str, Any]) -> dict[str, Any]:
         each["env"] += endpoints
         each["args"] = ["verify", f"etcd://$(ETCD_ENDPOINTS)/{each['name']}?{CREDENTIALS}"]
     return restored
+
+
+@check("a member of etcd loses its volume, and is replaced by just etcd-replace")
+def replaces_a_member(e2e: E2E) -> str:
+    member = sorted(pod.name for pod in e2e.cluster.pods("etcd"))[-1]
+    claim = f"pvc/data-{member}"
+    lost = e2e.cluster.get(claim)["metadata"]["uid"]
+
+    def lose_and_replace() -> None:
+        e2e.cluster.kubectl("delete", claim, "--wait=false")
+        e2e.cluster.kubectl("delete", "pod", member, "--force", "--grace-period=0")
+        just("etcd-replace", member, namespace=e2e.cluster.namespace, timeout=400)
+
+    report = e2e.undisturbed("member", lose_and_replace)
+    expect(e2e.cluster.get(claim)["metadata"]["uid"] != lost, "the member is on the volume it had")
+    expect(len(e2e.cluster.serving("etcd")) == 3, "etcd has not three members")
+    return f"{member}; {report}"
 
 
 @check("etcd is defragmented under load; what a backup gives back is what the store holds")

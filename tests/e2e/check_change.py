@@ -10,8 +10,10 @@ from load_pod import expect_clean
 from suite import E2E, check, expect
 from system import DEPLOYMENTS, just
 
+STORED = ["feature-store", "notes"]
 
-@check("rolling update of every service", by_system=True)
+
+@check("rolling update of every service", by_part=True)
 def rolls(e2e: E2E) -> str:
     def roll() -> None:
         for _ in range(e2e.rounds):
@@ -20,7 +22,7 @@ def rolls(e2e: E2E) -> str:
     return e2e.undisturbed("roll", roll)
 
 
-@check("a new version of every service, and the former one again", by_system=True)
+@check("a new version of every service, and the former one again", by_part=True)
 def new_version(e2e: E2E) -> str:
     former = {app: e2e.system.image(app) for app in e2e.part.services}
     newer = {app: e2e.system.another_version(app) for app in e2e.part.services}
@@ -34,8 +36,9 @@ def new_version(e2e: E2E) -> str:
     return e2e.undisturbed("version", roll)
 
 
-@check("rolling update of etcd", by_system=True)
+@check("rolling update of etcd", by_part=True)
 def rolls_etcd(e2e: E2E) -> str:
+    e2e.concerned(STORED)
     began = time.monotonic()
     said = e2e.undisturbed("etcd", lambda: e2e.system.restart("statefulset/etcd"))
     expect(len(e2e.cluster.serving("etcd")) >= 3, "etcd has not three members")

@@ -15,7 +15,7 @@ NOTICED_S = 5  # so long after the cluster has noticed: until then it sends ever
 CUT_S = 10  # and so long first attempts after pods were cut off: the kubelet takes 2 s, then all must learn of it
 
 
-@check("pods are deleted, one after another of each service", by_system=True)
+@check("pods are deleted, one after another of each service", by_part=True)
 def deletes_pods(e2e: E2E) -> str:
     def delete() -> None:
         first = {app: e2e.cluster.serving(app) for app in e2e.part.services}
@@ -52,7 +52,7 @@ def another_node(e2e: E2E) -> str:
     return max(counts, key=lambda node: counts[node])
 
 
-@check("a node is drained", by_system=True)
+@check("a node is drained", by_part=True)
 def drains_a_node(e2e: E2E) -> str:
     node = another_node(e2e)
     pods = [pod for pod in e2e.cluster.pods() if pod.node == node]
@@ -72,7 +72,7 @@ def drains_a_node(e2e: E2E) -> str:
     return f"{node}, {len(pods)} pods; " + e2e.undisturbed("drain", drain)
 
 
-@check("a pod of each service is cut off without grace", by_system=True)
+@check("a pod of each service is cut off without grace", by_part=True)
 def kills_pods(e2e: E2E) -> str:
     with e2e.under_load("kill", retry=5) as run:
         killed = run.now()
@@ -98,7 +98,7 @@ def kills_pods(e2e: E2E) -> str:
 def give_back(e2e: E2E, node: str) -> None:
     """The node's power; until all is as before."""
     if e2e.start_node:
-        command(*shlex.split(e2e.start_node), node, timeout=180, niceness=0)
+        command(*shlex.split(e2e.start_node), node, timeout=180, niceness=0)  # what it starts inherits that
         wait(f"{node} is back", lambda: node in e2e.cluster.nodes(), 120)
         e2e.cluster.rolled_out()
 
@@ -113,7 +113,7 @@ def node_to_kill(e2e: E2E) -> str:
     return another_node(e2e)
 
 
-@check("a node loses its power", by_system=True)
+@check("a node loses its power", by_part=True)
 def kills_a_node(e2e: E2E) -> str:
     node = node_to_kill(e2e)
     pods = [pod for pod in e2e.cluster.pods() if pod.node == node]

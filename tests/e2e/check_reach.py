@@ -148,7 +148,7 @@ def gateway(e2e: E2E) -> str:
     return f"class {through.kind}, {calls} calls of HTTP routes, the five of gRPC"
 
 
-@check("through the Gateway: rolling update of every service", by_system=True)
+@check("through the Gateway: rolling update of every service", by_part=True)
 def rolls_through_the_gateway(e2e: E2E) -> str:
     def roll() -> None:
         for _ in range(e2e.rounds):

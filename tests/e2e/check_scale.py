@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
 
 from cluster import wait
 from load_pod import expect_clean
-from suite import E2E, Skip, check, expect, say
+from suite import E2E, check, expect, say
 
 SCALED = ["countries", "feature-store", "notes", "route-guide", "users"]
 FOLLOWED_S = 30  # after so long every new pod has its share
@@ -29,17 +28,9 @@ def difference(before: dict[str, float], after: dict[str, float]) -> list[float]
     return [count - before.get(name, 0) for name, count in after.items()]
 
 
-def those_in(e2e: E2E, apps: Iterable[str]) -> list[str]:
-    """Those of the part that the check concerns."""
-    found = [app for app in apps if app in e2e.part.services]
-    if not found:
-        raise Skip("none of it is scaled by hand")
-    return found
-
-
-@check("scaling 2 to 5 and back", by_system=True)
+@check("scaling 2 to 5 and back", by_part=True)
 def scales(e2e: E2E) -> str:
-    apps = those_in(e2e, SCALED)
+    apps = e2e.concerned(SCALED)
 
     def scale() -> None:
         for count in (5, 2):
@@ -49,12 +40,12 @@ def scales(e2e: E2E) -> str:
     try:
         return e2e.undisturbed("scale", scale)
     finally:
-        e2e.system.scale({"countries": 3})
+        e2e.system.scale({app: 3 if app == "countries" else 2 for app in apps})
 
 
-@check("all of five pods serve over connections from before, and evenly", by_system=True)
+@check("all of five pods serve over connections from before, and evenly", by_part=True)
 def spreads(e2e: E2E) -> str:
-    apps = those_in(e2e, SERVED)
+    apps = e2e.concerned(SERVED)
     try:
         with e2e.under_load("spread", rate=max(e2e.load.rate, 200)) as run:
             e2e.system.scale(dict.fromkeys(apps, 5))

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KUBECTL = os.environ.get("KUBECTL", "kubectl")
 NAME = "app.kubernetes.io/name"
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
-NICENESS = 10  # the cluster may be on this machine: what only looks on must not slow down what is measured
+NICENESS = 10  # of all that runs here beside the load: the cluster may be on this machine
 T = TypeVar("T")
 
 

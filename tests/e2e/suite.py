@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +32,13 @@ class E2E:
     def rounds(self) -> int:
         return 3 if self.full else 1
 
+    def concerned(self, apps: Iterable[str]) -> list[str]:
+        """Those of the part that the check concerns; without any there is nothing to check."""
+        found = [app for app in apps if app in self.part.services]
+        if not found:
+            raise Skip("nothing of it is concerned")
+        return found
+
     @contextlib.contextmanager
     def under_load(self, name: str, **options: object) -> Iterator[Run]:
         """Load before, during and after what is done in the context; on the part that the check concerns."""
@@ -55,19 +62,19 @@ class Check:
     name: str
     about: str
     function: Callable[[E2E], str]
-    by_system: bool
+    by_part: bool
 
 
 CHECKS: list[Check] = []
 
 
-def check(about: str, by_system: bool = False) -> Callable[[Callable[[E2E], str]], Callable[[E2E], str]]:
+def check(about: str, by_part: bool = False) -> Callable[[Callable[[E2E], str]], Callable[[E2E], str]]:
     """Registers a check: a function that returns what it measured, and fails with Failure. Its name is the function's.
 
-    by_system: a full run makes it of each system in turn, which has the whole load to itself; otherwise of all at once."""
+    by_part: a full run makes it of each part in turn, which has the whole load to itself; otherwise of all at once."""
 
     def register(function: Callable[[E2E], str]) -> Callable[[E2E], str]:
-        CHECKS.append(Check(function.__name__.replace("_", "-"), about, function, by_system))
+        CHECKS.append(Check(function.__name__.replace("_", "-"), about, function, by_part))
         return function
 
     return register
@@ -81,7 +88,7 @@ class Count:
 
 
 def run_check(e2e: E2E, one: Check, count: Count) -> None:
-    for part in PARTS if e2e.full and one.by_system else [ALL]:
+    for part in PARTS if e2e.full and one.by_part else [ALL]:
         e2e.part = part
         about = f"{one.about}: {part.name}" if part.name else one.about
         run_once(e2e, one, about, count)

@@ -37,6 +37,7 @@ PARTS = [
     Part("notes", ["notes"], "note-create,note-read"),
     Part("people", ["users", "countries"], "countries,countries-new"),
 ]
+assert sorted(app for part in PARTS for app in part.services) == SERVICES
 PUBLIC = {"countries": 8080, "demo": 8080, "notes": 8080, "route-guide": 8888}
 QUIET = {"SKAFFOLD_UPDATE_CHECK": "false", "SKAFFOLD_INTERACTIVE": "false"}
 

@@ -82,7 +82,18 @@ def get_named(fake: Fake, args: argparse.Namespace, name: str) -> None:
         sys.exit(f"Error from server (NotFound): {args.words[0]} {name}")
 
 
+def get_several(fake: Fake, args: argparse.Namespace) -> None:
+    """KIND/NAME...: kind, name, certificate and Pod Security of those there are, which is all that is asked for so."""
+    for kind, name in (word.split("/") for word in args.words):
+        if (found := fake.find(kind, name)) and not os.environ.get("FAKE_MISSES"):
+            label = found["metadata"].get("labels", {}).get("pod-security.kubernetes.io/enforce", "")
+            print(f"{found['kind']}/{name} {found.get('data', {}).get('tls.crt', '')}{label}")
+
+
 def get(fake: Fake, args: argparse.Namespace) -> None:
+    if "/" in args.words[0]:
+        get_several(fake, args)
+        return
     if len(args.words) > 1:
         for name in args.words[1:]:
             get_named(fake, args, name)
@@ -124,7 +135,7 @@ def main() -> None:
             found["data"] |= json.loads(args.patch)["data"]
         case "delete":
             fake.objects = [one for one in fake.objects if one is not fake.find(*args.words)]
-        case "diff" | "config":
+        case "diff" | "config" | "api-versions":
             pass
         case "rollout":
             with open(FOLDER / "undone", "a") as undone:

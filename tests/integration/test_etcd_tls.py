@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,8 +45,39 @@ def test_what_is_there_stays(fake: Fake):
     assert all(after[name]["data"]["tls.crt"] != before[name]["data"]["tls.crt"] for name in LEAVES)
 
 
+def test_what_ends_soon_is_issued_anew(fake: Fake, tmp_path: Path):
+    assert etcd_tls(fake).returncode == 0
+    before = fake.objects()
+    soon = (
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ed25519",
+        "-nodes",
+        "-keyout",
+        tmp_path / "key",
+        "-subj",
+        "/CN=etcd-client",
+    )
+    made = subprocess.run((*soon, "-days", "89"), check=True, capture_output=True)
+    ending = before["etcd-client"] | {
+        "data": before["etcd-client"]["data"] | {"tls.crt": base64.b64encode(made.stdout).decode()}
+    }
+    fake.put(*(before | {"etcd-client": ending}).values())
+    assert etcd_tls(fake).returncode == 0
+    after = fake.objects()
+    assert after["etcd-client"]["data"]["tls.crt"] not in (
+        before["etcd-client"]["data"]["tls.crt"],
+        ending["data"]["tls.crt"],
+    )
+    assert {name: after[name] for name in ("etcd-ca", "etcd-server")} == {
+        name: before[name] for name in ("etcd-ca", "etcd-server")
+    }
+
+
 @pytest.mark.parametrize(
-    ("option", "refused"), [([], "get secret etcd-ca etcd-server"), (["--rotate"], "get secret etcd-ca --output")]
+    ("option", "refused"), [([], "secret/etcd-ca secret/etcd-server"), (["--rotate"], "get secret etcd-ca --output")]
 )
 def test_no_answer_is_not_a_no(fake: Fake, option: list[str], refused: str):
     """A cluster that cannot be reached for a moment has no authority replaced, and no certificate."""

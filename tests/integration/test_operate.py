@@ -1,4 +1,4 @@
-"""scripts/operate rollback: what is taken back, and what is not."""
+"""scripts/operate: what is taken back, and what is not; jobs that failed by night."""
 
 from __future__ import annotations
 
@@ -47,7 +47,11 @@ def fake(tmp_path: Path) -> Fake:
 
 def rollback(fake: Fake, *args: str) -> subprocess.CompletedProcess[str]:
     """Does not wait: nothing becomes ready here."""
-    command = [ROOT / "scripts/operate", "rollback", *args]
+    return operate(fake, "rollback", *args)
+
+
+def operate(fake: Fake, *args: str) -> subprocess.CompletedProcess[str]:
+    command = [ROOT / "scripts/operate", *args]
     return subprocess.run(
         command, env=fake.env | {"TIMEOUT_S": "0"}, capture_output=True, text=True, timeout=60, check=False
     )
@@ -75,3 +79,27 @@ def test_what_is_named(fake: Fake):
     assert rollback(fake, "--all").returncode == 0
     assert fake.undone() == ["users", "demo", "users"]
     assert rollback(fake, "user").returncode == 1
+
+
+LAST_NIGHT, THE_NIGHT_BEFORE = "2026-11-21T03:43:00Z", "2026-11-20T03:44:10Z"
+
+
+def job(**status: str | list[str]) -> Json:
+    return {"kind": "CronJob", "metadata": {"name": "etcd-backup-check", "labels": labels("etcd")}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ({}, ""),  # its first night is still to come
+        ({"lastScheduleTime": LAST_NIGHT, "lastSuccessfulTime": "2026-11-21T03:44:02Z"}, ""),
+        ({"lastScheduleTime": LAST_NIGHT, "lastSuccessfulTime": THE_NIGHT_BEFORE, "active": ["it"]}, ""),
+        ({"lastScheduleTime": LAST_NIGHT, "lastSuccessfulTime": THE_NIGHT_BEFORE}, THE_NIGHT_BEFORE),
+        ({"lastScheduleTime": LAST_NIGHT}, "never"),
+    ],
+)
+def test_a_job_that_failed_is_told(fake: Fake, status: Json, said: str):
+    fake.put({**service("demo", ROLLED_OUT)[0], "status": {"readyReplicas": 2}}, job(**status))
+    done = operate(fake, "status")
+    assert done.returncode == (1 if said else 0), done.stderr
+    assert (f"etcd-backup-check: failed at {LAST_NIGHT}, last succeeded: {said}" in done.stdout) == bool(said)

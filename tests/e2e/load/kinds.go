@@ -48,6 +48,9 @@ func newKinds(ctx context.Context, o *options, j *journal) (kinds []kind, close 
 			kinds = append(kinds, k)
 		}
 	}
+	if unknown := o.unknown(); err == nil && unknown != "" {
+		err = fmt.Errorf("-only: there are no requests called %s", unknown)
+	}
 	if err == nil && len(kinds) == 0 {
 		err = fmt.Errorf("no target takes any of the requests")
 	}

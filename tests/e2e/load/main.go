@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -134,4 +135,18 @@ func (o *options) chosen(name string) bool {
 		}
 	}
 	return false
+}
+
+// known are the names of all kinds of requests.
+var known = []string{"demo", "demo-slow", "demo-new", "countries", "countries-new", "note-create", "note-read",
+	"guide-get", "guide-list", "store-save", "store-get", "store-chat"}
+
+// unknown is a name among those that are wanted which no kind has.
+func (o *options) unknown() string {
+	for _, each := range strings.Split(o.only, ",") {
+		if each != "" && !slices.Contains(known, each) {
+			return each
+		}
+	}
+	return ""
 }

@@ -6,7 +6,6 @@ rec {
   mapAttrs = builtins.mapAttrs;
   mapAttrsToList = f: set: map (name: f name set.${name}) (builtins.attrNames set);
   optional = condition: value: if condition then [ value ] else [ ];
-  optionals = condition: list: if condition then list else [ ];
   concatMapStringsSep = separator: f: list: builtins.concatStringsSep separator (map f list);
   hasPrefix = prefix: text: builtins.substring 0 (builtins.stringLength prefix) text == prefix;
   hasSuffix =
