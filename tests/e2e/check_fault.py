@@ -89,10 +89,10 @@ def kills_pods(e2e: E2E) -> str:
                f"killed from {killed:.1f} to {gone:.1f} s, attempts failed from {report.first_failure:.1f} to {report.last_failure:.1f} s\n"
                f"{report.failures_text()}")  # fmt: skip
     e2e.load.nothing_lost(run.journal)
-    return (
-        f"{report.retried} requests needed another attempt, "
-        f"from {report.first_failure - killed:.1f} to {report.last_failure - killed:.1f} s after; {report}"
+    span = (
+        f", {report.first_failure - killed:.1f} to {report.last_failure - killed:.1f} s after" if report.retried else ""
     )
+    return f"{report.retried} requests needed another attempt{span}; {report}"
 
 
 def give_back(e2e: E2E, node: str) -> None:
