@@ -62,14 +62,14 @@ def watching(e2e: E2E) -> Iterator[dict[str, tuple[str, float]]]:
     """When each pod was first seen ready: {uid: (app, when)}. Told by the API server: to ask it again and again would
     slow down what is measured."""
     columns = (
-        r'{.metadata.uid}{"\t"}{.metadata.labels.app\.kubernetes\.io/name}{"\t"}'
+        r'{.metadata.uid}{"|"}{.metadata.labels.app\.kubernetes\.io/name}{"|"}'
         r'{.status.conditions[?(@.type=="Ready")].status}{"\n"}'
     )
     seen: dict[str, tuple[str, float]] = {}
 
     def read() -> None:
         for line in process.stdout:
-            uid, app, ready = line.rstrip("\n").split("\t")
+            uid, app, ready = line.rstrip("\n").split("|")
             if ready == "True":
                 seen.setdefault(uid, (app, time.monotonic()))
 
