@@ -50,7 +50,7 @@ def of_the_live_store(e2e: E2E, restored: dict[str, Any]) -> dict[str, Any]:
 
 @check("a member of etcd loses its volume, and is replaced by just etcd-replace")
 def replaces_a_member(e2e: E2E) -> str:
-    member = sorted(pod.name for pod in e2e.cluster.pods("etcd"))[-1]
+    member = max(pod.name for pod in e2e.cluster.pods("etcd"))
     claim = f"pvc/data-{member}"
     lost = e2e.cluster.get(claim)["metadata"]["uid"]
 
