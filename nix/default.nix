@@ -92,8 +92,7 @@ let
   preferred = [ "${re2}/lib" ];
   packed = call ./packed.nix { inherit configured dependencies preferred; };
   image = spec: import ./image.nix {
-    inherit target components nixpkgs;
-    inherit preferred;
+    inherit target components nixpkgs preferred;
     spec = { volumes = [ ]; env = { }; trees = [ ]; archives = [ ]; sources = { }; packed = null; own = false; } // spec;
   };
   serviceImage =

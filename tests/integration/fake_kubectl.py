@@ -87,7 +87,7 @@ def get_several(fake: Fake, args: argparse.Namespace) -> None:
     for kind, name in (word.split("/") for word in args.words):
         if (found := fake.find(kind, name)) and not os.environ.get("FAKE_MISSES"):
             label = found["metadata"].get("labels", {}).get("pod-security.kubernetes.io/enforce", "")
-            print(f"{found['kind']}/{name} {found.get('data', {}).get('tls.crt', '')}{label}")
+            print(f"{found['kind']}/{name} {found.get('data', {}).get('tls.crt', '')} {label}")
 
 
 def get(fake: Fake, args: argparse.Namespace) -> None:

@@ -37,6 +37,11 @@ def etcd_tls(fake: Fake, *args: str, **env: str) -> subprocess.CompletedProcess[
 def test_what_is_there_stays(fake: Fake):
     assert etcd_tls(fake).returncode == 0
     before = fake.objects()
+    for each in before.values():
+        each["metadata"]["labels"] = {
+            "pod-security.kubernetes.io/enforce": "<no value>"
+        }  # so kubectl has it for any label
+    fake.put(*before.values())
     assert etcd_tls(fake).returncode == 0
     assert fake.objects() == before
     assert etcd_tls(fake, "--rotate").returncode == 0
