@@ -19,14 +19,13 @@
 
 /* Latitudes that GetFeature takes as orders; any other is answered with the name "feature". */
 enum {
-    ORDER_HOLD = 1,  /* no answer */
-    ORDER_FAIL,      /* -ENOENT */
-    ORDER_THREAD,    /* the answer comes from another thread, some time later */
-    ORDER_METADATA,  /* the name is the value of the metadata "echo" */
-    ORDER_TRACE,     /* the name is the trace id */
-    ORDER_BIG,       /* the name has longitude bytes */
-    ORDER_DEADLINE,  /* the name is the number of milliseconds left */
-    ORDER_CANCELLED, /* held; the other thread sends after the call has ended */
+    ORDER_HOLD = 1, /* no answer */
+    ORDER_FAIL,     /* -ENOENT */
+    ORDER_THREAD,   /* the answer comes from another thread, some time later */
+    ORDER_METADATA, /* the name is the value of the metadata "echo" */
+    ORDER_TRACE,    /* the name is the trace id */
+    ORDER_BIG,      /* the name has longitude bytes */
+    ORDER_DEADLINE, /* the name is the number of milliseconds left */
 };
 
 struct fixture {
@@ -38,8 +37,9 @@ struct fixture {
     sem_t closed;  /* posted by every on_close of a call */
     sem_t entered; /* posted by every GetFeature that is held, and by the first message of a RecordRoute */
     atomic_int messages, half_closes, cancelled;
-    sem_t late; /* posted when ORDER_CANCELLED has sent */
-    int late_send_result;
+    atomic_bool sends_late; /* once a call has ended, another thread sends on it */
+    sem_t late;             /* posted when that has been done */
+    atomic_int late_send_result;
 };
 
 static inline void fixture_wait(sem_t *semaphore)
@@ -74,8 +74,7 @@ static inline void *fixture_send_late(void *arg)
     struct fixture *fixture = rpc_call_service_state(call);
     Routeguide__Feature feature = ROUTEGUIDE__FEATURE__INIT;
 
-    fixture_wait(&fixture->closed);
-    fixture->late_send_result = rpc_send(call, &feature.base);
+    atomic_store(&fixture->late_send_result, rpc_send(call, &feature.base));
     rpc_finish(call, ERR_GRPC_OK, NULL);
     rpc_call_unref(call);
     sem_post(&fixture->late);
@@ -128,10 +127,6 @@ static inline void fixture_get_feature(struct rpc_call *call, const ProtobufCMes
                  (unsigned long long)((rpc_call_deadline_ns(call) - clock_monotonic_ns()) / CLOCK_NS_PER_MS));
         fixture_reply_name(call, text);
         break;
-    case ORDER_CANCELLED:
-        fixture_in_thread(call, fixture_send_late);
-        sem_post(&fixture->entered);
-        break;
     default:
         fixture_reply_name(call, "feature");
     }
@@ -143,6 +138,8 @@ static inline void fixture_closed(struct rpc_call *call)
 
     if (rpc_call_cancelled(call))
         atomic_fetch_add(&fixture->cancelled, 1);
+    if (fixture->sends_late)
+        fixture_in_thread(call, fixture_send_late);
     free(rpc_call_data(call));
     sem_post(&fixture->closed);
 }
