@@ -54,10 +54,27 @@ static void set_defaults(struct store_options *options)
         options->max_queue_bytes = DEFAULT_MAX_QUEUE_BYTES;
 }
 
+static const struct store_engine *find_engine(const char *url, const char **ret_rest, char *error, size_t error_size)
+{
+    for (size_t i = 0; i < sizeof(engines) / sizeof(*engines); i++) {
+        size_t len = strlen(engines[i]->scheme);
+
+        if (strncmp(url, engines[i]->scheme, len) == 0 && strncmp(url + len, "://", 3) == 0) {
+            *ret_rest = url + len + 3;
+            return engines[i];
+        }
+    }
+    store_fail(error, error_size, 0, "store %s: expected lmdb:///DIR or etcd://HOST:PORT/PREFIX", url);
+    return NULL;
+}
+
 int store_open(const struct store_options *options, struct store **ret_store, char *error, size_t error_size)
 {
     struct store_options all = *options;
+    const struct store_engine *engine;
     struct store *store;
+    const char *rest;
+    int err;
 
     assert(options->table_count <= STORE_MAX_TABLES);
     assert(options->table_count >= 1 || options->mode == STORE_INSPECT);
@@ -65,27 +82,21 @@ int store_open(const struct store_options *options, struct store **ret_store, ch
     for (size_t i = 0; i < options->table_count; i++)
         assert(table_name_valid(options->tables[i].name));
     set_defaults(&all);
-    for (size_t i = 0; i < sizeof(engines) / sizeof(*engines); i++) {
-        size_t len = strlen(engines[i]->scheme);
-        int err;
-
-        if (strncmp(options->url, engines[i]->scheme, len) != 0 || strncmp(options->url + len, "://", 3) != 0)
-            continue;
-        err = engines[i]->open(&all, options->url + len + 3, &store, error, error_size);
-        if (err < 0)
-            return err;
-        store->engine = engines[i];
-        store->mode = options->mode;
-        if (options->tables != NULL) {
-            store->tables = options->tables;
-            store->table_count = options->table_count;
-        }
-        open_metrics(store, options->metrics);
-        *ret_store = store;
-        return 0;
+    engine = find_engine(options->url, &rest, error, error_size);
+    if (engine == NULL)
+        return -EINVAL;
+    err = engine->open(&all, rest, &store, error, error_size);
+    if (err < 0)
+        return err;
+    store->engine = engine;
+    store->mode = options->mode;
+    if (options->tables != NULL) {
+        store->tables = options->tables;
+        store->table_count = options->table_count;
     }
-    return store_fail(error, error_size, -EINVAL, "store %s: expected lmdb:///DIR or etcd://HOST:PORT/PREFIX",
-                      options->url);
+    open_metrics(store, options->metrics);
+    *ret_store = store;
+    return 0;
 }
 
 struct store *store_close(struct store *store)
@@ -93,6 +104,19 @@ struct store *store_close(struct store *store)
     if (store != NULL)
         store->engine->close(store);
     return NULL;
+}
+
+int store_defragment(const char *url, unsigned min_free_percent, store_defragmented *told, void *arg, char *error,
+                     size_t error_size)
+{
+    const char *rest;
+    const struct store_engine *engine = find_engine(url, &rest, error, error_size);
+
+    if (engine == NULL)
+        return -EINVAL;
+    if (engine->defragment == NULL)
+        return store_fail(error, error_size, -EOPNOTSUPP, "store %s: it uses what is free again by itself", url);
+    return engine->defragment(rest, min_free_percent, told, arg, error, error_size);
 }
 
 int store_health(const struct store *store)

@@ -190,6 +190,25 @@ int store_cursor_seek_before(struct store_cursor *cursor, struct str key, struct
 int store_cursor_next(struct store_cursor *cursor, struct store_record *ret_record); /* unmoved so far: the first */
 int store_cursor_previous(struct store_cursor *cursor, struct store_record *ret_record);
 
+/* ---- upkeep ---- */
+
+struct store_member {
+    const char *name;    /* HOST:PORT */
+    uint64_t size, free; /* bytes of its file, and of those in it that nothing uses */
+    uint64_t new_size;   /* 0: it was left as it is */
+};
+
+typedef void store_defragmented(void *arg, const struct store_member *member);
+
+/* Gives back to the file system what deleted records and old revisions have left free in the files of etcd's members,
+ * for all prefixes. A member stands still meanwhile, so they take turns, each when the one before has caught up; the
+ * leader, which would hold up every write, hands over first. Members with less than min_free_percent of their file free
+ * are left as they are. told is called after each, in the caller's thread. Blocks: for tools. 0, or what went wrong and
+ * with whom in error: -EOPNOTSUPP (lmdb uses what is free again by itself), -EINVAL (the URL), -EHOSTUNREACH (nothing
+ * is begun while a member does not answer: another one standing still might leave no majority), -ETIMEDOUT, -EACCES. */
+int store_defragment(const char *url, unsigned min_free_percent, store_defragmented *told, void *arg, char *error,
+                     size_t error_size);
+
 /* ---- keys ---- */
 
 /* Big-endian, so that memcmp order is numeric order. */

@@ -164,5 +164,13 @@ static int restored_etcd(struct store *store, uint64_t last_seq)
     return etcd_schema_restored((struct etcd *)store, last_seq);
 }
 
-const struct store_engine store_etcd_engine = {"etcd",     open_etcd, close_etcd,   health_etcd,
-                                               write_etcd, read_etcd, restored_etcd};
+const struct store_engine store_etcd_engine = {
+    .scheme = "etcd",
+    .open = open_etcd,
+    .close = close_etcd,
+    .health = health_etcd,
+    .write = write_etcd,
+    .read = read_etcd,
+    .restored = restored_etcd,
+    .defragment = etcd_defragment,
+};

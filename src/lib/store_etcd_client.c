@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 #define OPEN_TIMEOUT_NS    (30 * CLOCK_NS_PER_S)
-#define STATUS_TIMEOUT_MS  2000
 #define CONNECT_TIMEOUT_MS 1000
 #define KEEPALIVE_MS       6000 /* etcd takes more than one ping in 5 s as an offence */
 #define AWAY_NS            (5 * CLOCK_NS_PER_S)
@@ -16,6 +15,7 @@
 #define MAX_EVENTS         (16u << 20) /* of a message of the watch: see etcd_watch_open */
 #define MAX_PASSWORD       1024
 #define MAX_TOKEN          4096
+#define MAX_VERSION        32
 
 static const unsigned oldest_version[3] = {3, 5, 8}; /* whose progress notifications never overtake events */
 
@@ -118,7 +118,7 @@ static int authenticate(struct etcd_client *client, struct rpc_client *rpc, rpc_
     request.name = (char *)client->url->user;
     request.password = password;
     err = rpc_unary(rpc, &etcdserverpb__auth__descriptor, "Authenticate", &request.base,
-                    &(struct rpc_call_options){.timeout_ms = STATUS_TIMEOUT_MS}, done, arg);
+                    &(struct rpc_call_options){.timeout_ms = ETCD_STATUS_TIMEOUT_MS}, done, arg);
     explicit_bzero(password, sizeof(password));
     return err;
 }
@@ -198,6 +198,12 @@ void etcd_call(struct etcd_client *client, const ProtobufCServiceDescriptor *ser
     called(arg, err, NULL);
 }
 
+static void await(sem_t *done)
+{
+    while (sem_wait(done) != 0)
+        continue; /* a signal */
+}
+
 struct waiter {
     sem_t done;
     etcd_called *called;
@@ -222,10 +228,54 @@ int etcd_call_wait(struct etcd_client *client, const ProtobufCServiceDescriptor 
 
     sem_init(&waiter.done, 0, 0);
     etcd_call(client, service, method, request, timeout_ms, on_waited, &waiter);
-    while (sem_wait(&waiter.done) != 0)
-        continue; /* a signal */
+    await(&waiter.done);
     sem_destroy(&waiter.done);
     return waiter.err;
+}
+
+struct member_call {
+    sem_t done;
+    etcd_answered *answered;
+    void *arg;
+    int err;
+    char *error;
+    size_t error_size;
+};
+
+static void on_member_answer(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    struct member_call *call = arg;
+
+    call->err = error_of(status);
+    if (call->err == 0 && call->answered != NULL)
+        call->answered(call->arg, reply);
+    if (call->err != 0) {
+        snprintf(call->error, call->error_size, "%s", status->message);
+        call->error[strcspn(call->error, "\r\n")] = '\0';
+    }
+    sem_post(&call->done);
+}
+
+int etcd_member_call(struct etcd_client *client, unsigned endpoint, const char *method, const ProtobufCMessage *request,
+                     unsigned timeout_ms, etcd_answered *answered, void *arg, char *error, size_t error_size)
+{
+    struct member_call call = {.answered = answered, .arg = arg, .error = error, .error_size = error_size};
+    struct rpc_call_options options = {.timeout_ms = timeout_ms};
+    char token[MAX_TOKEN + 1];
+    int err;
+
+    get_token(client, token);
+    options.metadata = &(struct rpc_metadata){"token", str_of(token)};
+    options.metadata_count = token[0] != '\0';
+    sem_init(&call.done, 0, 0);
+    err = rpc_unary(client->endpoints[endpoint].rpc, &etcdserverpb__maintenance__descriptor, method, request, &options,
+                    on_member_answer, &call);
+    if (err == 0)
+        await(&call.done);
+    else
+        store_fail(error, error_size, 0, "%s", strerror(-err));
+    sem_destroy(&call.done);
+    return err < 0 ? err : call.err;
 }
 
 /* ---- connections ---- */
@@ -279,19 +329,8 @@ struct status {
     struct etcd_client *client;
     sem_t done;
     enum err_grpc code;
-    char text[200]; /* the version, or what went wrong */
+    char text[200]; /* what went wrong */
 };
-
-static void on_status(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
-{
-    const Etcdserverpb__StatusResponse *response = (const Etcdserverpb__StatusResponse *)reply;
-    struct status *result = arg;
-
-    result->code = status->code;
-    snprintf(result->text, sizeof(result->text), "%s", response != NULL ? response->version : status->message);
-    result->text[strcspn(result->text, "\r\n")] = '\0';
-    sem_post(&result->done);
-}
 
 static void on_first_token(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
 {
@@ -301,29 +340,6 @@ static void on_first_token(void *arg, const struct rpc_status *status, const Pro
     result->code = status->code;
     snprintf(result->text, sizeof(result->text), "%s", status->message);
     sem_post(&result->done);
-}
-
-static void await(sem_t *done)
-{
-    while (sem_wait(done) != 0)
-        continue; /* a signal */
-}
-
-static int get_status(const struct etcd_endpoint *endpoint, struct status *status)
-{
-    Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
-    struct rpc_call_options options = {.timeout_ms = STATUS_TIMEOUT_MS};
-    char token[MAX_TOKEN + 1];
-    int err;
-
-    get_token(status->client, token);
-    options.metadata = &(struct rpc_metadata){"token", str_of(token)};
-    options.metadata_count = token[0] != '\0';
-    err = rpc_unary(endpoint->rpc, &etcdserverpb__maintenance__descriptor, "Status", &request.base, &options, on_status,
-                    status);
-    if (err == 0)
-        await(&status->done);
-    return err;
 }
 
 static bool is_old(const char *version)
@@ -337,25 +353,34 @@ static bool is_old(const char *version)
     return false;
 }
 
-/* 0: a member answered, and all that did are new enough. -EAGAIN: none did. */
-static int check_members(struct etcd_client *client, struct status *status, char *error, size_t error_size)
+static void keep_version(void *arg, const ProtobufCMessage *reply)
 {
+    char *version = arg;
+
+    snprintf(version, MAX_VERSION, "%s", ((const Etcdserverpb__StatusResponse *)reply)->version);
+    version[strcspn(version, "\r\n")] = '\0';
+}
+
+/* 0: a member answered, and all that did are new enough. -EAGAIN: none did. */
+static int check_members(struct etcd_client *client, char *error, size_t error_size)
+{
+    Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
     int err = -EAGAIN;
 
     for (unsigned i = 0; i < client->url->endpoint_count; i++) {
-        const struct etcd_endpoint *endpoint = &client->endpoints[i];
-        int r = get_status(endpoint, status);
+        const char *target = client->endpoints[i].target;
+        char version[MAX_VERSION], why[200];
+        int r = etcd_member_call(client, i, "Status", &request.base, ETCD_STATUS_TIMEOUT_MS, keep_version, version, why,
+                                 sizeof(why));
 
-        if (r < 0)
-            return store_fail(error, error_size, r, "etcd at %s: %s", endpoint->target, strerror(-r));
-        if (status->code != ERR_GRPC_OK) {
+        if (r < 0) {
             if (err != 0)
-                store_fail(error, error_size, 0, "etcd at %s: %s", endpoint->target, status->text);
+                store_fail(error, error_size, 0, "etcd at %s: %s", target, why);
             continue;
         }
-        if (is_old(status->text))
-            return store_fail(error, error_size, -EPROTO, "etcd at %s has version %s; 3.5.8 or newer is needed",
-                              endpoint->target, status->text);
+        if (is_old(version))
+            return store_fail(error, error_size, -EPROTO, "etcd at %s has version %s; 3.5.8 or newer is needed", target,
+                              version);
         if (err != 0)
             atomic_store(&client->preferred, i);
         err = 0;
@@ -389,7 +414,7 @@ static int reach(struct etcd_client *client, struct status *status, char *error,
     do {
         err = client->url->user != NULL ? get_first_token(client, status, error, error_size) : 0;
         if (err == 0)
-            err = check_members(client, status, error, error_size);
+            err = check_members(client, error, error_size);
         if (err == -EAGAIN)
             nanosleep(&(struct timespec){.tv_nsec = 200 * 1000 * 1000}, NULL);
     } while (err == -EAGAIN && clock_monotonic_ns() < until_ns);

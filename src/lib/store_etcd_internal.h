@@ -3,19 +3,20 @@
  * etcd holds the records and decides their order; this process keeps a copy of all of them in a local view
  * (store_view.h), made by a watch, and reads from that. docs/store-format.md describes the keys and values in etcd.
  *
- *   store_etcd.c         opening and closing; the engine's table
- *   store_etcd_url.c     the URL
- *   store_etcd_client.c  calls to etcd's members: failover, authentication, errors
- *   store_etcd_keys.c    keys, envelopes, sequence numbers
- *   store_etcd_schema.c  the format and the tables, as etcd has them
- *   store_etcd_view.c    the view: its folder, the switch to a fresh one
- *   store_etcd_load.c    a fresh view: a copy of all records at one revision
- *   store_etcd_follow.c  the thread that keeps the view up to date: the watch, its resumption, when to load anew
- *   store_etcd_apply.c   what the watch says, put into the view
- *   store_etcd_write.c   the writer's thread: batches, their results, unknown ones included
- *   store_etcd_lane.c    the keys of the writer's lanes
- *   store_etcd_txn.c     a batch as etcd's transaction, and what its answer says
- *   store_etcd_read.c    linearizable and stale reads
+ *   store_etcd.c             opening and closing; the engine's table
+ *   store_etcd_url.c         the URL
+ *   store_etcd_client.c      calls to etcd's members: failover, authentication, errors
+ *   store_etcd_keys.c        keys, envelopes, sequence numbers
+ *   store_etcd_schema.c      the format and the tables, as etcd has them
+ *   store_etcd_view.c        the view: its folder, the switch to a fresh one
+ *   store_etcd_load.c        a fresh view: a copy of all records at one revision
+ *   store_etcd_follow.c      the thread that keeps the view up to date: the watch, its resumption, when to load anew
+ *   store_etcd_apply.c       what the watch says, put into the view
+ *   store_etcd_write.c       the writer's thread: batches, their results, unknown ones included
+ *   store_etcd_lane.c        the keys of the writer's lanes
+ *   store_etcd_txn.c         a batch as etcd's transaction, and what its answer says
+ *   store_etcd_read.c        linearizable and stale reads
+ *   store_etcd_defragment.c  upkeep of etcd's files
  *
  * Locks: etcd.mutex (writer, follower, the view's pointer) and etcd_reads.mutex; none is held while another is taken,
  * nor during a call to etcd or a callback.
@@ -48,6 +49,8 @@ void etcd_url_release(struct etcd_url *url);
 
 /* ---- calls ---- */
 
+#define ETCD_STATUS_TIMEOUT_MS 2000
+
 struct etcd_endpoint {
     const char *target;
     struct rpc_client *rpc;
@@ -79,6 +82,11 @@ void etcd_call(struct etcd_client *client, const ProtobufCServiceDescriptor *ser
 /* The same, returning err when called has returned; called may be NULL. Not in a thread of the client. */
 int etcd_call_wait(struct etcd_client *client, const ProtobufCServiceDescriptor *service, const char *method,
                    const ProtobufCMessage *request, unsigned timeout_ms, etcd_called *called, void *arg);
+/* A call of Maintenance to one member, whichever is preferred, waited for; answered may be NULL. 0, or as other calls,
+ * and what was said in error. */
+typedef void etcd_answered(void *arg, const ProtobufCMessage *reply);
+int etcd_member_call(struct etcd_client *client, unsigned endpoint, const char *method, const ProtobufCMessage *request,
+                     unsigned timeout_ms, etcd_answered *answered, void *arg, char *error, size_t error_size);
 /* A failed call has certainly changed nothing in etcd, and never will. */
 bool etcd_is_definite(int err);
 /* etcd has not answered for so long that there is no use in waiting. */
@@ -88,6 +96,11 @@ bool etcd_is_away(const struct etcd_client *client, uint64_t now_ns);
 int etcd_watch_open(struct etcd_client *client, const struct rpc_stream_handlers *handlers, void *arg,
                     struct rpc_client **ret_rpc, struct rpc_stream **ret_stream);
 void etcd_client_avoid(struct etcd_client *client, unsigned endpoint); /* prefer another one */
+
+/* ---- upkeep ---- */
+
+int etcd_defragment(const char *rest, unsigned min_free_percent, store_defragmented *told, void *arg, char *error,
+                    size_t error_size);
 
 /* ---- keys and values ---- */
 

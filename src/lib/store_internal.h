@@ -48,6 +48,9 @@ struct store_engine {
     void (*write)(struct store *store, struct store_batch *take_batch);
     void (*read)(struct store *store, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg);
     int (*restored)(struct store *store, uint64_t last_seq);
+    /* NULL: it uses what is free again by itself. */
+    int (*defragment)(const char *rest, unsigned min_free_percent, store_defragmented *told, void *arg, char *error,
+                      size_t error_size);
 };
 
 extern const struct store_engine store_lmdb_engine, store_etcd_engine;

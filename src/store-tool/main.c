@@ -1,4 +1,4 @@
-/* store-tool -- moves a service's data between stores by a file, and compares them. */
+/* store-tool -- moves a service's data between stores by a file, compares them, and looks after etcd's files. */
 #include "move.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -7,19 +7,27 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define MIN_FREE_PERCENT 25 /* a stand still for less is not worth it */
+
 enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 
 static const char usage[] =
     "Usage: store-tool export URL FILE\n"
     "       store-tool import URL FILE [MAX_BYTES]\n"
     "       store-tool verify URL|FILE [URL|FILE]\n"
-    "Moves all records of a store (lmdb:///DIR, etcd://HOST:PORT/PREFIX) to another by a file, or compares two.\n"
+    "       store-tool defragment URL [PERCENT]\n"
+    "Moves all records of a store (lmdb:///DIR, etcd://HOST:PORT/PREFIX) to another by a file, compares two, or looks\n"
+    "after etcd's files.\n"
     "\n"
     "  export   writes FILE, whole or not at all; the store may be in use\n"
     "  import   fills an empty store; interrupted, it is to be repeated with the same FILE, and until it has ended no\n"
     "           service can use the store. A damaged FILE changes nothing. MAX_BYTES: as STORE_MAX_BYTES of the "
     "service\n"
     "  verify   reads everything, checks every checksum, and says what is there; of two, whether they hold the same\n"
+    "  defragment\n"
+    "           gives back what is free in the files of the etcd members that URL names, where that is PERCENT of a "
+    "file\n"
+    "           or more (25); one after the other, the leader last: it hands over first, so that writes go on\n"
     "\n"
     "Exit status: 0: done, the same; 1: failed, not the same; 2: wrong arguments.\n";
 
@@ -131,6 +139,35 @@ static int verify(const char *a, const char *b)
     return EXIT_FAILED;
 }
 
+/* ---- defragment ---- */
+
+static void tell(void *arg, const struct store_member *member)
+{
+    double mib = 1 << 20;
+
+    printf("%s: %.1f MiB, %.1f MiB of it free", member->name, (double)member->size / mib, (double)member->free / mib);
+    if (member->new_size != 0)
+        printf("; %.1f MiB now\n", (double)member->new_size / mib);
+    else
+        puts("; left as it is");
+    fflush(stdout);
+}
+
+static int defragment(const char *url, const char *percent)
+{
+    uint64_t min_free_percent = MIN_FREE_PERCENT;
+    char error[512];
+
+    if (percent != NULL && str_to_u64(str_of(percent), 100, &min_free_percent) < 0) {
+        fprintf(stderr, "store-tool: \"%s\" is not a percentage\n", percent);
+        return EXIT_USAGE;
+    }
+    if (store_defragment(url, (unsigned)min_free_percent, tell, NULL, error, sizeof(error)) == 0)
+        return EXIT_DONE;
+    fprintf(stderr, "store-tool: %s\n", error);
+    return EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
@@ -147,6 +184,8 @@ int main(int argc, char **argv)
         return import(argv[2], argv[3], argc == 5 ? argv[4] : NULL);
     if ((argc == 3 || argc == 4) && strcmp(argv[1], "verify") == 0)
         return verify(argv[2], argc == 4 ? argv[3] : NULL);
+    if ((argc == 3 || argc == 4) && strcmp(argv[1], "defragment") == 0)
+        return defragment(argv[2], argc == 4 ? argv[3] : NULL);
     fputs(usage, stderr);
     return EXIT_USAGE;
 }

@@ -97,6 +97,12 @@ class Members:
         status = {n: json.loads(self._etcdctl(n, "endpoint", "status", "-w=json"))[0]["Status"] for n in self.processes}
         return next(n for n, one in status.items() if one["leader"] == one["header"]["member_id"])
 
+    def leave_free(self) -> None:
+        """Files with more that nothing uses than that something does: many revisions of one key, and then the last."""
+        for _ in range(40):
+            said = self._etcdctl(0, "put", "/other/key", "v" * 100_000, "-w=json")
+        self._etcdctl(0, "compaction", "--physical", str(json.loads(said)["header"]["revision"]))
+
     def replace(self, n: int) -> None:
         """As the runbook says: a member whose disk is lost begins again with an empty one."""
         other = next(iter(self.processes))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -94,3 +96,44 @@ def test_a_lost_disk_is_replaced(members: etcd.Members, writer: Writer) -> None:
     members.kill(next(n for n in members.processes if n != lost))  # now it is needed, with all its data
     writer.goes_on()
     everything_is_there(writer)
+
+
+def defragment(*args: str) -> subprocess.CompletedProcess[str]:
+    command = [harness.program("store-tool"), "defragment", *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_defragmented_the_leader_last(members: etcd.Members, writer: Writer) -> None:
+    members.leave_free()
+    led = members.leader()
+    done = defragment(f"etcd://{','.join(members.clients)}/any")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert sorted(line.split(": ")[0] for line in lines) == sorted(members.clients)
+    assert lines[-1].startswith(members.clients[led]), f"not the former leader: {done.stdout}"
+    for line in lines:
+        size, free, now = map(float, re.findall(r"([0-9.]+) MiB", line))
+        assert now <= size - free / 2, line
+    assert members.leader() != led
+    writer.goes_on()
+    everything_is_there(writer)
+
+
+def test_members_with_little_free_are_left(members: etcd.Members) -> None:
+    members.leave_free()
+    url = f"etcd://{','.join(members.clients)}/any"
+    led = members.leader()
+    assert defragment(url, "0").stdout.count(" now\n") == 3
+    before = members.leader()
+    assert before != led
+    done = defragment(url)
+    assert done.returncode == 0 and done.stdout.count("; left as it is\n") == 3, done.stdout + done.stderr
+    assert members.leader() == before
+
+
+def test_nothing_is_defragmented_while_a_member_is_away(members: etcd.Members) -> None:
+    members.leave_free()
+    members.kill(2)
+    done = defragment(f"etcd://{','.join(members.clients)}/any", "0")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith(f"store-tool: etcd at {members.clients[2]}: "), done.stderr

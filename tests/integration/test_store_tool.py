@@ -44,10 +44,10 @@ def digest(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout.split(": ", 1)[1]
 
 
-def create(service: Service, title: str, key: str | None = None) -> httpx.Response:
+def create(service: Service, title: str, key: str | None = None, client: Any = httpx) -> httpx.Response:
     headers = {"Idempotency-Key": key} if key else {}
     note = {"title": title, "body": "b" * 1000, "tags": ["t"]}
-    answer = httpx.post(f"{service.http_url}/v1/notes", json=note, headers=headers)
+    answer = client.post(f"{service.http_url}/v1/notes", json=note, headers=headers)
     assert answer.status_code == 201, answer.text
     return answer
 
@@ -65,10 +65,11 @@ def listed(service: Service) -> list[dict[str, Any]]:
 
 def fill(service: Service, count: int = 30) -> list[dict[str, Any]]:
     """Notes, some of them changed later: those are where values refer to seqs."""
-    ids = [create(service, f"n{i}", f"key-{i}").json()["id"] for i in range(count)]
-    for note in ids[::3]:
-        changed = {"title": "changed", "body": "", "tags": []}
-        assert httpx.put(f"{service.http_url}/v1/notes/{note}", json=changed).status_code == 200
+    with httpx.Client() as client:
+        ids = [create(service, f"n{i}", f"key-{i}", client).json()["id"] for i in range(count)]
+        for note in ids[::3]:
+            changed = {"title": "changed", "body": "", "tags": []}
+            assert client.put(f"{service.http_url}/v1/notes/{note}", json=changed).status_code == 200
     return listed(service)
 
 
@@ -182,10 +183,27 @@ def test_another_services(exported, start, tmp_path: Path):
     assert refused.returncode == 1 and "another service's" in refused.stderr
 
 
-@pytest.mark.parametrize("args", [[], ["export"], ["export", "lmdb:///x"], ["nonsense", "a", "b"], ["verify"]])
+WRONG = [[], ["export"], ["export", "lmdb:///x"], ["nonsense", "a", "b"], ["verify"], ["defragment"]]
+
+
+@pytest.mark.parametrize("args", WRONG)
 def test_wrong_arguments(args: list[str]):
     done = tool(*args)
     assert done.returncode == 2 and "Usage" in done.stderr
+
+
+REFUSED = [
+    (["lmdb:///x"], 1, "store lmdb:///x: it uses what is free again by itself"),
+    (["ftp://x/y"], 1, "store ftp://x/y: expected lmdb:///DIR or etcd://HOST:PORT/PREFIX"),
+    (["etcd://127.0.0.1:1"], 1, "store etcd://127.0.0.1:1: there is no PREFIX"),
+    (["etcd://127.0.0.1:1/x", "101"], 2, '"101" is not a percentage'),
+]
+
+
+@pytest.mark.parametrize(("args", "status", "said"), REFUSED)
+def test_not_to_be_defragmented(args: list[str], status: int, said: str):
+    done = tool("defragment", *args)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", f"store-tool: {said}\n")
 
 
 @pytest.mark.parametrize("url", ["lmdb:///nonexistent/folder", "etcd://127.0.0.1/x", "ftp://x/y"])
