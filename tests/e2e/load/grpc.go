@@ -44,7 +44,11 @@ func (rawCodec) Unmarshal(data []byte, message any) error {
 // has said it never began is sent again, as every gRPC client does.
 func channel(target string) (*grpc.ClientConn, error) {
 	dns.SetMinResolutionInterval(resolveAgain)
-	return grpc.NewClient("dns:///"+target, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy(),
+	host, port, err := net.SplitHostPort(target)
+	if err != nil {
+		return nil, err
+	}
+	return grpc.NewClient("dns:///"+net.JoinHostPort(ofThisPod(host), port), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy(),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: connectTime,
 			Backoff: backoff.Config{BaseDelay: retryAfter / 10, Multiplier: 1.6, Jitter: 0.2, MaxDelay: retryAfter}}),

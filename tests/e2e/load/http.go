@@ -3,22 +3,14 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 )
 
-const (
-	maxAnswer = 1 << 20
-	addressOf = 5 * time.Second // how long a name's address is used without asking again
-)
+const maxAnswer = 1 << 20
 
 // oneShot is an empty body that cannot be had again. With it http.Transport repeats no request by itself, not even a GET
 // on a connection that the server closes at that moment: it is the client that such a service must not need.
@@ -150,79 +142,4 @@ func readNote(ctx context.Context, client *http.Client, address string, one writ
 		return fmt.Errorf("note %s should be %q: %.100q", one.ID, one.Content, answer)
 	}
 	return nil
-}
-
-// ---- names: what is measured are the services, not the cluster's DNS at every new connection ----
-
-type nameCache struct {
-	mutex sync.Mutex
-	known map[string]cachedName
-}
-
-type cachedName struct {
-	address string
-	until   time.Time
-}
-
-func (n *nameCache) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	if host, err = n.find(ctx, host); err != nil {
-		return nil, err
-	}
-	return dialFromOwnPort(ctx, network, net.JoinHostPort(host, port))
-}
-
-// The kernel takes source ports at random, and so takes one again that a connection to a dead node has used: a
-// Service's address then still means the dead pod to it, for the two minutes that connection tracking remembers a
-// handshake nobody answered. Here every connection has a port that none had for longer than that, at the rates at which
-// something is cut off: some 100 new connections a second at most.
-var lastPort atomic.Uint32
-
-const (
-	firstPort      = 1024
-	portsPerSecond = 250 // between the beginnings of runs: those that follow each other share none
-	portTries      = 4096
-)
-
-func init() { lastPort.Store(uint32(time.Now().UnixMilli() * portsPerSecond / 1000 % (1 << 16))) }
-
-func dialFromOwnPort(ctx context.Context, network, address string) (conn net.Conn, err error) {
-	for range portTries { // a process that has just ended may have left ports in TIME_WAIT, one beside the other
-		port := firstPort + int(lastPort.Add(1)%(1<<16-firstPort))
-		dialer := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{Port: port}}
-		if conn, err = dialer.DialContext(ctx, network, address); !errors.Is(err, syscall.EADDRINUSE) {
-			break
-		}
-	}
-	return conn, err
-}
-
-func (n *nameCache) find(ctx context.Context, host string) (string, error) {
-	n.mutex.Lock()
-	old, found := n.known[host]
-	n.mutex.Unlock()
-	if net.ParseIP(host) != nil || found && time.Now().Before(old.until) {
-		return or(old.address, host), nil
-	}
-	addresses, err := net.DefaultResolver.LookupHost(ctx, host)
-	if err != nil || len(addresses) == 0 {
-		if found { // the last answer is better than none
-			return old.address, nil
-		}
-		return "", err
-	}
-	n.mutex.Lock()
-	defer n.mutex.Unlock()
-	n.known[host] = cachedName{addresses[0], time.Now().Add(addressOf)}
-	return addresses[0], nil
-}
-
-func or(value, otherwise string) string {
-	if value == "" {
-		return otherwise
-	}
-	return value
 }

@@ -171,3 +171,18 @@ func TestFeatureSurvivesTheWire(t *testing.T) {
 		t.Error("a broken message was read")
 	}
 }
+
+func TestNamesOfServicesAreQualified(t *testing.T) {
+	pod := "search e2e.svc.cluster.local svc.cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
+	for _, c := range [][3]string{
+		{"demo", pod, "demo.e2e.svc.cluster.local."},
+		{"demo.other.svc", pod, "demo.other.svc"},
+		{"10.0.0.1", pod, "10.0.0.1"},
+		{"localhost", "search example.org\n", "localhost"},
+		{"demo", "", "demo"},
+	} {
+		if got := qualified(c[0], c[1]); got != c[2] {
+			t.Errorf("%s: %s", c[0], got)
+		}
+	}
+}
