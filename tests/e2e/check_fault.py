@@ -124,7 +124,7 @@ def kills_a_node(e2e: E2E) -> str:
             dead = run.now()
             wait("the cluster notices", lambda: node not in e2e.cluster.nodes(), 90)
             noticed = run.now()
-            run.hold(DEAD_NODE_S + 10)
+            run.hold(max(dead + DEAD_NODE_S, noticed + NOTICED_S) + 10 - noticed)
         report = run.stop()
         e2e.load.nothing_lost(run.journal)
     finally:

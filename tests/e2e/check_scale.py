@@ -47,7 +47,7 @@ def scales(e2e: E2E) -> str:
 def spreads(e2e: E2E) -> str:
     apps = e2e.concerned(SERVED)
     try:
-        with e2e.under_load("spread", rate=max(e2e.load.rate, 200)) as run:
+        with e2e.under_load("spread") as run:
             e2e.system.scale(dict.fromkeys(apps, 5))
             e2e.cluster.rolled_out(*e2e.part.deployments)
             run.hold(FOLLOWED_S)
