@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define SKIP_MS  1000 /* an address that could not be connected to, as long as others can */
+#define SKIP_MS  1000 /* an address to be avoided, as long as there are others */
 #define SWEEP_MS 1000
 
 /* ---- a worker's hosts: the target's addresses, and those whose connections have not all ended ---- */
@@ -91,35 +91,54 @@ static void refresh_hosts(struct client_worker *worker)
 
 /* ---- the choice of an address ---- */
 
-void client_host_failed(struct client_worker *worker, struct client_host *host)
+static uint64_t skip(struct client_worker *worker)
 {
-    host->skip_until_ns = clock_monotonic_ns() + SKIP_MS * CLOCK_NS_PER_MS;
     client_resolver_want(&worker->client->resolver);
+    return clock_monotonic_ns() + SKIP_MS * CLOCK_NS_PER_MS;
 }
 
-/* Where all are skipped: the one that failed longest ago may be back; a call that fails there goes on to the next. */
-static struct client_host *longest_skipped(const struct client_worker *worker)
+void client_host_failed(struct client_worker *worker, struct client_host *host)
+{
+    host->failed_until_ns = skip(worker);
+}
+
+void client_host_closes(struct client_worker *worker, struct client_host *host)
+{
+    host->closes_until_ns = skip(worker);
+}
+
+/* The one that failed longest ago may be back; a call that fails there goes on to the next. */
+static struct client_host *longest_failed(const struct client_worker *worker)
 {
     struct client_host *found = worker->hosts[0];
 
     for (unsigned i = 1; i < worker->host_count; i++)
-        if (worker->hosts[i]->skip_until_ns < found->skip_until_ns)
+        if (worker->hosts[i]->failed_until_ns < found->failed_until_ns)
             found = worker->hosts[i];
     return found;
 }
 
-/* The nth of those that are not skipped. */
+enum rank { GOOD, CLOSES, FAILED };
+
+static enum rank rank(const struct client_host *host, uint64_t now_ns)
+{
+    return host->failed_until_ns > now_ns ? FAILED : host->closes_until_ns > now_ns ? CLOSES : GOOD;
+}
+
+/* The nth of the best that there are. */
 static struct client_host *nth_host(const struct client_worker *worker, uint64_t now_ns, unsigned n)
 {
-    unsigned usable = 0;
+    unsigned counts[FAILED + 1] = {0};
+    enum rank best;
 
     for (unsigned i = 0; i < worker->host_count; i++)
-        usable += worker->hosts[i]->skip_until_ns <= now_ns;
-    if (usable == 0)
-        return longest_skipped(worker);
-    n %= usable;
+        counts[rank(worker->hosts[i], now_ns)]++;
+    if (counts[GOOD] + counts[CLOSES] == 0)
+        return longest_failed(worker);
+    best = counts[GOOD] > 0 ? GOOD : CLOSES;
+    n %= counts[best];
     for (unsigned i = 0;; i++)
-        if (worker->hosts[i]->skip_until_ns <= now_ns && n-- == 0)
+        if (rank(worker->hosts[i], now_ns) == best && n-- == 0)
             return worker->hosts[i];
 }
 

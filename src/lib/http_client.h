@@ -7,8 +7,9 @@
  *
  * Calls go round robin over the addresses there are, each worker and process beginning elsewhere, on kept-alive
  * connections that each belong to one worker and are retired after max_connection_age_ms. An address that could not be
- * connected to is left out for a second, as long as there are others; a call tries each address once and, where none
- * can be connected to, resolves once more before it fails. A call whose connection breaks before any byte of an answer
+ * connected to, or that closes its connections (as a server does before it ends), is left out for a second, as long as
+ * there are others, and the name is resolved again; a call tries each address once and, where none can be connected to,
+ * resolves once more before it fails. A call whose connection breaks before any byte of an answer
  * has come is sent once more, on a new connection: only GET is offered, so that is always right.
  *
  * Sent along: Host, traceparent, accept: application/json, user-agent: slipway/VERSION. An answer's head is bounded at

@@ -69,6 +69,8 @@ static void finish(struct client_conn *conn, size_t body_len, size_t extra)
     int status = conn->status;
     bool keep = conn->keep_alive && !conn->writing && extra == 0 && conn->retire_ns > clock_monotonic_ns();
 
+    if (!conn->keep_alive)
+        client_host_closes(conn->worker, conn->host);
     /* Nobody's while done runs, which may begin other calls. */
     conn->call = NULL;
     call->conn = NULL;
@@ -267,12 +269,10 @@ static void on_connect(h2o_socket_t *socket, const char *err)
     struct client_conn *conn = socket->data;
 
     loop_timer_stop(conn->worker->loop, &conn->timer);
-    if (err != NULL) {
+    if (err != NULL)
         connect_failed(conn);
-    } else {
-        conn->host->skip_until_ns = 0;
+    else
         send_request(conn);
-    }
 }
 
 static void on_connect_timeout(struct loop_timer *timer)

@@ -58,10 +58,10 @@ bool client_resolver_release(struct client_resolver *resolver);
 /* An address as a worker knows it. */
 struct client_host {
     struct client_address address;
-    h2o_linklist_t idle;    /* connections, last used first */
-    unsigned users;         /* connections, and the target as long as it has it: freed with the last */
-    uint64_t skip_until_ns; /* could not be connected to */
-    bool current;           /* the target still has it */
+    h2o_linklist_t idle; /* connections, last used first */
+    unsigned users;      /* connections, and the target as long as it has it: freed with the last */
+    uint64_t failed_until_ns, closes_until_ns; /* left out, as long as there are others */
+    bool current;                              /* the target still has it */
 };
 
 struct client_worker {
@@ -107,7 +107,9 @@ struct http_call {
 void client_call_finish(struct http_call *call, int err, int status, struct str body);
 void client_call_attempt(struct http_call *call);                                /* goes on with another address */
 void client_host_failed(struct client_worker *worker, struct client_host *host); /* could not be connected to */
-void client_host_release(struct client_host *host);                              /* one user less */
+/* As a server does that is about to end; each call would have to make a connection of its own. */
+void client_host_closes(struct client_worker *worker, struct client_host *host);
+void client_host_release(struct client_host *host); /* one user less */
 
 /* ---- connections: http_client_conn.c; all of a worker's loop ---- */
 

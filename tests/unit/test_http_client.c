@@ -649,6 +649,43 @@ Test(http_client, an_address_that_goes_down_and_comes_back)
         peer_close(&peers[i]);
 }
 
+Test(http_client, an_address_that_says_close_is_left_to_the_last)
+{
+    struct peer peers[PEERS];
+    struct calls calls;
+    char target[256];
+
+    open_peers(peers, target);
+    calls = calls_open((struct http_client_def){.target = target});
+    http_server_discourage(peers[0].server);
+    for (int i = 0; i < 100; i++)
+        expect(&calls, "/name", 0, 200, NULL);
+    cr_expect_geq(peers[0].asked, 1);
+    cr_expect_leq(peers[0].asked, 10, "%u", peers[0].asked); /* one a second */
+    calls_close(&calls);
+    for (int i = 0; i < PEERS; i++)
+        peer_close(&peers[i]);
+}
+
+Test(http_client, where_all_say_close_they_take_turns)
+{
+    struct peer peers[PEERS];
+    struct calls calls;
+    char target[256];
+
+    open_peers(peers, target);
+    calls = calls_open((struct http_client_def){.target = target});
+    for (int i = 0; i < PEERS; i++)
+        http_server_discourage(peers[i].server);
+    for (int i = 0; i < 99; i++)
+        expect(&calls, "/name", 0, 200, NULL);
+    for (int i = 0; i < PEERS; i++)
+        cr_expect_geq(peers[i].asked, 25, "%u", peers[i].asked);
+    calls_close(&calls);
+    for (int i = 0; i < PEERS; i++)
+        peer_close(&peers[i]);
+}
+
 Test(http_client, nobody_there)
 {
     struct peer peer;
