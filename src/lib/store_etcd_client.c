@@ -147,6 +147,21 @@ static unsigned get_token(struct etcd_client *client, char text[MAX_TOKEN + 1])
     return number;
 }
 
+/* What options_with_token's result points into. */
+struct token {
+    char text[MAX_TOKEN + 1];
+    unsigned number;
+    struct rpc_metadata metadata;
+};
+
+static struct rpc_call_options options_with_token(struct etcd_client *client, unsigned timeout_ms, struct token *token)
+{
+    token->number = get_token(client, token->text);
+    token->metadata = (struct rpc_metadata){"token", str_of(token->text)};
+    return (struct rpc_call_options){
+        .timeout_ms = timeout_ms, .metadata = &token->metadata, .metadata_count = token->text[0] != '\0'};
+}
+
 /* ---- calls ---- */
 
 struct call {
@@ -182,14 +197,13 @@ void etcd_call(struct etcd_client *client, const ProtobufCServiceDescriptor *ser
                const ProtobufCMessage *request, unsigned timeout_ms, etcd_called *called, void *arg)
 {
     struct call *call = malloc(sizeof(*call));
-    struct rpc_call_options options = {.timeout_ms = timeout_ms};
-    char token[MAX_TOKEN + 1];
+    struct rpc_call_options options;
+    struct token token;
     int err = -ENOMEM;
 
     if (call != NULL) {
-        *call = (struct call){client, atomic_load(&client->preferred), get_token(client, token), called, arg};
-        options.metadata = &(struct rpc_metadata){"token", str_of(token)};
-        options.metadata_count = token[0] != '\0';
+        options = options_with_token(client, timeout_ms, &token);
+        *call = (struct call){client, atomic_load(&client->preferred), token.number, called, arg};
         err = rpc_unary(client->endpoints[call->endpoint].rpc, service, method, request, &options, on_answer, call);
     }
     if (err == 0)
@@ -260,13 +274,10 @@ int etcd_member_call(struct etcd_client *client, unsigned endpoint, const char *
                      unsigned timeout_ms, etcd_answered *answered, void *arg, char *error, size_t error_size)
 {
     struct member_call call = {.answered = answered, .arg = arg, .error = error, .error_size = error_size};
-    struct rpc_call_options options = {.timeout_ms = timeout_ms};
-    char token[MAX_TOKEN + 1];
+    struct token token;
+    struct rpc_call_options options = options_with_token(client, timeout_ms, &token);
     int err;
 
-    get_token(client, token);
-    options.metadata = &(struct rpc_metadata){"token", str_of(token)};
-    options.metadata_count = token[0] != '\0';
     sem_init(&call.done, 0, 0);
     err = rpc_unary(client->endpoints[endpoint].rpc, &etcdserverpb__maintenance__descriptor, method, request, &options,
                     on_member_answer, &call);

@@ -590,6 +590,18 @@ static void open_peers(struct peer *peers, char target[256])
     }
 }
 
+static void close_peers(struct peer *peers)
+{
+    for (int i = 0; i < PEERS; i++)
+        peer_close(&peers[i]);
+}
+
+static void ask(struct calls *calls, int times)
+{
+    for (int i = 0; i < times; i++)
+        expect(calls, "/name", 0, 200, NULL);
+}
+
 Test(http_client, calls_are_spread_evenly_over_kept_connections)
 {
     struct peer peers[PEERS];
@@ -598,13 +610,11 @@ Test(http_client, calls_are_spread_evenly_over_kept_connections)
 
     open_peers(peers, target);
     calls = calls_open((struct http_client_def){.target = target});
-    for (int i = 0; i < 100; i++)
-        expect(&calls, "/name", 0, 200, NULL);
+    ask(&calls, 100);
     expect_even(peers, PEERS, 100);
     cr_expect_eq(client_metric(&calls, "http_client_connections{peer=\"peer\"}"), PEERS);
     calls_close(&calls);
-    for (int i = 0; i < PEERS; i++)
-        peer_close(&peers[i]);
+    close_peers(peers);
 }
 
 Test(http_client, an_address_that_is_down_costs_no_call_and_the_others_share_evenly)
@@ -616,8 +626,7 @@ Test(http_client, an_address_that_is_down_costs_no_call_and_the_others_share_eve
     open_peers(peers, target);
     peer_close(&peers[0]);
     calls = calls_open((struct http_client_def){.target = target});
-    for (int i = 0; i < 100; i++)
-        expect(&calls, "/name", 0, 200, NULL);
+    ask(&calls, 100);
     cr_expect_eq(peers[0].asked, 0);
     cr_expect_geq(peers[1].asked, 45, "%u", peers[1].asked);
     cr_expect_geq(peers[2].asked, 45, "%u", peers[2].asked);
@@ -634,19 +643,16 @@ Test(http_client, an_address_that_goes_down_and_comes_back)
 
     open_peers(peers, target);
     calls = calls_open((struct http_client_def){.target = target});
-    for (int i = 0; i < 30; i++)
-        expect(&calls, "/name", 0, 200, NULL);
+    ask(&calls, 30);
     peer_close(&peers[1]);
-    for (int i = 0; i < 30; i++)
-        expect(&calls, "/name", 0, 200, NULL);
+    ask(&calls, 30);
     peer_open(&peers[1], "127.0.0.2", peers[0].port);
     for (int i = 0; peers[1].asked < 10; i++) {
         cr_assert_lt(i, 1000000);
         expect(&calls, "/name", 0, 200, NULL);
     }
     calls_close(&calls);
-    for (int i = 0; i < PEERS; i++)
-        peer_close(&peers[i]);
+    close_peers(peers);
 }
 
 Test(http_client, an_address_that_says_close_is_left_to_the_last)
@@ -658,13 +664,11 @@ Test(http_client, an_address_that_says_close_is_left_to_the_last)
     open_peers(peers, target);
     calls = calls_open((struct http_client_def){.target = target});
     http_server_discourage(peers[0].server);
-    for (int i = 0; i < 100; i++)
-        expect(&calls, "/name", 0, 200, NULL);
+    ask(&calls, 100);
     cr_expect_geq(peers[0].asked, 1);
     cr_expect_leq(peers[0].asked, 10, "%u", peers[0].asked); /* one a second */
     calls_close(&calls);
-    for (int i = 0; i < PEERS; i++)
-        peer_close(&peers[i]);
+    close_peers(peers);
 }
 
 Test(http_client, where_all_say_close_they_take_turns)
@@ -677,13 +681,11 @@ Test(http_client, where_all_say_close_they_take_turns)
     calls = calls_open((struct http_client_def){.target = target});
     for (int i = 0; i < PEERS; i++)
         http_server_discourage(peers[i].server);
-    for (int i = 0; i < 99; i++)
-        expect(&calls, "/name", 0, 200, NULL);
+    ask(&calls, 99);
     for (int i = 0; i < PEERS; i++)
         cr_expect_geq(peers[i].asked, 25, "%u", peers[i].asked);
     calls_close(&calls);
-    for (int i = 0; i < PEERS; i++)
-        peer_close(&peers[i]);
+    close_peers(peers);
 }
 
 Test(http_client, nobody_there)

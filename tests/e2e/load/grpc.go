@@ -48,7 +48,8 @@ func channel(target string) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return grpc.NewClient("dns:///"+net.JoinHostPort(ofThisPod(host), port), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy(),
+	return grpc.NewClient("dns:///"+net.JoinHostPort(ofThisPod(host), port),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy(),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: connectTime,
 			Backoff: backoff.Config{BaseDelay: retryAfter / 10, Multiplier: 1.6, Jitter: 0.2, MaxDelay: retryAfter}}),
