@@ -10,10 +10,10 @@ let
         inherit system;
         builder = "/bin/bash";
         args = [ "-euo" "pipefail" "-c" ''
+          export PATH=/usr/local/bin:/usr/bin:/bin HOME=$NIX_BUILD_TOP TZ=UTC LC_ALL=C.UTF-8 CC=cc
           # Nix hands no variable on. The PATH of whoever called it is that of the process which runs this.
           callers=$(tr '\0' '\n' </proc/$PPID/environ | sed -n 's/^PATH=//p')
-          export PATH=/usr/local/bin:/usr/bin:/bin:$callers HOME=$NIX_BUILD_TOP TZ=UTC LC_ALL=C.UTF-8
-          export CC=cc
+          PATH=$PATH:$callers
           umask 022
           cd "$NIX_BUILD_TOP"
           ${script}
