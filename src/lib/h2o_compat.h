@@ -68,6 +68,7 @@ static inline void h2o_compat_set_timeouts(h2o_globalconf_t *config, uint64_t id
     config->http2.idle_timeout = idle_ms;
 #if !H2O_COMPAT_2_2
     config->http1.req_io_timeout = idle_ms;
+    config->http2.dos_delay = 0; /* http_exchange.c counts resets, and cuts off the client that only resets */
 #endif
 }
 
@@ -152,7 +153,11 @@ static inline uint64_t h2o_compat_begun_ms(const h2o_req_t *req)
 /* Whether it was received to its end and given to the handler. */
 static inline bool h2o_compat_is_whole(const h2o_req_t *req)
 {
+#if H2O_COMPAT_2_2
     return req->processed_at.at.tv_sec != 0;
+#else
+    return req->process_called;
+#endif
 }
 
 /* Bytes of its head and body that are not in the connection's input buffer. Where h2o does not tell how many have come
