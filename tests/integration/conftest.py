@@ -15,6 +15,7 @@ import httpx
 import pytest
 from grpc_tools import protoc
 
+import cgroup
 import examples
 import harness
 from harness import ROOT, Service
@@ -42,6 +43,13 @@ def start_with_peers(start: Callable[..., Service]) -> Callable[..., Service]:
         return start(name, **peers, **settings)
 
     return start_all
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """As start, but the release binary in a memory cgroup with the limit of the service's manifest: see cgroup.py."""
+    with cgroup.services(tmp_path / "limited") as factory:
+        yield factory
 
 
 @pytest.fixture(scope="session")
