@@ -15,7 +15,8 @@ WINDOW = 65535  # bytes: HTTP/2's at the beginning, of a stream and of a connect
 class Connection:
     """HTTP/2 by hand: streams are opened and sent to as far as the server's windows and its bound on streams allow."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, window: int = WINDOW) -> None:
+        """window: bytes that the server may send on each stream."""
         host, port = address.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), timeout=harness.START_S)
         self.encoder = hpack.Encoder()
@@ -24,7 +25,10 @@ class Connection:
         self.max_streams: int | None = None
         self.reset: list[int] = []
         self.buffer = b""
-        self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize())
+        self.socket.sendall(
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+            + SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: window}).serialize()
+        )
 
     def open(self, stream: int, path: str, *more: tuple[str, str]) -> None:
         """Begins a call of gRPC, with more headers."""
@@ -34,11 +38,11 @@ class Connection:
         self.socket.sendall(HeadersFrame(stream, block, flags=["END_HEADERS"]).serialize())
         self.windows[stream] = self.initial_window
 
-    def send(self, stream: int, data: bytes) -> int:
+    def send(self, stream: int, data: bytes, *, end: bool = False) -> int:
         """As much of it as the windows allow; returns how much that was."""
         size = max(0, min(len(data), self.windows[0], self.windows[stream], 16384))
         if size:
-            self.socket.sendall(DataFrame(stream, data[:size]).serialize())
+            self.socket.sendall(DataFrame(stream, data[:size], flags=["END_STREAM"] if end else []).serialize())
             self.windows[0] -= size
             self.windows[stream] -= size
         return size

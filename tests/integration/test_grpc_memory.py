@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import grpc
+import httpx
 import pytest
 
 import harness
@@ -154,3 +155,32 @@ def test_unfinished_messages_are_bounded(bounded: Bounded, stubs: SimpleNamespac
     """40 connections with 100 messages of 60 KB each: 230 MiB, if all of them were taken."""
     attack(getattr(bounded, name), lambda service: fill(service, 60000), 40)
     answers(stubs, bounded)
+
+
+def test_unread_answers_are_bounded(bounded: Bounded, stubs: SimpleNamespace) -> None:
+    """20 connections with 100 streams of the whole data set each, of which nothing is read."""
+    whole = stubs.routeguide.Rectangle(
+        lo=stubs.routeguide.Point(latitude=-900000000, longitude=-1800000000),
+        hi=stubs.routeguide.Point(latitude=900000000, longitude=1800000000),
+    ).SerializeToString()
+
+    def list_all(service: Service) -> Connection:
+        connection = Connection(service.grpc_address, window=0)
+        connection.synchronize()
+        for stream in range(1, 2 * MAX_STREAMS, 2):
+            connection.open(stream, "/routeguide.RouteGuide/ListFeatures")
+            connection.send(stream, b"\0" + struct.pack(">I", len(whole)) + whole, end=True)
+        connection.synchronize()
+        return connection
+
+    def all_taken() -> bool:
+        metrics = httpx.get(f"{bounded.guide.admin_url}/metrics").text
+        return "\ngrpc_server_in_flight 2000\n" in metrics
+
+    with ThreadPoolExecutor(8) as pool:
+        connections = list(pool.map(lambda _: list_all(bounded.guide), range(20)))
+    harness.until(all_taken, what="the streams have not all begun")
+    stays_below_its_limit(bounded.guide)
+    answers(stubs, bounded)
+    for connection in connections:
+        connection.socket.close()
