@@ -23,7 +23,7 @@ class Connection:
         self.windows: dict[int, int] = {0: WINDOW}
         self.initial_window = WINDOW
         self.max_streams: int | None = None
-        self.reset: list[int] = []
+        self.ended: set[int] = set()  # streams that the server has ended
         self.buffer = b""
         self.socket.sendall(
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -66,8 +66,8 @@ class Connection:
             self.socket.sendall(SettingsFrame(0, flags=["ACK"]).serialize())
         elif isinstance(frame, WindowUpdateFrame):
             self.windows[frame.stream_id] = self.windows.get(frame.stream_id, 0) + frame.window_increment
-        elif isinstance(frame, RstStreamFrame):
-            self.reset.append(frame.stream_id)
+        elif isinstance(frame, RstStreamFrame) or (isinstance(frame, HeadersFrame) and "END_STREAM" in frame.flags):
+            self.ended.add(frame.stream_id)
         elif isinstance(frame, PingFrame) and "ACK" not in frame.flags:
             self.socket.sendall(PingFrame(0, frame.opaque_data, flags=["ACK"]).serialize())
         return isinstance(frame, PingFrame) and "ACK" in frame.flags and frame.opaque_data == b"together"
