@@ -93,10 +93,13 @@ static void warn(struct http_server *server)
                    fields, sizeof(fields) / sizeof(fields[0]));
 }
 
+/* With a reset, so that the kernel keeps nothing of it either. */
 static void close_for_memory(struct http_conn *conn)
 {
     struct http_server *server = conn->worker->server;
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
 
+    setsockopt(h2o_socket_get_fd(conn->socket), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     atomic_fetch_add_explicit(&server->closed, 1, memory_order_relaxed);
     metrics_add(server->closed_total, 1);
     http_conn_cut(conn);
