@@ -110,8 +110,7 @@ static int take_length(struct client_conn *conn, struct str value)
 {
     uint64_t len;
 
-    if (str_to_u64(value, SIZE_MAX / 2, &len) < 0 ||
-        (conn->part == CLIENT_LENGTH && conn->body_len != len))
+    if (str_to_u64(value, SIZE_MAX / 2, &len) < 0 || (conn->part == CLIENT_LENGTH && conn->body_len != len))
         return -EBADMSG;
     if (conn->part != CLIENT_CHUNKED) {
         conn->part = CLIENT_LENGTH;

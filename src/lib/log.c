@@ -35,7 +35,7 @@ struct log {
     struct queue *front, *back; /* back is the thread's */
     uint64_t dropped;           /* lines, since the last line that said how many */
     bool closing, done;
-    bool writing; /* the thread is; then ended is signalled */
+    bool writing;          /* the thread is; then ended is signalled */
     atomic_bool abandoned; /* log_close has stopped waiting: the thread frees the log, and must not count any more */
     bool torn;             /* thread's: the last write ended within a line */
 };

@@ -209,13 +209,13 @@ static void share_descriptors(struct svc *svc)
 
     svc->descriptors = svc_descriptors_share(threads, has_http + has_rpc);
     wanted = (unsigned)config_int(svc->config, "MAX_CONNECTIONS");
-    log_fields(svc->log, wanted > max_connections(svc) ? LOG_WARNING : LOG_INFO, NULL,
-               wanted > max_connections(svc) ? "the limit of file descriptors allows fewer connections than MAX_CONNECTIONS"
-                                             : "file descriptors",
-               (struct log_field[]){LOG_INT("limit", svc->descriptors.limit),
-                                    LOG_INT("max_connections", max_connections(svc)),
-                                    LOG_INT("max_admin_connections", svc->descriptors.admin)},
-               3);
+    log_fields(
+        svc->log, wanted > max_connections(svc) ? LOG_WARNING : LOG_INFO, NULL,
+        wanted > max_connections(svc) ? "the limit of file descriptors allows fewer connections than MAX_CONNECTIONS"
+                                      : "file descriptors",
+        (struct log_field[]){LOG_INT("limit", svc->descriptors.limit), LOG_INT("max_connections", max_connections(svc)),
+                             LOG_INT("max_admin_connections", svc->descriptors.admin)},
+        3);
 }
 
 static int open_admin(struct svc *svc)
@@ -224,12 +224,14 @@ static int open_admin(struct svc *svc)
 
     if (r != 0)
         return r;
-    return http_server_open(
-        fd,
-        &(struct http_server_def){
-            .name = "admin", .routes = svc_admin_routes, .state = &svc->admin, .workers = 1, .max_connections = svc->descriptors.admin,
-            .max_memory = cgroup_memory_bytes() / 16},
-        &svc->admin_http);
+    return http_server_open(fd,
+                            &(struct http_server_def){.name = "admin",
+                                                      .routes = svc_admin_routes,
+                                                      .state = &svc->admin,
+                                                      .workers = 1,
+                                                      .max_connections = svc->descriptors.admin,
+                                                      .max_memory = cgroup_memory_bytes() / 16},
+                            &svc->admin_http);
 }
 
 static int open_auth(struct svc *svc)
