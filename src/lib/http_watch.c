@@ -19,8 +19,8 @@
  *
  * Where the bound is exceeded, or something did not fit, every worker closes its connections that hold most, down to
  * half of what an equal share would be, until three quarters of the bound are used. The memory of those is free after
- * h2o's next turn; until then requests are refused. Soon after, the allocator is made to give free pages back to the
- * system, because it would keep a heap with holes as large as it ever was.
+ * h2o's next turn; until then requests are refused. Soon after, h2o and the allocator are made to give back what they
+ * keep for reuse: they would keep the heap as large as it ever was.
  */
 #include "clock.h"
 #include "http_internal.h"
@@ -182,6 +182,7 @@ static void watch_memory(void *arg)
     worker->look_ns = now_ns + LOOK_NS;
     if (worker->trim_ns != 0 && worker->trim_ns <= now_ns) {
         worker->trim_ns = 0;
+        h2o_compat_collect_all();
         malloc_trim(0);
     }
     resident = resident_bytes(server);
