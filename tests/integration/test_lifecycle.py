@@ -202,6 +202,25 @@ def test_what_is_in_flight_is_answered(number: int, start: Callable[..., Service
     assert demo.wait() == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("waits_for", ["data", "store"])
+def test_a_signal_ends_a_start_that_takes_long(
+    waits_for: str, number: int, tmp_path: Path, start: Callable[..., Service]
+) -> None:
+    """Data are read from a pipe that nobody fills; etcd is a listener that says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        if waits_for == "data":
+            os.mkfifo(features := tmp_path / "features")
+            service = start("route-guide", wait=False, FEATURES_FILE=features, FEATURE_STORE_SERVICE_ADDR="127.0.0.1:1")
+        else:
+            service = start("notes", wait=False, STORE_URL=f"etcd://127.0.0.1:{silent.getsockname()[1]}/test")
+        service.wait_log(message="listening", protocol="admin")
+        service.signal(number)
+        assert service.wait() == 0
+    assert service.logs(message="stopped while starting") and not service.logs(message="ready")
+    assert service.stderr() == ""
+
+
 def test_a_second_sigterm_changes_nothing(start: Callable[..., Service]) -> None:
     demo = start("demo")
     with held_request(demo, 1000) as client:
