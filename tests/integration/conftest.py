@@ -15,6 +15,7 @@ import httpx
 import pytest
 from grpc_tools import protoc
 
+import cgroup
 import harness
 from harness import ROOT, Service
 
@@ -23,6 +24,13 @@ from harness import ROOT, Service
 def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """start(NAME, *flags, **environment): a service that is ready; stopped and checked when the test ends."""
     with harness.services(tmp_path) as factory:
+        yield factory
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """As start, but the release binary in a memory cgroup with the limit of the service's manifest: see cgroup.py."""
+    with cgroup.services(tmp_path / "limited") as factory:
         yield factory
 
 
