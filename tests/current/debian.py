@@ -60,7 +60,7 @@ def default_mirror() -> str:
     """What mmdebstrap writes into a chroot by itself."""
     show = '--setup-hook=cat "$1/etc/apt/sources.list"; false'
     command = ["mmdebstrap", "--variant=extract", "--mode=root", "--format=null", show, "sid", "/dev/null"]
-    text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    text = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
     for uris, _, _ in one_line_entries(text):
         return uris[0]
     raise NoMirror("neither apt nor mmdebstrap names a mirror of Debian")
