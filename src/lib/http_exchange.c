@@ -234,6 +234,7 @@ static void set_response(struct http_exchange *exchange, h2o_iovec_t *ret_body)
     h2o->res.reason = err_http_reason(exchange->status);
     if (h2o->conn->ctx->shutdown_requested)
         h2o->http1_is_persistent = 0; /* h2o looked only when it read the request */
+    h2o_compat_add_date(h2o);
     if (reply == NULL)
         add_header(h2o, "content-type", H2O_STRLIT("application/problem+json"));
     else if (reply->content_type != NULL)

@@ -71,6 +71,8 @@ struct http_gate {
 
 struct http_gate *http_gate_unref(struct http_gate *gate); /* locked; unlocks; returns NULL */
 
+#define HTTP_RECEIVE_TURNS 10 /* of the receive timer in receive_timeout_ms */
+
 struct http_worker {
     struct http_server *server;
     struct loop *loop;
@@ -83,6 +85,8 @@ struct http_worker {
     h2o_linklist_t conns;
     h2o_linklist_t exchanges; /* by deadline */
     struct loop_timer exchange_timer;
+    uint64_t turns_ms[HTTP_RECEIVE_TURNS]; /* when the receive timer's last turns were; the last one is [turn] */
+    unsigned turn;
     struct http_red *red; /* [path * HTTP_METHODS + method]; the last path is "other" */
     bool closing;
 };
@@ -113,7 +117,8 @@ struct http_conn {
     h2o_socket_t *socket;
     unsigned resets;    /* requests given up by the client, less those answered */
     unsigned exchanges; /* that are being answered */
-    unsigned waits;     /* turns of the receive timer in which the rest of a request was waited for */
+    unsigned waits;     /* turns of the receive timer in which it was neither idle nor had a request */
+    uint64_t begun_ms;  /* when the oldest request began that was not whole when http_watch last looked; 0: there was none */
     char remote_ip[46];
 };
 
@@ -123,6 +128,10 @@ static inline struct http_conn *http_conn_of(const h2o_req_t *h2o)
 }
 
 void http_conn_cut(struct http_conn *conn); /* both directions; h2o then closes it */
+
+/* ---- the watch over connections: http_watch.c ---- */
+
+void http_watch_start(struct http_worker *worker); /* with its first connection; it ends with the last */
 
 /* ---- exchanges: http_exchange.c ---- */
 

@@ -10,7 +10,6 @@
 #define ACCEPT_RETRY_MS 10
 #define HANDSHAKES_MS   20 /* for those that have begun to end, once new ones are dropped */
 #define CLOSE_BOUND_MS  10000
-#define RECEIVE_TURNS   10 /* of the receive timer in receive_timeout_ms */
 /* Beyond the largest max_body, so that our own 413 is sent after the body has been read. */
 #define BODY_MARGIN (64 * 1024)
 
@@ -60,37 +59,6 @@ static void on_close(void *data)
     end_activity(server);
 }
 
-/* What waits for a client: the rest of a request, or, in a drain, the one that an idle connection may still send. */
-static bool is_waiting(const struct http_conn *conn)
-{
-    return conn->exchanges == 0 && (conn->socket->input->size > 0 || atomic_load(&conn->worker->server->drained));
-}
-
-static void bound_receiving(struct loop_timer *timer);
-
-/* Turns are counted, not time: who had no CPU for a while has heard nobody. */
-static void start_receive_timer(struct http_worker *worker)
-{
-    unsigned turn_ms = worker->server->def.receive_timeout_ms / RECEIVE_TURNS + 1;
-
-    loop_timer_start(worker->loop, &worker->receive_timer, turn_ms, bound_receiving);
-}
-
-static void bound_receiving(struct loop_timer *timer)
-{
-    struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, receive_timer, timer);
-
-    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
-        struct http_conn *conn = H2O_STRUCT_FROM_MEMBER(struct http_conn, link, link);
-
-        conn->waits = is_waiting(conn) ? conn->waits + 1 : 0;
-        if (conn->waits > RECEIVE_TURNS)
-            http_conn_cut(conn);
-    }
-    if (!h2o_linklist_is_empty(&worker->conns))
-        start_receive_timer(worker);
-}
-
 /* IPv4 as itself, also where it comes through an IPv6 socket. */
 static void format_peer(int fd, char text[46])
 {
@@ -122,7 +90,7 @@ static int accept_one(struct http_worker *worker)
     conn = h2o_mem_alloc(sizeof(*conn));
     *conn = (struct http_conn){.hosts = {worker->server->h2o.hosts[0]}, .worker = worker, .socket = socket};
     if (h2o_linklist_is_empty(&worker->conns))
-        start_receive_timer(worker);
+        http_watch_start(worker);
     h2o_linklist_insert(&worker->conns, &conn->link);
     atomic_fetch_add_explicit(&worker->server->connections, 1, memory_order_relaxed);
     begin_activity(worker->server);
@@ -373,7 +341,7 @@ static void open_config(struct http_server *server)
     h2o_config_init(&server->h2o);
     server->h2o.server_name = h2o_iovec_init(H2O_STRLIT("")); /* no Server header */
     server->h2o.max_request_entity_size = server->paths.largest_body + BODY_MARGIN;
-    h2o_compat_set_timeouts(&server->h2o, server->def.idle_timeout_ms, server->def.receive_timeout_ms);
+    h2o_compat_set_timeouts(&server->h2o, server->def.idle_timeout_ms);
     http_exchange_register(h2o_config_register_host(&server->h2o, h2o_iovec_init(H2O_STRLIT("default")), 65535));
 }
 

@@ -95,6 +95,12 @@ struct rpc_server_def {
     unsigned max_call_ms;     /* of a unary call, whatever deadline the client gave; 0: 30,000 */
     unsigned max_stream_ms;   /* of the other kinds; 0: 3,600,000 */
     unsigned max_connection_age_ms; /* 0: 10,000 */
+    /* Bytes that clients can make the server take, about; 0: no bound. Half is C-core's quota for connections and for
+     * what has been received and not been handed to a handler: beyond it C-core reads no more, closes idle connections
+     * and ends calls with RESOURCE_EXHAUSTED. max_in_flight and max_connections are lowered to one per 32 KiB, and
+     * calls whose client may still send are bounded to one per 32 KiB and twice max_message. What handlers queue or
+     * keep is not counted. */
+    size_t max_memory;
 };
 
 /* Takes a listening socket (http_listen). Threads run but do not accept yet. 0 or -errno. */

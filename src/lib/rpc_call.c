@@ -37,6 +37,7 @@ struct rpc_call {
 
     /* the loop's thread only */
     bool opened;            /* the handlers know of it */
+    bool may_receive;       /* counted among the server's receiving */
     grpc_byte_buffer *held; /* a request that must be the only one, until the end has been seen */
     grpc_byte_buffer *incoming;
     uint64_t request_size;
@@ -257,6 +258,25 @@ static void log_call(struct rpc_call *call, enum err_grpc code, uint64_t now)
                 });
 }
 
+/* False where the server has no memory for one more unfinished message. */
+static bool expect_messages(struct rpc_call *call)
+{
+    struct rpc_server *server = call->loop->server;
+    size_t max = (size_t)server->max_receiving + (call->entry->quiet ? RPC_QUIET_RESERVE : 0);
+
+    call->may_receive = atomic_fetch_add(&server->receiving, 1) < max;
+    if (!call->may_receive)
+        atomic_fetch_sub(&server->receiving, 1);
+    return call->may_receive;
+}
+
+static void expect_no_messages(struct rpc_call *call)
+{
+    if (call->may_receive)
+        atomic_fetch_sub(&call->loop->server->receiving, 1);
+    call->may_receive = false;
+}
+
 static void end(struct rpc_call *call)
 {
     struct rpc_server *server = call->loop->server;
@@ -269,6 +289,7 @@ static void end(struct rpc_call *call)
         call->entry->method->on_close(call);
     if (call->limit_ns != EXPIRED)
         TAILQ_REMOVE(list_of(call), call, link);
+    expect_no_messages(call);
     release_grpc(call);
     rpc_call_unref(call);
     if (atomic_fetch_sub(&server->in_flight, 1) == 1 && atomic_load(&server->draining))
@@ -296,14 +317,16 @@ static void on_received(struct rpc_event *event, bool ok)
     struct rpc_call *call = RPC_OWNER(event, struct rpc_call, received);
     grpc_byte_buffer *bytes = call->incoming;
     bool failed = !ok || (bytes == NULL && grpc_call_failed_before_recv_message(call->grpc));
-    bool ignore;
+    bool ignore, half_closed = bytes == NULL || failed;
 
     pthread_mutex_lock(&call->lock);
     call->busy = true;
     call->receiving = false;
-    call->half_closed = bytes == NULL || failed;
+    call->half_closed = half_closed;
     ignore = call->finished || call->over || failed;
     pthread_mutex_unlock(&call->lock);
+    if (half_closed)
+        expect_no_messages(call);
     call->incoming = NULL;
     if (ignore)
         grpc_byte_buffer_destroy(bytes);
@@ -410,6 +433,8 @@ static void on_arrived(struct rpc_event *event, bool ok)
         rpc_finish(call, ERR_GRPC_UNIMPLEMENTED, "no such method");
     } else if (in_flight >= server->def.max_in_flight + (call->entry->quiet ? RPC_QUIET_RESERVE : 0)) {
         rpc_finish(call, ERR_GRPC_RESOURCE_EXHAUSTED, "too many calls in flight");
+    } else if (!expect_messages(call)) {
+        rpc_finish(call, ERR_GRPC_RESOURCE_EXHAUSTED, "too many requests are being received");
     } else {
         call->opened = true;
         if (call->entry->method->on_open != NULL)

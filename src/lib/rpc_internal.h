@@ -8,6 +8,7 @@
 #pragma once
 #include "rpc.h"
 #include <grpc/byte_buffer.h>
+#include <grpc/compression.h>
 #include <grpc/grpc.h>
 #if __has_include(<grpc/impl/channel_arg_names.h>)
 #include <grpc/impl/channel_arg_names.h>
@@ -220,6 +221,8 @@ struct rpc_server {
     struct rpc_listener *listener;
     struct rpc_event shut_down_event;
     atomic_uint in_flight;
+    atomic_uint receiving; /* calls that may hold a message of which the end has not come */
+    unsigned max_receiving;
     atomic_uint arrivals; /* of calls while draining */
     atomic_bool draining;
     bool shutting_down;

@@ -1,4 +1,5 @@
 #include "svc.h"
+#include "cgroup.h"
 #include "clock.h"
 #include "http_auth.h"
 #include "svc_admin.h"
@@ -36,7 +37,8 @@ static const struct config_option common_options[] = {
     {"WORKERS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as the CPU limit allows"},
     {"LOG_LEVEL", "info", CONFIG_CHOICE, .choices = "debug|info|notice|warning|error|critical",
      .help = "least severity"},
-    {"MAX_CONNECTIONS", "10000", CONFIG_INT, 1, 1000000, .help = "of HTTP, and of gRPC; more wait to be accepted"},
+    {"MAX_CONNECTIONS", "10000", CONFIG_INT, 1, 1000000,
+     .help = "of HTTP, and of gRPC (there at most one per 64 KiB of the memory limit); more wait to be accepted"},
     {"SHUTDOWN_DELAY_SECONDS", "5", CONFIG_INT, 0, 3600, .unit = "s", .help = "go on serving after SIGTERM"},
     {"SHUTDOWN_TIMEOUT_SECONDS", "20", CONFIG_INT, 1, 3600, .unit = "s",
      .help = "bound on finishing what is in flight"},
@@ -237,6 +239,13 @@ static unsigned connection_age_ms(const struct config *config)
     return (unsigned)(age_ms < fits_ms ? age_ms : fits_ms);
 }
 
+/* Half of the memory limit is for clients' connections and calls; the rest is for what handlers queue and keep, for the
+ * service's data and for the page cache of its files. */
+static size_t rpc_memory(void)
+{
+    return cgroup_memory_bytes() / 2;
+}
+
 static int open_rpc(struct svc *svc)
 {
     unsigned threads = (unsigned)config_int(svc->config, "GRPC_THREADS");
@@ -251,6 +260,7 @@ static int open_rpc(struct svc *svc)
         .max_message = (size_t)config_int(svc->config, "GRPC_MAX_MESSAGE_BYTES"),
         .max_connections = (unsigned)config_int(svc->config, "MAX_CONNECTIONS"),
         .max_connection_age_ms = connection_age_ms(svc->config),
+        .max_memory = rpc_memory(),
     };
     int fd, r = listen_on(svc, "grpc", "GRPC_PORT", &fd);
 
