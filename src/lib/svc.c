@@ -4,6 +4,7 @@
 #include "http_auth.h"
 #include "svc_admin.h"
 #include "svc_cpus.h"
+#include "svc_libraries.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -459,8 +460,10 @@ static int run(struct svc *svc)
 
     block_signals(); /* before the first thread there is */
     r = open_common(svc);
-    if (r == 0)
+    if (r == 0) {
+        svc_libraries_warn(svc->log, svc->def->rpc != NULL ? svc->def->rpc->endpoint->library_version() : NULL);
         r = start(svc);
+    }
     if (r == 0) {
         set_ready(svc);
         wait_for_signal();
