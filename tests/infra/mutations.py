@@ -77,7 +77,15 @@ MODULES: dict[str, list[Mutation]] = {
     "modules/registry": in_file(
         "modules/registry/main.tf",
         ("tags never move", "immutable_tags = true", "immutable_tags = false"),
-        ("20 images are kept, with their signatures and attestations", '"KEEP"', '"DELETE"'),
+        ("20 images are kept", "var.keep.images * each", "10 * each"),
+        ("the signatures and attestations of 20 images are kept", "versions       = 6", "versions       = 1"),
+        ("the list of an image's signatures is a tag that moves", "immutable_tags = false", "immutable_tags = true"),
+        ("signatures are where scripts/deploy looks for them", '-signatures"', '-attestations"'),
+        (
+            "who pulls images may read their signatures",
+            "keys(local.repositories), keys(var.readers)",
+            '["images"], keys(var.readers)',
+        ),
         ("old images are deleted after 30 days", "var.keep.days * 24", "var.keep.days * 23"),
         ("old images are really deleted", "cleanup_policy_dry_run = false", "cleanup_policy_dry_run = true"),
         ("who pulls may only read", '"roles/artifactregistry.reader"', '"roles/artifactregistry.repoAdmin"'),
@@ -465,8 +473,8 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
         Mutation(
             "what a release can be gone back to is kept",
             "modules/registry/main.tf",
-            "var.keep.images * local.versions_an_image",
-            "var.keep.images",
+            "versions       = 6",
+            "versions       = 5",
         ),
         Mutation(
             "environments share neither projects nor states nor addresses",

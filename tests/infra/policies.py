@@ -17,7 +17,7 @@ from tree import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from deployment.images import ATTESTED
+from deployment.images import ATTESTED, SIGNATURES
 from deployment.releases import KEPT
 
 PUBLIC = {"countries", "demo", "notes", "route-guide"}
@@ -204,7 +204,8 @@ def no_line_dropped(env: Environment) -> Iterator[str]:
 @each("images are kept where tags never move")
 def immutable_tags(env: Environment) -> Iterator[str]:
     for registry in env.of("google_artifact_registry_repository"):
-        if only(registry.values, "docker_config", "immutable_tags") is not True:
+        signatures = str(registry.values["repository_id"]).endswith(SIGNATURES)
+        if only(registry.values, "docker_config", "immutable_tags") is signatures:
             yield registry.address
 
 
@@ -214,7 +215,9 @@ def kept(env: Environment) -> Iterator[str]:
     for registry in env.of("google_artifact_registry_repository"):
         policies = registry.values["cleanup_policies"]
         count = max((only(item, "most_recent_versions", "keep_count") or 0) for item in policies)
-        if count < KEPT * (2 + len(ATTESTED)):
+        # Of signatures each version has a list of its own.
+        versions = 2 * (1 + len(ATTESTED)) if str(registry.values["repository_id"]).endswith(SIGNATURES) else 1
+        if count < KEPT * versions:
             yield f"{registry.address}: {count} versions"
 
 
