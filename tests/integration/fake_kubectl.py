@@ -5,7 +5,7 @@ each context.
 
 It fails as a cluster out of reach does where its arguments have FAKE_REFUSES in them. Asked with FAKE_MISSES whether
 something is there, it says no, as if somebody else made it a moment later. Of `rollout undo` it notes the name, in the
-file `undone`.
+file `undone`. `config view` prints the file `config`, if there is one.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ FOLDER = Path(os.environ["FAKE_CLUSTER"])
 
 
 def kind_of(text: str) -> str:
-    """configmaps, ConfigMap, deployments.apps: configmap, deployment."""
-    return text.split(".")[0].lower().removesuffix("s")
+    """configmaps, ConfigMap, deployments.apps, storageclasses: configmap, deployment, storageclass."""
+    name = text.split(".")[0].lower()
+    return name.removesuffix("es").removesuffix("s") + "s" if "class" in name else name.removesuffix("s")
 
 
 class Fake:
@@ -110,7 +111,14 @@ def main() -> None:
         parser.add_argument(name, *{"--namespace": ["-n"], "--filename": ["-f"]}.get(name, []), default="")
     for name in ("--type", "--request-timeout", "--field-manager", "--wait"):
         parser.add_argument(name)
-    for name in ("--ignore-not-found", "--server-side", "--force-conflicts"):
+    for name in (
+        "--ignore-not-found",
+        "--server-side",
+        "--force-conflicts",
+        "--minify",
+        "--flatten",
+        "--all-namespaces",
+    ):
         parser.add_argument(name, action="store_true")
     parser.add_argument("--dry-run", default="")
     parser.add_argument("--from-file", action="append", default=[])
@@ -135,6 +143,8 @@ def main() -> None:
             found["data"] |= json.loads(args.patch)["data"]
         case "delete":
             fake.objects = [one for one in fake.objects if one is not fake.find(*args.words)]
+        case "config" if (FOLDER / "config").exists():
+            print((FOLDER / "config").read_text())
         case "diff" | "config" | "api-versions":
             pass
         case "rollout":
