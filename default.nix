@@ -17,20 +17,27 @@ let
     lib = import (source + "/lib");
     # Evaluated for those systems alone that are asked for.
     legacyPackages = builtins.listToAttrs (
-      map (name: {
-        inherit name;
-        value = import source {
-          system = name;
-          config = { };
-          overlays = [ ];
-        };
-      }) [ "x86_64-linux" "aarch64-linux" "aarch64-darwin" ]
+      map
+        (name: {
+          inherit name;
+          value = import source {
+            system = name;
+            config = { };
+            overlays = [ ];
+          };
+        })
+        [
+          "x86_64-linux"
+          "aarch64-linux"
+          "aarch64-darwin"
+        ]
     );
   };
   tree = if builtins.pathExists ./.git then builtins.fetchGit ./. else ./.;
   flake = (import (tree + "/flake.nix")).outputs {
     self = { };
-    nixpkgs = if nixpkgs == null then upstream else (import (nixpkgs + "/flake.nix")).outputs { self = { }; };
+    nixpkgs =
+      if nixpkgs == null then upstream else (import (nixpkgs + "/flake.nix")).outputs { self = { }; };
   };
 in
 flake.packages.${system} // { devShell = flake.devShells.${system}.default; }
