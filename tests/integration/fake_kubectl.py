@@ -145,7 +145,12 @@ def main() -> None:
             fake.objects = [one for one in fake.objects if one is not fake.find(*args.words)]
         case "config" if (FOLDER / "config").exists():
             print((FOLDER / "config").read_text())
-        case "diff" | "config" | "api-versions":
+        case "diff":
+            differ = [one["metadata"]["name"] for one in documents(args.filename)
+                      if fake.find(one["kind"], one["metadata"]["name"]) != one]  # fmt: skip
+            print("".join(f"+++ /tmp/{name}\n+differs\n" for name in differ), end="")
+            sys.exit(1 if differ else 0)
+        case "config" | "api-versions":
             pass
         case "rollout":
             with open(FOLDER / "undone", "a") as undone:
