@@ -74,6 +74,17 @@ MODULES: dict[str, list[Mutation]] = {
         ("flows are logged where asked for", "var.flow_sampling > 0 ?", "var.flow_sampling >= 0 ?"),
         ("flows are sampled as asked for", "= log_config.value", "= 1"),
     ),
+    "modules/plans": in_file(
+        "modules/plans/main.tf",
+        (
+            "only pull requests of the repository are believed, in the environment for plans",
+            "assertion.event_name == 'pull_request'",
+            "assertion.event_name != ''",
+        ),
+        ("the account is for jobs in the environment for plans", ":environment:plan-", ":environment:"),
+        ("who plans only reads", '"roles/viewer"', '"roles/editor"'),
+        ("who plans reads the states, and locks none", '"roles/storage.objectViewer"', '"roles/storage.objectUser"'),
+    ),
     "modules/registry": in_file(
         "modules/registry/main.tf",
         ("tags never move", "immutable_tags = true", "immutable_tags = false"),
@@ -416,6 +427,12 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
             "modules/registry/main.tf",
             "immutable_tags = true",
             "immutable_tags = false",
+        ),
+        *in_file(
+            "modules/plans/main.tf",
+            ("what pull requests run changes nothing", '"roles/viewer"', '"roles/editor"'),
+            ("what pull requests run changes nothing", '"pull-requests"', '"ci"'),
+            ("what pull requests run changes nothing", "    \"assertion.event_name == 'pull_request'\",\n", ""),
         ),
         *in_file(
             "modules/identity/main.tf",

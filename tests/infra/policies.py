@@ -167,20 +167,27 @@ def one_repository(env: Environment) -> Iterator[str]:
         yield "nobody is believed"
     for provider in providers:
         condition = provider.values["attribute_condition"] or ""
+        environment = f"plan-{env.name}" if is_for_plans(provider) else env.name
         parts = [re.fullmatch(r"assertion\.(\w+) == '([\w./-]+)'", part) for part in condition.split(" && ")]
         claims = {match[1]: match[2] for match in parts if match}
-        if None in parts or not {"repository", "repository_id"} <= set(claims) or claims.get("environment") != env.name:
+        if (
+            None in parts
+            or not {"repository", "repository_id"} <= set(claims)
+            or claims.get("environment") != environment
+        ):
             yield f"{provider.address}: {condition}"
 
 
 @each("jobs of one branch or tag are believed, those of the workflow that deploys there")
 def one_workflow(env: Environment) -> Iterator[str]:
     for provider in env.of("google_iam_workload_identity_pool_provider"):
-        if not re.search(
+        if not is_for_plans(provider) and not re.search(
             r" && assertion\.ref == 'refs/(heads|tags)/[\w./-]+'$", provider.values["attribute_condition"]
         ):
             yield provider.address
     for binding in env.of("google_service_account_iam_member"):
+        if is_for_plans(binding):
+            continue
         match = re.search(
             r"/attribute\.workflow/[\w-]+/[\w.-]+/\.github/workflows/([^/]+)@refs/", binding.values["member"]
         )
@@ -188,6 +195,26 @@ def one_workflow(env: Environment) -> Iterator[str]:
             yield f"{binding.address}: {binding.values['member']}"
         elif "infra" not in binding.address and DEPLOYS.get(env.name, match[1]) != match[1]:
             yield f"{binding.address}: {match[1]} deploys nothing there"
+
+
+def is_for_plans(resource: Resource) -> bool:
+    return resource.address.startswith("module.plans.")
+
+
+@each("what pull requests run changes nothing")
+def plans_read(env: Environment) -> Iterator[str]:
+    """Their jobs are their authors': they get one account, in a pool of its own, which only reads."""
+    allowed = {"roles/viewer", "roles/iam.securityReviewer", "roles/serviceusage.serviceUsageConsumer",
+               "roles/storage.objectViewer", "roles/iam.workloadIdentityUser"}  # fmt: skip
+    for resource in filter(is_for_plans, env.resources):
+        if "_iam_member" in resource.type and resource.values["role"] not in allowed:
+            yield f"{resource.address}: {resource.values['role']}"
+    for provider in filter(is_for_plans, env.of("google_iam_workload_identity_pool_provider")):
+        if not provider.values["attribute_condition"].endswith(" && assertion.event_name == 'pull_request'"):
+            yield provider.address
+    pools = [pool.values["workload_identity_pool_id"] for pool in env.of("google_iam_workload_identity_pool")]
+    if len(set(pools)) != len(pools) or len(pools) > 2:
+        yield f"pools: {pools}"
 
 
 @each("no sink, exclusion or filter drops the line of a request")
