@@ -112,6 +112,13 @@ class Cluster:
         lines = [line for line in said.splitlines() if not line.startswith(("diff ", "--- /"))]
         return [Path(line.split("\t")[0]).name if line.startswith("+++ /") else f"  {line}" for line in lines]
 
+    def edits(self, docs: Docs) -> list[str]:
+        """What people changed by kubectl in fields that the manifests do not have, which `diff` does not show."""
+        said = self.kubectl("get", "--filename", "-", "--ignore-not-found", "--show-managed-fields", "--output", "json",
+                            stdin=text_of(docs))  # fmt: skip
+        live = json.loads(said) if said else {"items": []}
+        return [f"{'.'.join(key(doc))}: {edit}" for doc in live.get("items", [live]) for edit in edits_of(doc)]
+
     def apply(self, docs: Docs) -> None:
         self.kubectl("apply", "--server-side", "--force-conflicts", "--filename", "-", stdin=text_of(docs))
 
@@ -149,6 +156,17 @@ class Cluster:
         for pod in self.pods():
             if pod["metadata"]["uid"] not in old_pods and (why := trouble.of(pod)):
                 raise Failure(f"{name_of(pod)}: {why}")
+
+
+def edits_of(live: Json) -> list[str]:
+    """By the names that kubectl gives itself: kubectl-edit, kubectl-patch, kubectl-set and so on. A restart is none."""
+    return [
+        f"{entry['manager']} changed {', '.join(fields)}"
+        for entry in live["metadata"].get("managedFields", [])
+        if entry["manager"].startswith("kubectl-") and entry["manager"] != "kubectl-rollout"
+        and not entry.get("subresource")
+        and (fields := [name[2:] for name in entry.get("fieldsV1", {}) if name not in ("f:metadata", "f:status")])
+    ]  # fmt: skip
 
 
 def longest_s(docs: Docs) -> float:

@@ -118,6 +118,7 @@ def main() -> None:
         "--minify",
         "--flatten",
         "--all-namespaces",
+        "--show-managed-fields",
     ):
         parser.add_argument(name, action="store_true")
     parser.add_argument("--dry-run", default="")
@@ -128,6 +129,9 @@ def main() -> None:
     if (refused := os.environ.get("FAKE_REFUSES")) and refused in " ".join(sys.argv[1:]):
         sys.exit("Unable to connect to the server: fake_kubectl was told so")
     match verb:
+        case "get" if args.filename:
+            live = [fake.find(one["kind"], one["metadata"]["name"]) for one in documents(args.filename)]
+            print(json.dumps({"items": [one for one in live if one]}))
         case "get":
             get(fake, args)
         case "create" if args.dry_run:

@@ -186,3 +186,24 @@ def test_drift_is_found(deploy: Deploy, fake: Fake, tmp_path: Path):
     for more in ((), (folder,)):
         done = deploy("drift", "dev", *more, "--context", "here")
         assert done.returncode == 1 and "note" in done.stdout and "differs from" in done.stderr
+
+
+def test_an_edit_of_a_field_that_the_manifest_lacks_is_drift(deploy: Deploy, fake: Fake):
+    """Server-side apply leaves it alone, and kubectl diff does not show it. Who restarts pods changes nothing."""
+    serving = release(1, "first")
+    owners = [
+        {"manager": "kubectl", "fieldsV1": {"f:data": {}}},
+        {"manager": "kubectl-rollout", "fieldsV1": {"f:spec": {}}},
+        {"manager": "kubectl-set", "subresource": "status", "fieldsV1": {"f:status": {}}},
+        {"manager": "kubectl-edit", "fieldsV1": {"f:metadata": {}}},
+    ]
+    live = NOTE | {"metadata": {"name": "note", "managedFields": owners}}
+    serving = replace(serving, docs=[live])
+    fake.put(*stored(serving), live, context="here")
+    done = deploy("drift", "dev", "--context", "here")
+    assert done.returncode == 0, done.stdout + done.stderr
+    owners.append({"manager": "kubectl-edit", "fieldsV1": {"f:data": {"f:more": {}}}})
+    serving = replace(serving, docs=[live])
+    fake.put(*stored(serving), live, context="here")
+    done = deploy("drift", "dev", "--context", "here")
+    assert done.returncode == 1 and "ConfigMap.note: kubectl-edit changed data" in done.stdout, done.stdout

@@ -11,7 +11,7 @@ rec {
   filterAttrs =
     keep: set:
     removeAttrs set (builtins.filter (name: !keep name set.${name}) (builtins.attrNames set));
-  mapAttrs = builtins.mapAttrs;
+  inherit (builtins) mapAttrs;
   mapAttrsToList = f: set: map (name: f name set.${name}) (builtins.attrNames set);
   optional = condition: value: if condition then [ value ] else [ ];
   concatMapStringsSep =
