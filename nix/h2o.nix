@@ -1,12 +1,27 @@
 # libh2o-evloop alone, static, with its headers: no server, no mruby, no perl scripts, and with an install prefix that is
 # no store path (libh2o embeds it). Its headers include picotls' and quicly's.
-{ stdenv, cmake, ninja, pkg-config, openssl, zlib, h2o }:
+{
+  stdenv,
+  cmake,
+  ninja,
+  pkg-config,
+  openssl,
+  zlib,
+  h2o,
+}:
 stdenv.mkDerivation {
   pname = "h2o";
   inherit (h2o) version src;
   meta = { inherit (h2o.meta) license; };
-  nativeBuildInputs = [ cmake ninja pkg-config ];
-  buildInputs = [ openssl zlib ];
+  nativeBuildInputs = [
+    cmake
+    ninja
+    pkg-config
+  ];
+  buildInputs = [
+    openssl
+    zlib
+  ];
   cmakeFlags = [
     "-DWITH_MRUBY=OFF"
     "-DDISABLE_LIBUV=ON"
