@@ -15,8 +15,10 @@ import grpc
 import httpx
 import pytest
 
+import examples
 import harness
 from harness import ROOT, Line, Service
+from system import service_names
 
 PROJECT = "shop-123"
 SEVERITIES = {"DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY"}
@@ -41,13 +43,6 @@ SPECIAL = {  # all there are below this name; others would stay in the payload
 }
 # Names that older agents took, and that are often written by mistake: they are not parsed, or in another way.
 MISTAKEN = {"timestamp", "level", "msg", "trace", "spanId", "traceSampled", "trace_id", "http_request"}
-HTTP = {  # a request that is answered, and one that is refused
-    "countries": ("/countries?user_id=1234", "/countries"),
-    "demo": ("/demo/hello", "/demo/none"),
-    "notes": ("/v1/notes", "/v1/notes/none"),
-    "users": ("/users/1234", "/none"),
-}
-GRPC = {"feature-store": "SaveFeature", "route-guide": "GetFeature"}
 
 
 def has_form(value: object, form: object) -> bool:
@@ -86,22 +81,17 @@ def of_trace(trace: str) -> Callable[[Line], bool]:
 
 
 @pytest.fixture
-def systems(start: Callable[..., Service]) -> dict[str, Service]:
+def systems(start_with_peers: Callable[..., Service]) -> dict[str, Service]:
     """One of each."""
-    found = {name: start(name, GOOGLE_CLOUD_PROJECT=PROJECT) for name in ("demo", "notes", "users", "feature-store")}
-    users, store = found["users"].http_url.removeprefix("http://"), found["feature-store"].grpc_address
-    found["countries"] = start("countries", GOOGLE_CLOUD_PROJECT=PROJECT, USERS_SERVICE_ADDR=users)
-    found["route-guide"] = start("route-guide", GOOGLE_CLOUD_PROJECT=PROJECT, FEATURE_STORE_SERVICE_ADDR=store)
-    return found
+    return {name: start_with_peers(name, GOOGLE_CLOUD_PROJECT=PROJECT) for name in service_names()}
 
 
 def test_no_service_is_left_out() -> None:
-    services = {path.parent.name for path in (ROOT / "src").glob("*/main.c")} - {"route-client", "store-tool"}
-    assert services == HTTP.keys() | GRPC.keys()
+    assert set(service_names()) == examples.HTTP.keys() | examples.GRPC.keys()
 
 
 def test_http(systems: dict[str, Service], http: httpx.Client) -> None:
-    for name, paths in HTTP.items():
+    for name, paths in examples.HTTP.items():
         service = systems[name]
         for path, sampled in zip(paths, (True, False)):
             trace = uuid.uuid4().hex
@@ -119,7 +109,7 @@ def test_http(systems: dict[str, Service], http: httpx.Client) -> None:
 
 
 def test_grpc(systems: dict[str, Service], channel: Callable[[str], grpc.Channel], stubs: SimpleNamespace) -> None:
-    for name, method in GRPC.items():
+    for name, method in examples.GRPC.items():
         service = systems[name]
         stub = stubs.routeguide_grpc.RouteGuideStub(channel(service.grpc_address))
         place = stubs.routeguide.Point(latitude=409146138, longitude=-746188906)
