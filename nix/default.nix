@@ -100,13 +100,13 @@ let
     protobufc
   ]);
   commonFlags = [
-    "-Dwerror=false" # another compiler's new warnings are no reason not to ship
     "-Dh2o_prefix=${h2oLibraries}"
     "-Dh2o_libdir=${h2oLibraries.libdir or "${h2oLibraries}/lib"}"
   ];
   mesonFlags =
     commonFlags
     ++ [
+      "-Dwerror=false" # another compiler's new warnings fail the checks (checks.nix), not an image that is built again
       "-Dtests=false"
       "-Ddatadir=/share" # where data is in the image
       "-Dc_link_args=-s"
@@ -257,10 +257,12 @@ in
       tools
       version
       images
+      services
       buildFiles
       dependencies
+      h2oLibraries
+      commonFlags
       ;
-    mesonFlags = commonFlags;
   };
   devShell = import ./shell.nix { inherit target tools h2oLibraries; };
   formatter = import ./formatter.nix { inherit tools; };

@@ -25,9 +25,11 @@
       "out"
       "dev"
     ];
+    curl = [ "out" ];
     etcd_3_6 = [ "out" ];
+    fetchFromGitHub = [ ];
     grpc = [ "out" ];
-    h2o = [ ]; # its source alone: nix/h2o.nix
+    h2o = [ ]; # its source and version: nix/h2o.nix
     jansson = [
       "out"
       "dev"
