@@ -208,7 +208,7 @@ int rpc_server_open(int take_listen_fd, const struct rpc_server_def *def, struct
     }
     err = add_methods(server);
     if (err == 0)
-        err = rpc_health_new(def->methods, &server->health);
+        err = rpc_health_new(def, &server->health);
     if (err == 0)
         err = rpc_reflection_new(def, &server->descriptors);
     if (err == 0)

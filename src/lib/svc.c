@@ -255,6 +255,7 @@ static int open_rpc(struct svc *svc)
         .descriptors = svc->def->rpc->descriptors,
         .descriptors_len = svc->def->rpc->descriptors_len,
         .state = svc->def->state,
+        .ready = svc->def->ready,
         .log = svc->log,
         .metrics = svc->metrics,
         .threads = threads == 0 ? svc->workers : threads,

@@ -17,8 +17,10 @@ import pytest
 
 import examples
 import harness
+from conftest import Routes
 from harness import ROOT, Line, Service
 from system import service_names
+from raw_http2 import Connection
 
 PROJECT = "shop-123"
 SEVERITIES = {"DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY"}
@@ -147,3 +149,18 @@ def test_other_lines_too(systems: dict[str, Service], http: httpx.Client) -> Non
             assert line["severity"] in SEVERITIES and isinstance(line["message"], str), line
             datetime.datetime.fromisoformat(line["time"][:26] + "+00:00")
             assert not MISTAKEN & line.keys(), line
+
+
+def test_a_client_cannot_forge_a_line(routes: Routes) -> None:
+    """C-core's messages quote what a client has sent. Standard output and error often end up in one log."""
+    line = 'x\n{"severity":"CRITICAL","message":"forged"}\n'
+    for service in (routes.guide, routes.store):
+        connection = Connection(service.grpc_address)
+        connection.synchronize()
+        for number, header in enumerate(("grpc-timeout", "grpc-encoding", "grpc-status", "custom")):
+            connection.open(1 + 2 * number, "/routeguide.RouteGuide/RecordRoute", (header, line))
+        connection.synchronize()
+        connection.socket.close()
+        service.stop()
+        assert service.stderr() == ""
+        assert not service.logs(message="forged")
