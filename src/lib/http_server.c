@@ -45,6 +45,7 @@ static bool wait_inactive(struct http_server *server, uint64_t deadline_ns)
 
 void http_conn_cut(struct http_conn *conn)
 {
+    conn->cut = true;
     shutdown(h2o_socket_get_fd(conn->socket), SHUT_RDWR);
 }
 
@@ -54,6 +55,7 @@ static void on_close(void *data)
     struct http_server *server = conn->worker->server;
 
     h2o_linklist_unlink(&conn->link);
+    budget_give(&server->memory, conn->buffers);
     free(conn);
     atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
     end_activity(server);
@@ -223,6 +225,7 @@ static void init_worker(void *arg)
     struct http_worker *worker = arg;
 
     h2o_context_init(&worker->h2o, loop_h2o(worker->loop), &worker->server->h2o);
+    http_watch_init(worker);
 }
 
 static void dispose_worker(void *arg)
@@ -234,13 +237,13 @@ static void dispose_worker(void *arg)
     h2o_compat_context_dispose(&worker->h2o);
 }
 
-static struct http_gate *gate_new(struct loop *loop)
+static struct http_gate *gate_new(struct loop *loop, struct http_server *server)
 {
     struct http_gate *gate = malloc(sizeof(*gate));
 
     if (gate == NULL)
         return NULL;
-    *gate = (struct http_gate){.loop = loop, .references = 1};
+    *gate = (struct http_gate){.loop = loop, .server = server, .references = 1};
     pthread_mutex_init(&gate->lock, NULL);
     return gate;
 }
@@ -260,7 +263,7 @@ static int open_worker(struct http_server *server, unsigned index, int take_fd)
     }
     if ((err = loop_open(index, server->def.name, server->def.metrics, &worker->loop)) < 0)
         goto fail;
-    if ((worker->gate = gate_new(worker->loop)) == NULL) {
+    if ((worker->gate = gate_new(worker->loop, server)) == NULL) {
         err = -ENOMEM;
         goto fail;
     }
@@ -291,6 +294,37 @@ static void on_scrape(void *arg)
 
     metrics_set(server->connections_gauge, atomic_load_explicit(&server->connections, memory_order_relaxed));
     metrics_set(server->in_flight_gauge, atomic_load_explicit(&server->in_flight, memory_order_relaxed));
+    metrics_set(server->memory_gauge, (double)budget_used(&server->memory));
+}
+
+static struct metrics_series *own_series(struct http_server *server, const struct metrics_def *def)
+{
+    return metrics_series(metrics_family(server->def.metrics, def), (const struct str[]){str_of(server->def.name)});
+}
+
+static void open_memory_metrics(struct http_server *server)
+{
+    static const struct metrics_def used = {.name = "http_memory_bytes",
+                                            .help = "Memory that clients make a listener hold.",
+                                            .type = METRICS_GAUGE,
+                                            .labels = {"server"}};
+    static const struct metrics_def max = {.name = "http_memory_max_bytes",
+                                           .help = "Bound of http_memory_bytes; 0: none.",
+                                           .type = METRICS_GAUGE,
+                                           .labels = {"server"}};
+    static const struct metrics_def refused = {.name = "http_memory_refused_total",
+                                               .help = "HTTP requests answered 503 for http_memory_max_bytes.",
+                                               .type = METRICS_COUNTER,
+                                               .labels = {"server"}};
+    static const struct metrics_def closed = {.name = "http_memory_closed_total",
+                                              .help = "HTTP connections closed for http_memory_max_bytes.",
+                                              .type = METRICS_COUNTER,
+                                              .labels = {"server"}};
+
+    server->memory_gauge = own_series(server, &used);
+    metrics_set(own_series(server, &max), (double)server->memory.max);
+    server->refused_total = own_series(server, &refused);
+    server->closed_total = own_series(server, &closed);
 }
 
 static void open_metrics(struct http_server *server)
@@ -313,14 +347,14 @@ static void open_metrics(struct http_server *server)
                                                  .type = METRICS_GAUGE,
                                                  .labels = {"server"}};
     struct metrics *metrics = server->def.metrics;
-    const struct str name[] = {str_of(server->def.name)};
 
     if (metrics == NULL)
         return;
     server->requests = metrics_family(metrics, &requests);
     server->durations = metrics_family(metrics, &durations);
-    server->connections_gauge = metrics_series(metrics_family(metrics, &connections), name);
-    server->in_flight_gauge = metrics_series(metrics_family(metrics, &in_flight), name);
+    server->connections_gauge = own_series(server, &connections);
+    server->in_flight_gauge = own_series(server, &in_flight);
+    open_memory_metrics(server);
     metrics_on_scrape(metrics, on_scrape, server);
 }
 
@@ -371,6 +405,8 @@ int http_server_open(int take_listen_fd, const struct http_server_def *def, stru
         goto done;
     server->def = *def;
     set_defaults(&server->def);
+    server->memory.max = def->max_memory;
+    server->statm_fd = def->max_memory > 0 ? open("/proc/self/statm", O_RDONLY | O_CLOEXEC) : -1;
     thread_cond_init(&server->changed);
     pthread_mutex_init(&server->lock, NULL);
     if ((err = http_paths_open(def->routes, &server->paths)) < 0)
@@ -435,6 +471,8 @@ struct http_server *http_server_close(struct http_server *server)
     free(server->workers);
     if (server->h2o.hosts != NULL)
         h2o_config_dispose(&server->h2o);
+    if (server->statm_fd >= 0)
+        close(server->statm_fd);
     http_paths_release(&server->paths);
     pthread_cond_destroy(&server->changed);
     pthread_mutex_destroy(&server->lock);

@@ -196,7 +196,8 @@ static int open_admin(struct svc *svc)
     return http_server_open(
         fd,
         &(struct http_server_def){
-            .name = "admin", .routes = svc_admin_routes, .state = &svc->admin, .workers = 1, .max_connections = 256},
+            .name = "admin", .routes = svc_admin_routes, .state = &svc->admin, .workers = 1, .max_connections = 256,
+            .max_memory = cgroup_memory_bytes() / 16},
         &svc->admin_http);
 }
 
@@ -224,6 +225,8 @@ static int open_http(struct svc *svc)
         .max_connections = (unsigned)config_int(svc->config, "MAX_CONNECTIONS"),
         .request_timeout_ms = (unsigned)config_int(svc->config, "REQUEST_TIMEOUT_MS"),
         .idle_timeout_ms = (unsigned)config_int(svc->config, "HTTP_IDLE_SECONDS") * 1000,
+        /* A quarter: the heap takes up to twice what is counted, and replies that are being made come on top. */
+        .max_memory = cgroup_memory_bytes() / 4,
     };
     int fd, r = listen_on(svc, "http", "PORT", &fd);
 
