@@ -19,8 +19,8 @@ import examples
 import harness
 from conftest import Routes
 from harness import ROOT, Line, Service
-from system import service_names
 from raw_http2 import Connection
+from system import service_names
 
 PROJECT = "shop-123"
 SEVERITIES = {"DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY"}
