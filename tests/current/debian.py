@@ -81,6 +81,7 @@ def apt_options() -> list[str]:
 def packages() -> list[str]:
     lines = [line for line in (HERE / "packages").read_text().splitlines() if line and not line.startswith("#")]
     for line in (ROOT / "scripts/packages.debian").read_text().splitlines():
-        group, *names = line.split()
-        lines += names if group in ("base", "build") else []
+        match line.split():
+            case ["base" | "build", *names]:
+                lines += names
     return sorted(set(lines))
