@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,3 +153,25 @@ def test_no_mount_and_no_process_is_left(tmp_path: Path, number: signal.Signals)
     finally:
         fifo.unlink()
     assert [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "/slipway/current/" in line] == []
+
+
+def test_the_given_h2o_wins_over_debians(tmp_path: Path) -> None:
+    """Debian's headers and library are in the chroot, too."""
+    (tmp_path / "include/h2o").mkdir(parents=True)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "include/h2o.h").touch()
+    (tmp_path / "include/h2o/version.h").write_text('#define H2O_VERSION "99.1"\n')
+    subprocess.run(["ar", "rc", tmp_path / "lib/libh2o-evloop.a"], check=True)
+    folder = f"build-chroot-{os.getpid()}"
+    configure = (
+        f"scripts/configure {folder} -Dh2o_prefix=/opt/h2o -Dh2o_libdir=/opt/h2o/lib -Dtests=false && "
+        f"grep ^Message: {folder}/configure.log && ninja -C {folder} -t commands demo | tail -n 1"
+    )
+    command = [sys.executable, CHROOT, "run", "--h2o", tmp_path, "sh", "-c", configure]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        shutil.rmtree(debian.ROOT / folder, ignore_errors=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith('Message: h2o "99.1" of /opt/h2o\n')
+    assert "/opt/h2o/lib/libh2o-evloop.a" in done.stdout and "-lh2o-evloop" not in done.stdout
