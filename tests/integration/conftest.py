@@ -30,13 +30,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 
 
 @pytest.fixture
-def limited(tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """As start, but the release binary in a memory cgroup with the limit of the service's manifest: see cgroup.py."""
-    with cgroup.services(tmp_path / "limited") as factory:
-        yield factory
-
-
-@pytest.fixture
 def start_with_peers(start: Callable[..., Service]) -> Callable[..., Service]:
     """start(NAME), and before it the services that it asks."""
 
@@ -50,6 +43,13 @@ def start_with_peers(start: Callable[..., Service]) -> Callable[..., Service]:
         return start(name, **peers, **settings)
 
     return start_all
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """As start, but the release binary in a memory cgroup with the limit of the service's manifest: see cgroup.py."""
+    with cgroup.services(tmp_path / "limited") as factory:
+        yield factory
 
 
 @pytest.fixture(scope="session")
