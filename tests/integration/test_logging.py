@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import grpc
 import httpx
 import pytest
+from hyperframe.frame import GoAwayFrame
 
 import examples
 import harness
@@ -159,6 +160,8 @@ def test_a_client_cannot_forge_a_line(routes: Routes) -> None:
         connection.synchronize()
         for number, header in enumerate(("grpc-timeout", "grpc-encoding", "grpc-status", "custom")):
             connection.open(1 + 2 * number, "/routeguide.RouteGuide/RecordRoute", (header, line))
+        connection.synchronize()
+        connection.socket.sendall(GoAwayFrame(0, error_code=11, additional_data=line.encode()).serialize())
         connection.synchronize()
         connection.socket.close()
         service.stop()
