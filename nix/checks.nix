@@ -44,6 +44,7 @@ let
     target.runCommandCC "slipway-integration-tests"
       {
         src = source [
+          ".gitignore"
           "Justfile"
           "README.md"
           "VERSION"
@@ -71,6 +72,9 @@ let
         ln -s ${
           lib.concatMapStringsSep " " (name: "${services.${name}}/bin/*") (builtins.attrNames services)
         } build/
+        git init -q
+        git add --all
+        git -c user.name=check -c user.email=check@localhost commit -q -m "The tree"
         export HOME=$NIX_BUILD_TOP SLIPWAY_BUILD=$PWD/build SLIPWAY_H2O_PREFIX=${h2oLibraries}
         pytest tests/integration -n 2 -m 'not limited' ${chosen}
         touch $out
