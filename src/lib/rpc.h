@@ -127,6 +127,7 @@ struct rpc_endpoint {
     void (*drain)(struct rpc_server *server);
     int (*wait)(struct rpc_server *server, uint64_t deadline_ns);
     struct rpc_server *(*close)(struct rpc_server *server);
+    const char *(*library_version)(void); /* of C-core: "56.0.0" */
 };
 extern const struct rpc_endpoint rpc_endpoint;
 

@@ -5,6 +5,7 @@
 #include "svc_admin.h"
 #include "svc_cpus.h"
 #include "svc_descriptors.h"
+#include "svc_libraries.h"
 #include "svc_signals.h"
 #include <errno.h>
 #include <pthread.h>
@@ -486,8 +487,10 @@ static int run(struct svc *svc)
 
     svc_signals_block(); /* before the first thread there is */
     r = open_common(svc);
-    if (r == 0)
+    if (r == 0) {
+        svc_libraries_warn(svc->log, svc->def->rpc != NULL ? svc->def->rpc->endpoint->library_version() : NULL);
         r = live(svc);
+    }
     stop(svc);
     log_fields(svc->log, LOG_NOTICE, NULL, "stopped", NULL, 0);
     log_return_stderr();

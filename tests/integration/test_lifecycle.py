@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,6 +88,32 @@ def test_a_required_option_is_asked_for(name: str, tmp_path: Path) -> None:
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert next(iter(NO_PEERS[name])) in result.stderr
+
+
+def h2o_version() -> str:
+    """Of the headers that the programs were built with. $SLIPWAY_H2O_PREFIX: they are not in a build folder of Meson's."""
+    prefix = os.environ.get("SLIPWAY_H2O_PREFIX")
+    if prefix is None:
+        options = ["meson", "introspect", "--buildoptions", harness.BUILD]
+        found = json.loads(subprocess.run(options, capture_output=True, check=True, text=True).stdout)
+        prefix = next(option["value"] for option in found if option["name"] == "h2o_prefix")
+    text = (Path(prefix) / "include/h2o/version.h").read_text()
+    return re.findall(r'^#define H2O_VERSION(?:_BASE)? "(.*)"', text, re.MULTILINE)[0]
+
+
+def c_core_version() -> str:
+    command = ["pkg-config", "--modversion", "grpc"]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize("name", ["demo", "feature-store"])
+def test_libraries_with_known_vulnerabilities_are_named_once(name: str, start: Callable[..., Service]) -> None:
+    h2o, c_core = h2o_version(), c_core_version()
+    old = [f"h2o {h2o}"] if h2o.startswith("2.2.") else []
+    old += [f"gRPC C-core {c_core}"] if name == "feature-store" and int(c_core.split(".")[0]) < 37 else []
+    service = start(name)
+    said = [line["libraries"] for line in service.logs(severity="WARNING") if "libraries" in line]
+    assert said == ([", ".join(old)] if old else [])
 
 
 def test_flags_win_over_the_environment(start: Callable[..., Service]) -> None:

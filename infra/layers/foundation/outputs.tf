@@ -25,3 +25,8 @@ output "ci" {
     accounts = module.identity.accounts
   }
 }
+
+output "plans" {
+  description = "What jobs that plan pull requests name: the provider and the account."
+  value       = { provider = module.plans.provider, account = module.plans.account }
+}
