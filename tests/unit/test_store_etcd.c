@@ -1201,6 +1201,66 @@ Test(etcd, a_full_etcd_refuses_writes_and_recovers)
     close_replica(&replica);
 }
 
+#define FILLERS    8
+#define FILL_COUNT 64 /* records of each, more than fit */
+
+struct filler {
+    struct store *store;
+    unsigned number;
+    int results[FILL_COUNT];
+};
+
+static struct str fill_key(uint8_t key[2], unsigned filler, unsigned n)
+{
+    key[0] = (uint8_t)filler;
+    key[1] = (uint8_t)n;
+    return (struct str){(char *)key, 2};
+}
+
+static void *fill(void *arg)
+{
+    static char value[STORE_MAX_VALUE];
+    struct filler *filler = arg;
+    uint8_t key[2];
+
+    for (unsigned n = 0; n < FILL_COUNT; n++)
+        filler->results[n] = put(filler->store, OTHERS, fill_key(key, filler->number, n),
+                                 (struct str){value, sizeof(value)}, STORE_ANY, 0, NULL);
+    return NULL;
+}
+
+/* etcd says so, too, of transactions that it has applied: those that were under way when the quota was reached. */
+Test(etcd, what_is_refused_by_a_full_etcd_has_had_no_effect)
+{
+    static const char *const options[] = {"--quota-backend-bytes=16777216", "--backend-batch-limit=1", NULL};
+    static struct filler fillers[FILLERS];
+    struct replica replica = {.view = ""};
+    pthread_t threads[FILLERS];
+    unsigned refused = 0;
+
+    cluster.options = options;
+    start_members(1);
+    open_replica(&replica);
+    for (unsigned i = 0; i < FILLERS; i++) {
+        fillers[i] = (struct filler){.store = replica.store, .number = i};
+        cr_assert_eq(pthread_create(&threads[i], NULL, fill, &fillers[i]), 0);
+    }
+    for (unsigned i = 0; i < FILLERS; i++)
+        pthread_join(threads[i], NULL);
+    for (unsigned i = 0; i < FILLERS; i++)
+        for (unsigned n = 0; n < FILL_COUNT; n++) {
+            uint8_t key[2];
+            int err = fillers[i].results[n];
+            int there = get(replica.store, OTHERS, fill_key(key, i, n), NULL, NULL);
+
+            cr_expect(err == 0 || err == -ENOSPC, "%s", strerror(-err));
+            cr_expect_eq(there, err == 0 ? 0 : -ENOENT, "record %u of writer %u: %s", n, i, strerror(-err));
+            refused += err == -ENOSPC;
+        }
+    cr_expect_gt(refused, 0);
+    close_replica(&replica);
+}
+
 Test(etcd, the_bound_of_the_data_is_kept)
 {
     struct store_options options = {.tables = tables, .table_count = 2, .max_bytes = 1 << 20};
