@@ -1149,6 +1149,65 @@ Test(etcd, without_etcd_stale_reads_go_on_and_writes_fail_in_time)
     cr_expect_eq(pending.calls, 1);
 }
 
+/* ---- the memory of etcd ---- */
+
+#define REWRITERS    8
+#define REWRITES     80        /* of each: 640 MiB in all */
+#define NOTE_BYTES   65000     /* as notes may have */
+#define MEMBER_BYTES (1 << 30) /* the memory limit of a member in k8s/components/store-etcd */
+
+static void *rewrite(void *arg)
+{
+    static char value[NOTE_BYTES];
+
+    for (int i = 0; i < REWRITES; i++) {
+        struct store_batch *batch = store_batch_new();
+
+        for (unsigned n = 0; n < STORE_MAX_BATCH; n++) {
+            char key[2] = {(char)(size_t)arg, (char)n};
+
+            store_batch_put(batch, OTHERS, (struct str){key, 2}, (struct str){value, sizeof(value)}, STORE_ANY, 0);
+        }
+        cr_assert_eq(store_write_wait(replicas[0].store, batch, WITHIN_NS(60), NULL), 0);
+    }
+    return NULL;
+}
+
+/* A line of a process's status: "VmHWM" is the most memory that it has had, "RssAnon" what it has without files. */
+static uint64_t memory_bytes(pid_t pid, const char *name)
+{
+    unsigned long long kb = 0;
+    char path[64], line[256];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    file = fopen(path, "re");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        if (strncmp(line, name, strlen(name)) == 0)
+            kb = strtoull(line + strlen(name) + 1, NULL, 10);
+    fclose(file);
+    return kb << 10;
+}
+
+/* It keeps the last transactions in memory, and reads those since its last snapshot when it starts. */
+Test(etcd, large_records_that_are_rewritten_do_not_fill_its_memory)
+{
+    pthread_t threads[REWRITERS];
+
+    start_members(1);
+    open_replica(&replicas[0]);
+    for (size_t i = 0; i < REWRITERS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, rewrite, (void *)i), 0);
+    for (size_t i = 0; i < REWRITERS; i++)
+        pthread_join(threads[i], NULL);
+    cr_expect_lt(memory_bytes(cluster.members[0].pid, "VmHWM"), MEMBER_BYTES);
+    close_replica(&replicas[0]);
+    etcd_member_kill(&cluster, 0);
+    etcd_member_start(&cluster, 0);
+    cr_assert(etcd_member_wait(&cluster, 0));
+    cr_expect_lt(memory_bytes(cluster.members[0].pid, "RssAnon"), MEMBER_BYTES);
+}
+
 /* ---- a full etcd ---- */
 
 /* Writes the same keys again and again, or always new ones. */
