@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MIN_FREE_PERCENT 25 /* a stand still for less is not worth it */
+#define MIN_FREE_PERCENT 25           /* a stand still for less is not worth it */
 #define LOST_SEQS        (1ULL << 40) /* that writes after an export may have had: of 4 billion revisions of etcd */
 
 enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
@@ -24,7 +24,8 @@ static const char usage[] =
     "  import   fills an empty store; interrupted, it is to be repeated with the same FILE, and until it has ended no\n"
     "           service can use the store. A damaged FILE changes nothing. MAX_BYTES: as STORE_MAX_BYTES of the "
     "service\n"
-    "  restore  the same where FILE may lack the last writes: new sequence numbers, and so entity tags, begin far beyond\n"
+    "  restore  the same where FILE may lack the last writes: new sequence numbers, and so entity tags, begin far "
+    "beyond\n"
     "           those that these had\n"
     "  verify   reads everything, checks every checksum, and says what is there; of two, whether they hold the same\n"
     "  defragment\n"

@@ -184,8 +184,7 @@ static int fill_store(const char *url, uint64_t max_bytes, uint64_t lost_seqs, F
                       const struct stream_summary *checked)
 {
     struct store_table tables[STORE_MAX_TABLES] = {{.name = NULL}};
-    struct in in = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER,
-                    .lost_seqs = lost_seqs};
+    struct in in = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .lost_seqs = lost_seqs};
     struct store_options options = {.url = url,
                                     .tables = tables,
                                     .table_count = checked->table_count,

@@ -385,6 +385,31 @@ Test(etcd, a_view_of_another_history_is_made_anew)
     close_replica(&replica);
 }
 
+/* What an earlier version of a service, which knows fewer tables, leaves to the next one. */
+Test(etcd, a_view_of_fewer_tables_is_made_anew)
+{
+    struct replica earlier = {.view = "view"}, later = {.view = ""};
+    char endpoints[256], error[256] = "";
+
+    start_members(1);
+    etcd_cluster_url(&cluster, endpoints);
+    snprintf(earlier.url, sizeof(earlier.url), "%s/test?view=%s/view", endpoints, fixture.folder);
+    cr_assert_eq(store_open(&(struct store_options){.url = earlier.url, .tables = tables, .table_count = 1},
+                            &earlier.store, error, sizeof(error)),
+                 0, "%s", error);
+    open_replica(&later);
+    put_any(later.store, OTHERS, STR("k"), STR("1"));
+    put_any(later.store, THINGS, STR("k"), STR("1"));
+    cr_assert(has(earlier.store, THINGS, STR("k"), STR("1")));
+    store_close(earlier.store);
+
+    open_replica(&earlier);
+    cr_expect(has(earlier.store, OTHERS, STR("k"), STR("1")));
+    cr_expect_eq(metric(&earlier, "store_view_loads_total"), 1);
+    close_replica(&earlier);
+    close_replica(&later);
+}
+
 /* ---- several replicas ---- */
 
 #define REPLICAS 3
