@@ -35,6 +35,7 @@ tools.mkShell {
     git
     go
     grpcurl
+    grype
     just
     kube-score
     kubeconform

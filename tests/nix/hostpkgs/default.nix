@@ -235,6 +235,7 @@ rec {
   "git"
   "go"
   "grpcurl"
+  "grype"
   "just"
   "kube-score"
   "kubeconform"
