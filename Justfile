@@ -25,12 +25,16 @@ test *args:
 build: (configure "build")
     @ninja -C build --quiet
 
+# build the release binaries of all services into ./build-release
+release: (configure "build-release" "--buildtype=release")
+    @ninja -C build-release --quiet $(scripts/find-sources services)
+
 # unit tests; NAMES or meson options choose
 unit *args: build
     @meson test -C build --no-rebuild --print-errorlogs --suite unit "$@"
 
 # integration tests against real processes; pytest options choose
-integration *args: build
+integration *args: build release
     @pytest tests/integration "$@"
 
 # this version beside that of a REVISION, on the same data

@@ -15,6 +15,7 @@ import owners
 PRODUCTS = {
     "abseil": None,
     "abseil-cpp": None,
+    "age": None,
     "c-ares": "c-ares:c-ares",
     "etcd": "etcd:etcd",
     "etcdctl": "etcd:etcd",
@@ -29,6 +30,7 @@ PRODUCTS = {
     "openssl": "openssl:openssl",
     "prometheus": "prometheus:prometheus",
     "protobuf-c": "protobuf-c_project:protobuf-c",
+    "rclone": "rclone:rclone",
     "re2": "google:re2",
     "wslay": None,
     "zlib": "zlib:zlib",

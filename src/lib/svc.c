@@ -1,4 +1,5 @@
 #include "svc.h"
+#include "cgroup.h"
 #include "clock.h"
 #include "http_auth.h"
 #include "svc_admin.h"
@@ -36,7 +37,8 @@ static const struct config_option common_options[] = {
     {"WORKERS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as the CPU limit allows"},
     {"LOG_LEVEL", "info", CONFIG_CHOICE, .choices = "debug|info|notice|warning|error|critical",
      .help = "least severity"},
-    {"MAX_CONNECTIONS", "10000", CONFIG_INT, 1, 1000000, .help = "of HTTP, and of gRPC; more wait to be accepted"},
+    {"MAX_CONNECTIONS", "10000", CONFIG_INT, 1, 1000000,
+     .help = "of HTTP, and of gRPC (there at most one per 64 KiB of the memory limit); more wait to be accepted"},
     {"SHUTDOWN_DELAY_SECONDS", "5", CONFIG_INT, 0, 3600, .unit = "s", .help = "go on serving after SIGTERM"},
     {"SHUTDOWN_TIMEOUT_SECONDS", "20", CONFIG_INT, 1, 3600, .unit = "s",
      .help = "bound on finishing what is in flight"},
@@ -193,7 +195,8 @@ static int open_admin(struct svc *svc)
     return http_server_open(
         fd,
         &(struct http_server_def){
-            .name = "admin", .routes = svc_admin_routes, .state = &svc->admin, .workers = 1, .max_connections = 256},
+            .name = "admin", .routes = svc_admin_routes, .state = &svc->admin, .workers = 1, .max_connections = 256,
+            .max_memory = cgroup_memory_bytes() / 16},
         &svc->admin_http);
 }
 
@@ -221,6 +224,8 @@ static int open_http(struct svc *svc)
         .max_connections = (unsigned)config_int(svc->config, "MAX_CONNECTIONS"),
         .request_timeout_ms = (unsigned)config_int(svc->config, "REQUEST_TIMEOUT_MS"),
         .idle_timeout_ms = (unsigned)config_int(svc->config, "HTTP_IDLE_SECONDS") * 1000,
+        /* A quarter: the heap takes up to twice what is counted, and replies that are being made come on top. */
+        .max_memory = cgroup_memory_bytes() / 4,
     };
     int fd, r = listen_on(svc, "http", "PORT", &fd);
 
@@ -237,6 +242,13 @@ static unsigned connection_age_ms(const struct config *config)
     return (unsigned)(age_ms < fits_ms ? age_ms : fits_ms);
 }
 
+/* Half of the memory limit is for clients' connections and calls; the rest is for what handlers queue and keep, for the
+ * service's data and for the page cache of its files. */
+static size_t rpc_memory(void)
+{
+    return cgroup_memory_bytes() / 2;
+}
+
 static int open_rpc(struct svc *svc)
 {
     unsigned threads = (unsigned)config_int(svc->config, "GRPC_THREADS");
@@ -245,12 +257,14 @@ static int open_rpc(struct svc *svc)
         .descriptors = svc->def->rpc->descriptors,
         .descriptors_len = svc->def->rpc->descriptors_len,
         .state = svc->def->state,
+        .ready = svc->def->ready,
         .log = svc->log,
         .metrics = svc->metrics,
         .threads = threads == 0 ? svc->workers : threads,
         .max_message = (size_t)config_int(svc->config, "GRPC_MAX_MESSAGE_BYTES"),
         .max_connections = (unsigned)config_int(svc->config, "MAX_CONNECTIONS"),
         .max_connection_age_ms = connection_age_ms(svc->config),
+        .max_memory = rpc_memory(),
     };
     int fd, r = listen_on(svc, "grpc", "GRPC_PORT", &fd);
 

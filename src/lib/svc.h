@@ -47,7 +47,7 @@ struct svc_def {
     int (*start)(struct svc *svc, void *state);
     void (*stop)(void *state); /* nothing is in flight any more; may be NULL */
     /* Asked by any thread after start has returned; both may be NULL. */
-    bool (*ready)(void *state);   /* at /readyz, beside svc's own state */
+    bool (*ready)(void *state);   /* for /readyz and gRPC health, beside svc's own state; never waits */
     bool (*healthy)(void *state); /* at /healthz: false where only a restart helps */
 };
 

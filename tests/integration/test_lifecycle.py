@@ -16,37 +16,16 @@ import httpx
 import pytest
 
 import clients
+import examples
 import harness
 from harness import Service
 from system import PLACES, service_names
 
-HTTP_PATHS = {  # what is asked under load
-    "demo": "/demo/hello?delay=3",
-    "notes": "/v1/notes?limit=5",
-    "users": "/users/1234",
-    "countries": "/countries?user_id=1234",
-}
 SERVICES = service_names()
-HTTP_SERVICES = [name for name in SERVICES if name in HTTP_PATHS]
-GRPC_SERVICES = [name for name in SERVICES if name in ("route-guide", "feature-store")]
+HTTP_SERVICES = [name for name in SERVICES if name in examples.HTTP]
+GRPC_SERVICES = [name for name in SERVICES if name in examples.GRPC]
 # Required options that name a peer which is not there: enough to check options and to start.
 NO_PEERS = {name: dict.fromkeys(PLACES[name].peers, "127.0.0.1:1") if name in PLACES else {} for name in SERVICES}
-
-
-@pytest.fixture
-def start_with_peers(start: Callable[..., Service]) -> Callable[..., Service]:
-    """start(NAME), and before it the services that it asks."""
-
-    def start_all(name: str, **settings: object) -> Service:
-        peers = {}
-        for variable, peer in PLACES[name].peers.items() if name in PLACES else []:
-            service = start_all(peer)
-            peers[variable] = (
-                service.grpc_address if peer in GRPC_SERVICES else service.http_url.removeprefix("http://")
-            )
-        return start(name, **peers, **settings)
-
-    return start_all
 
 
 # ---- options ----
@@ -155,7 +134,7 @@ def test_readiness_flips_and_serving_goes_on(
     name: str, start_with_peers: Callable[..., Service], http: httpx.Client
 ) -> None:
     service = start_with_peers(name, SHUTDOWN_DELAY_SECONDS=3600)
-    path = HTTP_PATHS[name]
+    path, _ = examples.HTTP[name]
     before = http.get(service.http_url + path)
     assert (before.status_code, before.headers.get("connection")) == (200, "keep-alive")
     service.signal(signal.SIGTERM)
@@ -273,7 +252,8 @@ def drained(service: Service, client: Callable[[clients.Load], None], threads: i
 @pytest.mark.parametrize("name", HTTP_SERVICES)
 def test_http_load_sees_no_failure(name: str, protocol: str, start_with_peers: Callable[..., Service]) -> None:
     service = start_with_peers(name, SHUTDOWN_DELAY_SECONDS=1)
-    drained(service, getattr(clients, protocol)(service.http_url + HTTP_PATHS[name]))
+    path, _ = examples.HTTP[name]
+    drained(service, getattr(clients, protocol)(service.http_url + path))
 
 
 @pytest.mark.parametrize("protocol", ["http1", "http2"])

@@ -147,20 +147,22 @@ set -eu
 mount --make-rprivate /
 mount --bind "$1/nix" /nix
 mount --bind "$1/passwd" /etc/passwd
-if [ -d "$HOME/.local/bin" ]; then mount --bind "$HOME/.local/bin" "$1/home/.local/bin"; fi
 cd "$1/a/longer/path/slipway"
 shift
-exec setpriv --reuid=54321 --regid=54321 --clear-groups env -i PATH="$PATH" HOME="$H" USER=other TZ=Asia/Tokyo LANG=C \
-    TMPDIR="$T" NIX_CONFIG="$NIX_CONFIG" "$@"
+exec setpriv --reuid=54321 --regid=54321 --clear-groups env -i PATH="$H/bin:/usr/local/bin:/usr/bin:/bin" HOME="$H" USER=other \
+    TZ=Asia/Tokyo LANG=C TMPDIR="$T" NIX_CONFIG="$NIX_CONFIG" "$@"
 """
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a store and a user of its own")
 def test_another_user_builds_the_same_elsewhere_and_later(tree, images, tmp_path_factory):
-    """An empty store, another folder, user, time zone and folder for temporary files; later than the first."""
+    """An empty store, another folder, user, PATH, time zone and folder for temporary files; later than the first. Nothing
+    below the first user's home can be read: the programs that an image takes from the host are copied."""
     place = tmp_path_factory.mktemp("other")
-    for folder in ("nix", "home/.local/bin", "tmp-of-another-name"):
+    for folder in ("nix", "home/bin", "tmp-of-another-name"):
         (place / folder).mkdir(parents=True)
+    for program in ("etcd", "etcdctl", "etcdutl", "prometheus"):
+        shutil.copy(shutil.which(program), place / "home/bin")
     Tree(place / "a/longer/path/slipway", tree.folder)
     passwd = pathlib.Path("/etc/passwd").read_text()
     (place / "passwd").write_text(passwd + f"other:x:54321:54321::{place}/home:/bin/sh\n")

@@ -1,6 +1,7 @@
 """What is in the images, and in the documents beside them."""
 
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -214,7 +215,7 @@ def test_go_modules_are_named(images):
 
 @pytest.mark.parametrize("program", ["bash", "git", "skopeo", "protoc-c", "python3"])
 def test_libraries_are_those_of_ldd(program):
-    path = pathlib.Path(shutil.which(program, path="/usr/bin:/bin"))
+    path = pathlib.Path(shutil.which(program, path=f"/usr/bin:/bin:{os.environ['PATH']}"))
     ldd = subprocess.run(["ldd", path], check=True, capture_output=True, text=True).stdout
     theirs = {pathlib.Path(found).resolve() for found in re.findall(r"(/\S+) \(", ldd)}
     assert {file.resolve() for file in elf.libraries(path).values()} == theirs

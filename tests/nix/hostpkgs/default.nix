@@ -29,11 +29,10 @@ let
             "pipefail"
             "-c"
             ''
-              export PATH=/usr/local/bin:/usr/bin:/bin HOME=$NIX_BUILD_TOP TZ=UTC LC_ALL=C.UTF-8
-              home=$(getent passwd "$(id -u)" | cut -d: -f6) || home=
-              tools=$home/.local/bin:$home/.cache/slipway/tools
-              PATH=$PATH:$tools
-              export CC=cc
+              export PATH=/usr/local/bin:/usr/bin:/bin HOME=$NIX_BUILD_TOP TZ=UTC LC_ALL=C.UTF-8 CC=cc
+              # Nix hands no variable on. The PATH of whoever called it is that of the process which runs this.
+              callers=$(tr '\0' '\n' </proc/$PPID/environ | sed -n 's/^PATH=//p')
+              PATH=$PATH:$callers
               umask 022
               cd "$NIX_BUILD_TOP"
               ${script}
@@ -64,7 +63,7 @@ let
     };
   tool = pname: hostPackage pname "Apache-2.0";
 
-  # Programs of the host, copied. Outside of a login, so the search path is said here.
+  # Programs of the host, copied: those that whoever calls Nix would run.
   hostPrograms =
     {
       pname,
@@ -77,7 +76,7 @@ let
       inherit pname version;
       meta.license = { inherit spdxId; };
       script = ''
-        PATH=$tools:$PATH
+        PATH=$callers:$PATH
         mkdir -p $out/bin
         for program in ${toString programs}; do
           found=$(command -v $program) || { echo "this host has no $program" >&2; exit 1; }
