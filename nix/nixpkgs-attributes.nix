@@ -18,7 +18,9 @@
   # What goes into images and what makes them; Linux.
   target = {
     abseil-cpp = [ "out" ];
+    age = [ "out" ];
     c-ares = [ "out" ];
+    cacert = [ "out" ];
     clang = [ "out" ];
     cmake = [ "out" ];
     criterion = [ "out" "dev" ];
@@ -36,6 +38,7 @@
     protobuf = [ "out" ];
     protobufc = [ "out" "dev" "lib" ];
     python3 = [ "out" ];
+    rclone = [ "out" ];
     re2 = [ "out" ];
     runCommand = [ ];
     runCommandCC = [ ];

@@ -11,6 +11,10 @@
   };
   notes.volumes = [ "/data" ];
   route-client.ports = [ ];
+  upkeep = {
+    ports = [ 9090 ];
+    volumes = [ "/data" ];
+  };
   route-guide.ports = [ 8888 9090 ];
   store-tool = {
     ports = [ ];

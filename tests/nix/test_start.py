@@ -158,4 +158,4 @@ def test_prometheus(images, tmp_path):
 
 
 def test_every_image_is_started():
-    assert set(IMAGES) == set(SERVICES) | {"etcd", "prometheus"}
+    assert set(IMAGES) == set(SERVICES) | {"backup-tools", "etcd", "prometheus"}

@@ -126,6 +126,11 @@ run "seen_from_outside" {
     condition     = toset(keys(google_monitoring_uptime_check_config.services)) == toset(["demo", "notes", "notes guarded"])
     error_message = "what is named is asked from outside"
   }
+}
+
+run "answered" {
+  command = plan
+
   assert {
     condition     = alltrue([for check in google_monitoring_uptime_check_config.services : one(check.http_check).validate_ssl]) && one(google_monitoring_uptime_check_config.services["demo"].monitored_resource).labels.host == "demo.example.com"
     error_message = "the check goes by the public name and looks at the certificate"
