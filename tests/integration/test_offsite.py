@@ -7,6 +7,7 @@ import contextlib
 import http.server
 import os
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -23,7 +24,7 @@ import yaml
 import etcd
 import harness
 from harness import BUILD, ROOT
-from system import find_etcd, held_port
+from system import find_etcd
 from test_backup import TIMEOUT, member, run, secrets  # noqa: F401 - a fixture
 
 TOOLS = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slipway/tools"
@@ -97,8 +98,10 @@ def creator(storage: Storage) -> type[http.server.BaseHTTPRequestHandler]:
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Storage]:
-    port = held_port()
     (tmp_path / "storage" / BUCKET).mkdir(parents=True)
+    with socket.socket() as free:  # it takes no port that is held for it, nor does it say which one it took
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     command = [tool("fake-gcs-server"), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
     command += ["-backend", "memory", "-data", str(tmp_path / "storage")]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
