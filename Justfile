@@ -84,6 +84,10 @@ backup endpoint file *flags: store-tool
 restore file dir *flags: store-tool
     @SLIPWAY_BUILD="{{ root }}/build" "{{ root }}/scripts/backup" restore "$@"
 
+# the newest backup that the cluster has stored, decrypted and checked: just fetch-backup BUCKET IDENTITY FILE [NAME]
+fetch-backup bucket identity file *name: store-tool
+    @SLIPWAY_BUILD="{{ root }}/build" "{{ root }}/scripts/backup" fetch "$@"
+
 # formatting, clang-tidy, shellcheck, ruff
 lint:
     @scripts/test lint
