@@ -241,6 +241,10 @@ class AlertRules(unittest.TestCase):
         self.assertTrue(self.finds("Burn1h", 90, self.series("", "0+10000x120"), {"region": "west"}))
         series = self.series("", "0+10000x120") | self.series("0+10000x120", "0+10000x120", region="east")
         self.assertTrue(self.finds("Burn1h", 90, series, {"region": "west"}))
+        for at in (130, 240):  # a release that never starts anything replaces one that did
+            stale = self.series("0+1000x120 stale", "0+1000x240")
+            self.assertTrue(self.finds("Burn1h", at, stale, {"region": "west"}))
+        self.assertTrue(self.finds("Burn1h", 90, self.series("", "0+0x120")))  # nothing started, nothing failed
 
     def test_a_few_failures_in_a_quiet_night_do_not_page(self) -> None:
         self.assertTrue(self.finds("Burn1h", 90, self.series("0+0x10 19x200", "0+0x10 20x200")))

@@ -77,7 +77,7 @@ def delivery_curve(base: Inputs, points: list[float], price: float = 1.0) -> lis
 
 
 def contract_price(subscribers: float) -> float:
-    """USD per GB of a shared CDN: 0.007 at 10^5 subscribers, 0.002 from 10^7 on."""
+    """USD per GB of a shared CDN: 0.007 at 100,000 subscribers, 0.002 from 10 million on."""
     share = min(1.0, max(0.0, (log(subscribers) - log(1e5)) / (log(1e7) - log(1e5))))
     return exp(log(0.007) + share * (log(0.002) - log(0.007)))
 

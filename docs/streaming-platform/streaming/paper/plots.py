@@ -101,12 +101,12 @@ def _hit_rate() -> str:
 
 def _backlog() -> tuple[str, str]:
     traces = {
-        v: Push(World(), v, 3).run() for v in ("design", "no-lanes", "no-coalescing", "no-pacing", "no-local-pacing")
+        v: Push(World(), v, 3).run() for v in ("no-lanes", "no-coalescing", "no-pacing", "no-local-pacing", "design")
     }
     minutes = range(0, World().end, 15)
     start, end = (t / 60 for t in World().outage)
     x = Axis("minutes", 0, 150, tuple((m, str(m)) for m in range(0, 151, 30)))
-    marks = ((World().announce_at / 60, "announcement"), (start, "outage"), (end, "back"))
+    marks = ((World().announce_at / 60, "premiere"), (start, "outage"), (end, "back"))
     waiting = [
         Line(v, [(t / 60, tr.backlog[t] / 1e6) for t in minutes]) for v, tr in traces.items() if v != "no-local-pacing"
     ]

@@ -573,7 +573,10 @@ class Judge:
         )
 
     def _expected(self) -> dict[tuple[str, str], int]:
-        """From the files alone. Revenue and refunds are taken together: which of two days came first is not in a file."""
+        """From the files alone, without the posting functions, so that a wrong posting differs.
+
+        Revenue and refunds are taken together: which of two days came first is not in a file.
+        """
         prices = {id_: (currency, gross) for id_, _, currency, gross in self.invoices}
         lines: list[Line] = []
         paid: set[str] = set()
@@ -586,13 +589,20 @@ class Judge:
                 lines += [("clearing", fact.currency, -fact.gross), ("tax", fact.currency, price.tax)]
                 lines += [("revenue", fact.currency, price.net)]
             elif fact.kind == "dispute opened":
-                lines += books.dispute_opened(fact.currency, fact.gross)
+                lines += [("disputed", fact.currency, fact.gross), ("fees", fact.currency, books.DISPUTE_FEE)]
+                lines += [("clearing", fact.currency, -fact.gross - books.DISPUTE_FEE)]
             elif fact.kind == "dispute won":
-                lines += books.dispute_won(fact.currency, fact.gross)
+                lines += [("disputed", fact.currency, -fact.gross), ("clearing", fact.currency, fact.gross)]
             elif fact.kind == "dispute lost":
-                lines += books.dispute_lost(fact.currency, fact.gross)
+                lines += [("disputed", fact.currency, -fact.gross), ("chargebacks", fact.currency, price.net)]
+                lines += [("tax", fact.currency, price.tax)]
             elif fact.kind == "paid out":
-                lines += [line for line in books.paid_out(fact.currency, fact.gross, fact.fee) if line[0] != "bank"]
+                lines += [("clearing", fact.currency, -fact.gross - fact.fee), ("fees", fact.currency, fact.fee)]
+                if fact.currency != books.HOME:
+                    booked = round(fact.gross * books.BOOKING_RATE[fact.currency])
+                    received = round(fact.gross * books.PROVIDER_RATE[fact.currency])
+                    lines += [("fx clearing", fact.currency, fact.gross), ("fx clearing", books.HOME, -booked)]
+                    lines += [("fx difference", books.HOME, booked - received)]
         for invoice in paid:
             currency, gross = prices[invoice]
             lines += [("revenue", currency, -Price(gross).net), ("tax", currency, -Price(gross).tax)]
