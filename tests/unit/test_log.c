@@ -461,13 +461,9 @@ Test(log, a_flood_on_stderr_becomes_a_line_a_second)
 
 static void fail_an_assertion(int fd)
 {
-    struct log *log;
-    int ends[2];
-
     dup2(fd, STDERR_FILENO);
-    if (pipe(ends) == 0 && log_open(ends[1], LOG_INFO, "demo", NULL, NULL, &log) == 0 && log_take_stderr(log) == 0) {
-        assert(!"the last words"); /* glibc writes it to the stream, since 2.42 to descriptor 2 */
-    }
+    if (log_take_stderr(NULL) == 0) /* no log: its thread could not be made after a fork under ThreadSanitizer */
+        assert(!"the last words");  /* glibc writes it to the stream, since 2.42 to descriptor 2 */
     _exit(1);
 }
 
