@@ -1,5 +1,7 @@
 /* The server's calls: what a client sees, and what handlers see. */
 #include "rpc_fixture.h"
+#include "rpc_internal.h"
+#include <grpc/support/time.h>
 
 static struct fixture fixture;
 
@@ -172,6 +174,16 @@ Test(rpc, refuses_an_unknown_method)
 }
 
 /* ---- deadlines and cancellation ---- */
+
+Test(rpc, converts_between_the_clocks)
+{
+    uint64_t before = clock_monotonic_ns(), theirs = rpc_monotonic_ns(gpr_now(GPR_CLOCK_MONOTONIC));
+
+    cr_assert_leq(before, theirs);
+    cr_assert_leq(theirs, clock_monotonic_ns());
+    cr_assert_eq(rpc_monotonic_ns(rpc_time(before)), before);
+    cr_assert_eq(rpc_monotonic_ns(rpc_time(UINT64_MAX)), UINT64_MAX);
+}
 
 Test(rpc, gives_the_clients_deadline_to_the_handler)
 {
