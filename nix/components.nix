@@ -14,8 +14,7 @@ let
     in
     {
       name = package.pname or (builtins.parseDrvName package.name).name;
-      version =
-        if package ? version then package.version else (builtins.parseDrvName package.name).version;
+      version = package.version or (builtins.parseDrvName package.name).version;
       license = builtins.concatStringsSep " AND " (map (license: license.spdxId) licenses);
       # Without context: to know a path is not to need what is there.
       prefixes = map (output: builtins.unsafeDiscardStringContext "${package.${output}}") package.outputs;

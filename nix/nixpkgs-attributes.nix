@@ -81,6 +81,7 @@
     git = [ "out" ];
     go = [ "out" ];
     grpcurl = [ "out" ];
+    grype = [ "out" ];
     just = [ "out" ];
     kube-score = [ "out" ];
     kubeconform = [ "out" ];

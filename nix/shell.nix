@@ -21,6 +21,7 @@ tools.mkShell {
     git
     go
     grpcurl
+    grype
     just
     kube-score
     kubeconform

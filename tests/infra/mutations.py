@@ -491,7 +491,7 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
             "what a release can be gone back to is kept",
             "modules/registry/main.tf",
             "versions       = 6",
-            "versions       = 5",
+            "versions       = 2",
         ),
         Mutation(
             "environments share neither projects nor states nor addresses",

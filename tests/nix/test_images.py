@@ -129,6 +129,18 @@ def test_a_bill_that_is_not_valid_is_seen(images):
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is not None
 
 
+def test_bill_has_names_that_vulnerability_databases_know(image):
+    """CPE for what is no Go module: to them a purl of Nix says nothing."""
+    import sbom
+
+    for component in bill_of(image)["components"]:
+        if component["purl"].startswith("pkg:golang/"):
+            continue
+        product = sbom.PRODUCTS[re.sub(r"-[\d.]+$", "", component["name"])]
+        assert product is None or component["cpe"].startswith(f"cpe:2.3:a:{product}:")
+        assert product is None or re.match(r"[\w.\\-]+$", component["cpe"].split(":")[5]), component["cpe"]
+
+
 def test_bill_names_what_is_in_the_image(image, unpacked):
     root, _ = unpacked
     bill = bill_of(image)

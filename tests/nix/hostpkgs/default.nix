@@ -244,6 +244,7 @@ rec {
   "git"
   "go"
   "grpcurl"
+  "grype"
   "just"
   "kube-score"
   "kubeconform"
