@@ -209,6 +209,18 @@ let
       ports = [ 9090 ];
       volumes = [ "/data" ];
     };
+    # What encrypts a backup and puts it into a bucket (k8s/components/backup).
+    backup-tools = image {
+      name = "backup-tools";
+      inherit (target.rclone) version;
+      description = "rclone and age";
+      license = "MIT AND BSD-3-Clause";
+      bounds.plain = bounds.backup-tools;
+      programs = [ "${target.rclone}/bin/rclone" "${target.age}/bin/age" ];
+      trees = [ { path = "/etc/ssl/certs"; source = "${target.cacert}/etc/ssl/certs"; } ];
+      env.SSL_CERT_FILE = "/etc/ssl/certs/ca-bundle.crt";
+      volumes = [ "/data" ];
+    };
   };
   layouts = lib.genAttrs names serviceImage // foreignImages;
 

@@ -18,7 +18,9 @@
   # What goes into images and what makes them; Linux.
   target = {
     abseil-cpp = [ "out" ];
+    age = [ "out" ];
     c-ares = [ "out" ];
+    cacert = [ "out" ];
     clang = [ "out" ];
     cmake = [ "out" ];
     criterion = [
@@ -57,6 +59,7 @@
       "lib"
     ];
     python3 = [ "out" ];
+    rclone = [ "out" ];
     re2 = [ "out" ];
     runCommand = [ ];
     runCommandCC = [ ];

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import harness
-from system import Failure, answers_ready, find_etcd, held_port
+from system import ETCD_BOUNDS, Failure, answers_ready, find_etcd, held_port
 
 
 def program() -> str:
@@ -26,10 +26,15 @@ def program() -> str:
         pytest.skip(str(failure))
 
 
+def spawned(command: list[str]) -> subprocess.Popen[bytes]:
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, env=os.environ | ETCD_BOUNDS, **quiet)
+
+
 @contextlib.contextmanager
 def started(command: list[str], address: str) -> Iterator[None]:
     """An etcd that is ready, as it says at address."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = spawned(command)
     try:
         harness.until(lambda: answers_ready(address) or process.poll() is not None, what="etcd does not start")
         assert process.poll() is None, "etcd does not start"
@@ -73,9 +78,7 @@ class Members:
         ]
         command += [f"--listen-peer-urls={self.peers[n]}", f"--initial-advertise-peer-urls={self.peers[n]}"]
         command += [f"--initial-cluster={members}", f"--initial-cluster-state={state}"]
-        self.processes[n] = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        self.processes[n] = spawned(command)
 
     def kill(self, n: int) -> None:
         process = self.processes.pop(n)

@@ -14,7 +14,7 @@ sys.path[:0] = [str(ROOT / "nix/image"), str(ROOT / "tests")]
 from checks import copy_tree
 
 SERVICES = sorted(main.parent.name for main in ROOT.glob("src/*/main.c"))
-IMAGES = [*SERVICES, "etcd", "prometheus"]
+IMAGES = [*SERVICES, "backup-tools", "etcd", "prometheus"]
 
 NIX_CONFIG = """experimental-features = nix-command flakes
 sandbox = false

@@ -158,4 +158,4 @@ def test_prometheus(images, tmp_path):
 
 
 def test_every_image_is_started(images):
-    assert set(images) == set(IMAGES) == set(SERVICES) | {"etcd", "prometheus"}
+    assert set(images) == set(IMAGES) == set(SERVICES) | {"backup-tools", "etcd", "prometheus"}

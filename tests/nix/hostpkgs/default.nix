@@ -223,6 +223,25 @@ rec {
       cli = tool "promtool";
     };
 
+  rclone = hostPrograms {
+    pname = "rclone";
+    version = "1.76";
+    spdxId = "MIT";
+    programs = [ "rclone" ];
+    check = ''$out/bin/rclone --version | grep '^rclone v1\.76\.' >/dev/null || { echo "rclone is not 1.76" >&2; exit 1; }'';
+  };
+  age = hostPrograms {
+    pname = "age";
+    version = "1.3";
+    spdxId = "BSD-3-Clause";
+    programs = [ "age" ];
+    check = "";
+  };
+  cacert = derivationOf {
+    pname = "cacert";
+    script = "mkdir -p $out/etc/ssl/certs; cp -L /etc/ssl/certs/ca-certificates.crt $out/etc/ssl/certs/ca-bundle.crt";
+  };
+
   python3 = derivationOf {
     pname = "python3";
     script = "mkdir -p $out/bin; ln -s /usr/bin/python3 $out/bin/python3";
