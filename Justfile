@@ -25,12 +25,16 @@ test *args:
 build: (configure "build")
     @ninja -C build --quiet
 
+# build the release binaries of all services into ./build-release
+release: (configure "build-release" "--buildtype=release")
+    @ninja -C build-release --quiet $(scripts/find-sources services)
+
 # unit tests; NAMES or meson options choose
 unit *args: build
     @meson test -C build --no-rebuild --print-errorlogs --suite unit "$@"
 
 # integration tests against real processes; pytest options choose
-integration *args: build
+integration *args: build release
     @pytest tests/integration "$@"
 
 # this version beside that of a REVISION, on the same data
@@ -79,6 +83,10 @@ backup endpoint file *flags: store-tool
 [no-cd]
 restore file dir *flags: store-tool
     @SLIPWAY_BUILD="{{ root }}/build" "{{ root }}/scripts/backup" restore "$@"
+
+# the newest backup that the cluster has stored, decrypted and checked: just fetch-backup BUCKET IDENTITY FILE [NAME]
+fetch-backup bucket identity file *name: store-tool
+    @SLIPWAY_BUILD="{{ root }}/build" "{{ root }}/scripts/backup" fetch "$@"
 
 # formatting, clang-tidy, shellcheck, ruff
 lint:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
-TOOLS = {"route-client", "store-tool"}  # programs that are not services
+TOOLS = {"route-client", "store-tool", "upkeep"}  # what has no place outside of a cluster
 
 
 @dataclass(frozen=True)

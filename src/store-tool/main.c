@@ -1,4 +1,5 @@
 /* store-tool -- moves a service's data between stores by a file, compares them, and looks after etcd's files. */
+#include "jobs.h"
 #include "move.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@ static const char usage[] =
     "       store-tool import|restore URL FILE [MAX_BYTES]\n"
     "       store-tool verify URL|FILE [URL|FILE]\n"
     "       store-tool defragment URL [PERCENT]\n"
+    "       store-tool job URL NAME begun|succeeded\n"
     "Moves all records of a store (lmdb:///DIR, etcd://HOST:PORT/PREFIX) to another by a file, compares two, or looks\n"
     "after etcd's files.\n"
     "\n"
@@ -32,6 +34,7 @@ static const char usage[] =
     "           gives back what is free in the files of the etcd members that URL names, where that is PERCENT of a "
     "file\n"
     "           or more (25); one after the other, the leader last: it hands over first, so that writes go on\n"
+    "  job      records at URL, for upkeep, that the scheduled job NAME begins, or has succeeded\n"
     "\n"
     "Exit status: 0: done, the same; 1: failed, not the same; 2: wrong arguments.\n";
 
@@ -172,6 +175,34 @@ static int defragment(const char *url, const char *percent)
     return EXIT_FAILED;
 }
 
+/* ---- job ---- */
+
+static int job(const char *url, const char *name, const char *event)
+{
+    struct store_options options = {.url = url, .tables = &jobs_table, .table_count = 1};
+    struct store *store;
+    char error[512];
+    int err;
+
+    if (strcmp(event, "begun") != 0 && strcmp(event, "succeeded") != 0) {
+        fputs(usage, stderr);
+        return EXIT_USAGE;
+    }
+    err = store_open(&options, &store, error, sizeof(error));
+    if (err < 0) {
+        fprintf(stderr, "store-tool: %s\n", error);
+        return EXIT_FAILED;
+    }
+    err = jobs_record(store, str_of(name), event[0] == 'b' ? JOBS_BEGUN : JOBS_SUCCEEDED);
+    store_close(store);
+    if (err < 0) {
+        errno = -err;
+        return complain(name);
+    }
+    printf("%s: %s\n", name, event);
+    return EXIT_DONE;
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
@@ -192,6 +223,8 @@ int main(int argc, char **argv)
         return verify(argv[2], argc == 4 ? argv[3] : NULL);
     if ((argc == 3 || argc == 4) && strcmp(argv[1], "defragment") == 0)
         return defragment(argv[2], argc == 4 ? argv[3] : NULL);
+    if (argc == 5 && strcmp(argv[1], "job") == 0)
+        return job(argv[2], argv[3], argv[4]);
     fputs(usage, stderr);
     return EXIT_USAGE;
 }

@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,8 +97,11 @@ class Members:
 
         return harness.until(done, what=f"etcdctl {args[0]} {args[1]} is refused").stdout
 
+    def _status(self, n: int) -> dict[str, Any]:
+        return json.loads(self._etcdctl(n, "endpoint", "status", "-w=json"))[0]["Status"]
+
     def leader(self) -> int:
-        status = {n: json.loads(self._etcdctl(n, "endpoint", "status", "-w=json"))[0]["Status"] for n in self.processes}
+        status = {n: self._status(n) for n in self.processes}
         return next(n for n, one in status.items() if one["leader"] == one["header"]["member_id"])
 
     def leave_free(self) -> None:
@@ -105,6 +109,15 @@ class Members:
         for _ in range(40):
             said = self._etcdctl(0, "put", "/other/key", "v" * 100_000, "-w=json")
         self._etcdctl(0, "compaction", "--physical", str(json.loads(said)["header"]["revision"]))
+        # The command waits for one member. The others compact by themselves, and count a page as free after another write.
+        for n in self.processes:
+
+            def is_free(n: int = n) -> bool:
+                self._etcdctl(n, "put", "/other/key", "v")
+                status = self._status(n)
+                return status["dbSizeInUse"] * 2 < status["dbSize"]
+
+            harness.until(is_free, what=f"member {n} does not compact its file")
 
     def replace(self, n: int) -> None:
         """As the runbook says: a member whose disk is lost begins again with an empty one."""

@@ -32,9 +32,10 @@ def secrets(tmp_path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def member(folder: Path, tls: Path) -> Iterator[str]:
-    """Its address for clients; as k8s/components/store-etcd runs one."""
+def member(folder: Path, tls: Path, address: str = "") -> Iterator[str]:
+    """Its address for clients, which may be given; as k8s/components/store-etcd runs one."""
     client, peer, metrics = (f"localhost:{held_port()}" for _ in range(3))
+    client = address or client
     command = [etcd.program(), "--name=test", f"--data-dir={folder}", "--log-level=error", "--socket-reuse-port"]
     command += [f"--listen-client-urls=https://{client.replace('localhost', '127.0.0.1')}"]
     command += [f"--listen-peer-urls=https://{peer.replace('localhost', '127.0.0.1')}"]

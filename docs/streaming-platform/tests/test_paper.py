@@ -137,6 +137,13 @@ class AlertRules(unittest.TestCase):
         self.assertTrue(self.finds("", "Burn1h", WEEK + 90, reports, reports))
         self.assertTrue(self.finds("", "Absent", WEEK + 90, f"0+1000x{WEEK + 120}", f"0+1000x{WEEK + 120}"))
 
+    def test_a_missing_good_counter_pages(self) -> None:
+        """A release that fails every start never increments the counter of good ones, so it exports no such series."""
+        self.assertTrue(self.finds(BURNING, "Burn1h", 90, "_x120", "0+1000x120"))
+        self.assertTrue(self.finds(BURNING, "Burn1h", 130, "0+1000x120 stale", "0+1000x240"))
+        self.assertTrue(self.finds(BURNING, "Burn1h", 240, "0+1000x120 stale", "0+1000x240"))
+        self.assertTrue(self.finds("", "Burn1h", 90, "_x120", "0+0x120"))  # nothing started, nothing failed
+
     def test_the_test_can_fail(self) -> None:
         self.assertFalse(self.fires_as("", good=9_900))
 

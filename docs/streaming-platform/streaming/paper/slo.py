@@ -67,15 +67,20 @@ def rules(slos: list[Slo]) -> str:
         out += [f"  - name: {slo.id}", "    rules:"]
         for burn, long, short, severity in BURNS:
             level = severity if slo.page else "ticket"
-            error = [f"(1 - sum(rate({slo.good}[{w}])) / sum(rate({slo.total}[{w}])))" for w in (long, short)]
+            error = [f"(1 - {_good('rate', slo, w)} / sum(rate({slo.total}[{w}])))" for w in (long, short)]
             limit = f"{burn * slo.budget:.6g}"
-            bad = f"sum(increase({slo.total}[{long}])) - sum(increase({slo.good}[{long}])) >= {LEAST_BAD}"
+            bad = f"sum(increase({slo.total}[{long}])) - {_good('increase', slo, long)} >= {LEAST_BAD}"
             expression = f"{error[0]} > {limit} and {error[1]} > {limit} and {bad}"
             what = f"the budget of {slo.id} burns {burn:g} times too fast"
             out += _rule(slo, f"Burn{long}", expression, level, what)
         if slo.page:
             out += _rule(slo, "Absent", _absence(slo), "page", "less than half of what it was a week ago")
     return "\n".join(out) + "\n"
+
+
+def _good(function: str, slo: Slo, window: str) -> str:
+    """A client library exports a labelled counter from its first increment on: no series means no good event."""
+    return f"(sum({function}({slo.good}[{window}])) or vector(0))"
 
 
 def _absence(slo: Slo) -> str:
