@@ -62,9 +62,7 @@ def headers(stream: int, method: str, path: str, end: bool, length: int | None =
 
 def body(stream: int, size: int) -> bytes:
     """In frames, without the end of the stream."""
-    return b"".join(
-        DataFrame(stream, b"x" * min(MAX_FRAME, size - at)).serialize() for at in range(0, size, MAX_FRAME)
-    )
+    return b"".join(DataFrame(stream, b"x" * min(MAX_FRAME, size - at)).serialize() for at in range(0, size, MAX_FRAME))
 
 
 def metric(service: Service, name: str) -> float:
@@ -133,9 +131,7 @@ def test_half_sent_bodies(limited: Callable[..., Service], attack: Callable[[Ser
     demo = limited("demo")
     attacker = attack(demo)
     for _ in range(900):
-        attacker.send(
-            b"POST /demo/hello HTTP/1.1\r\nHost: test\r\nContent-Length: 65000\r\n\r\n" + b"x" * 64_000
-        )
+        attacker.send(b"POST /demo/hello HTTP/1.1\r\nHost: test\r\nContent-Length: 65000\r\n\r\n" + b"x" * 64_000)
     holds(demo, "/demo/hello")
 
 
