@@ -69,6 +69,11 @@ store-export url file: store-tool
 store-import url file: store-tool
     @"{{ root }}/build/store-tool" import "$@"
 
+# the same where FILE may lack the last writes: sequence numbers, and so entity tags, go on far beyond theirs
+[no-cd]
+store-restore url file: store-tool
+    @"{{ root }}/build/store-tool" restore "$@"
+
 # a checked snapshot of the etcd at ENDPOINT into FILE, and what is in it into FILE.contents; flags are etcdctl's
 [no-cd]
 backup endpoint file *flags: store-tool
@@ -78,6 +83,10 @@ backup endpoint file *flags: store-tool
 [no-cd]
 restore file dir *flags: store-tool
     @SLIPWAY_BUILD="{{ root }}/build" "{{ root }}/scripts/backup" restore "$@"
+
+# the newest backup that the cluster has stored, decrypted and checked: just fetch-backup BUCKET IDENTITY FILE [NAME]
+fetch-backup bucket identity file *name: store-tool
+    @SLIPWAY_BUILD="{{ root }}/build" "{{ root }}/scripts/backup" fetch "$@"
 
 # formatting, clang-tidy, shellcheck, ruff
 lint:

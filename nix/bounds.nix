@@ -5,6 +5,7 @@ in
 {
   plain = 6 * MB; # of a service
   grpc = 11 * MB; # of one that links gRPC
+  backup-tools = 40 * MB;
   etcd = 30 * MB;
   prometheus = 45 * MB;
 }

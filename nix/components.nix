@@ -23,6 +23,7 @@ in
 map component (
   [
     target.abseil-cpp
+    target.age
     target.c-ares
     target.etcd_3_6
     target.grpc
@@ -31,6 +32,7 @@ map component (
     target.openssl
     target.prometheus
     target.protobufc
+    target.rclone
     target.wslay # where libh2o is shared
     target.zlib
     h2oLibraries

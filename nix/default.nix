@@ -100,13 +100,13 @@ let
     protobufc
   ]);
   commonFlags = [
-    "-Dwerror=false" # another compiler's new warnings are no reason not to ship
     "-Dh2o_prefix=${h2oLibraries}"
     "-Dh2o_libdir=${h2oLibraries.libdir or "${h2oLibraries}/lib"}"
   ];
   mesonFlags =
     commonFlags
     ++ [
+      "-Dwerror=false" # another compiler's new warnings fail the checks (checks.nix), not an image that is built again
       "-Dtests=false"
       "-Ddatadir=/share" # where data is in the image
       "-Dc_link_args=-s"
@@ -209,6 +209,18 @@ let
       ports = [ 9090 ];
       volumes = [ "/data" ];
     };
+    # What encrypts a backup and puts it into a bucket (k8s/components/backup).
+    backup-tools = image {
+      name = "backup-tools";
+      inherit (target.rclone) version;
+      description = "rclone and age";
+      license = "MIT AND BSD-3-Clause";
+      bounds.plain = bounds.backup-tools;
+      programs = [ "${target.rclone}/bin/rclone" "${target.age}/bin/age" ];
+      trees = [ { path = "/etc/ssl/certs"; source = "${target.cacert}/etc/ssl/certs"; } ];
+      env.SSL_CERT_FILE = "/etc/ssl/certs/ca-bundle.crt";
+      volumes = [ "/data" ];
+    };
   };
   layouts = lib.genAttrs names serviceImage // foreignImages;
 
@@ -257,10 +269,12 @@ in
       tools
       version
       images
+      services
       buildFiles
       dependencies
+      h2oLibraries
+      commonFlags
       ;
-    mesonFlags = commonFlags;
   };
   devShell = import ./shell.nix { inherit target tools h2oLibraries; };
   formatter = import ./formatter.nix { inherit tools; };

@@ -18,16 +18,20 @@
   # What goes into images and what makes them; Linux.
   target = {
     abseil-cpp = [ "out" ];
+    age = [ "out" ];
     c-ares = [ "out" ];
+    cacert = [ "out" ];
     clang = [ "out" ];
     cmake = [ "out" ];
     criterion = [
       "out"
       "dev"
     ];
+    curl = [ "out" ];
     etcd_3_6 = [ "out" ];
+    fetchFromGitHub = [ ];
     grpc = [ "out" ];
-    h2o = [ ]; # its source alone: nix/h2o.nix
+    h2o = [ ]; # its source and version: nix/h2o.nix
     jansson = [
       "out"
       "dev"
@@ -55,6 +59,7 @@
       "lib"
     ];
     python3 = [ "out" ];
+    rclone = [ "out" ];
     re2 = [ "out" ];
     runCommand = [ ];
     runCommandCC = [ ];

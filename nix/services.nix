@@ -18,6 +18,10 @@
     8888
     9090
   ];
+  upkeep = {
+    ports = [ 9090 ];
+    volumes = [ "/data" ];
+  };
   store-tool = {
     ports = [ ];
     volumes = [ "/data" ];

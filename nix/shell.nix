@@ -5,21 +5,7 @@
   h2oLibraries,
 }:
 let
-  python = tools.python3.withPackages (
-    packages: with packages; [
-      cyclonedx-python-lib
-      grpcio
-      grpcio-tools
-      h2
-      hpack
-      httpx
-      hyperframe
-      pytest
-      pytest-timeout
-      pytest-xdist
-      pyyaml
-    ]
-  );
+  python = tools.python3.withPackages (import ./python-packages.nix);
 in
 tools.mkShell {
   packages = [

@@ -31,6 +31,11 @@ provider "google" {
   project = var.environment.project
   region  = var.environment.region
 
+  # Calls with a person's credentials count against the quota of the environment's project. Without this they count
+  # against the project of gcloud's OAuth client, and several APIs (quotas, budgets) refuse them.
+  user_project_override = true
+  billing_project       = var.environment.project
+
   default_labels = {
     environment = var.environment.name
     part-of     = "slipway"

@@ -96,7 +96,7 @@ static inline void h2o_compat_collect(h2o_evloop_t *loop)
 #endif
 }
 
-/* Frees all of them, at the end of a loop's thread. (h2o_cleanup_thread(0) does not once it was called with a time.) */
+/* Frees all that this thread keeps. (h2o_cleanup_thread(0) does not once it was called with a time.) */
 static inline void h2o_compat_collect_all(void)
 {
 #if !H2O_COMPAT_2_2

@@ -18,8 +18,8 @@
  * connection is closed; so is one on which a client gives up 1,000 requests more than it lets be answered.
  *
  * Memory: what clients make the server hold is bounded by max_memory, over all connections: requests that are not
- * whole, the buffers that they are read into, bodies of requests that are being answered, and replies that have not been
- * taken. Buffers are counted when the process has grown by a sixteenth of max_memory, and once per
+ * whole, the buffers that they are read into, bodies of requests that are being answered, and replies that have not
+ * been taken. Buffers are counted when the process has grown by a sixteenth of max_memory, and once per
  * receive_timeout_ms / 10. Beyond the bound, requests get 503 with Retry-After, and so does a reply that does not fit
  * (of GET, HEAD and OPTIONS; others have had an effect, and are sent), and the connections that hold most are closed
  * until a quarter of the bound is free. http_memory_bytes{server}, http_memory_max_bytes{server},

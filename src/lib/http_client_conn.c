@@ -7,6 +7,22 @@
 #define MAX_HEAD          (16 * 1024)
 #define MAX_CHUNK_HEADING (64 * 1024) /* bytes of a chunked body's framing beyond its content */
 
+/* ---- counting ---- */
+
+static void count_out(struct http_client *client)
+{
+    atomic_fetch_sub_explicit(&client->connections, 1, memory_order_relaxed);
+}
+
+/* False where there are as many connections as may be. */
+static bool count_in(struct http_client *client)
+{
+    if (atomic_fetch_add_explicit(&client->connections, 1, memory_order_relaxed) < client->def.max_connections)
+        return true;
+    count_out(client);
+    return false;
+}
+
 /* ---- closing ---- */
 
 void client_conn_close(struct client_conn *conn)
@@ -19,6 +35,7 @@ void client_conn_close(struct client_conn *conn)
     if (conn->call != NULL)
         conn->call->conn = NULL;
     h2o_socket_close(conn->socket);
+    count_out(worker->client);
     metrics_change(worker->client->conn_gauge, -1);
     client_host_release(conn->host);
     free(conn);
@@ -93,8 +110,7 @@ static int take_length(struct client_conn *conn, struct str value)
 {
     uint64_t len;
 
-    if (str_to_u64(value, SIZE_MAX / 2, &len) < 0 ||
-        (conn->part == CLIENT_LENGTH && conn->body_len != len))
+    if (str_to_u64(value, SIZE_MAX / 2, &len) < 0 || (conn->part == CLIENT_LENGTH && conn->body_len != len))
         return -EBADMSG;
     if (conn->part != CLIENT_CHUNKED) {
         conn->part = CLIENT_LENGTH;
@@ -288,14 +304,19 @@ static uint64_t retirement(const struct client_worker *worker, uint64_t now_ns)
 static bool begin_connect(struct http_call *call, struct client_host *host)
 {
     struct client_worker *worker = call->worker;
-    struct client_conn *conn = calloc(1, sizeof(*conn));
+    struct client_conn *conn;
 
-    if (conn == NULL)
+    if (!count_in(worker->client))
         return false;
+    if ((conn = calloc(1, sizeof(*conn))) == NULL) {
+        count_out(worker->client);
+        return false;
+    }
     *conn = (struct client_conn){.worker = worker, .host = host, .retire_ns = retirement(worker, clock_monotonic_ns())};
     conn->socket = h2o_compat_connect(loop_h2o(worker->loop), (const struct sockaddr *)&host->address.address,
                                       host->address.len, on_connect);
     if (conn->socket == NULL) {
+        count_out(worker->client);
         free(conn);
         return false;
     }

@@ -85,6 +85,7 @@ struct http_client {
     struct http_client_def def;
     struct client_resolver resolver;
     struct client_worker *workers;
+    atomic_uint connections; /* of all workers */
     struct metrics_family *requests;
     struct metrics_series *durations, *conn_gauge;
 };

@@ -66,9 +66,9 @@ struct http_red {
 /* The way of answers to a worker, which may come when the server has been closed: it outlives its worker. */
 struct http_gate {
     pthread_mutex_t lock;
-    struct loop *loop;   /* NULL once closed */
+    struct loop *loop;          /* NULL once closed */
     struct http_server *server; /* valid as long as loop is not NULL */
-    unsigned references; /* the worker's and one a deferred answer */
+    unsigned references;        /* the worker's and one a deferred answer */
 };
 
 struct http_gate *http_gate_unref(struct http_gate *gate); /* locked; unlocks; returns NULL */
@@ -108,8 +108,8 @@ struct http_server {
     struct metrics_series *connections_gauge, *in_flight_gauge;
 
     struct budget memory;
-    int statm_fd;              /* /proc/self/statm, -1 without a bound */
-    atomic_bool wants_room;    /* something did not fit since a worker last made room */
+    int statm_fd;             /* /proc/self/statm, -1 without a bound */
+    atomic_bool wants_room;   /* something did not fit since a worker last made room */
     _Atomic uint64_t warn_ns; /* no line about it before that */
     atomic_uint_fast64_t refused, closed;
     struct metrics_series *memory_gauge, *refused_total, *closed_total;
@@ -130,10 +130,10 @@ struct http_conn {
     unsigned resets;    /* requests given up by the client, less those answered */
     unsigned exchanges; /* that are being answered */
     bool cut;
-    size_t buffers; /* bytes, when http_watch last looked */
-    size_t replies; /* bytes of those not yet taken */
-    unsigned waits;     /* turns of the receive timer in which it was neither idle nor had a request */
-    uint64_t begun_ms;  /* when the oldest request began that was not whole when http_watch last looked; 0: there was none */
+    size_t buffers;    /* bytes, when http_watch last looked */
+    size_t replies;    /* bytes of those not yet taken */
+    unsigned waits;    /* turns of the receive timer in which it was neither idle nor had a request */
+    uint64_t begun_ms; /* when the oldest request began that is not whole, at the last look; 0: none */
     char remote_ip[46];
 };
 
@@ -192,7 +192,8 @@ struct http_reply {
 };
 
 /* Takes a large body's bytes from the server's budget until the reply is freed. Where they do not fit, returns a 503 in
- * its place, unless the reply must be sent all the same. Any thread, as long as the server is there. NULL stays NULL. */
+ * its place, unless the reply must be sent all the same. Any thread, as long as the server is there. NULL stays NULL.
+ */
 struct http_reply *http_reply_charge(struct http_reply *reply, struct http_server *server, bool must_be_sent);
 /* Makes the body of a problem. 0 or -ENOMEM. */
 int http_reply_render(struct http_reply *reply, const struct trace *trace);

@@ -12,14 +12,15 @@
  * MEMORY
  *
  * A reply is charged to the server's budget when it is answered and given back when it has been sent: exactly. h2o does
- * not tell when its own buffers grow. Looking at all connections for them takes long where there are thousands; so it is
- * done when the process has grown by a sixteenth of the bound since the last time, at most every millisecond, and with
- * each turn of the receive timer. What grows without being seen is that sixteenth, and what one turn of the loop reads.
+ * not tell when its own buffers grow. Looking at all connections for them takes long where there are thousands; so it
+ * is done when the process has grown by a sixteenth of the bound since the last time, at most every millisecond, and
+ * with each turn of the receive timer. What grows without being seen is that sixteenth, and what one turn of the loop
+ * reads.
  *
- * Where the bound is exceeded, or something did not fit, every worker cuts its connections that hold most, down to half
- * of what an equal share would be, until three quarters of the bound are used. The memory of those is free after h2o's
- * next turn; until then requests are refused. Soon after, the allocator is made to give free pages back to the system,
- * because it would keep a heap with holes as large as it ever was.
+ * Where the bound is exceeded, or something did not fit, every worker closes its connections that hold most, down to
+ * half of what an equal share would be, until three quarters of the bound are used. The memory of those is free after
+ * h2o's next turn; until then requests are refused. Soon after, h2o and the allocator are made to give back what they
+ * keep for reuse: they would keep the heap as large as it ever was.
  */
 #include "clock.h"
 #include "http_internal.h"
@@ -53,22 +54,20 @@ static struct http_conn *conn_of(h2o_linklist_t *link)
     return H2O_STRUCT_FROM_MEMBER(struct http_conn, link, link);
 }
 
-#define EACH_CONN(worker_, conn_)                                                                                      \
-    (struct http_conn *conn_ = conn_of((worker_)->conns.next); &conn_->link != &(worker_)->conns;                      \
-     conn_ = conn_of(conn_->link.next))
-
 static void look(struct http_worker *worker)
 {
     size_t before = 0, after = 0;
 
-    for EACH_CONN(worker, conn) {
+    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
+        struct http_conn *conn = conn_of(link);
+
         before += conn->buffers;
         conn->buffers = conn->socket->input->capacity;
         conn->begun_ms = 0;
     }
     h2o_compat_each_request(&worker->h2o, look_at_request, NULL);
-    for EACH_CONN(worker, conn)
-        after += conn->buffers;
+    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next)
+        after += conn_of(link)->buffers;
     budget_add(&worker->server->memory, after - before); /* modulo 2^64, where it is less */
 }
 
@@ -93,33 +92,49 @@ static void warn(struct http_server *server)
                    fields, sizeof(fields) / sizeof(fields[0]));
 }
 
+/* With a reset, so that the kernel keeps nothing of it either. */
 static void close_for_memory(struct http_conn *conn)
 {
     struct http_server *server = conn->worker->server;
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
 
+    setsockopt(h2o_socket_get_fd(conn->socket), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     atomic_fetch_add_explicit(&server->closed, 1, memory_order_relaxed);
     metrics_add(server->closed_total, 1);
     http_conn_cut(conn);
 }
 
-/* Cuts those that hold most, in passes of half the size each: sorting would need memory. */
+/* Closes connections that hold at least that much until wanted bytes have been found. Returns how many were. */
+static size_t close_largest(struct http_worker *worker, size_t least, size_t wanted)
+{
+    size_t found = 0;
+
+    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
+        struct http_conn *conn = conn_of(link);
+
+        if (found >= wanted)
+            break;
+        if (held(conn) < least)
+            continue;
+        found += held(conn);
+        close_for_memory(conn);
+    }
+    return found;
+}
+
+/* Closes those that hold most, in passes of half the size each: sorting would need memory. */
 static void make_room(struct http_worker *worker)
 {
     struct http_server *server = worker->server;
-    size_t used = budget_used(&server->memory), enough = server->memory.max / 4 * 3, most = 0;
+    size_t used = budget_used(&server->memory), enough = server->memory.max / 4 * 3, most = 0, leaving = 0;
     size_t share = used / (atomic_load_explicit(&server->connections, memory_order_relaxed) + 1) / 2;
 
-    for EACH_CONN(worker, conn) {
-        used -= conn->cut ? conn->buffers + conn->replies : 0; /* will be free soon */
-        most = held(conn) > most ? held(conn) : most;
+    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
+        most = held(conn_of(link)) > most ? held(conn_of(link)) : most;
+        leaving += conn_of(link)->cut ? conn_of(link)->buffers + conn_of(link)->replies : 0;
     }
-    for (size_t least = most / 2; used > enough && least >= share && least > 0; least /= 2)
-        for EACH_CONN(worker, conn) {
-            if (used <= enough || held(conn) < least)
-                continue;
-            used -= held(conn);
-            close_for_memory(conn);
-        }
+    for (size_t least = most / 2; least >= share && least > 0; least /= 2)
+        leaving += close_largest(worker, least, used > enough + leaving ? used - enough - leaving : 0);
 }
 
 /* The anonymous memory of the process: its heap, in the main. */
@@ -167,6 +182,7 @@ static void watch_memory(void *arg)
     worker->look_ns = now_ns + LOOK_NS;
     if (worker->trim_ns != 0 && worker->trim_ns <= now_ns) {
         worker->trim_ns = 0;
+        h2o_compat_collect_all();
         malloc_trim(0);
     }
     resident = resident_bytes(server);
@@ -250,7 +266,9 @@ static void on_receive_timer(struct loop_timer *timer)
     uint64_t before_ms = note_turn(worker);
 
     look(worker);
-    for EACH_CONN(worker, conn) {
+    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
+        struct http_conn *conn = conn_of(link);
+
         conn->waits = is_waiting(conn) ? conn->waits + 1 : 0;
         if (conn->waits > HTTP_RECEIVE_TURNS || (conn->begun_ms != 0 && conn->begun_ms < before_ms))
             http_conn_cut(conn);

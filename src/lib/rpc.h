@@ -127,6 +127,7 @@ struct rpc_endpoint {
     void (*drain)(struct rpc_server *server);
     int (*wait)(struct rpc_server *server, uint64_t deadline_ns);
     struct rpc_server *(*close)(struct rpc_server *server);
+    const char *(*library_version)(void); /* of C-core: "56.0.0" */
 };
 extern const struct rpc_endpoint rpc_endpoint;
 
@@ -135,7 +136,8 @@ extern const struct rpc_endpoint rpc_endpoint;
 struct rpc_client;
 struct rpc_stream;
 
-/* PEM files, read when the client is opened. */
+/* PEM files, read when the client is opened, and again for a new connection after others have failed: they can be
+ * renewed under a running client. */
 struct rpc_tls {
     const char *ca;                /* the authorities that the server's certificate must come from */
     const char *certificate, *key; /* the client's own; both NULL where the server wants none */
@@ -145,7 +147,7 @@ struct rpc_client_def {
     const char *name; /* of the peer, for metrics */
     /* "host:port" (resolved by dns, all addresses round robin), "1.2.3.4:5,1.2.3.4:6" or a gRPC target URI */
     const char *target;
-    const struct rpc_tls *tls;    /* NULL: cleartext */
+    const struct rpc_tls *tls;    /* NULL: cleartext; the names in it must outlive the client */
     struct metrics *metrics;      /* may be NULL: grpc_client_started_total, grpc_client_handled_total, ..._seconds */
     unsigned threads;             /* completion queues; 0: 1 */
     size_t max_message;           /* bytes received; 0: 4 MiB; SIZE_MAX: no limit */

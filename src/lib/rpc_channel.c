@@ -140,17 +140,25 @@ static void fill_args(struct rpc_client *client, const struct rpc_client_def *de
 
 /* ---- channels ---- */
 
-static struct rpc_channel *channel_new(struct rpc_client *client)
+/* Reads the certificates again: they may have been renewed since the last channel was made. */
+static int channel_new(struct rpc_client *client, struct rpc_channel **ret_channel)
 {
     const grpc_channel_args args = {.num_args = client->arg_count, .args = client->args};
-    struct rpc_channel *channel = calloc(1, sizeof(*channel));
+    grpc_channel_credentials *credentials;
+    struct rpc_channel *channel;
+    int err = rpc_credentials_create(client->tls.ca != NULL ? &client->tls : NULL, &credentials);
 
-    if (channel == NULL)
-        return NULL;
-    channel->grpc = grpc_channel_create(client->uri, client->credentials, &args);
-    channel->users = 1;
-    channel->tried_ns = clock_monotonic_ns();
-    return channel;
+    if (err != 0)
+        return err;
+    channel = calloc(1, sizeof(*channel));
+    if (channel != NULL) {
+        channel->grpc = grpc_channel_create(client->uri, credentials, &args);
+        channel->users = 1;
+        channel->tried_ns = clock_monotonic_ns();
+        *ret_channel = channel;
+    }
+    grpc_channel_credentials_release(credentials);
+    return channel != NULL ? 0 : -ENOMEM;
 }
 
 int rpc_channel_open(struct rpc_client *client, const struct rpc_client_def *def)
@@ -159,8 +167,6 @@ int rpc_channel_open(struct rpc_client *client, const struct rpc_client_def *def
     int err;
 
     err = make_uri(def->target, &client->uri);
-    if (err == 0)
-        err = rpc_credentials_create(def->tls, &client->credentials);
     if (err != 0)
         return err;
     write_service_config(def, &service_config);
@@ -169,16 +175,15 @@ int rpc_channel_open(struct rpc_client *client, const struct rpc_client_def *def
     if (err != 0)
         return err;
     fill_args(client, def);
-    client->channel = channel_new(client);
-    return client->channel != NULL ? 0 : -ENOMEM;
+    if (def->tls != NULL)
+        client->tls = *def->tls;
+    return channel_new(client, &client->channel);
 }
 
 void rpc_channel_close(struct rpc_client *client)
 {
     if (client->channel != NULL)
         rpc_channel_done(client, client->channel);
-    if (client->credentials != NULL)
-        grpc_channel_credentials_release(client->credentials);
     free(client->service_config);
     free(client->uri);
 }
@@ -232,7 +237,8 @@ static bool replace(struct rpc_client *client, struct rpc_channel *old, struct r
 }
 
 /* C-core's resolver asks for a name that does not exist after ever longer pauses, up to two minutes, and nothing can
- * tell it that there is someone who waits; but a new channel asks at once. */
+ * tell it that there is someone who waits; but a new channel asks at once. A new channel also has the certificates that
+ * are in the files now: where the old ones have expired, no handshake of the old channel succeeds any more. */
 void rpc_channel_failed(struct rpc_client *client)
 {
     struct rpc_channel *old = use_to_look_at(client), *made = NULL;
@@ -240,7 +246,7 @@ void rpc_channel_failed(struct rpc_client *client)
     if (old == NULL)
         return;
     if (grpc_channel_check_connectivity_state(old->grpc, 0) == GRPC_CHANNEL_TRANSIENT_FAILURE)
-        made = channel_new(client);
+        channel_new(client, &made); /* on failure the old one goes on trying */
     if (made != NULL && !replace(client, old, made))
         rpc_channel_done(client, made);
     rpc_channel_done(client, old);

@@ -265,7 +265,7 @@ struct rpc_client {
     char *name, *uri, *service_config;
     grpc_arg args[RPC_CHANNEL_ARGS];
     size_t arg_count;
-    grpc_channel_credentials *credentials;
+    struct rpc_tls tls; /* without ca: none */
     struct metrics *metrics;
     unsigned max_in_flight;
     struct rpc_worker *workers;

@@ -364,4 +364,5 @@ const struct rpc_endpoint rpc_endpoint = {
     .drain = rpc_server_drain,
     .wait = rpc_server_wait,
     .close = rpc_server_close,
+    .library_version = grpc_version_string,
 };

@@ -42,7 +42,7 @@ def of_the_live_store(e2e: E2E, restored: dict[str, Any]) -> dict[str, Any]:
     endpoints = [each for each in environment if each["name"] == "ETCD_ENDPOINTS"]
     pod = restored["spec"]["template"]["spec"]
     pod["initContainers"] = [each for each in pod["initContainers"] if each["name"] in STORES]
-    for each in pod["initContainers"] + pod["containers"]:
+    for each in pod["initContainers"]:
         each["env"] += endpoints
         each["args"] = ["verify", f"etcd://$(ETCD_ENDPOINTS)/{each['name']}?{CREDENTIALS}"]
     return restored
@@ -68,17 +68,18 @@ def replaces_a_member(e2e: E2E) -> str:
 def defragment(e2e: E2E) -> None:
     """All members, however little is free: on a new cluster the job would leave them as they are."""
     job_of_all = template(e2e, "etcd-defragment")
-    job_of_all["spec"]["template"]["spec"]["containers"][0]["args"].append("0")
+    (tool,) = (each for each in job_of_all["spec"]["template"]["spec"]["initContainers"] if each["name"] == "defragment")
+    tool["args"].append("0")
     job(e2e, "defragment", job_of_all)
-    said = e2e.cluster.kubectl("logs", "job/defragment")
+    said = e2e.cluster.kubectl("logs", "job/defragment", "-c", "defragment")
     expect(said.count(" now\n") == 3, f"not three members were defragmented:\n{said}")
 
 
 @check("etcd is defragmented under load; what a backup gives back is what the store holds")
 def backs_up(e2e: E2E) -> str:
     report = e2e.undisturbed("defragment", lambda: defragment(e2e))
-    job(e2e, "backup-check", template(e2e, "etcd-backup-check"))
-    job(e2e, "live-check", of_the_live_store(e2e, template(e2e, "etcd-backup-check")))
+    job(e2e, "backup-check", template(e2e, "etcd-backup"))
+    job(e2e, "live-check", of_the_live_store(e2e, template(e2e, "etcd-backup")))
     restored, live = summaries(e2e, "backup-check"), summaries(e2e, "live-check")
     expect(restored == live and all(restored.values()), f"restored: {restored}\nin use:   {live}")
     return f"{report}; restored: " + "; ".join(f"{store}: {text}" for store, text in restored.items())

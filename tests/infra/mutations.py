@@ -73,6 +73,9 @@ MODULES: dict[str, list[Mutation]] = {
         ("pods and services have ranges of their own", "= var.ranges.services", "= var.ranges.pods"),
         ("flows are logged where asked for", "var.flow_sampling > 0 ?", "var.flow_sampling >= 0 ?"),
         ("flows are sampled as asked for", "= log_config.value", "= 1"),
+        ("Google's health checkers reach the nodes, and nobody else", '"130.211.0.0/22"]', '"0.0.0.0/0"]'),
+        ("health checks reach the admin port", '["9090"]', '["8080"]'),
+        ("the rule applies to the cluster's nodes", "[var.node_service_account]", '["x@example.com"]'),
     ),
     "modules/plans": in_file(
         "modules/plans/main.tf",
@@ -168,9 +171,18 @@ MODULES: dict[str, list[Mutation]] = {
         ("an upgrade adds a node before it takes one", "max_unavailable = 0", "max_unavailable = 1"),
         ("the pool grows as far as told", "= var.nodes.max", "= var.nodes.min"),
         ("the cluster asks the policy", '"PROJECT_SINGLETON_POLICY_ENFORCE"', '"DISABLED"'),
-        ("other images are refused", '"ALWAYS_DENY"', '"ALWAYS_ALLOW"'),
+        (
+            "images without an attestation are refused",
+            '"REQUIRE_ATTESTATION"',
+            '"ALWAYS_ALLOW"',
+        ),
+        ("it is our attestor that counts", "= [var.attestor]", '= ["projects/x/attestors/x"]'),
+        ("no scanning is asked for that GKE no longer has", '"VULNERABILITY_DISABLED"', '"VULNERABILITY_BASIC"'),
+        ("Secrets are encrypted", '"ENCRYPTED"', '"DECRYPTED"'),
+        ("Secrets are encrypted with the key that is named", "= var.secrets_key", '= "x"'),
+        ("RBAC knows Google groups", "= var.security_group", '= "x"'),
         ("refusing is not just reporting", '"ENFORCED_BLOCK_AND_AUDIT_LOG"', '"DRYRUN_AUDIT_LOG_ONLY"'),
-        ("our registry's images start", '"${var.registry}/**"', '"*"'),
+        ("only images that are named start without an attestation", "= admission_whitelist_patterns.value", '= "*"'),
         ("who is named reaches the control plane's address", "= cidr_blocks.value", '= "192.0.2.0/24"'),
     ),
     "modules/identity": in_file(
@@ -222,9 +234,15 @@ MODULES: dict[str, list[Mutation]] = {
         ("who pushes images can do nothing else", "roles       = []", 'roles       = ["roles/viewer"]'),
         ("a node has what a node needs", '"roles/container.defaultNodeServiceAccount"', '"roles/container.admin"'),
         (
-            "no pod is given anything unless named",
-            "for_each = var.workloads",
-            'for_each = merge(var.workloads, { x = { namespace = "x", service_account = "x", role = "x" } })',
+            "nobody but the CI tests as smoke unless named",
+            "}, var.deployers)",
+            '}, var.deployers, { x = "group:x" })',
+        ),
+        ("people who deploy test as the CI does", "}, var.deployers)", "}, { operators = var.environment })"),
+        (
+            "who tests gets identity tokens, and no access tokens",
+            '"roles/iam.serviceAccountOpenIdTokenCreator"',
+            '"roles/iam.serviceAccountTokenCreator"',
         ),
         ("who promotes may look, and nothing else", '"roles/container.viewer"', '"roles/container.developer"'),
         (
@@ -232,7 +250,6 @@ MODULES: dict[str, list[Mutation]] = {
             "ci-deploy@${var.next_project}",
             "ci-infra@${var.next_project}",
         ),
-        ("a pod is its own principal", "/sa/${each.value.service_account}", "/sa/*"),
     )
     + in_file(
         "modules/identity/variables.tf",
@@ -275,9 +292,71 @@ MODULES: dict[str, list[Mutation]] = {
         ("TLS 1.2 at least", '"TLS_1_2"', '"TLS_1_0"'),
         ("health and metrics cannot be reached", "metrics|healthz|readyz", "metrics"),
         ("an address has its limit", "= var.requests_per_minute", "= 1000000"),
+        ("the WAF refuses the usual attacks", '    "rce-v33-stable",\n', ""),
+        ("in preview the WAF only logs", "= var.waf_preview", "= false"),
+        ("the WAF reads JSON bodies field by field", 'json_parsing = "STANDARD"', 'json_parsing = "DISABLED"'),
         ("no two rules have one priority", "priority    = 2000", "priority    = 1000"),
         ("the default rule is there", "priority    = 2147483647", "priority    = 3000"),
+    )
+    + in_file(
+        "modules/dns-and-certificates/outputs.tf",
+        ("the DS record for the parent's zone is known", "key_signing_keys[0].ds_record", "zone_signing_keys[0].id"),
     ),
+    "modules/keys": in_file(
+        "modules/keys/main.tf",
+        ("the keys are where the cluster is", "= var.region", '= "global"'),
+        ("the key of the Secrets is rotated every 90 days", "90 * 24", "900 * 24"),
+        ("GKE itself encrypts, in this project", "service-${var.project_number}", "service-1"),
+        (
+            "GKE may use the key, and not administer it",
+            '"roles/cloudkms.cryptoKeyEncrypterDecrypter"',
+            '"roles/cloudkms.admin"',
+        ),
+        ("attestations are signed with ECDSA on P-256", '"EC_SIGN_P256_SHA256"', '"EC_SIGN_P384_SHA384"'),
+        ("who attests may sign, and not administer the key", '"roles/cloudkms.signerVerifier"', '"roles/cloudkms.admin"'),
+    ),
+    "modules/attestor": in_file(
+        "modules/attestor/main.tf",
+        ("the attestor trusts the key in KMS", "//cloudkms.googleapis.com/v1/", ""),
+        ("the attestor has the key's public part", ".public_key[0].pem", ".public_key[0].algorithm"),
+        ("the attestor expects the key's algorithm", '"ECDSA_P256_SHA256"', '"ECDSA_P384_SHA384"'),
+        (
+            "who attests may attach to the note, and not change it",
+            '"roles/containeranalysis.notes.attacher"',
+            '"roles/containeranalysis.notes.editor"',
+        ),
+        (
+            "who attests may store attestations",
+            '"roles/containeranalysis.occurrences.editor"',
+            '"roles/containeranalysis.admin"',
+        ),
+        (
+            "who attests may read the attestor, and not change it",
+            '"roles/binaryauthorization.attestorsViewer"',
+            '"roles/binaryauthorization.attestorsAdmin"',
+        ),
+    ),
+    "modules/backups": [
+        *in_file(
+            "modules/backups/main.tf",
+            ("backups are where told", "= var.location", '= "US"'),
+            ("nobody deletes a backup within 30 days", "var.retain_days * 24", "var.retain_days * 1"),
+            ("a backup is deleted after 35 days", "= var.keep_days", "= 365"),
+            ("backups are never public", '"enforced"', '"inherited"'),
+            ("a bucket with backups in it cannot be destroyed", "force_destroy               = false", "force_destroy               = true"),
+            (
+                "the job adds backups, and neither reads nor deletes any",
+                '"roles/storage.objectCreator"',
+                '"roles/storage.objectUser"',
+            ),
+            ("only the job writes backups", "/sa/${var.service_account}", "/sa/*"),
+            (
+                "who restores may read, and neither change nor delete",
+                '"roles/storage.objectViewer"',
+                '"roles/storage.objectAdmin"',
+            ),
+        ),
+    ],
     "modules/observability": [
         *in_file(
             "modules/observability/logs.tf",
@@ -309,20 +388,6 @@ MODULES: dict[str, list[Mutation]] = {
             "default     = 1\n",
         ),
         *in_file(
-            "modules/observability/slo.tf",
-            ("each service has its goal", "= each.value.goal\n", "= 0.995\n"),
-            ("over HTTP a 5xx is a failure", 'full_match(\\"5..\\")', 'full_match(\\"500\\")'),
-            ("over gRPC UNAVAILABLE is a failure", '\\"UNAVAILABLE\\",', ""),
-            ("a probe is no request", '!=\\"grpc.health.v1.Health', '!=\\"x'),
-            ("99 % are answered within 0.5 s", "fast_s = 0.5", "fast_s = 5"),
-            ("a stream may last", '=\\"unary', '=\\"x'),
-            ("what fails on purpose is not counted", "for path in service.not_counted :", "for path in [] :"),
-            ("a service is measured by its own series", 'top_level_controller_name=\\"${name}\\"', 'job=\\"${name}\\"'),
-            ("each promise has a fast and a slow alert", "    slow = {", "    slower = {"),
-            ("an alert needs both windows", 'combiner              = "AND"', 'combiner              = "OR"'),
-            ("2 % of the budget in an hour is fast", "rate = 14.4", "rate = 144"),
-        ),
-        *in_file(
             "modules/observability/rules.tf",
             ("each rule is an alert, as urgent as it says", '== "page"', '!= "page"'),
             ("the rule's own expression is asked", "= each.value.expr", '= "up == 0"'),
@@ -337,19 +402,23 @@ MODULES: dict[str, list[Mutation]] = {
                 'severity              = "CRITICAL"\n  notification_channels = local.channels',
                 'severity              = "CRITICAL"\n  notification_channels = []',
             ),
-            ("what has a probe is probed", "if service.probe != null", "if true"),
+            ("what is named is asked from outside", "for name, path in var.guarded : ", "for name, path in {} : "),
             (
-                "the probe goes by the public name and checks the certificate",
+                "the check goes by the public name and looks at the certificate",
                 "validate_ssl = true",
                 "validate_ssl = false",
             ),
-            ("a service without a door has to answer", "each.value.door ? [401] : []", "[401]"),
-            ("a door has to be shut", "= accepted_response_status_codes.value", "= 200"),
-            ("the door is asked as a program does", '= "XMLHttpRequest" }', '= "" }'),
             (
-                "a failing probe is an alert",
-                "= google_monitoring_uptime_check_config.services\n",
-                "= {}\n",
+                "a guarded service has to answer, too: 401 of the proxy is no sign of life",
+                "statuses = [], headers",
+                "statuses = [401], headers",
+            ),
+            ("without a token there is 401", "= accepted_response_status_codes.value", "= 200"),
+            ("the proxy is asked as a program does", '"XMLHttpRequest" }', '"" }'),
+            (
+                "an outage and a missing guard are different alerts",
+                '"${name} does not ask for a token"',
+                '"${name} cannot be reached"',
             ),
         ),
     ],
@@ -365,9 +434,19 @@ MODULES: dict[str, list[Mutation]] = {
         "modules/gke/outputs.tf",
         ("the cluster is spread over the region", "google_container_cluster.cluster.location", '"europe-west1-b"'),
     ),
-    "layers/platform": in_file(
-        "modules/dns-and-certificates/outputs.tf",
-        ("services are below the environment's domain", "https://${host}.${var.domain}", "http://${host}"),
+    "layers/platform": [
+        *in_file(
+            "modules/dns-and-certificates/outputs.tf",
+            ("services are below the environment's domain", "https://${host}.${var.domain}", "http://${host}"),
+        ),
+        *in_file(
+            "layers/platform/main.tf",
+            ("a release can test notes", 'serviceAccount:smoke@', 'serviceAccount:other@'),
+        ),
+    ],
+    "layers/alerts": in_file(
+        "layers/alerts/main.tf",
+        ("budgets that burn are alerts", 'rule.alert != "Restarts"', 'rule.alert == "Restarts"'),
     ),
 }
 
@@ -389,11 +468,13 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
                 '= "0.0.0.0/0"',
             ),
             (
-                "prod runs images of our registry alone",
+                "prod runs images that the CI has attested",
                 '"PROJECT_SINGLETON_POLICY_ENFORCE"',
                 '"DISABLED"',
             ),
-            ("prod runs images of our registry alone", '"ALWAYS_DENY"', '"ALWAYS_ALLOW"'),
+            ("prod runs images that the CI has attested", '"REQUIRE_ATTESTATION"', '"ALWAYS_ALLOW"'),
+            ("the cluster's Secrets are encrypted with a key of the environment", '"ENCRYPTED"', '"DECRYPTED"'),
+            ("nothing is asked for that Google no longer has", '"VULNERABILITY_DISABLED"', '"VULNERABILITY_BASIC"'),
             (
                 "no sink, exclusion or filter drops the line of a request",
                 '["SYSTEM_COMPONENTS", "WORKLOADS"]',
@@ -416,6 +497,11 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
         ),
     ],
     ("foundation", "prod"): [
+        *in_file(
+            "modules/network/main.tf",
+            ("health checks reach the admin port", '["9090"]', '["8080"]'),
+            ("health checks reach the admin port", '"35.191.0.0/16", ', ""),
+        ),
         Mutation(
             "nothing is granted to everybody",
             "layers/foundation/main.tf",
@@ -515,34 +601,40 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
         ),
         Mutation("no bucket can be made public", "modules/state/main.tf", '"enforced"', '"inherited"'),
     ],
-    ("platform", "stage"): [
-        Mutation(
-            "a probe expects a door where the manifests have one",
-            "environments/stage/platform.tfvars",
-            "= true",
-            "= false",
+    ("alerts", "dev"): in_file(
+        "layers/alerts/main.tf",
+        (
+            "notes is guarded in every environment, and an outage of it is seen",
+            'notes     = "/openapi.json"',
+            'notes     = "/v1/notes?limit=1"',
         ),
-    ],
-    ("platform", "dev"): [
-        *in_file(
-            "modules/observability/variables.tf",
-            ("the same is promised as by Prometheus' rules", "number, 0.995)", "number, 0.999)"),
-            ("the same is promised as by Prometheus' rules", "number, 0.99)", "number, 0.9)"),
+        (
+            "notes is guarded in every environment, and an outage of it is seen",
+            'guarded = { notes = "/v1/notes?limit=1" }',
+            "",
         ),
-        Mutation(
-            "the same is promised as by Prometheus' rules",
-            "modules/observability/slo.tf",
-            "fast_s = 0.5",
-            "fast_s = 1",
-        ),
-        Mutation(
-            "a probe expects a door where the manifests have one",
-            "layers/platform/main.tf",
-            "door = var.door",
-            "door = true",
-        ),
-    ],
+    ),
     ("platform", "prod"): [
+        Mutation(
+            "the public services have names, the others none",
+            "layers/platform/main.tf",
+            '"route-guide"]',
+            '"route-guide", "users"]',
+        ),
+        *(
+            Mutation(
+                "backups are elsewhere, and neither the job nor anybody else can delete them",
+                "modules/backups/main.tf",
+                old,
+                new,
+            )
+            for old, new in (
+                ("= var.location", '= "europe-west1"'),
+                ('"roles/storage.objectCreator"', '"roles/storage.objectAdmin"'),
+            )
+        ),
+    ],
+    ("alerts", "prod"): [
         Mutation("no bucket can be made public", "modules/observability/logs.tf", '"enforced"', '"inherited"'),
         Mutation(
             "no sink, exclusion or filter drops the line of a request",
@@ -557,22 +649,9 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
             EXCLUSION + 'resource "google_logging_project_sink" "archive" {',
         ),
         *in_file(
-            "layers/platform/main.tf",
-            (
-                "the public services have names, the others none",
-                "    route-guide = {",
-                '    users       = { protocol = "http" }\n    route-guide = {',
-            ),
-            (
-                "every public service has a promise, and an alert when it is broken",
-                "services     = local.services",
-                'services     = { for name, service in local.services : name => service if name != "notes" }',
-            ),
-        ),
-        *in_file(
-            "layers/platform/main.tf",
-            ("what Prometheus' rules tell of is told", 'group.name != "requests"', 'group.name == "stores"'),
+            "layers/alerts/main.tf",
             ("what Prometheus' rules tell of is told", '!= "Restarts"', '!= "EtcdNearlyFull"'),
+            ("what Prometheus' rules tell of is told", "can(local.records[part]) ?", "false ?"),
         ),
         Mutation(
             "what Prometheus' rules tell of is told",
@@ -585,7 +664,7 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
         ),
         Mutation(
             "in prod somebody is told of every alert",
-            "modules/observability/slo.tf",
+            "modules/observability/rules.tf",
             "  notification_channels = local.channels\n",
             "",
         ),

@@ -118,10 +118,12 @@ class Service:
         wait: bool = True,
         build: Path = BUILD,
         prefix: Sequence[str] = (),
+        stderr_fd: int | None = None,
         **settings: object,
     ) -> None:
         self.name, self.folder, self.args, self.settings = name, folder, args, settings
         self.prefix = prefix  # a command that becomes the program
+        self.stderr_fd = stderr_fd  # in place of the file that stderr() reads
         self.program = program(name, build)
         self.exit_status: int | None = 0  # what stop() expects; None: anything
         self._changed = threading.Condition()
@@ -146,7 +148,7 @@ class Service:
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=stderr,
+                stderr=stderr if self.stderr_fd is None else self.stderr_fd,
             )
         self._reader = threading.Thread(target=self._read, name=f"{self.name}-log", daemon=True)
         self._reader.start()

@@ -15,16 +15,20 @@ WINDOW = 65535  # bytes: HTTP/2's at the beginning, of a stream and of a connect
 class Connection:
     """HTTP/2 by hand: streams are opened and sent to as far as the server's windows and its bound on streams allow."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, window: int = WINDOW) -> None:
+        """window: bytes that the server may send on each stream."""
         host, port = address.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), timeout=harness.START_S)
         self.encoder = hpack.Encoder()
         self.windows: dict[int, int] = {0: WINDOW}
         self.initial_window = WINDOW
         self.max_streams: int | None = None
-        self.reset: list[int] = []
+        self.ended: set[int] = set()  # streams that the server has ended
         self.buffer = b""
-        self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize())
+        self.socket.sendall(
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+            + SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: window}).serialize()
+        )
 
     def open(self, stream: int, path: str, *more: tuple[str, str]) -> None:
         """Begins a call of gRPC, with more headers."""
@@ -34,11 +38,11 @@ class Connection:
         self.socket.sendall(HeadersFrame(stream, block, flags=["END_HEADERS"]).serialize())
         self.windows[stream] = self.initial_window
 
-    def send(self, stream: int, data: bytes) -> int:
+    def send(self, stream: int, data: bytes, *, end: bool = False) -> int:
         """As much of it as the windows allow; returns how much that was."""
         size = max(0, min(len(data), self.windows[0], self.windows[stream], 16384))
         if size:
-            self.socket.sendall(DataFrame(stream, data[:size]).serialize())
+            self.socket.sendall(DataFrame(stream, data[:size], flags=["END_STREAM"] if end else []).serialize())
             self.windows[0] -= size
             self.windows[stream] -= size
         return size
@@ -62,8 +66,8 @@ class Connection:
             self.socket.sendall(SettingsFrame(0, flags=["ACK"]).serialize())
         elif isinstance(frame, WindowUpdateFrame):
             self.windows[frame.stream_id] = self.windows.get(frame.stream_id, 0) + frame.window_increment
-        elif isinstance(frame, RstStreamFrame):
-            self.reset.append(frame.stream_id)
+        elif isinstance(frame, RstStreamFrame) or (isinstance(frame, HeadersFrame) and "END_STREAM" in frame.flags):
+            self.ended.add(frame.stream_id)
         elif isinstance(frame, PingFrame) and "ACK" not in frame.flags:
             self.socket.sendall(PingFrame(0, frame.opaque_data, flags=["ACK"]).serialize())
         return isinstance(frame, PingFrame) and "ACK" in frame.flags and frame.opaque_data == b"together"

@@ -5,15 +5,20 @@ API). What it does not know it leaves in the payload; what has a wrong type or f
 from __future__ import annotations
 
 import datetime
+import fcntl
 import ipaddress
+import os
 import re
+import socket
 import uuid
 from collections.abc import Callable
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import grpc
 import httpx
 import pytest
+from hyperframe.frame import GoAwayFrame, PingFrame, SettingsFrame
 
 import examples
 import harness
@@ -151,6 +156,29 @@ def test_other_lines_too(systems: dict[str, Service], http: httpx.Client) -> Non
             assert not MISTAKEN & line.keys(), line
 
 
+def test_frames_of_unknown_types_reach_neither_stderr_nor_stop_the_service(start: Callable[..., Service]) -> None:
+    """Nobody reads stderr, which takes 4 KiB: h2o 2.2.5 writes a line for each such frame."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    demo = start("demo", WORKERS=1, stderr_fd=write)
+    os.close(write)
+    url = urlsplit(demo.http_url)
+    with socket.create_connection((url.hostname, url.port), timeout=harness.START_S) as sock:
+        sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame().serialize())
+        sock.sendall(b"\0\0\0\x0b\0\0\0\0\0" * 20_000 + PingFrame(opaque_data=b"the last").serialize())
+        received = b""
+        while b"the last" not in received:
+            received += (more := sock.recv(65536))
+            assert more, "the connection was closed"
+    assert httpx.get(f"{demo.http_url}/demo/hello", timeout=harness.START_S).status_code == 200
+    demo.stop()
+    with os.fdopen(read, "rb") as rest:
+        assert rest.read() == b""
+    said = demo.logs(message="a library wrote to standard error")
+    assert all(line["text"] == "skipping frame (type:11)" for line in said)
+    assert len(said) < 20
+
+
 def test_a_client_cannot_forge_a_line(routes: Routes) -> None:
     """C-core's messages quote what a client has sent. Standard output and error often end up in one log."""
     line = 'x\n{"severity":"CRITICAL","message":"forged"}\n'
@@ -159,6 +187,8 @@ def test_a_client_cannot_forge_a_line(routes: Routes) -> None:
         connection.synchronize()
         for number, header in enumerate(("grpc-timeout", "grpc-encoding", "grpc-status", "custom")):
             connection.open(1 + 2 * number, "/routeguide.RouteGuide/RecordRoute", (header, line))
+        connection.synchronize()
+        connection.socket.sendall(GoAwayFrame(0, error_code=11, additional_data=line.encode()).serialize())
         connection.synchronize()
         connection.socket.close()
         service.stop()

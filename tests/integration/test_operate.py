@@ -85,7 +85,7 @@ LAST_NIGHT, THE_NIGHT_BEFORE = "2026-11-21T03:43:00Z", "2026-11-20T03:44:10Z"
 
 
 def job(**status: str | list[str]) -> Json:
-    return {"kind": "CronJob", "metadata": {"name": "etcd-backup-check", "labels": labels("etcd")}, "status": status}
+    return {"kind": "CronJob", "metadata": {"name": "etcd-backup", "labels": labels("etcd")}, "status": status}
 
 
 @pytest.mark.parametrize(
@@ -102,4 +102,4 @@ def test_a_job_that_failed_is_told(fake: Fake, status: Json, said: str):
     fake.put({**service("demo", ROLLED_OUT)[0], "status": {"readyReplicas": 2}}, job(**status))
     done = operate(fake, "status")
     assert done.returncode == (1 if said else 0), done.stderr
-    assert (f"etcd-backup-check: failed at {LAST_NIGHT}, last succeeded: {said}" in done.stdout) == bool(said)
+    assert (f"etcd-backup: failed at {LAST_NIGHT}, last succeeded: {said}" in done.stdout) == bool(said)

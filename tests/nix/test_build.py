@@ -84,6 +84,35 @@ def test_without_git(tree, tmp_path):
     assert default_configuration(tree, command) == tree.nix("eval", "--raw", ".#images.drvPath").stdout
 
 
+CHECK = f".#checks.{SYSTEMS[0]}.integration"
+
+
+def inputs(tree: Tree, attribute: str) -> set[str]:
+    """The derivations that this one is built from."""
+    drv = tree.nix("eval", "--raw", f"{attribute}.drvPath").stdout
+    (shown,) = json.loads(tree.nix("show-derivation", drv, override=[]).stdout).values()
+    return set(shown["inputDrvs"])
+
+
+def test_the_integration_check_tests_the_programs_of_the_images(tree):
+    for name in SERVICES:
+        program = tree.nix("eval", "--raw", f".#{name}.drvPath").stdout
+        assert program in inputs(tree, CHECK) & inputs(tree, f".#images.{name}.layout")
+
+
+def test_the_integration_check(tree, images):
+    """Some of its tests; all of them run in the group debug, and with nixpkgs' libraries where those are."""
+    tree.nix("build", "--no-link", f"{CHECK}.some")
+
+
+def test_the_integration_check_fails_with_a_test(scratch, images):
+    scratch.append(
+        "tests/integration/test_demo.py", "\n\ndef test_vulnerabilities_of_the_future():\n    assert False\n"
+    )
+    done = scratch.nix("build", "--no-link", f"{CHECK}.some", check=False)
+    assert done.returncode != 0 and "test_vulnerabilities_of_the_future" in done.stderr
+
+
 def changed(tree: Tree, path: str, text: str) -> set[str]:
     before = tree.derivations()
     tree.append(path, text) if (tree.folder / path).exists() else tree.write(path, text)

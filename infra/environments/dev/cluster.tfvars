@@ -1,1 +1,3 @@
 channel = "RAPID"
+
+security_group = "gke-security-groups@slipway.example"

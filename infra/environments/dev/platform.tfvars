@@ -1,3 +1,7 @@
-log_readers = {
+notes_users = {
   developers = "group:developers@slipway.example"
+}
+
+backup_readers = {
+  operators = "group:operators@slipway.example"
 }

@@ -10,3 +10,5 @@ maintenance = {
   to   = "07:00"
   days = "TU,WE,TH,SA"
 }
+
+security_group = "gke-security-groups@slipway.example"

@@ -1,8 +1,7 @@
-door         = true
-emails       = ["ops@slipway.example"]
-log_days     = 60
-archive_days = 400
+notes_users = {
+  operators = "group:operators@slipway.example"
+}
 
-log_readers = {
+backup_readers = {
   operators = "group:operators@slipway.example"
 }

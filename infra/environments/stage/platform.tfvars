@@ -1,6 +1,7 @@
-door   = true
-emails = ["dev@slipway.example"]
-
-log_readers = {
+notes_users = {
   developers = "group:developers@slipway.example"
+}
+
+backup_readers = {
+  operators = "group:operators@slipway.example"
 }

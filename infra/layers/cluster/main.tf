@@ -20,7 +20,10 @@ module "gke" {
   network              = local.foundation.network
   subnetwork           = local.foundation.subnetwork
   node_service_account = local.foundation.node_service_account
-  registry             = local.foundation.registry
+  secrets_key          = local.foundation.secrets_key
+  attestor             = local.foundation.attestor
+  foreign_images       = var.foreign_images
+  security_group       = var.security_group
   protected            = var.environment.name == "prod"
   only_own_images      = var.only_own_images
   autopilot            = var.autopilot

@@ -47,3 +47,14 @@ variable "maintenance" {
   })
   default = {}
 }
+
+variable "security_group" {
+  description = "Of modules/gke."
+  type        = string
+}
+
+variable "foreign_images" {
+  description = "Of modules/gke."
+  type        = set(string)
+  default     = []
+}

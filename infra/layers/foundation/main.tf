@@ -5,15 +5,19 @@ locals {
     "billingbudgets.googleapis.com",
     "binaryauthorization.googleapis.com",
     "certificatemanager.googleapis.com",
+    "cloudkms.googleapis.com",
     "cloudquotas.googleapis.com",
     "cloudresourcemanager.googleapis.com",
     "compute.googleapis.com",
     "container.googleapis.com",
+    "containeranalysis.googleapis.com",
     "dns.googleapis.com",
     "iam.googleapis.com",
     "iamcredentials.googleapis.com",
+    "iap.googleapis.com",
     "logging.googleapis.com",
     "monitoring.googleapis.com",
+    "storage.googleapis.com",
     "sts.googleapis.com",
   ])
 }
@@ -30,7 +34,10 @@ module "network" {
   region        = var.environment.region
   ranges        = var.ranges
   flow_sampling = var.flow_sampling
-  depends_on    = [google_project_service.apis]
+
+  node_service_account = module.identity.node_service_account
+
+  depends_on = [google_project_service.apis]
 }
 
 module "identity" {
@@ -40,7 +47,7 @@ module "identity" {
   environment    = var.environment.name
   ci             = var.ci
   next_project   = var.next_project
-  workloads      = var.workloads
+  deployers      = var.deployers
   depends_on     = [google_project_service.apis]
 }
 
@@ -53,6 +60,24 @@ module "plans" {
   repository_id  = var.ci.repository_id
   bucket         = var.bucket
   depends_on     = [google_project_service.apis]
+}
+
+module "keys" {
+  source         = "../../modules/keys"
+  name           = "slipway"
+  project_number = var.environment.project_number
+  region         = var.environment.region
+  attester       = module.identity.deployer
+  depends_on     = [google_project_service.apis]
+}
+
+module "attestor" {
+  source     = "../../modules/attestor"
+  name       = "slipway"
+  project    = var.environment.project
+  key        = module.keys.attestation_key
+  attester   = module.identity.deployer
+  depends_on = [google_project_service.apis]
 }
 
 module "registry" {

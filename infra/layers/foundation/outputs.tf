@@ -30,3 +30,18 @@ output "plans" {
   description = "What jobs that plan pull requests name: the provider and the account."
   value       = { provider = module.plans.provider, account = module.plans.account }
 }
+
+output "secrets_key" {
+  description = "The id of the key that encrypts the cluster's Secrets."
+  value       = module.keys.secrets_key
+}
+
+output "attestor" {
+  description = "The id of the attestor whose attestation an image needs."
+  value       = module.attestor.attestor
+}
+
+output "attestation_key" {
+  description = "The version of the key that signs attestations."
+  value       = module.attestor.key_version
+}

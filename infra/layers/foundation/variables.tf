@@ -37,14 +37,10 @@ variable "next_project" {
   }
 }
 
-variable "workloads" {
+variable "deployers" {
   description = "Of modules/identity."
-  type = map(object({
-    namespace       = string
-    service_account = string
-    role            = string
-  }))
-  default = {}
+  type        = map(string)
+  default     = {}
 }
 
 variable "keep_images" {

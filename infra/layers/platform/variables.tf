@@ -4,37 +4,31 @@ variable "requests_per_minute" {
   default     = 6000
 }
 
-variable "emails" {
-  description = "Of modules/observability. Somebody in prod."
-  type        = set(string)
-  default     = []
-
-  validation {
-    condition     = length(var.emails) > 0 || var.environment.name != "prod"
-    error_message = "emails must name somebody who is told of alerts in prod."
-  }
-}
-
-variable "door" {
-  description = "Whether notes has a door in this environment: the component auth in its overlay."
+variable "waf_preview" {
+  description = "Of modules/dns-and-certificates."
   type        = bool
   default     = false
 }
 
-variable "log_days" {
-  description = "Of modules/observability."
-  type        = number
-  default     = 30
+variable "backup_location" {
+  description = "Of modules/backups."
+  type        = string
+  default     = "EU"
+
+  validation {
+    condition     = lower(var.backup_location) != var.environment.region
+    error_message = "backup_location must not be the cluster's region: what takes the region takes both."
+  }
 }
 
-variable "archive_days" {
-  description = "Of modules/observability."
-  type        = number
-  default     = 0
+variable "backup_readers" {
+  description = "Of modules/backups."
+  type        = map(string)
+  default     = {}
 }
 
-variable "log_readers" {
-  description = "Of modules/observability."
+variable "notes_users" {
+  description = "Who may use notes: name => member."
   type        = map(string)
   default     = {}
 }

@@ -23,6 +23,12 @@ variable "hosts" {
   }
 }
 
+variable "waf_preview" {
+  description = "Whether the WAF rules only log what they would refuse: for the first days, until the logs show no false positives."
+  type        = bool
+  default     = false
+}
+
 variable "requests_per_minute" {
   description = "From one address, over all hosts; more are answered 429."
   type        = number

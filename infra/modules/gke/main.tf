@@ -80,9 +80,21 @@ resource "google_container_cluster" "cluster" {
     evaluation_mode = var.only_own_images ? "PROJECT_SINGLETON_POLICY_ENFORCE" : "DISABLED"
   }
 
+  # Scanning of workloads for vulnerabilities no longer exists in GKE: images are scanned in the CI.
   security_posture_config {
     mode               = "BASIC"
-    vulnerability_mode = "VULNERABILITY_BASIC"
+    vulnerability_mode = "VULNERABILITY_DISABLED"
+  }
+
+  # Kubernetes Secrets are encrypted with our key before they reach the control plane's etcd.
+  database_encryption {
+    state    = "ENCRYPTED"
+    key_name = var.secrets_key
+  }
+
+  # RBAC can name Google groups that are members of this one.
+  authenticator_groups_config {
+    security_group = var.security_group
   }
 
   release_channel {
@@ -173,18 +185,23 @@ resource "google_container_node_pool" "nodes" {
   }
 }
 
-# Which images may start: those of our registry, where only the CI can write and no tag moves, and the platform's own.
+# Which images may start: those with an attestation, which only the CI can sign, the platform's own, and those that
+# var.foreign_images names by digest.
 resource "google_binary_authorization_policy" "policy" {
   count                         = var.only_own_images ? 1 : 0
-  description                   = "Images of ${var.registry}, and what the platform itself runs."
+  description                   = "Images with an attestation of the CI, and what the platform itself runs."
   global_policy_evaluation_mode = "ENABLE"
 
-  admission_whitelist_patterns {
-    name_pattern = "${var.registry}/**"
+  dynamic "admission_whitelist_patterns" {
+    for_each = var.foreign_images
+    content {
+      name_pattern = admission_whitelist_patterns.value
+    }
   }
 
   default_admission_rule {
-    evaluation_mode  = "ALWAYS_DENY"
-    enforcement_mode = "ENFORCED_BLOCK_AND_AUDIT_LOG"
+    evaluation_mode         = "REQUIRE_ATTESTATION"
+    enforcement_mode        = "ENFORCED_BLOCK_AND_AUDIT_LOG"
+    require_attestations_by = [var.attestor]
   }
 }

@@ -28,9 +28,35 @@ variable "node_service_account" {
   type        = string
 }
 
-variable "registry" {
-  description = "What stands before the names of our images."
+variable "secrets_key" {
+  description = "The id of the KMS key that encrypts Kubernetes Secrets."
   type        = string
+}
+
+variable "security_group" {
+  description = "The Google group whose member groups RBAC can name: gke-security-groups@DOMAIN, which is the only name that GKE takes."
+  type        = string
+
+  validation {
+    condition     = can(regex("^gke-security-groups@[a-z0-9.-]+$", var.security_group))
+    error_message = "security_group must be gke-security-groups@DOMAIN."
+  }
+}
+
+variable "attestor" {
+  description = "The id of the attestor whose attestation an image needs."
+  type        = string
+}
+
+variable "foreign_images" {
+  description = "Images that need no attestation, REPOSITORY@sha256:DIGEST: cert-manager's."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for image in var.foreign_images : can(regex("^[a-z0-9./_-]+@sha256:[0-9a-f]{64}$", image))])
+    error_message = "foreign_images must be named by digest: a tag can be moved to another image."
+  }
 }
 
 variable "protected" {
@@ -74,7 +100,7 @@ variable "authorized_networks" {
 }
 
 variable "only_own_images" {
-  description = "Whether binary authorization refuses images from anywhere but our registry."
+  description = "Whether binary authorization refuses images that the CI has not attested."
   type        = bool
   default     = false
 }

@@ -29,17 +29,21 @@ locals {
       workflow    = var.ci.workflows.infra
       roles = [
         "roles/artifactregistry.admin",
+        "roles/binaryauthorization.attestorsAdmin",
         "roles/binaryauthorization.policyAdmin",
         "roles/certificatemanager.owner",
+        "roles/cloudkms.admin",
         "roles/cloudquotas.admin",
         "roles/compute.loadBalancerAdmin",
         "roles/compute.networkAdmin",
         "roles/compute.securityAdmin",
         "roles/container.admin",
+        "roles/containeranalysis.admin",
         "roles/dns.admin",
         "roles/iam.serviceAccountAdmin",
         "roles/iam.serviceAccountUser",
         "roles/iam.workloadIdentityPoolAdmin",
+        "roles/iap.admin",
         "roles/logging.admin",
         "roles/monitoring.admin",
         "roles/resourcemanager.projectIamAdmin",
@@ -122,13 +126,17 @@ resource "google_project_iam_member" "nodes" {
   member  = google_service_account.nodes.member
 }
 
-# A pod that calls Google's services is a principal itself: its Kubernetes service account, with neither key nor account.
-resource "google_project_iam_member" "workloads" {
-  for_each = var.workloads
-  project  = var.project
-  role     = each.value.role
-  member = join("/", [
-    "principal://iam.googleapis.com/projects/${var.project_number}/locations/global/workloadIdentityPools",
-    "${var.project}.svc.id.goog/subject/ns/${each.value.namespace}/sa/${each.value.service_account}",
-  ])
+# As whom a release calls notes from outside, through the identity-aware proxy. It may do nothing else (layers/platform
+# lets it in). The CI's deploying account gets identity tokens for it, and so may people who deploy (var.deployers).
+resource "google_service_account" "smoke" {
+  account_id   = "smoke"
+  display_name = "Smoke tests"
+  description  = "As whom a release is tested from outside."
+}
+
+resource "google_service_account_iam_member" "smoke" {
+  for_each           = merge({ ci = google_service_account.ci["deploy"].member }, var.deployers)
+  service_account_id = google_service_account.smoke.name
+  role               = "roles/iam.serviceAccountOpenIdTokenCreator"
+  member             = each.value
 }

@@ -21,6 +21,11 @@ output "image_writers" {
   value       = { ci = google_service_account.ci["images"].member }
 }
 
+output "deployer" {
+  description = "The CI's account that deploys: an IAM member."
+  value       = google_service_account.ci["deploy"].member
+}
+
 output "node_service_account" {
   description = "The nodes' identity: its e-mail address."
   value       = google_service_account.nodes.email

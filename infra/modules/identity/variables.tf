@@ -65,12 +65,8 @@ variable "next_project" {
   }
 }
 
-variable "workloads" {
-  description = "Pods that call Google's services: name => their namespace, their service account, the role they get."
-  type = map(object({
-    namespace       = string
-    service_account = string
-    role            = string
-  }))
-  default = {}
+variable "deployers" {
+  description = "People who deploy from their own machines: name => member. They may test as the account smoke."
+  type        = map(string)
+  default     = {}
 }

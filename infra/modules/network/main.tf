@@ -54,3 +54,18 @@ resource "google_compute_router_nat" "nat" {
     filter = "ERRORS_ONLY" # ports ran out
   }
 }
+
+# GKE's Gateway controller opens the ports that Services target. The health checks ask /readyz on 9090, which no Service
+# targets, so that port needs a rule of its own. The ranges are those of Google's health checkers and front ends.
+resource "google_compute_firewall" "health_checks" {
+  name                    = "${var.name}-health-checks"
+  network                 = google_compute_network.network.id
+  direction               = "INGRESS"
+  source_ranges           = ["35.191.0.0/16", "130.211.0.0/22"]
+  target_service_accounts = [var.node_service_account]
+
+  allow {
+    protocol = "tcp"
+    ports    = ["9090"]
+  }
+}

@@ -35,3 +35,8 @@ variable "flow_sampling" {
     error_message = "flow_sampling must be 0 to 1."
   }
 }
+
+variable "node_service_account" {
+  description = "The nodes' identity (e-mail address): the firewall rule applies to them."
+  type        = string
+}

@@ -1,5 +1,5 @@
-# Logs are in logs.tf, promises and their alerts in slo.tf, Prometheus' rules in rules.tf. Here: whom to tell, and what else is
-# worth waking for.
+# Logs are in logs.tf, the alerts that Prometheus' rules define in rules.tf. Here: whom to tell, what the platform measures
+# of pods, and checks from outside.
 resource "google_monitoring_notification_channel" "email" {
   for_each     = var.emails
   display_name = each.value
@@ -74,25 +74,38 @@ resource "google_monitoring_alert_policy" "limits" {
   }
 }
 
-# Asked from all over the world, through names, certificate and Gateway: what users see. Behind a door that is whether it
-# is shut: it takes tokens for its own client id, and those of an uptime check are for the host. What is behind it is
-# watched by its promises alone.
+# Asked from several places in the world, through names, certificate and Gateway: what users see. Where the identity-aware
+# proxy stands before a service there are two checks, because the proxy answers 401 by itself, whether the service runs or
+# not: one asks what the proxy lets through, and tells an outage; the other asks what it guards, and tells that it does not.
+locals {
+  checks = merge(
+    { for name, path in var.probes : name => {
+      name  = name, path = path, statuses = [], headers = null
+      title = "${name} cannot be reached"
+    } },
+    { for name, path in var.guarded : "${name} guarded" => {
+      # The proxy sends a browser to a page to sign in, which answers 200; it answers a program with 401.
+      name  = name, path = path, statuses = [401], headers = { X-Requested-With = "XMLHttpRequest" }
+      title = "${name} does not ask for a token"
+    } },
+  )
+}
+
 resource "google_monitoring_uptime_check_config" "services" {
-  for_each     = { for name, service in var.services : name => service if service.probe != null }
+  for_each     = local.checks
   display_name = each.key
   period       = "60s"
   timeout      = "10s"
 
   http_check {
-    path         = each.value.probe
+    path         = each.value.path
     port         = 443
     use_ssl      = true
     validate_ssl = true
-    # The proxy would send a browser to a page to sign in, which answers 200: a program is told 401.
-    headers = each.value.door ? { X-Requested-With = "XMLHttpRequest" } : null
+    headers      = each.value.headers
 
     dynamic "accepted_response_status_codes" {
-      for_each = each.value.door ? [401] : []
+      for_each = each.value.statuses
       content {
         status_value = accepted_response_status_codes.value
       }
@@ -103,14 +116,14 @@ resource "google_monitoring_uptime_check_config" "services" {
     type = "uptime_url"
     labels = {
       project_id = var.project
-      host       = "${each.key}.${var.domain}"
+      host       = "${each.value.name}.${var.domain}"
     }
   }
 }
 
-resource "google_monitoring_alert_policy" "unreachable" {
-  for_each              = google_monitoring_uptime_check_config.services
-  display_name          = "${each.key} cannot be reached"
+resource "google_monitoring_alert_policy" "outside" {
+  for_each              = local.checks
+  display_name          = each.value.title
   combiner              = "OR"
   severity              = "CRITICAL"
   notification_channels = local.channels
@@ -121,11 +134,12 @@ resource "google_monitoring_alert_policy" "unreachable" {
       filter = join(" AND ", [
         "metric.type=\"monitoring.googleapis.com/uptime_check/check_passed\"",
         "resource.type=\"uptime_url\"",
-        "metric.labels.check_id=\"${each.value.uptime_check_id}\"",
+        "metric.labels.check_id=\"${google_monitoring_uptime_check_config.services[each.key].uptime_check_id}\"",
       ])
       comparison      = "COMPARISON_GT"
       threshold_value = 1
       duration        = "120s"
+
       aggregations {
         alignment_period     = "120s"
         per_series_aligner   = "ALIGN_NEXT_OLDER"

@@ -19,34 +19,19 @@ variable "namespace" {
 }
 
 variable "domain" {
-  description = "A service with a probe is at NAME.DOMAIN."
+  description = "A public service is at NAME.DOMAIN."
   type        = string
 }
 
-variable "services" {
-  description = <<-EOT
-    Each service (the name of its Deployment) with its promises: the part of its requests that does not fail (goal), and
-    that is answered fast (fast_goal). not_counted: paths that fail on purpose. probe: what is asked from outside over HTTPS; null where that would say nothing. door:
-    Identity-Aware Proxy lets nobody in without a token.
-  EOT
-  type = map(object({
-    protocol    = string # http or grpc
-    goal        = optional(number, 0.995)
-    fast_goal   = optional(number, 0.99)
-    not_counted = optional(list(string), [])
-    probe       = optional(string)
-    door        = optional(bool, false)
-  }))
+variable "probes" {
+  description = "What is asked from outside, by a GET of https://NAME.DOMAIN/PATH that has to be answered 2xx: name => path."
+  type        = map(string)
+}
 
-  validation {
-    condition     = alltrue([for service in var.services : contains(["http", "grpc"], service.protocol)])
-    error_message = "protocol must be http or grpc."
-  }
-
-  validation {
-    condition     = alltrue([for service in var.services : min(service.goal, service.fast_goal) >= 0.9 && max(service.goal, service.fast_goal) <= 0.9999])
-    error_message = "goal and fast_goal must be 0.9 to 0.9999."
-  }
+variable "guarded" {
+  description = "What has to be refused with 401 to whoever shows no token: name => path."
+  type        = map(string)
+  default     = {}
 }
 
 variable "rules" {

@@ -34,6 +34,7 @@ let
               callers=$(tr '\0' '\n' </proc/$PPID/environ | sed -n 's/^PATH=//p')
               PATH=$PATH:$callers
               umask 022
+              patchShebangs() { :; }
               cd "$NIX_BUILD_TOP"
               ${script}
               exit 0
@@ -92,6 +93,7 @@ let
     derivationOf (
       removeAttrs attrs [
         "nativeBuildInputs"
+        "nativeCheckInputs"
         "buildInputs"
         "strictDeps"
         "mesonFlags"
@@ -105,7 +107,6 @@ let
       ]
       // {
         script = ''
-          patchShebangs() { :; }
           ${
             if attrs.dontUnpack or false then
               ""
@@ -190,6 +191,14 @@ rec {
     script = "mkdir $out; ln -s /usr/include $out/include";
   };
 
+  # Never built: Debian's libh2o stands in.
+  fetchFromGitHub =
+    { rev, ... }:
+    derivationOf {
+      pname = "source-of-${rev}";
+      script = "exit 1";
+    };
+
   # Programs for images.
   etcd_3_6 = hostPrograms {
     pname = "etcd";
@@ -214,6 +223,25 @@ rec {
       cli = tool "promtool";
     };
 
+  rclone = hostPrograms {
+    pname = "rclone";
+    version = "1.76";
+    spdxId = "MIT";
+    programs = [ "rclone" ];
+    check = ''$out/bin/rclone --version | grep '^rclone v1\.76\.' >/dev/null || { echo "rclone is not 1.76" >&2; exit 1; }'';
+  };
+  age = hostPrograms {
+    pname = "age";
+    version = "1.3";
+    spdxId = "BSD-3-Clause";
+    programs = [ "age" ];
+    check = "";
+  };
+  cacert = derivationOf {
+    pname = "cacert";
+    script = "mkdir -p $out/etc/ssl/certs; cp -L /etc/ssl/certs/ca-certificates.crt $out/etc/ssl/certs/ca-bundle.crt";
+  };
+
   python3 = derivationOf {
     pname = "python3";
     script = "mkdir -p $out/bin; ln -s /usr/bin/python3 $out/bin/python3";
@@ -228,6 +256,7 @@ rec {
   "cmake"
   "cosign"
   "criterion"
+  "curl"
   "deadnix"
   "gcovr"
   "ghz"

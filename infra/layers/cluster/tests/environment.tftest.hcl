@@ -8,7 +8,8 @@ override_data {
       network              = "projects/p/global/networks/slipway"
       subnetwork           = "projects/p/regions/r/subnetworks/slipway"
       node_service_account = "nodes@p.iam.gserviceaccount.com"
-      registry             = "r-docker.pkg.dev/p/slipway"
+      secrets_key          = "projects/p/locations/r/keyRings/slipway/cryptoKeys/secrets"
+      attestor             = "projects/p/attestors/slipway"
     }
   }
 }

@@ -1,11 +1,6 @@
 # With an environment's values: terraform test -var-file=../../environments/ENV/{backend,environment,platform}.tfvars
 mock_provider "google" {}
 
-override_data {
-  target = data.terraform_remote_state.cluster
-  values = { outputs = { name = "slipway" } }
-}
-
 run "platform" {
   command = plan
 
@@ -13,13 +8,16 @@ run "platform" {
     condition     = output.urls["countries"] == "https://countries.${var.environment.domain}"
     error_message = "services are below the environment's domain"
   }
+  assert {
+    condition     = google_iap_web_iam_member.notes["smoke"].member == "serviceAccount:smoke@${var.environment.project}.iam.gserviceaccount.com"
+    error_message = "a release can test notes"
+  }
 }
 
-run "rejects_prod_with_nobody_to_tell" {
+run "rejects_backups_beside_the_cluster" {
   command = plan
   variables {
-    environment = { name = "prod", project = "p", project_number = 1, region = "europe-west1", domain = "example.com" }
-    emails      = []
+    backup_location = "EUROPE-WEST1"
   }
-  expect_failures = [var.emails]
+  expect_failures = [var.backup_location]
 }

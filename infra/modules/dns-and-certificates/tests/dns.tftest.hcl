@@ -12,6 +12,18 @@ mock_provider "google" {
   }
 }
 
+# What is known only after an apply.
+mock_provider "google" {
+  alias = "applied"
+
+  mock_resource "google_certificate_manager_dns_authorization" {
+    defaults = { dns_resource_record = [{ name = "_acme-challenge.example.com.", type = "CNAME", data = "1.authorize.example.com." }] }
+  }
+  mock_data "google_dns_keys" {
+    defaults = { key_signing_keys = [{ ds_record = "12345 8 2 ABCD" }] }
+  }
+}
+
 variables {
   name   = "slipway"
   domain = "example.com"
@@ -55,6 +67,16 @@ run "public" {
   }
 }
 
+run "signed" {
+  command   = apply
+  providers = { google = google.applied }
+
+  assert {
+    condition     = output.ds_record == "12345 8 2 ABCD"
+    error_message = "the DS record for the parent's zone is known"
+  }
+}
+
 run "let_through" {
   command = plan
   variables {
@@ -76,12 +98,36 @@ run "let_through" {
     error_message = "an address has its limit"
   }
   assert {
+    condition = length(setsubtract(["sqli", "xss", "lfi", "rfi", "rce", "protocolattack", "scannerdetection"], [
+      for rule in google_compute_security_policy.edge.rule :
+      try(regex("^evaluatePreconfiguredWaf\\('([a-z]+)-v33-stable', \\{'sensitivity': 1\\}\\)$", rule.match[0].expr[0].expression)[0], "")
+      if rule.action == "deny(403)" && rule.preview == false
+    ])) == 0
+    error_message = "the WAF refuses the usual attacks"
+  }
+  assert {
+    condition     = one(google_compute_security_policy.edge.advanced_options_config).json_parsing == "STANDARD"
+    error_message = "the WAF reads JSON bodies field by field"
+  }
+  assert {
     condition     = length(google_compute_security_policy.edge.rule) == length(distinct([for rule in google_compute_security_policy.edge.rule : rule.priority]))
     error_message = "no two rules have one priority"
   }
   assert {
     condition     = contains([for rule in google_compute_security_policy.edge.rule : rule.priority], 2147483647)
     error_message = "the default rule is there"
+  }
+}
+
+run "preview" {
+  command = plan
+  variables {
+    waf_preview = true
+  }
+
+  assert {
+    condition     = alltrue([for rule in google_compute_security_policy.edge.rule : rule.preview if rule.action == "deny(403)"])
+    error_message = "in preview the WAF only logs"
   }
 }
 

@@ -7,7 +7,9 @@ variables {
   network              = "projects/slipway-test/global/networks/slipway"
   subnetwork           = "projects/slipway-test/regions/europe-west1/subnetworks/slipway"
   node_service_account = "nodes@slipway-test.iam.gserviceaccount.com"
-  registry             = "europe-west1-docker.pkg.dev/slipway-test/slipway"
+  secrets_key          = "projects/slipway-test/locations/europe-west1/keyRings/slipway/cryptoKeys/secrets"
+  security_group       = "gke-security-groups@example.com"
+  attestor             = "projects/slipway-test/attestors/slipway"
   protected            = true
 }
 
@@ -63,6 +65,22 @@ run "autopilot" {
     error_message = "managed Prometheus is there"
   }
   assert {
+    condition     = one(google_container_cluster.cluster.security_posture_config).vulnerability_mode == "VULNERABILITY_DISABLED"
+    error_message = "no scanning is asked for that GKE no longer has"
+  }
+  assert {
+    condition     = one(google_container_cluster.cluster.database_encryption).state == "ENCRYPTED"
+    error_message = "Secrets are encrypted"
+  }
+  assert {
+    condition     = one(google_container_cluster.cluster.database_encryption).key_name == "projects/slipway-test/locations/europe-west1/keyRings/slipway/cryptoKeys/secrets"
+    error_message = "Secrets are encrypted with the key that is named"
+  }
+  assert {
+    condition     = one(google_container_cluster.cluster.authenticator_groups_config).security_group == "gke-security-groups@example.com"
+    error_message = "RBAC knows Google groups"
+  }
+  assert {
     condition     = one(google_container_cluster.cluster.binary_authorization).evaluation_mode == "DISABLED" && length(google_binary_authorization_policy.policy) == 0
     error_message = "any image unless told otherwise"
   }
@@ -113,6 +131,7 @@ run "locked" {
   command = plan
   variables {
     only_own_images     = true
+    foreign_images      = ["quay.io/x/y@sha256:0000000000000000000000000000000000000000000000000000000000000000"]
     authorized_networks = { office = "203.0.113.0/24" }
   }
 
@@ -121,16 +140,20 @@ run "locked" {
     error_message = "the cluster asks the policy"
   }
   assert {
-    condition     = one(google_binary_authorization_policy.policy[0].default_admission_rule).evaluation_mode == "ALWAYS_DENY"
-    error_message = "other images are refused"
+    condition     = one(google_binary_authorization_policy.policy[0].default_admission_rule).evaluation_mode == "REQUIRE_ATTESTATION"
+    error_message = "images without an attestation are refused"
   }
   assert {
     condition     = one(google_binary_authorization_policy.policy[0].default_admission_rule).enforcement_mode == "ENFORCED_BLOCK_AND_AUDIT_LOG"
     error_message = "refusing is not just reporting"
   }
   assert {
-    condition     = google_binary_authorization_policy.policy[0].admission_whitelist_patterns[*].name_pattern == tolist(["europe-west1-docker.pkg.dev/slipway-test/slipway/**"])
-    error_message = "our registry's images start"
+    condition     = one(google_binary_authorization_policy.policy[0].default_admission_rule).require_attestations_by == toset(["projects/slipway-test/attestors/slipway"])
+    error_message = "it is our attestor that counts"
+  }
+  assert {
+    condition     = google_binary_authorization_policy.policy[0].admission_whitelist_patterns[*].name_pattern == tolist(["quay.io/x/y@sha256:${join("", [for i in range(64) : "0"])}"])
+    error_message = "only images that are named start without an attestation"
   }
   assert {
     condition     = one(google_container_cluster.cluster.master_authorized_networks_config).cidr_blocks == toset([{ cidr_block = "203.0.113.0/24", display_name = "office" }])
@@ -180,4 +203,20 @@ run "rejects_a_time_that_is_none" {
     maintenance = { from = "25:00" }
   }
   expect_failures = [var.maintenance]
+}
+
+run "rejects_a_foreign_image_by_tag" {
+  command = plan
+  variables {
+    foreign_images = ["quay.io/x/y:v1"]
+  }
+  expect_failures = [var.foreign_images]
+}
+
+run "rejects_another_security_group" {
+  command = plan
+  variables {
+    security_group = "developers@example.com"
+  }
+  expect_failures = [var.security_group]
 }

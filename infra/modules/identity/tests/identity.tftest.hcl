@@ -67,8 +67,12 @@ run "one_branch" {
     error_message = "a node has what a node needs"
   }
   assert {
-    condition     = length(google_project_iam_member.workloads) == 0
-    error_message = "no pod is given anything unless named"
+    condition     = keys(google_service_account_iam_member.smoke) == ["ci"]
+    error_message = "nobody but the CI tests as smoke unless named"
+  }
+  assert {
+    condition     = google_service_account_iam_member.smoke["ci"].role == "roles/iam.serviceAccountOpenIdTokenCreator"
+    error_message = "who tests gets identity tokens, and no access tokens"
   }
   assert {
     condition     = length(google_project_iam_member.next) == 0 && keys(output.image_readers) == ["nodes"]
@@ -97,15 +101,15 @@ run "owned" {
   }
 }
 
-run "workloads" {
+run "deployers" {
   command = plan
   variables {
-    workloads = { traces = { namespace = "slipway", service_account = "collector", role = "roles/cloudtrace.agent" } }
+    deployers = { operators = "group:operators@example.com" }
   }
 
   assert {
-    condition     = google_project_iam_member.workloads["traces"].member == "principal://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/slipway-test.svc.id.goog/subject/ns/slipway/sa/collector"
-    error_message = "a pod is its own principal"
+    condition     = google_service_account_iam_member.smoke["operators"].member == "group:operators@example.com"
+    error_message = "people who deploy test as the CI does"
   }
 }
 

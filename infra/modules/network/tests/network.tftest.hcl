@@ -1,9 +1,10 @@
 mock_provider "google" {}
 
 variables {
-  name   = "slipway"
-  region = "europe-west1"
-  ranges = { nodes = "10.0.0.0/20", pods = "10.16.0.0/14", services = "10.0.16.0/20" }
+  name                 = "slipway"
+  region               = "europe-west1"
+  node_service_account = "nodes@slipway-test.iam.gserviceaccount.com"
+  ranges               = { nodes = "10.0.0.0/20", pods = "10.16.0.0/14", services = "10.0.16.0/20" }
 }
 
 run "private" {
@@ -24,6 +25,18 @@ run "private" {
   assert {
     condition     = { for range in google_compute_subnetwork.nodes.secondary_ip_range : range.range_name => range.ip_cidr_range } == { pods = "10.16.0.0/14", services = "10.0.16.0/20" }
     error_message = "pods and services have ranges of their own"
+  }
+  assert {
+    condition     = google_compute_firewall.health_checks.source_ranges == toset(["35.191.0.0/16", "130.211.0.0/22"])
+    error_message = "Google's health checkers reach the nodes, and nobody else"
+  }
+  assert {
+    condition     = [for rule in google_compute_firewall.health_checks.allow : "${rule.protocol} ${join(",", rule.ports)}"] == ["tcp 9090"]
+    error_message = "health checks reach the admin port"
+  }
+  assert {
+    condition     = google_compute_firewall.health_checks.target_service_accounts == toset(["nodes@slipway-test.iam.gserviceaccount.com"])
+    error_message = "the rule applies to the cluster's nodes"
   }
   assert {
     condition     = length(google_compute_subnetwork.nodes.log_config) == 0

@@ -1,8 +1,4 @@
 mock_provider "google" {
-  mock_resource "google_monitoring_slo" {
-    override_during = plan
-    defaults        = { id = "projects/slipway-test/services/x/serviceLevelObjectives/availability" }
-  }
   mock_resource "google_monitoring_notification_channel" {
     override_during = plan
     defaults        = { id = "projects/slipway-test/notificationChannels/1" }
@@ -15,11 +11,8 @@ variables {
   cluster   = "slipway"
   namespace = "slipway"
   domain    = "example.com"
-  services = {
-    demo  = { protocol = "http", goal = 0.99, not_counted = ["/demo/random-error"], probe = "/demo/hello" }
-    notes = { protocol = "http", probe = "/v1/notes", door = true }
-    route = { protocol = "grpc" }
-  }
+  probes    = { demo = "/demo/hello", notes = "/openapi.json" }
+  guarded   = { notes = "/v1/notes" }
   rules = {
     Old = {
       expr     = "age_seconds > 30"
@@ -82,70 +75,18 @@ run "no_archive" {
   }
 }
 
-run "promises" {
+run "told" {
   command = plan
   variables {
     emails = ["ops@example.com"]
   }
 
   assert {
-    condition     = google_monitoring_slo.availability["demo"].goal == 0.99 && google_monitoring_slo.availability["route"].goal == 0.995
-    error_message = "each service has its goal"
-  }
-  assert {
-    condition     = strcontains(one(one(google_monitoring_slo.availability["demo"].request_based_sli).good_total_ratio).bad_service_filter, "metric.labels.status=monitoring.regex.full_match(\"5..\")")
-    error_message = "over HTTP a 5xx is a failure"
-  }
-  assert {
-    condition     = strcontains(one(one(google_monitoring_slo.availability["route"].request_based_sli).good_total_ratio).bad_service_filter, "\"UNAVAILABLE\"")
-    error_message = "over gRPC UNAVAILABLE is a failure"
-  }
-  assert {
-    condition = alltrue([
-      for filter in [
-        one(one(google_monitoring_slo.availability["route"].request_based_sli).good_total_ratio).total_service_filter,
-        one(one(google_monitoring_slo.latency["route"].request_based_sli).distribution_cut).distribution_filter,
-      ] : strcontains(filter, "metric.labels.grpc_service!=\"grpc.health.v1.Health\"")
-    ])
-    error_message = "a probe is no request"
-  }
-  assert {
-    condition     = one(one(one(google_monitoring_slo.latency["demo"].request_based_sli).distribution_cut).range).max == 0.5 && google_monitoring_slo.latency["demo"].goal == 0.99
-    error_message = "99 % are answered within 0.5 s"
-  }
-  assert {
-    condition     = endswith(one(one(google_monitoring_slo.latency["route"].request_based_sli).distribution_cut).distribution_filter, " AND metric.labels.grpc_type=\"unary\"")
-    error_message = "a stream may last"
-  }
-  assert {
-    condition     = strcontains(one(one(google_monitoring_slo.availability["demo"].request_based_sli).good_total_ratio).total_service_filter, "metric.labels.path!=\"/demo/random-error\"")
-    error_message = "what fails on purpose is not counted"
-  }
-  assert {
-    condition     = strcontains(one(one(google_monitoring_slo.availability["route"].request_based_sli).good_total_ratio).total_service_filter, "metric.labels.top_level_controller_name=\"route\"")
-    error_message = "a service is measured by its own series"
-  }
-  assert {
-    condition = toset(keys(google_monitoring_alert_policy.burn)) == toset([
-      for of in setproduct(["demo", "notes", "route"], ["availability", "latency"], ["fast", "slow"]) : join(" ", of)
-    ])
-    error_message = "each promise has a fast and a slow alert"
-  }
-  assert {
-    condition     = alltrue([for policy in google_monitoring_alert_policy.burn : policy.combiner == "AND" && length(policy.conditions) == 2])
-    error_message = "an alert needs both windows"
-  }
-  assert {
-    condition     = alltrue([for condition in google_monitoring_alert_policy.burn["demo availability fast"].conditions : one(condition.condition_threshold).threshold_value == 14.4])
-    error_message = "2 % of the budget in an hour is fast"
-  }
-  assert {
     condition = alltrue([
       for policy in concat(
-        values(google_monitoring_alert_policy.burn),
         values(google_monitoring_alert_policy.limits),
         values(google_monitoring_alert_policy.rules),
-        values(google_monitoring_alert_policy.unreachable),
+        values(google_monitoring_alert_policy.outside),
       ) :
       policy.notification_channels == tolist(["projects/slipway-test/notificationChannels/1"])
     ])
@@ -182,45 +123,34 @@ run "seen_from_outside" {
   command = plan
 
   assert {
-    condition     = toset(keys(google_monitoring_uptime_check_config.services)) == toset(["demo", "notes"])
-    error_message = "what has a probe is probed"
-  }
-  assert {
-    condition     = one(google_monitoring_uptime_check_config.services["demo"].http_check).validate_ssl && one(google_monitoring_uptime_check_config.services["demo"].monitored_resource).labels.host == "demo.example.com"
-    error_message = "the probe goes by the public name and checks the certificate"
-  }
-  assert {
-    condition     = length(one(google_monitoring_uptime_check_config.services["demo"].http_check).accepted_response_status_codes) == 0
-    error_message = "a service without a door has to answer"
-  }
-  assert {
-    condition     = one(one(google_monitoring_uptime_check_config.services["notes"].http_check).accepted_response_status_codes).status_value == 401
-    error_message = "a door has to be shut"
-  }
-  assert {
-    condition     = one(google_monitoring_uptime_check_config.services["notes"].http_check).headers == tomap({ X-Requested-With = "XMLHttpRequest" })
-    error_message = "the door is asked as a program does"
-  }
-  assert {
-    condition     = keys(google_monitoring_alert_policy.unreachable) == keys(google_monitoring_uptime_check_config.services)
-    error_message = "a failing probe is an alert"
+    condition     = toset(keys(google_monitoring_uptime_check_config.services)) == toset(["demo", "notes", "notes guarded"])
+    error_message = "what is named is asked from outside"
   }
 }
 
-run "rejects_an_unknown_protocol" {
+run "answered" {
   command = plan
-  variables {
-    services = { demo = { protocol = "soap" } }
-  }
-  expect_failures = [var.services]
-}
 
-run "rejects_perfection" {
-  command = plan
-  variables {
-    services = { demo = { protocol = "http", goal = 1 } }
+  assert {
+    condition     = alltrue([for check in google_monitoring_uptime_check_config.services : one(check.http_check).validate_ssl]) && one(google_monitoring_uptime_check_config.services["demo"].monitored_resource).labels.host == "demo.example.com"
+    error_message = "the check goes by the public name and looks at the certificate"
   }
-  expect_failures = [var.services]
+  assert {
+    condition     = length(one(google_monitoring_uptime_check_config.services["notes"].http_check).accepted_response_status_codes) == 0 && one(google_monitoring_uptime_check_config.services["notes"].http_check).path == "/openapi.json"
+    error_message = "a guarded service has to answer, too: 401 of the proxy is no sign of life"
+  }
+  assert {
+    condition     = one(one(google_monitoring_uptime_check_config.services["notes guarded"].http_check).accepted_response_status_codes).status_value == 401 && one(google_monitoring_uptime_check_config.services["notes guarded"].http_check).path == "/v1/notes"
+    error_message = "without a token there is 401"
+  }
+  assert {
+    condition     = one(google_monitoring_uptime_check_config.services["notes guarded"].http_check).headers == tomap({ X-Requested-With = "XMLHttpRequest" })
+    error_message = "the proxy is asked as a program does"
+  }
+  assert {
+    condition     = { for key, alert in google_monitoring_alert_policy.outside : key => alert.display_name } == { demo = "demo cannot be reached", notes = "notes cannot be reached", "notes guarded" = "notes does not ask for a token" }
+    error_message = "an outage and a missing guard are different alerts"
+  }
 }
 
 run "rejects_an_unknown_severity" {

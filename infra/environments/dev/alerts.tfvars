@@ -1,0 +1,3 @@
+log_readers = {
+  developers = "group:developers@slipway.example"
+}

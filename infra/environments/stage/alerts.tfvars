@@ -1,0 +1,5 @@
+emails = ["dev@slipway.example"]
+
+log_readers = {
+  developers = "group:developers@slipway.example"
+}
