@@ -216,8 +216,16 @@ let
       description = "rclone and age";
       license = "MIT AND BSD-3-Clause";
       bounds.plain = bounds.backup-tools;
-      programs = [ "${target.rclone}/bin/rclone" "${target.age}/bin/age" ];
-      trees = [ { path = "/etc/ssl/certs"; source = "${target.cacert}/etc/ssl/certs"; } ];
+      programs = [
+        "${target.rclone}/bin/rclone"
+        "${target.age}/bin/age"
+      ];
+      trees = [
+        {
+          path = "/etc/ssl/certs";
+          source = "${target.cacert}/etc/ssl/certs";
+        }
+      ];
       env.SSL_CERT_FILE = "/etc/ssl/certs/ca-bundle.crt";
       volumes = [ "/data" ];
     };

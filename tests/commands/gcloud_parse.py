@@ -5,10 +5,10 @@ libraries of the SDK in the place of ours.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
+import os
 import sys
+import tempfile
 
 sdk = sys.argv[1]
 sys.path[:0] = [f"{sdk}/lib", f"{sdk}/lib/third_party"]
@@ -17,14 +17,15 @@ from googlecloudsdk import gcloud_main
 
 parser = gcloud_main.CreateCLI([])._CLI__parser  # Execute() would run the command
 for line in sys.stdin:
-    said = io.StringIO()
     problem = ""
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+    with tempfile.TemporaryFile("w+") as said:
+        os.dup2(said.fileno(), 2)  # gcloud has taken sys.stderr before
         try:
             parser.parse_args(json.loads(line))
         except SystemExit:
-            text = said.getvalue().strip()
-            problem = text.splitlines()[0] if text else "refused"
+            sys.stderr.flush()
+            said.seek(0)
+            problem = said.readline().strip() or "refused"
         except Exception as error:  # noqa: BLE001 - whatever it is, gcloud does not take the command
             problem = str(error).splitlines()[0]
-    sys.__stdout__.write(problem + "\n")
+    print(problem)

@@ -84,6 +84,13 @@ def test_minikube_with_docker(machine: Machine):
     assert "nix/minikube" not in machine.recorded() and "SLIPWAY_MINIKUBE" not in machine.recorded()
 
 
+@pytest.mark.parametrize("daemon_sets", [[], [daemon_set("kube-proxy")], [daemon_set("kindnet", "kindnetd:latest")]])
+def test_network_plugins_that_are_not_known_get_a_note(machine: Machine, daemon_sets: list[Json]):
+    machine.context("minikube", node("docker"), STORAGE, METRICS, *daemon_sets)
+    done = machine.run("check")
+    assert done.returncode == 0 and "enforce NetworkPolicies" in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize("runtime", ["containerd", "cri-o"])
 def test_minikube_without_docker(machine: Machine, runtime: str):
     """Skaffold sees a minikube without a Docker daemon, and the builder loads images by the real one."""

@@ -27,11 +27,11 @@ class Proxy:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def publish(self, module: str, *versions: str) -> None:
+    def publish(self, module: str, *versions: str, unlisted: tuple[str, ...] = ()) -> None:
         there = self.folder / module / "@v"
         there.mkdir(parents=True)
         (there / "list").write_text("".join(f"{version}\n" for version in versions))
-        for version in versions:
+        for version in (*versions, *unlisted):
             (there / f"{version}.info").write_text(json.dumps({"Version": version}))
             (there / f"{version}.mod").write_text(f"module {module}\n")
             with zipfile.ZipFile(there / f"{version}.zip", "w") as archive:
@@ -66,7 +66,7 @@ def test_tools_are_raised_within_their_major_version(tree: Path):
     proxy.publish("example.com/ours", "v1.2.0", "v1.10.1", "v1.11.0-rc.1")
     proxy.publish("example.com/ours/cmd/ours", "v0.9.0")
     proxy.publish("example.com/ours/v2", "v2.0.0")
-    proxy.publish("example.com/ahead/v2", "v2.8.0", "v2.9.0-rc.1", "v2.9.0")
+    proxy.publish("example.com/ahead/v2", "v2.7.0", "v2.8.0", unlisted=("v2.9.0",))
     proxy.publish("go.etcd.io/etcd/server/v3", "v3.6.1", "v3.6.16", "v3.7.0")
     done = update(tree, "tools")
     assert done.returncode == 0, done.stderr
