@@ -82,7 +82,9 @@ def closed(base: str, token: str) -> None:
     if status not in (302, 401):
         raise Failure(f"{base}/v1/notes: {status} without a token, not 302 or 401")
     if not token:
-        raise Failure(f"{base}/v1/notes: not tested: SMOKE_TOKEN has no token, and the overlay names no client to get one for")
+        raise Failure(
+            f"{base}/v1/notes: not tested: SMOKE_TOKEN has no token, and the overlay names no client to get one for"
+        )
     notes(base, token)
 
 

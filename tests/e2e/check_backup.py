@@ -68,7 +68,9 @@ def replaces_a_member(e2e: E2E) -> str:
 def defragment(e2e: E2E) -> None:
     """All members, however little is free: on a new cluster the job would leave them as they are."""
     job_of_all = template(e2e, "etcd-defragment")
-    (tool,) = (each for each in job_of_all["spec"]["template"]["spec"]["initContainers"] if each["name"] == "defragment")
+    (tool,) = (
+        each for each in job_of_all["spec"]["template"]["spec"]["initContainers"] if each["name"] == "defragment"
+    )
     tool["args"].append("0")
     job(e2e, "defragment", job_of_all)
     said = e2e.cluster.kubectl("logs", "job/defragment", "-c", "defragment")

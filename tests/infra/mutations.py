@@ -294,7 +294,11 @@ MODULES: dict[str, list[Mutation]] = {
             '"roles/cloudkms.admin"',
         ),
         ("attestations are signed with ECDSA on P-256", '"EC_SIGN_P256_SHA256"', '"EC_SIGN_P384_SHA384"'),
-        ("who attests may sign, and not administer the key", '"roles/cloudkms.signerVerifier"', '"roles/cloudkms.admin"'),
+        (
+            "who attests may sign, and not administer the key",
+            '"roles/cloudkms.signerVerifier"',
+            '"roles/cloudkms.admin"',
+        ),
     ),
     "modules/attestor": in_file(
         "modules/attestor/main.tf",
@@ -324,7 +328,11 @@ MODULES: dict[str, list[Mutation]] = {
             ("nobody deletes a backup within 30 days", "var.retain_days * 24", "var.retain_days * 1"),
             ("a backup is deleted after 35 days", "= var.keep_days", "= 365"),
             ("backups are never public", '"enforced"', '"inherited"'),
-            ("a bucket with backups in it cannot be destroyed", "force_destroy               = false", "force_destroy               = true"),
+            (
+                "a bucket with backups in it cannot be destroyed",
+                "force_destroy               = false",
+                "force_destroy               = true",
+            ),
             (
                 "the job adds backups, and neither reads nor deletes any",
                 '"roles/storage.objectCreator"',
@@ -422,7 +430,7 @@ MODULES: dict[str, list[Mutation]] = {
         ),
         *in_file(
             "layers/platform/main.tf",
-            ("a release can test notes", 'serviceAccount:smoke@', 'serviceAccount:other@'),
+            ("a release can test notes", "serviceAccount:smoke@", "serviceAccount:other@"),
         ),
     ],
     "layers/alerts": in_file(

@@ -199,7 +199,9 @@ def granted_to_everybody(env: Environment) -> Iterator[str]:
 def no_keys(env: Environment) -> Iterator[str]:
     """None that leaves a system that holds it: those of KMS never do."""
     kept = ("google_kms_crypto_key",)
-    yield from (item.address for item in env.resources if re.search(r"_key$|_hmac_key", item.type) and item.type not in kept)
+    yield from (
+        item.address for item in env.resources if re.search(r"_key$|_hmac_key", item.type) and item.type not in kept
+    )
 
 
 @each("jobs of one repository are believed, in the environment of this name")
@@ -294,7 +296,9 @@ def guarded(env: Environment) -> Iterator[str]:
         yield "its overlay has no component auth"
     checks = [item.values for item in env.of("google_monitoring_uptime_check_config")]
     statuses = {
-        each["http_check"][0]["path"]: [code["status_value"] for code in each["http_check"][0]["accepted_response_status_codes"]]
+        each["http_check"][0]["path"]: [
+            code["status_value"] for code in each["http_check"][0]["accepted_response_status_codes"]
+        ]
         for each in checks
         if str(only(each, "monitored_resource", "labels", "host")).startswith("notes.")
     }

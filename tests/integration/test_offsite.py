@@ -133,9 +133,13 @@ def overlay(name: str) -> list[dict[str, Any]]:
 
 
 def step(name: str) -> dict[str, Any]:
-    (job,) = (each for each in overlay("prod") if each["kind"] == "CronJob" and each["metadata"]["name"] == "etcd-backup")
+    (job,) = (
+        each for each in overlay("prod") if each["kind"] == "CronJob" and each["metadata"]["name"] == "etcd-backup"
+    )
     (found,) = (
-        each for each in job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["initContainers"] if each["name"] == name
+        each
+        for each in job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["initContainers"]
+        if each["name"] == name
     )
     return found
 
@@ -267,7 +271,10 @@ def test_how_long_a_restoration_takes(secrets: Path, start, tmp_path: Path, stor
     done = run(ROOT / "scripts/backup", "fetch", BUCKET, identity, tmp_path / "saved", **env)
     assert done.returncode == 0, done.stderr
     assert run(ROOT / "scripts/backup", "restore", tmp_path / "saved", tmp_path / "restored", **env).returncode == 0
-    with etcd.running(tmp_path / "restored") as scratch, member(tmp_path / "after", tmp_path / "etcd-server") as address:
+    with (
+        etcd.running(tmp_path / "restored") as scratch,
+        member(tmp_path / "after", tmp_path / "etcd-server") as address,
+    ):
         for words in (
             ("export", f"etcd://{scratch}/notes", tmp_path / "notes.export"),
             ("import", f"etcd://{address}/notes{query}", tmp_path / "notes.export"),

@@ -63,7 +63,9 @@ def test_jobs_are_reported(address: str, start: Callable[..., Service]):
     assert gauge(again, "cronjob_succeeded_timestamp_seconds", 'cronjob="etcd-backup"') == succeeded
 
 
-@pytest.mark.parametrize("words", [("x", "ended"), ("", "begun"), ("A", "begun"), ("a/b", "begun"), ("a" * 64, "begun")])
+@pytest.mark.parametrize(
+    "words", [("x", "ended"), ("", "begun"), ("A", "begun"), ("a/b", "begun"), ("a" * 64, "begun")]
+)
 def test_a_name_or_event_that_is_none_is_refused(address: str, words: tuple[str, str]):
     done = job(f"etcd://{address}/upkeep", *words)
     assert done.returncode in (1, 2) and done.stderr
