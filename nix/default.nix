@@ -143,6 +143,7 @@ let
       bounds.plain = bounds.backup-tools;
       programs = [ "${target.rclone}/bin/rclone" "${target.age}/bin/age" ];
       trees = [ { path = "/etc/ssl/certs"; source = "${target.cacert}/etc/ssl/certs"; } ];
+      ports = [ ];
       env.SSL_CERT_FILE = "/etc/ssl/certs/ca-bundle.crt";
       volumes = [ "/data" ];
     };
