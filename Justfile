@@ -25,12 +25,16 @@ test *args:
 build: (configure "build")
     @ninja -C build --quiet
 
+# build the release binaries of all services into ./build-release
+release: (configure "build-release" "--buildtype=release")
+    @ninja -C build-release --quiet $(scripts/find-sources services)
+
 # unit tests; NAMES or meson options choose
 unit *args: build
     @meson test -C build --no-rebuild --print-errorlogs --suite unit "$@"
 
 # integration tests against real processes; pytest options choose
-integration *args: build
+integration *args: build release
     @pytest tests/integration "$@"
 
 # this version beside that of a REVISION, on the same data
@@ -64,6 +68,11 @@ store-export url file: store-tool
 [no-cd]
 store-import url file: store-tool
     @"{{ root }}/build/store-tool" import "$@"
+
+# the same where FILE may lack the last writes: sequence numbers, and so entity tags, go on far beyond theirs
+[no-cd]
+store-restore url file: store-tool
+    @"{{ root }}/build/store-tool" restore "$@"
 
 # a checked snapshot of the etcd at ENDPOINT into FILE, and what is in it into FILE.contents; flags are etcdctl's
 [no-cd]

@@ -4,7 +4,7 @@
   inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
 
   outputs =
-    { self, nixpkgs }:
+    { nixpkgs, ... }:
     let
       attributes = import ./nix/nixpkgs-attributes.nix;
       linuxSystems = [
@@ -14,7 +14,14 @@
       systems = linuxSystems ++ [ "aarch64-darwin" ];
       linuxFor = builtins.replaceStrings [ "-darwin" ] [ "-linux" ];
       # The flake sees of nixpkgs what that file lists, and nothing else.
-      pick = names: set: builtins.listToAttrs (map (name: { inherit name; value = set.${name}; }) names);
+      pick =
+        names: set:
+        builtins.listToAttrs (
+          map (name: {
+            inherit name;
+            value = set.${name};
+          }) names
+        );
       packagesFor = system: names: pick (builtins.attrNames names) nixpkgs.legacyPackages.${system};
       lib = pick attributes.lib nixpkgs.lib;
       # target is what images are made of and by; tools is what runs at the desk.
@@ -29,9 +36,18 @@
       each = these: f: lib.genAttrs these (system: f (project system));
     in
     {
-      packages = each systems (p: p.services // { inherit (p) images; default = p.images; });
+      packages = each systems (
+        p:
+        p.services
+        // {
+          inherit (p) images;
+          default = p.images;
+        }
+      );
       checks = each linuxSystems (p: p.checks);
-      devShells = each systems (p: { default = p.devShell; });
+      devShells = each systems (p: {
+        default = p.devShell;
+      });
       formatter = each systems (p: p.formatter);
       apps = each systems (p: p.apps);
     };

@@ -1,11 +1,16 @@
 # Whose files may be in an image, for its bill of materials: name, version, licence (SPDX), store paths.
-{ target, h2oLibraries, re2 }:
+{
+  target,
+  h2oLibraries,
+  re2,
+}:
 let
   inherit (target) stdenv;
   component =
     package:
     let
-      licenses = if builtins.isList package.meta.license then package.meta.license else [ package.meta.license ];
+      licenses =
+        if builtins.isList package.meta.license then package.meta.license else [ package.meta.license ];
     in
     {
       name = package.pname or (builtins.parseDrvName package.name).name;
@@ -16,25 +21,25 @@ let
     };
 in
 map component (
-[
-  target.abseil-cpp
-  target.age
-  target.c-ares
-  target.etcd_3_6
-  target.grpc
-  target.jansson
-  target.lmdb
-  target.openssl
-  target.prometheus
-  target.protobufc
-  target.rclone
-  target.wslay # where libh2o is shared
-  target.zlib
-  h2oLibraries
-  re2
-  stdenv.cc.cc
-  stdenv.cc.libc
-]
-# nixpkgs' etcd only links to these.
-++ builtins.attrValues (target.etcd_3_6.deps or { })
+  [
+    target.abseil-cpp
+    target.age
+    target.c-ares
+    target.etcd_3_6
+    target.grpc
+    target.jansson
+    target.lmdb
+    target.openssl
+    target.prometheus
+    target.protobufc
+    target.rclone
+    target.wslay # where libh2o is shared
+    target.zlib
+    h2oLibraries
+    re2
+    stdenv.cc.cc
+    stdenv.cc.libc
+  ]
+  # nixpkgs' etcd only links to these.
+  ++ builtins.attrValues (target.etcd_3_6.deps or { })
 )

@@ -1,12 +1,29 @@
 # What meson knows, asked once for all that Nix compiles: it takes longer to configure than to compile a service
 # (decision 22). $out/compile and $out/link hold the compiler's arguments, as meson has them for a service that is empty;
 # $out/include and $out/lib the generated messages.
-{ stdenv, meson, ninja, pkg-config, python3, protobufc, dependencies, mesonFlags, version, src }:
+{
+  stdenv,
+  meson,
+  ninja,
+  pkg-config,
+  python3,
+  protobufc,
+  dependencies,
+  mesonFlags,
+  version,
+  src,
+}:
 stdenv.mkDerivation {
   pname = "slipway-configured";
   inherit version src;
   strictDeps = true;
-  nativeBuildInputs = [ meson ninja pkg-config python3 protobufc ];
+  nativeBuildInputs = [
+    meson
+    ninja
+    pkg-config
+    python3
+    protobufc
+  ];
   buildInputs = dependencies;
   mesonBuildType = "release"; # asserts stay on
   inherit mesonFlags;

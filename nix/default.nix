@@ -1,7 +1,16 @@
-{ lib, target, tools, nixpkgs }:
+{
+  lib,
+  target,
+  tools,
+  nixpkgs,
+}:
 let
   version = builtins.head (lib.splitString "\n" (builtins.readFile ../VERSION));
-  call = file: more: (import file) (builtins.intersectAttrs (builtins.functionArgs (import file)) (target // { inherit lib; } // more));
+  call =
+    file: more:
+    (import file) (
+      builtins.intersectAttrs (builtins.functionArgs (import file)) (target // { inherit lib; } // more)
+    );
   bounds = import ./bounds.nix;
 
   # Without ICU, 30 MB of tables that gRPC has no use for. Its library stands in for nixpkgs' in the images.
@@ -18,31 +27,49 @@ let
   isService = name: type: type == "directory" && builtins.pathExists (../src + "/${name}/main.c");
   names = builtins.attrNames (lib.filterAttrs isService (builtins.readDir ../src));
   librariesOf = import ./libraries.nix { inherit lib; };
-  described = lib.genAttrs names (name: {
-    inherit name;
-    ports = [ 8080 9090 ];
-    volumes = [ ];
-    libraries = librariesOf name;
-    share = builtins.pathExists (../share + "/${name}");
-    env = { };
-  } // special.${name} or { });
+  described = lib.genAttrs names (
+    name:
+    {
+      inherit name;
+      ports = [
+        8080
+        9090
+      ];
+      volumes = [ ];
+      libraries = librariesOf name;
+      share = builtins.pathExists (../share + "/${name}");
+      env = { };
+    }
+    // special.${name} or { }
+  );
 
   # The .summary of its svc_def.
   summary =
     name:
     let
       lines = lib.splitString "\n" (builtins.readFile (../src + "/${name}/main.c"));
-      found = builtins.filter (match: match != null) (map (builtins.match ".*\\.summary = \"([^\"]*)\".*") lines);
+      found = builtins.filter (match: match != null) (
+        map (builtins.match ".*\\.summary = \"([^\"]*)\".*") lines
+      );
     in
     if found == [ ] then name else builtins.head (builtins.head found);
 
-  sourceOf = name: import ./source.nix {
-    inherit lib name;
-    wanted =
-      map (folder: "src/${folder}") ([ name ] ++ described.${name}.libraries)
-      ++ lib.optional described.${name}.share "share/${name}";
-  };
-  buildFiles = [ "VERSION" "meson.build" "meson_options.txt" "scripts/embed" "scripts/find-sources" "proto" ];
+  sourceOf =
+    name:
+    import ./source.nix {
+      inherit lib name;
+      wanted =
+        map (folder: "src/${folder}") ([ name ] ++ described.${name}.libraries)
+        ++ lib.optional described.${name}.share "share/${name}";
+    };
+  buildFiles = [
+    "VERSION"
+    "meson.build"
+    "meson_options.txt"
+    "scripts/embed"
+    "scripts/find-sources"
+    "proto"
+  ];
   librarySource = import ./source.nix {
     inherit lib;
     name = "library";
@@ -61,40 +88,78 @@ let
       wanted = buildFiles;
     };
   };
-  dependencies = [ h2oLibraries ] ++ (with target; [ openssl zlib grpc lmdb jansson protobufc ]);
+  dependencies = [
+    h2oLibraries
+  ]
+  ++ (with target; [
+    openssl
+    zlib
+    grpc
+    lmdb
+    jansson
+    protobufc
+  ]);
   commonFlags = [
-    "-Dwerror=false" # another compiler's new warnings are no reason not to ship
     "-Dh2o_prefix=${h2oLibraries}"
     "-Dh2o_libdir=${h2oLibraries.libdir or "${h2oLibraries}/lib"}"
   ];
-  mesonFlags = commonFlags ++ [
-    "-Dtests=false"
-    "-Ddatadir=/share" # where data is in the image
-    "-Dc_link_args=-s"
-  ]
-  ++ lib.optional (target.grpc.archives or false) "-Dprefer_static=true"; # nixpkgs has no archives but ours of h2o
+  mesonFlags =
+    commonFlags
+    ++ [
+      "-Dwerror=false" # another compiler's new warnings fail the checks (checks.nix), not an image that is built again
+      "-Dtests=false"
+      "-Ddatadir=/share" # where data is in the image
+      "-Dc_link_args=-s"
+    ]
+    ++ lib.optional (target.grpc.archives or false) "-Dprefer_static=true"; # nixpkgs has no archives but ours of h2o
   objects = call ./objects.nix { inherit configured dependencies; };
   library = call ./library.nix { inherit version configured objects; };
-  objectsOf = folder: objects {
-    inherit folder;
-    libraries = librariesOf folder;
-  };
-  serviceOf = name: call ./service.nix {
-    inherit name version configured dependencies library;
-    own = objectsOf name;
-    others = map objectsOf described.${name}.libraries;
-    sources = sourcesOf name;
-  };
+  objectsOf =
+    folder:
+    objects {
+      inherit folder;
+      libraries = librariesOf folder;
+    };
+  serviceOf =
+    name:
+    call ./service.nix {
+      inherit
+        name
+        version
+        configured
+        dependencies
+        library
+        ;
+      own = objectsOf name;
+      others = map objectsOf described.${name}.libraries;
+      sources = sourcesOf name;
+    };
   services = lib.genAttrs names serviceOf;
 
   # ---- images ----
 
   preferred = [ "${re2}/lib" ];
   packed = call ./packed.nix { inherit configured dependencies preferred; };
-  image = spec: import ./image.nix {
-    inherit target components nixpkgs preferred;
-    spec = { volumes = [ ]; env = { }; trees = [ ]; archives = [ ]; sources = { }; packed = null; own = false; } // spec;
-  };
+  image =
+    spec:
+    import ./image.nix {
+      inherit
+        target
+        components
+        nixpkgs
+        preferred
+        ;
+      spec = {
+        volumes = [ ];
+        env = { };
+        trees = [ ];
+        archives = [ ];
+        sources = { };
+        packed = null;
+        own = false;
+      }
+      // spec;
+    };
   serviceImage =
     name:
     let
@@ -108,7 +173,10 @@ let
       license = "Apache-2.0";
       bounds = { inherit (bounds) plain grpc; };
       programs = [ "${services.${name}}/bin/${name}" ];
-      trees = lib.optional service.share { path = "/share/${name}"; source = "${sourceOf name}/share/${name}"; };
+      trees = lib.optional service.share {
+        path = "/share/${name}";
+        source = "${sourceOf name}/share/${name}";
+      };
       archives = [ "${services.${name}}/nix-support/archives" ];
       packed = "${packed}";
       sources = sourcesOf name;
@@ -120,8 +188,15 @@ let
       description = "etcd with etcdctl and etcdutl";
       license = "Apache-2.0";
       bounds.plain = bounds.etcd;
-      programs = map (program: "${target.etcd_3_6}/bin/${program}") [ "etcd" "etcdctl" "etcdutl" ];
-      ports = [ 2379 2380 ];
+      programs = map (program: "${target.etcd_3_6}/bin/${program}") [
+        "etcd"
+        "etcdctl"
+        "etcdutl"
+      ];
+      ports = [
+        2379
+        2380
+      ];
       volumes = [ "/data" ];
     };
     prometheus = image {
@@ -141,8 +216,16 @@ let
       description = "rclone and age";
       license = "MIT AND BSD-3-Clause";
       bounds.plain = bounds.backup-tools;
-      programs = [ "${target.rclone}/bin/rclone" "${target.age}/bin/age" ];
-      trees = [ { path = "/etc/ssl/certs"; source = "${target.cacert}/etc/ssl/certs"; } ];
+      programs = [
+        "${target.rclone}/bin/rclone"
+        "${target.age}/bin/age"
+      ];
+      trees = [
+        {
+          path = "/etc/ssl/certs";
+          source = "${target.cacert}/etc/ssl/certs";
+        }
+      ];
       ports = [ ];
       env.SSL_CERT_FILE = "/etc/ssl/certs/ca-bundle.crt";
       volumes = [ "/data" ];
@@ -151,20 +234,35 @@ let
   layouts = lib.genAttrs names serviceImage // foreignImages;
 
   # A program that writes the image to its standard output (nix/image/stream.py).
-  streamOf = name: layout: tools.runCommand "${name}-image" { passthru = { inherit layout; }; } ''
-    printf '#!/bin/sh\nexec %s %s %s "$@"\n' ${tools.python3}/bin/python3 ${./image}/stream.py ${layout} > $out
-    chmod +x $out
-  '';
+  streamOf =
+    name: layout:
+    tools.runCommand "${name}-image" { passthru = { inherit layout; }; } ''
+      printf '#!/bin/sh\nexec %s %s %s "$@"\n' ${tools.python3}/bin/python3 ${./image}/stream.py ${layout} > $out
+      chmod +x $out
+    '';
   streams = lib.mapAttrs streamOf layouts;
   index = target.runCommand "images-index" { nativeBuildInputs = [ target.python3 ]; } ''
-    python3 -B ${./image}/listing.py index ${lib.concatMapStringsSep " " toString (builtins.attrValues layouts)} > $out
+    python3 -B ${./image}/listing.py index ${
+      lib.concatMapStringsSep " " toString (builtins.attrValues layouts)
+    } > $out
   '';
   documents = name: layout: [
-    { name = "${name}.sbom.cdx.json"; path = "${layout}/sbom.cdx.json"; }
-    { name = "${name}.provenance.intoto.json"; path = "${layout}/provenance.intoto.json"; }
+    {
+      name = "${name}.sbom.cdx.json";
+      path = "${layout}/sbom.cdx.json";
+    }
+    {
+      name = "${name}.provenance.intoto.json";
+      path = "${layout}/provenance.intoto.json";
+    }
   ];
   images = tools.linkFarm "images" (
-    [ { name = "index.json"; path = index; } ]
+    [
+      {
+        name = "index.json";
+        path = index;
+      }
+    ]
     ++ lib.mapAttrsToList (name: path: { inherit name path; }) streams
     ++ builtins.concatLists (lib.mapAttrsToList documents layouts)
   );
@@ -173,7 +271,20 @@ in
   inherit services;
   # `.#images` is all of them; `.#images.notes` one, `.#images.notes.layout` as an OCI layout.
   images = images // streams // { inherit layouts; };
-  checks = import ./checks.nix { inherit lib target tools version images buildFiles dependencies; mesonFlags = commonFlags; };
+  checks = import ./checks.nix {
+    inherit
+      lib
+      target
+      tools
+      version
+      images
+      services
+      buildFiles
+      dependencies
+      h2oLibraries
+      commonFlags
+      ;
+  };
   devShell = import ./shell.nix { inherit target tools h2oLibraries; };
   formatter = import ./formatter.nix { inherit tools; };
   apps = import ./apps.nix { inherit tools; };

@@ -1,5 +1,11 @@
 # An image as a folder: oci/ (a layout), image.json, sbom.cdx.json, provenance.intoto.json. See nix/image/assemble.py.
-{ target, components, nixpkgs, preferred, spec }:
+{
+  target,
+  components,
+  nixpkgs,
+  preferred,
+  spec,
+}:
 let
   architectures = {
     x86_64-linux = "amd64";
@@ -18,7 +24,10 @@ target.runCommand "${spec.name}-layout"
         inherit (import ./project.nix) source_url;
         system = targetSystem;
         architecture = architectures.${targetSystem};
-        programs = map (source: { inherit source; path = "/bin/${baseNameOf source}"; }) spec.programs;
+        programs = map (source: {
+          inherit source;
+          path = "/bin/${baseNameOf source}";
+        }) spec.programs;
       }
     );
   }

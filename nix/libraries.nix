@@ -13,15 +13,22 @@ let
     folder:
     let
       sources = builtins.filter (file: builtins.match ".*\\.[ch]" file != null) (filesOf folder);
-      lines = builtins.concatMap (file: lib.splitString "\n" (builtins.readFile (src + "/${folder}/${file}"))) sources;
-      matches = builtins.filter (match: match != null) (map (builtins.match "#include \"([^\"]*)\".*") lines);
+      lines = builtins.concatMap (
+        file: lib.splitString "\n" (builtins.readFile (src + "/${folder}/${file}"))
+      ) sources;
+      matches = builtins.filter (match: match != null) (
+        map (builtins.match "#include \"([^\"]*)\".*") lines
+      );
     in
     map builtins.head matches
   );
-  uses = folder: library: builtins.any (header: builtins.elem header includes.${folder}) (filesOf library);
-  stepsFrom = name: builtins.genericClosure {
-    startSet = [ { key = name; } ];
-    operator = step: map (key: { inherit key; }) (builtins.filter (uses step.key) libraries);
-  };
+  uses =
+    folder: library: builtins.any (header: builtins.elem header includes.${folder}) (filesOf library);
+  stepsFrom =
+    name:
+    builtins.genericClosure {
+      startSet = [ { key = name; } ];
+      operator = step: map (key: { inherit key; }) (builtins.filter (uses step.key) libraries);
+    };
 in
 name: builtins.filter (folder: folder != name) (map (step: step.key) (stepsFrom name))

@@ -23,20 +23,41 @@
     cacert = [ "out" ];
     clang = [ "out" ];
     cmake = [ "out" ];
-    criterion = [ "out" "dev" ];
+    criterion = [
+      "out"
+      "dev"
+    ];
+    curl = [ "out" ];
     etcd_3_6 = [ "out" ];
+    fetchFromGitHub = [ ];
     grpc = [ "out" ];
-    h2o = [ ]; # its source alone: nix/h2o.nix
-    jansson = [ "out" "dev" ];
-    lmdb = [ "out" "dev" ];
+    h2o = [ ]; # its source and version: nix/h2o.nix
+    jansson = [
+      "out"
+      "dev"
+    ];
+    lmdb = [
+      "out"
+      "dev"
+    ];
     meson = [ "out" ];
     nghttp2 = [ "out" ];
     ninja = [ "out" ];
-    openssl = [ "out" "dev" ];
+    openssl = [
+      "out"
+      "dev"
+    ];
     pkg-config = [ "out" ];
-    prometheus = [ "out" "cli" ];
+    prometheus = [
+      "out"
+      "cli"
+    ];
     protobuf = [ "out" ];
-    protobufc = [ "out" "dev" "lib" ];
+    protobufc = [
+      "out"
+      "dev"
+      "lib"
+    ];
     python3 = [ "out" ];
     rclone = [ "out" ];
     re2 = [ "out" ];
@@ -46,7 +67,10 @@
     stdenv = [ ];
     wrk = [ "out" ];
     wslay = [ "out" ];
-    zlib = [ "out" "dev" ];
+    zlib = [
+      "out"
+      "dev"
+    ];
   };
 
   # What runs at the desk; Linux and macOS.
@@ -54,11 +78,13 @@
     actionlint = [ "out" ];
     clang-tools = [ "out" ];
     cosign = [ "out" ];
+    deadnix = [ "out" ];
     gcovr = [ "out" ];
     ghz = [ "out" ];
     git = [ "out" ];
     go = [ "out" ];
     grpcurl = [ "out" ];
+    grype = [ "out" ];
     just = [ "out" ];
     kube-score = [ "out" ];
     kubeconform = [ "out" ];
@@ -74,6 +100,7 @@
     skaffold = [ "out" ];
     skopeo = [ "out" ];
     spin = [ "out" ];
+    statix = [ "out" ];
     stdenv = [ ];
     vegeta = [ "out" ];
     yamlfmt = [ "out" ];

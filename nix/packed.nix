@@ -1,5 +1,11 @@
 # The libraries that a service may load, compressed once for all images: those of a program that loads every one of them.
-{ runCommandCC, python3, configured, dependencies, preferred }:
+{
+  runCommandCC,
+  python3,
+  configured,
+  dependencies,
+  preferred,
+}:
 runCommandCC "packed-libraries"
   {
     buildInputs = dependencies;

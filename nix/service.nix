@@ -1,5 +1,16 @@
 # One service, linked: $out/bin/NAME, and in $out/nix-support/archives the static libraries that it took members from.
-{ lib, stdenv, configured, dependencies, library, name, version, own, others, sources }:
+{
+  lib,
+  stdenv,
+  configured,
+  dependencies,
+  library,
+  name,
+  version,
+  own,
+  others,
+  sources,
+}:
 stdenv.mkDerivation {
   pname = name;
   inherit version;

@@ -6,16 +6,22 @@
 #   env      defaults for the image
 {
   feature-store = {
-    ports = [ 9999 9090 ];
+    ports = [
+      9999
+      9090
+    ];
     volumes = [ "/data" ];
   };
   notes.volumes = [ "/data" ];
   route-client.ports = [ ];
+  route-guide.ports = [
+    8888
+    9090
+  ];
   upkeep = {
     ports = [ 9090 ];
     volumes = [ "/data" ];
   };
-  route-guide.ports = [ 8888 9090 ];
   store-tool = {
     ports = [ ];
     volumes = [ "/data" ];

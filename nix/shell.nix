@@ -1,21 +1,67 @@
 # Everything that `just` needs, or, on macOS, what it needs there: the services run on Linux.
-{ target, tools, h2oLibraries }:
+{
+  target,
+  tools,
+  h2oLibraries,
+}:
 let
-  python = tools.python3.withPackages (
-    packages: with packages; [
-      cyclonedx-python-lib grpcio grpcio-tools h2 hpack httpx hyperframe pytest pytest-timeout pytest-xdist pyyaml
-    ]
-  );
+  python = tools.python3.withPackages (import ./python-packages.nix);
 in
 tools.mkShell {
-  packages = [ python ] ++ (with tools; [
-    actionlint clang-tools cosign gcovr ghz git go grpcurl just kube-score kubeconform kubectl kustomize nixfmt ruff shellcheck skaffold skopeo
-    spin vegeta yamlfmt
+  packages = [
+    python
+  ]
+  ++ (with tools; [
+    actionlint
+    clang-tools
+    cosign
+    deadnix
+    gcovr
+    ghz
+    git
+    go
+    grpcurl
+    grype
+    just
+    kube-score
+    kubeconform
+    kubectl
+    kustomize
+    nixfmt
+    ruff
+    shellcheck
+    skaffold
+    skopeo
+    spin
+    statix
+    vegeta
+    yamlfmt
   ])
-  ++ (if tools.stdenv.hostPlatform.isLinux then
-    [ h2oLibraries target.prometheus.cli ] ++ (with target; [
-      clang criterion etcd_3_6 grpc jansson lmdb meson ninja nghttp2 openssl pkg-config protobuf protobufc runc wrk zlib
-    ])
-  else
-    [ ]);
+  ++ (
+    if tools.stdenv.hostPlatform.isLinux then
+      [
+        h2oLibraries
+        target.prometheus.cli
+      ]
+      ++ (with target; [
+        clang
+        criterion
+        etcd_3_6
+        grpc
+        jansson
+        lmdb
+        meson
+        ninja
+        nghttp2
+        openssl
+        pkg-config
+        protobuf
+        protobufc
+        runc
+        wrk
+        zlib
+      ])
+    else
+      [ ]
+  );
 }

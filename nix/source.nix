@@ -1,5 +1,9 @@
 # A part of the tree: the files that the build of something reads. An edit elsewhere changes nothing for it.
-{ lib, name, wanted }:
+{
+  lib,
+  name,
+  wanted,
+}:
 let
   root = toString ../.;
   isOrHolds = outer: inner: outer == inner || lib.hasPrefix "${outer}/" inner;

@@ -4,10 +4,37 @@ import collections
 import dataclasses
 import hashlib
 import pathlib
+import re
 import uuid
 
 import go_modules
 import owners
+
+# Names of products in vulnerability databases (CPE, VENDOR:PRODUCT): a purl of Nix says nothing to them. None: a product that
+# they do not know. The names are those of nixpkgs and, without a version at the end, of Debian's sources.
+PRODUCTS = {
+    "abseil": None,
+    "abseil-cpp": None,
+    "age": None,
+    "c-ares": "c-ares:c-ares",
+    "etcd": "etcd:etcd",
+    "etcdctl": "etcd:etcd",
+    "etcdserver": "etcd:etcd",
+    "etcdutl": "etcd:etcd",
+    "gcc": "gnu:gcc",
+    "glibc": "gnu:glibc",
+    "grpc": "grpc:grpc",
+    "h2o": "dena:h2o",
+    "jansson": "jansson_project:jansson",
+    "lmdb": "symas:lightning_memory-mapped_database",
+    "openssl": "openssl:openssl",
+    "prometheus": "prometheus:prometheus",
+    "protobuf-c": "protobuf-c_project:protobuf-c",
+    "rclone": "rclone:rclone",
+    "re2": "google:re2",
+    "wslay": None,
+    "zlib": "zlib:zlib",
+}
 
 # CycloneDX takes an SPDX identifier or, where there is an operator in it, an expression.
 OPERATORS = (" AND ", " OR ", " WITH ")
@@ -66,9 +93,21 @@ def _component(package: owners.Package, parts: list[Part]) -> dict:
         "version": package.version,
         "licenses": _licenses(package.license),
         "purl": package.purl,
+        **({"cpe": cpe} if (cpe := _cpe(package)) else {}),
         "properties": [{"name": f"slipway:{part.linkage}", "value": part.path} for part in parts],
         **({"components": files} if files else {}),
     }
+
+
+def _cpe(package: owners.Package) -> str | None:
+    """A package that PRODUCTS does not have fails the build: it would never be found in a vulnerability database."""
+    name = package.name if package.name in PRODUCTS else re.sub(r"(-unwrapped)?(-[\d.]+)?$", "", package.name)
+    product = PRODUCTS[name]
+    upstream = (
+        re.sub(r"^\d+:|[+~-].*$", "", package.version) if package.purl.startswith("pkg:deb/") else package.version
+    )
+    version = re.sub(r"([^\w.-])", r"\\\1", upstream)
+    return f"cpe:2.3:a:{product}:{version}:*:*:*:*:*:*:*" if product else None
 
 
 def _file(part: Part) -> dict:

@@ -12,15 +12,12 @@ from pathlib import Path
 
 import yaml
 
+from deployment import rollout
 from deployment.images import BY_DIGEST, Images
 from deployment.shell import ROOT, Failure, Json, run
 
 Docs = list[Json]
 WORKLOADS = ("Deployment", "StatefulSet")
-# What a pod is in that no time will mend; a pod that crashes may do so twice, while what it needs is not there yet.
-HOPELESS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "RunContainerError",
-            "CreateContainerError"}  # fmt: skip
-CRASHES = 3
 RETRIES = 5
 
 
@@ -115,6 +112,13 @@ class Cluster:
         lines = [line for line in said.splitlines() if not line.startswith(("diff ", "--- /"))]
         return [Path(line.split("\t")[0]).name if line.startswith("+++ /") else f"  {line}" for line in lines]
 
+    def edits(self, docs: Docs) -> list[str]:
+        """What people changed by kubectl in fields that the manifests do not have, which `diff` does not show."""
+        said = self.kubectl("get", "--filename", "-", "--ignore-not-found", "--show-managed-fields", "--output", "json",
+                            stdin=text_of(docs))  # fmt: skip
+        live = json.loads(said) if said else {"items": []}
+        return [f"{'.'.join(key(doc))}: {edit}" for doc in live.get("items", [live]) for edit in edits_of(doc)]
+
     def apply(self, docs: Docs) -> None:
         self.kubectl("apply", "--server-side", "--force-conflicts", "--filename", "-", stdin=text_of(docs))
 
@@ -128,54 +132,53 @@ class Cluster:
     def pod_ids(self) -> set[str]:
         return {pod["metadata"]["uid"] for pod in self.pods()}
 
-    def wait_ready(self, docs: Docs, timeout: float, old_pods: set[str] | None = None) -> None:
-        """Until all workloads run their newest version alone. With old_pods fails as soon as a pod that is not one of
-        them cannot become ready, rather than when the time is over."""
+    def wait_ready(self, docs: Docs, timeout: float = 0, old_pods: set[str] | None = None) -> None:
+        """Until all workloads run their newest version alone; for timeout seconds at most or, where that is 0, as long
+        as their replicas and rollout parameters may take. With old_pods fails as soon as a pod that is not one of them
+        cannot become ready, rather than when the time is over."""
         names = [(doc["kind"], name_of(doc)) for doc in docs if doc["kind"] in WORKLOADS]
-        deadline = time.monotonic() + timeout
+        began, trouble = time.monotonic(), rollout.Trouble()
         while True:
             live = {(doc["kind"], name_of(doc)): doc for doc in self.items("deployments,statefulsets")}
-            waited_for = [live[each] for each in names if not is_done(live[each])]
+            waited_for = [live[each] for each in names if not rollout.is_done(live[each])]
             if not waited_for:
                 return
             if old_pods is not None:
-                self.fail_if_hopeless(waited_for, old_pods)
-            if time.monotonic() > deadline:
-                raise Failure(f"not ready within {timeout:.0f} s: {', '.join(map(name_of, waited_for))}")
+                self.fail_if_hopeless(waited_for, old_pods, trouble)
+            limit = timeout or rollout.limit_s([live[each] for each in names])
+            if time.monotonic() > began + limit:
+                raise Failure(f"not ready within {limit:.0f} s: {', '.join(map(name_of, waited_for))}")
             time.sleep(1)
 
-    def fail_if_hopeless(self, workloads: Docs, old_pods: set[str]) -> None:
-        if given_up := [name_of(each) for each in workloads if has_given_up(each)]:
+    def fail_if_hopeless(self, workloads: Docs, old_pods: set[str], trouble: rollout.Trouble) -> None:
+        if given_up := [name_of(each) for each in workloads if rollout.has_given_up(each)]:
             raise Failure(f"{', '.join(given_up)}: the new version does not get ready")
         for pod in self.pods():
-            if pod["metadata"]["uid"] not in old_pods and (trouble := hopeless(pod)):
-                raise Failure(f"{name_of(pod)}: {trouble}")
+            if pod["metadata"]["uid"] not in old_pods and (why := trouble.of(pod)):
+                raise Failure(f"{name_of(pod)}: {why}")
+
+
+def edits_of(live: Json) -> list[str]:
+    """By the names that kubectl gives itself: kubectl-edit, kubectl-patch, kubectl-set and so on. A restart is none."""
+    return [
+        f"{entry['manager']} changed {', '.join(fields)}"
+        for entry in live["metadata"].get("managedFields", [])
+        if entry["manager"].startswith("kubectl-") and entry["manager"] != "kubectl-rollout"
+        and not entry.get("subresource")
+        and (fields := [name[2:] for name in entry.get("fieldsV1", {}) if name not in ("f:metadata", "f:status")])
+    ]  # fmt: skip
+
+
+def longest_s(docs: Docs) -> float:
+    """How long the rollout of these manifests may take, with as many pods as an autoscaler may have made of them."""
+    scaled = {(each["spec"]["scaleTargetRef"]["kind"], each["spec"]["scaleTargetRef"]["name"]): each["spec"]["maxReplicas"]
+              for each in docs if each["kind"] == "HorizontalPodAutoscaler"}  # fmt: skip
+    workloads = [doc for doc in docs if doc["kind"] in WORKLOADS]
+    return rollout.limit_s([
+        doc | {"spec": doc["spec"] | {"replicas": scaled.get((doc["kind"], name_of(doc)), doc["spec"].get("replicas", 1))}}
+        for doc in workloads
+    ])  # fmt: skip
 
 
 def text_of(docs: Docs) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": docs})
-
-
-def is_done(live: Json) -> bool:
-    status, wanted = live.get("status", {}), live["spec"]["replicas"]
-    if status.get("observedGeneration") != live["metadata"]["generation"]:
-        return False
-    if live["kind"] == "StatefulSet":
-        same = status.get("updateRevision") == status.get("currentRevision")
-        return same and status.get("readyReplicas", 0) == wanted == status.get("replicas", 0)
-    return all(status.get(count, 0) == wanted for count in ("replicas", "updatedReplicas", "availableReplicas"))
-
-
-def has_given_up(live: Json) -> bool:
-    seen = live.get("status", {}).get("observedGeneration") == live["metadata"]["generation"]
-    conditions = live.get("status", {}).get("conditions", [])
-    return seen and any(each.get("reason") == "ProgressDeadlineExceeded" for each in conditions)
-
-
-def hopeless(pod: Json) -> str:
-    status = pod["status"]
-    for container in status.get("initContainerStatuses", []) + status.get("containerStatuses", []):
-        waiting = container.get("state", {}).get("waiting", {})
-        if waiting.get("reason") in HOPELESS or container.get("restartCount", 0) >= CRASHES:
-            return f"{waiting.get('reason', 'crashes')} {waiting.get('message', '')}".strip()
-    return ""

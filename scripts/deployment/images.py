@@ -19,6 +19,7 @@ Images = dict[str, str]  # name: REPOSITORY@sha256:DIGEST
 BY_DIGEST = re.compile(r"[a-z0-9][^\s@]*@sha256:[0-9a-f]{64}")
 ATTESTED = ("cyclonedx", "slsaprovenance1")
 SIGNATURE = "https://sigstore.dev/cosign/sign/v1"
+SIGNATURES = "-signatures"  # what follows a registry's name where its signatures are: modules/registry makes both
 ISSUER = "https://token.actions.githubusercontent.com"
 
 
@@ -43,6 +44,7 @@ class Signer:
     plain_http: bool
 
     def cosign(self, verb: str, *args: str) -> str:
+        """The last argument is the image."""
         # Where a key is given nothing is told to a public log: whoever has the public key can check.
         key = self.verify_key or self.sign_key
         signing = verb in ("sign", "attest")
@@ -53,7 +55,8 @@ class Signer:
             flags += ["--key", key, "--insecure-ignore-tlog"]
         elif not signing:
             flags += ["--certificate-oidc-issuer", ISSUER, "--certificate-identity-regexp", self.identity()]
-        return run("cosign", verb, *flags, *(["--yes"] if signing else []), *args, timeout=180)
+        beside = {"COSIGN_REPOSITORY": signatures_of(args[-1])}
+        return run("cosign", verb, *flags, *(["--yes"] if signing else []), *args, timeout=180, env=beside)
 
     def identity(self) -> str:
         """The workflows that deploy, as they are on main: what a branch or another workflow signs is worth nothing."""
@@ -92,6 +95,15 @@ class Signer:
                 file.flush()
                 self.cosign("attest", "--type", kind, "--predicate", file.name, reference)
         self.cosign("sign", reference)
+
+
+def signatures_of(reference: str) -> str:
+    """The repository of an image's signature and attestations. Where a registry does not list what refers to an image
+    (Artifact Registry does not), cosign keeps that list in a tag that moves with every attestation, and the tags of the
+    images' own registry never move."""
+    address, _, name = reference.split("@")[0].rpartition("/")
+    host, slash, path = address.partition("/")
+    return f"{host}/{path}{SIGNATURES}/{name}" if slash else f"{host}/signatures/{name}"
 
 
 def names() -> list[str]:

@@ -2,7 +2,8 @@
 
 It holds the whole manifest, images by digest, so that a release can be had again exactly as it was. `outcome` is "under way",
 "serves", or "failed: why". The one that serves is the newest of that outcome. Making the ConfigMap of the next number
-is the lock: of two who deploy at once one fails; a release under way for longer than STALE_S is one whose deployer died.
+is the lock: of two who deploy at once one fails. A release that is under way for longer than its rollout and the one that
+takes it back may last, STALE_S at least, is one whose deployer died.
 The canary that is under way, if there is one, is kept in the same way, as slipway-canary.
 """
 
@@ -14,7 +15,7 @@ import gzip
 import json
 from dataclasses import dataclass, replace
 
-from deployment.cluster import Cluster, Docs, key
+from deployment.cluster import Cluster, Docs, key, longest_s
 from deployment.images import Images, from_artifacts, to_artifacts
 from deployment.shell import Failure, Json
 
@@ -98,11 +99,15 @@ def draft(revision: str, origin: str, images: Images, docs: Docs, previous: int)
     return Release(0, revision, origin, now().isoformat(), previous, UNDER_WAY, images, docs)
 
 
+def is_stale(release: Release) -> bool:
+    return age_s(release) > max(STALE_S, 2 * longest_s(release.docs))
+
+
 def must_not_run(cluster: Cluster, take_over: bool) -> list[Release]:
     """Returns the history that says so."""
     past = history(cluster)
     newest = past[-1] if past else None
-    if newest and newest.outcome == UNDER_WAY and age_s(newest) < STALE_S and not take_over:
+    if newest and newest.outcome == UNDER_WAY and not is_stale(newest) and not take_over:
         raise Failure(f"{newest} is under way; if whoever deployed it is gone: --take-over")
     return past
 

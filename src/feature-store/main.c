@@ -73,6 +73,13 @@ static bool healthy(void *state)
     return !fs->store || store_health(fs->store) == 0;
 }
 
+static bool ready(void *state)
+{
+    const struct feature_store *fs = state;
+
+    return !fs->store || store_ready(fs->store) == 0;
+}
+
 int main(int argc, char **argv)
 {
     struct feature_store fs = {.lock = PTHREAD_MUTEX_INITIALIZER, .idle = PTHREAD_COND_INITIALIZER};
@@ -87,7 +94,7 @@ int main(int argc, char **argv)
                         .grpc_port = "9999",
                         .start = start,
                         .stop = stop,
-                        .ready = healthy,
+                        .ready = ready,
                         .healthy = healthy,
                     });
 }

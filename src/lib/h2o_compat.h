@@ -1,11 +1,16 @@
-/* h2o_compat -- libh2o 2.2.5 (Debian) and 2.3 (rolling): every difference that this library meets, and the prototypes
- * of the HTTP parser that libh2o exports without installing its header. For the library's own .c files only.
+/* h2o_compat -- the differences between libh2o 2.2.5 (Debian 12) and 2.3 (rolling) that this library meets. Only public
+ * names of h2o's headers are used. For the library's own .c files only.
  */
 #pragma once
 #include <h2o.h>
+#include <h2o/http1.h>
+#include <h2o/http2.h>
+#include <h2o/version.h>
+#include <stdbool.h>
 #include <stddef.h>
 
-#if __has_include(<h2o/http1client.h>)
+/* By the header that is really used: another version may be installed beside it. */
+#if H2O_VERSION_MAJOR == 2 && H2O_VERSION_MINOR < 3
 #define H2O_COMPAT_2_2 1
 #else
 #define H2O_COMPAT_2_2 0
@@ -55,15 +60,15 @@ static inline h2o_compat_sendvec h2o_compat_send_bytes(const void *bytes, size_t
 
 /* ---- configuration and context ---- */
 
-/* HTTP/1 has one timeout for an idle connection and for what comes of a request: the shorter one is the caller's to
- * keep.
- */
-static inline void h2o_compat_set_timeouts(h2o_globalconf_t *config, uint64_t idle_ms, uint64_t receive_ms)
+/* h2o has no timeouts that tell an idle connection from one that sends a request slowly, and they differ between the
+ * versions. All of them are set to the longer bound; http_watch.c enforces the shorter one. */
+static inline void h2o_compat_set_timeouts(h2o_globalconf_t *config, uint64_t idle_ms)
 {
     config->http1.req_timeout = idle_ms;
-    config->http2.idle_timeout = receive_ms;
+    config->http2.idle_timeout = idle_ms;
 #if !H2O_COMPAT_2_2
-    config->http1.req_io_timeout = receive_ms;
+    config->http1.req_io_timeout = idle_ms;
+    config->http2.dos_delay = 0; /* http_exchange.c counts resets, and cuts off the client that only resets */
 #endif
 }
 
@@ -82,6 +87,25 @@ static inline void h2o_compat_context_dispose(h2o_context_t *context)
 #endif
 }
 
+/* Frees buffers and pools that h2o 2.3 keeps for reuse and that have not been needed for a second. Call it once a turn.
+ * 2.2.5 keeps at most 16 of each kind. */
+static inline void h2o_compat_collect(h2o_evloop_t *loop)
+{
+#if !H2O_COMPAT_2_2
+    h2o_cleanup_thread(h2o_now(loop), NULL);
+#endif
+}
+
+/* Frees all that this thread keeps. (h2o_cleanup_thread(0) does not once it was called with a time.) */
+static inline void h2o_compat_collect_all(void)
+{
+#if !H2O_COMPAT_2_2
+    h2o_buffer_clear_recycle(1);
+    h2o_socket_clear_recycle(1);
+    h2o_mem_clear_recycle(&h2o_mem_pool_allocator, 1);
+#endif
+}
+
 /* When the loop last woke up: real time, in 2.2.5 known to a millisecond. */
 static inline uint64_t h2o_compat_woke_us(h2o_evloop_t *loop)
 {
@@ -92,6 +116,67 @@ static inline uint64_t h2o_compat_woke_us(h2o_evloop_t *loop)
 
     return (uint64_t)at.tv_sec * 1000000 + (uint64_t)at.tv_usec;
 #endif
+}
+
+/* ---- requests ---- */
+
+/* 2.3 leaves the Date header to the handler. */
+static inline void h2o_compat_add_date(h2o_req_t *req)
+{
+#if !H2O_COMPAT_2_2
+    h2o_resp_add_date_header(req);
+#endif
+}
+
+/* Calls each for every request of the context's connections that is being received or answered, and for the one that an
+ * idle HTTP/1 connection has in reserve. each returns 0 to go on. */
+static inline void h2o_compat_each_request(h2o_context_t *context, int (*each)(h2o_req_t *req, void *arg), void *arg)
+{
+#if H2O_COMPAT_2_2
+    H2O_HTTP1_CALLBACKS.foreach_request(context, each, arg);
+    H2O_HTTP2_CALLBACKS.foreach_request(context, each, arg);
+#else
+    H2O_CONN_LIST_FOREACH(h2o_conn_t * conn,
+                          ({&context->_conns.active, &context->_conns.idle, &context->_conns.shutdown}),
+                          { conn->callbacks->foreach_request(conn, each, arg); });
+#endif
+}
+
+/* When its first bytes came, in ms of the loop's clock; 0: none came. */
+static inline uint64_t h2o_compat_begun_ms(const h2o_req_t *req)
+{
+    const struct timeval *at = &req->timestamps.request_begin_at;
+
+    return (uint64_t)at->tv_sec * 1000 + (uint64_t)at->tv_usec / 1000;
+}
+
+/* Whether it was received to its end and given to the handler. */
+static inline bool h2o_compat_is_whole(const h2o_req_t *req)
+{
+#if H2O_COMPAT_2_2
+    return req->processed_at.at.tv_sec != 0;
+#else
+    return req->process_called;
+#endif
+}
+
+/* Bytes of its head and body that are not in the connection's input buffer. Where h2o does not tell how many have come
+ * (the body in HTTP/2 of 2.2.5, the header block in both), as many as it would take. */
+static inline size_t h2o_compat_request_bytes(const h2o_req_t *req)
+{
+    bool is_http2 = req->version >= 0x200;
+
+    if (h2o_compat_begun_ms(req) == 0)
+        return 0;
+    if (is_http2 && req->input.method.base == NULL)
+        return H2O_MAX_REQLEN;
+#if H2O_COMPAT_2_2
+    if (!is_http2)
+        return 0;
+    if (!h2o_compat_is_whole(req) && req->timestamps.request_body_begin_at.tv_sec != 0)
+        return req->conn->ctx->globalconf->max_request_entity_size;
+#endif
+    return req->entity.len;
 }
 
 /* ---- sockets ---- */
@@ -106,28 +191,3 @@ static inline h2o_socket_t *h2o_compat_connect(h2o_loop_t *loop, const struct so
     return h2o_socket_connect(loop, (struct sockaddr *)address, len, cb, NULL);
 #endif
 }
-
-/* ---- picohttpparser ---- */
-
-struct phr_header {
-    const char *name;
-    size_t name_len;
-    const char *value;
-    size_t value_len;
-};
-
-/* The number of bytes of the head, -1: not HTTP, -2: incomplete. last_len: the len of the call before, or 0. */
-int phr_parse_response(const char *bytes, size_t len, int *minor_version, int *status, const char **reason,
-                       size_t *reason_len, struct phr_header *headers, size_t *header_count, size_t last_len);
-
-struct phr_chunked_decoder {
-    size_t bytes_left_in_chunk;
-    char consume_trailer;
-    char hex_count, state;
-    /* A later version counts further. */
-    uint64_t reserved[4];
-};
-
-/* Decodes in place: *len is the number of new bytes, then of those decoded. The number of bytes after the body's end,
- * -1: malformed, -2: incomplete. */
-ssize_t phr_decode_chunked(struct phr_chunked_decoder *decoder, char *bytes, size_t *len);

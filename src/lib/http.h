@@ -13,11 +13,18 @@
  *
  * Limits: 100 headers and 417,792 bytes of a request's line and headers (h2o's own); 100 requests at a time on an
  * HTTP/2 connection. A connection without a request is closed after idle_timeout_ms. A request that has begun to come
- * over HTTP/1 must be whole within receive_timeout_ms (give or take a tenth); over HTTP/2 something must come within
- * that time while nothing is being answered. A response must be taken by the client within request_timeout_ms of its
- * request (or of its deferred answer), else the connection is cut; so is one on which a client gives up 1,000 requests
- * more than it lets be answered. h2o holds a body until it is whole: up to max_connections of them over HTTP/1, a
- * hundred times as many over HTTP/2; those that are being answered are bounded together, by max_bodies.
+ * must be whole within receive_timeout_ms (give or take a tenth), over HTTP/2 too, else its connection is closed. A
+ * response must be taken by the client within request_timeout_ms of its request (or of its deferred answer), else the
+ * connection is closed; so is one on which a client gives up 1,000 requests more than it lets be answered.
+ *
+ * Memory: what clients make the server hold is bounded by max_memory, over all connections: requests that are not
+ * whole, the buffers that they are read into, bodies of requests that are being answered, and replies that have not
+ * been taken. Buffers are counted when the process has grown by a sixteenth of max_memory, and once per
+ * receive_timeout_ms / 10. Beyond the bound, requests get 503 with Retry-After, and so does a reply that does not fit
+ * (of GET, HEAD and OPTIONS; others have had an effect, and are sent), and the connections that hold most are closed
+ * until a quarter of the bound is free. http_memory_bytes{server}, http_memory_max_bytes{server},
+ * http_memory_refused_total{server} and http_memory_closed_total{server} count it; a log line says it, at most once in
+ * 10 s. What a single request can add at a time is not covered: a reply that is being made, and one read of a socket.
  *
  * What h2o answers by itself is a problem response too, counted and logged (413 for bodies more than 64 KiB beyond the
  * largest max_body, 400 for broken chunks, 417), except: what cannot be parsed as HTTP/1 gets a plain 400 and is
@@ -120,6 +127,7 @@ struct http_server_def {
     unsigned max_connections;    /* over all workers; beyond it none is accepted until one ends; 0: 10,000 */
     unsigned max_in_flight;      /* requests over all workers; beyond it 503; 0: 10,000 */
     size_t max_bodies;           /* bytes of the bodies of those requests; beyond it 503; 0: 64 MiB */
+    size_t max_memory;           /* bytes that clients may make the server hold, see above; 0: no bound */
     unsigned request_timeout_ms; /* of a deferred answer; 0: 30,000 */
     unsigned idle_timeout_ms;    /* of a connection without a request; 0: 620,000, more than load balancers have */
     unsigned receive_timeout_ms; /* of a half-sent request, and of an idle connection in a drain; 0: 10,000 */

@@ -1,8 +1,10 @@
 #include "clock.h"
 #include "http_client_internal.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 #define SKIP_MS  1000 /* an address to be avoided, as long as there are others */
 #define SWEEP_MS 1000
@@ -390,8 +392,19 @@ int http_client_get(struct http_client *client, struct loop *loop, struct str pa
 
 /* ---- the client ---- */
 
+/* Of the file descriptors there are, listeners need the most. */
+static unsigned allowed_connections(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur / 4 > UINT_MAX)
+        return UINT_MAX;
+    return limit.rlim_cur >= 4 ? (unsigned)(limit.rlim_cur / 4) : 1;
+}
+
 static void set_defaults(struct http_client_def *def)
 {
+    def->max_connections = def->max_connections > 0 ? def->max_connections : allowed_connections();
     def->max_in_flight = def->max_in_flight > 0 ? def->max_in_flight : 1000;
     def->max_body = def->max_body > 0 ? def->max_body : 1024 * 1024;
     def->resolve_interval_ms = def->resolve_interval_ms > 0 ? def->resolve_interval_ms : 2000;

@@ -39,6 +39,7 @@ struct http_client_def {
     struct metrics *metrics;        /* may be NULL */
     unsigned workers;               /* loops of index 0 to workers - 1 may call it, one of each index */
     unsigned max_in_flight;         /* a worker; beyond it -ENOBUFS; 0: 1,000 */
+    unsigned max_connections;       /* of all workers; 0: a quarter of the file descriptors that the process may have */
     size_t max_body;                /* bytes of an answer's body; 0: 1 MiB */
     unsigned resolve_interval_ms;   /* 0: 2,000 */
     unsigned max_connection_age_ms; /* 0: 10,000 */

@@ -5,8 +5,23 @@
 #include <strings.h>
 
 #define MAX_HEAD          (16 * 1024)
-#define MAX_HEADERS       64
 #define MAX_CHUNK_HEADING (64 * 1024) /* bytes of a chunked body's framing beyond its content */
+
+/* ---- counting ---- */
+
+static void count_out(struct http_client *client)
+{
+    atomic_fetch_sub_explicit(&client->connections, 1, memory_order_relaxed);
+}
+
+/* False where there are as many connections as may be. */
+static bool count_in(struct http_client *client)
+{
+    if (atomic_fetch_add_explicit(&client->connections, 1, memory_order_relaxed) < client->def.max_connections)
+        return true;
+    count_out(client);
+    return false;
+}
 
 /* ---- closing ---- */
 
@@ -20,6 +35,7 @@ void client_conn_close(struct client_conn *conn)
     if (conn->call != NULL)
         conn->call->conn = NULL;
     h2o_socket_close(conn->socket);
+    count_out(worker->client);
     metrics_change(worker->client->conn_gauge, -1);
     client_host_release(conn->host);
     free(conn);
@@ -85,17 +101,16 @@ static void finish(struct client_conn *conn, size_t body_len, size_t extra)
 
 /* ---- parsing: 1: go on, 0: more is needed, or -errno ---- */
 
-static bool has_name(const struct phr_header *header, struct str name)
+static bool has_name(const struct http_field *field, struct str name)
 {
-    return header->name != NULL && str_caseeq((struct str){header->name, header->name_len}, name);
+    return str_caseeq(field->name, name);
 }
 
-static int take_length(struct client_conn *conn, const struct phr_header *header)
+static int take_length(struct client_conn *conn, struct str value)
 {
     uint64_t len;
 
-    if (str_to_u64((struct str){header->value, header->value_len}, SIZE_MAX / 2, &len) < 0 ||
-        (conn->part == CLIENT_LENGTH && conn->body_len != len))
+    if (str_to_u64(value, SIZE_MAX / 2, &len) < 0 || (conn->part == CLIENT_LENGTH && conn->body_len != len))
         return -EBADMSG;
     if (conn->part != CLIENT_CHUNKED) {
         conn->part = CLIENT_LENGTH;
@@ -104,19 +119,19 @@ static int take_length(struct client_conn *conn, const struct phr_header *header
     return 0;
 }
 
-static int take_header(struct client_conn *conn, const struct phr_header *header)
+static int take_field(struct client_conn *conn, const struct http_field *field)
 {
-    struct str value = {header->value, header->value_len};
+    struct str value = field->value;
 
-    if (has_name(header, STR("content-length")))
-        return take_length(conn, header);
-    if (has_name(header, STR("transfer-encoding"))) {
+    if (has_name(field, STR("content-length")))
+        return take_length(conn, value);
+    if (has_name(field, STR("transfer-encoding"))) {
         if (!str_caseeq(value, STR("chunked")))
             return -EBADMSG; /* nothing else was asked for */
         conn->part = CLIENT_CHUNKED;
         conn->body_len = 0;
-        conn->decoder = (struct phr_chunked_decoder){.consume_trailer = 1};
-    } else if (has_name(header, STR("connection"))) {
+        conn->chunks = (struct http_chunks){0};
+    } else if (has_name(field, STR("connection"))) {
         if (h2o_contains_token(value.s, value.len, H2O_STRLIT("close"), ','))
             conn->keep_alive = false;
         else if (h2o_contains_token(value.s, value.len, H2O_STRLIT("keep-alive"), ','))
@@ -125,13 +140,13 @@ static int take_header(struct client_conn *conn, const struct phr_header *header
     return 0;
 }
 
-static int take_headers(struct client_conn *conn, const struct phr_header *headers, size_t count)
+static int take_fields(struct client_conn *conn, const struct http_head *head)
 {
     int err = 0;
 
     conn->part = CLIENT_UNTIL_CLOSE;
-    for (size_t i = 0; i < count && err == 0; i++)
-        err = take_header(conn, &headers[i]);
+    for (unsigned i = 0; i < head->field_count && err == 0; i++)
+        err = take_field(conn, &head->fields[i]);
     if (err < 0)
         return err;
     if (conn->status == 204 || conn->status == 304) {
@@ -146,23 +161,21 @@ static int take_headers(struct client_conn *conn, const struct phr_header *heade
 static int parse_head(struct client_conn *conn)
 {
     h2o_buffer_t *input = conn->socket->input;
-    struct phr_header headers[MAX_HEADERS];
-    size_t count = MAX_HEADERS, reason_len;
-    const char *reason;
-    int minor, err,
-        len = phr_parse_response(input->bytes, input->size, &minor, &conn->status, &reason, &reason_len, headers,
-                                 &count, conn->seen);
+    struct http_head head;
+    ssize_t len = http_parse_response((struct str){input->bytes, input->size}, conn->seen, &head);
+    int err;
 
     conn->seen = input->size;
-    if (len == -1 || len > MAX_HEAD || (len == -2 && input->size > MAX_HEAD))
+    if (len == -EBADMSG || len > MAX_HEAD || (len == -EAGAIN && input->size > MAX_HEAD))
         return -EBADMSG;
-    if (len == -2)
+    if (len == -EAGAIN)
         return 0;
     conn->seen = 0;
-    conn->keep_alive = minor >= 1;
+    conn->status = head.status;
+    conn->keep_alive = head.minor_version >= 1;
     if (conn->status < 100 || conn->status > 599 || conn->status == 101)
         return -EBADMSG;
-    err = conn->status >= 200 ? take_headers(conn, headers, count) : 1; /* the final answer follows a 1xx */
+    err = conn->status >= 200 ? take_fields(conn, &head) : 1; /* the final answer follows a 1xx */
     h2o_buffer_consume(&conn->socket->input, (size_t)len);
     return err;
 }
@@ -176,14 +189,14 @@ static int parse_chunks(struct client_conn *conn)
     conn->seen += len;
     if (len == 0)
         return 0;
-    extra = phr_decode_chunked(&conn->decoder, input->bytes + conn->body_len, &len);
-    if (extra == -1)
+    extra = http_chunks_decode(&conn->chunks, input->bytes + conn->body_len, &len);
+    if (extra == -EBADMSG)
         return -EBADMSG;
     conn->body_len += len;
     input->size = conn->body_len;
     if (conn->body_len > max || conn->seen > 2 * max + MAX_CHUNK_HEADING)
         return -EMSGSIZE;
-    if (extra == -2)
+    if (extra == -EAGAIN)
         return 0;
     finish(conn, conn->body_len, (size_t)extra);
     return 0;
@@ -291,14 +304,19 @@ static uint64_t retirement(const struct client_worker *worker, uint64_t now_ns)
 static bool begin_connect(struct http_call *call, struct client_host *host)
 {
     struct client_worker *worker = call->worker;
-    struct client_conn *conn = calloc(1, sizeof(*conn));
+    struct client_conn *conn;
 
-    if (conn == NULL)
+    if (!count_in(worker->client))
         return false;
+    if ((conn = calloc(1, sizeof(*conn))) == NULL) {
+        count_out(worker->client);
+        return false;
+    }
     *conn = (struct client_conn){.worker = worker, .host = host, .retire_ns = retirement(worker, clock_monotonic_ns())};
     conn->socket = h2o_compat_connect(loop_h2o(worker->loop), (const struct sockaddr *)&host->address.address,
                                       host->address.len, on_connect);
     if (conn->socket == NULL) {
+        count_out(worker->client);
         free(conn);
         return false;
     }

@@ -7,6 +7,7 @@
 #include "h2o_compat.h"
 #include "http_client.h"
 #include "http_metrics.h"
+#include "http_parse.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -84,6 +85,7 @@ struct http_client {
     struct http_client_def def;
     struct client_resolver resolver;
     struct client_worker *workers;
+    atomic_uint connections; /* of all workers */
     struct metrics_family *requests;
     struct metrics_series *durations, *conn_gauge;
 };
@@ -129,7 +131,7 @@ struct client_conn {
     bool keep_alive;
     size_t seen;     /* bytes of the head that have been looked at; of a chunked body, received */
     size_t body_len; /* expected; decoded so far where chunked */
-    struct phr_chunked_decoder decoder;
+    struct http_chunks chunks;
 };
 
 /* Sends call on an idle connection to host (unless the call must have a new one), or begins to connect. False: failed

@@ -12,6 +12,7 @@
 struct http_deferred {
     struct loop_message message;
     struct http_exchange *exchange; /* loop's thread; NULL once the request has been answered otherwise or has gone */
+    bool must_be_sent;              /* the reply: its request may have had an effect */
     struct http_gate *gate;
     struct loop *loop;
     struct http_reply *reply;
@@ -116,6 +117,7 @@ static void end_exchange(void *memory)
         log_exchange(exchange, latency_ns);
     if (exchange->req.route != NULL && exchange->req.route->observe != NULL)
         exchange->req.route->observe(server->def.state, exchange->req.route, exchange->status, latency_ns);
+    http_conn_of(exchange->h2o)->replies -= exchange->reply != NULL ? exchange->reply->charged : 0;
     http_reply_free(exchange->reply);
     http_conn_of(exchange->h2o)->exchanges--;
     atomic_fetch_sub_explicit(&server->bodies, exchange->req.body.len, memory_order_relaxed);
@@ -234,6 +236,7 @@ static void set_response(struct http_exchange *exchange, h2o_iovec_t *ret_body)
     h2o->res.reason = err_http_reason(exchange->status);
     if (h2o->conn->ctx->shutdown_requested)
         h2o->http1_is_persistent = 0; /* h2o looked only when it read the request */
+    h2o_compat_add_date(h2o);
     if (reply == NULL)
         add_header(h2o, "content-type", H2O_STRLIT("application/problem+json"));
     else if (reply->content_type != NULL)
@@ -246,6 +249,12 @@ static void set_response(struct http_exchange *exchange, h2o_iovec_t *ret_body)
         ret_body->len = 0;
 }
 
+/* Whether the client can repeat the request without any harm (RFC 9110, 9.2.1). */
+static bool is_safe(const struct http_exchange *exchange)
+{
+    return exchange->method == HTTP_GET || exchange->method == HTTP_HEAD || exchange->method == HTTP_OPTIONS;
+}
+
 static void answer(struct http_exchange *exchange, struct http_reply *take_reply)
 {
     h2o_iovec_t body;
@@ -256,6 +265,8 @@ static void answer(struct http_exchange *exchange, struct http_reply *take_reply
         exchange->deferred->exchange = NULL;
     exchange->deferred = NULL;
     set_response(exchange, &body);
+    if (exchange->reply != NULL)
+        http_conn_of(exchange->h2o)->replies += exchange->reply->charged;
     if (exchange->was_deferred)
         set_deadline(exchange, clock_monotonic_ns()); /* the client has as long again to take it */
     h2o_start_response(exchange->h2o, (h2o_generator_t *)&generator);
@@ -347,6 +358,7 @@ struct http_deferred *http_defer(struct http_req *req)
         return NULL;
     *deferred = (struct http_deferred){.message = {.run = deliver},
                                        .exchange = exchange,
+                                       .must_be_sent = !is_safe(exchange),
                                        .gate = exchange->worker->gate,
                                        .loop = req->loop,
                                        .trace = req->trace,
@@ -370,6 +382,7 @@ void http_answer(struct http_deferred *take_deferred, struct http_reply *take_re
         free_deferred(take_deferred);
         return;
     }
+    take_deferred->reply = http_reply_charge(take_reply, gate->server, take_deferred->must_be_sent);
     here = loop_is_current(gate->loop);
     if (!here)
         loop_post(gate->loop, &take_deferred->message);
@@ -436,6 +449,8 @@ static struct http_reply *dispatch(struct http_exchange *exchange)
         return http_problem(503, "the server is closing");
     if (exchange->too_many)
         return http_set_header(http_problem(503, "too many requests in flight"), "retry-after", "1");
+    if (http_watch_is_full(exchange->worker))
+        return http_set_header(http_problem(503, "too much memory in use"), "retry-after", "1");
     if (auth != NULL &&
         !http_auth_admits(auth, http_header(&exchange->req, "authorization"), clock_monotonic_ns(), &refusal))
         return refusal;
@@ -454,7 +469,7 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *h2o)
     if (reply == NULL && exchange->was_deferred)
         return 0;
     assert(!exchange->was_deferred);
-    answer(exchange, reply);
+    answer(exchange, http_reply_charge(reply, exchange->worker->server, !is_safe(exchange)));
     return 0;
 }
 

@@ -4,6 +4,7 @@
  * (http_exchange.c): a request from its arrival to the end of its response.
  */
 #pragma once
+#include "budget.h"
 #include "h2o_compat.h"
 #include "http.h"
 #include "http_metrics.h"
@@ -65,11 +66,14 @@ struct http_red {
 /* The way of answers to a worker, which may come when the server has been closed: it outlives its worker. */
 struct http_gate {
     pthread_mutex_t lock;
-    struct loop *loop;   /* NULL once closed */
-    unsigned references; /* the worker's and one a deferred answer */
+    struct loop *loop;          /* NULL once closed */
+    struct http_server *server; /* valid as long as loop is not NULL */
+    unsigned references;        /* the worker's and one a deferred answer */
 };
 
 struct http_gate *http_gate_unref(struct http_gate *gate); /* locked; unlocks; returns NULL */
+
+#define HTTP_RECEIVE_TURNS 10 /* of the receive timer in receive_timeout_ms */
 
 struct http_worker {
     struct http_server *server;
@@ -83,6 +87,11 @@ struct http_worker {
     h2o_linklist_t conns;
     h2o_linklist_t exchanges; /* by deadline */
     struct loop_timer exchange_timer;
+    uint64_t turns_ms[HTTP_RECEIVE_TURNS]; /* when the receive timer's last turns were; the last one is [turn] */
+    unsigned turn;
+    uint64_t look_ns;     /* no look at memory before that */
+    uint64_t trim_ns;     /* the heap is trimmed then; 0: it need not */
+    size_t seen_resident; /* bytes of the process when it was last looked at */
     struct http_red *red; /* [path * HTTP_METHODS + method]; the last path is "other" */
     bool closing;
 };
@@ -97,6 +106,13 @@ struct http_server {
     atomic_size_t bodies; /* bytes of those in flight */
     struct metrics_family *requests, *durations;
     struct metrics_series *connections_gauge, *in_flight_gauge;
+
+    struct budget memory;
+    int statm_fd;             /* /proc/self/statm, -1 without a bound */
+    atomic_bool wants_room;   /* something did not fit since a worker last made room */
+    _Atomic uint64_t warn_ns; /* no line about it before that */
+    atomic_uint_fast64_t refused, closed;
+    struct metrics_series *memory_gauge, *refused_total, *closed_total;
 
     pthread_mutex_t lock; /* for changed, signalled when active falls to 0 */
     pthread_cond_t changed;
@@ -113,7 +129,11 @@ struct http_conn {
     h2o_socket_t *socket;
     unsigned resets;    /* requests given up by the client, less those answered */
     unsigned exchanges; /* that are being answered */
-    unsigned waits;     /* turns of the receive timer in which the rest of a request was waited for */
+    bool cut;
+    size_t buffers;    /* bytes, when http_watch last looked */
+    size_t replies;    /* bytes of those not yet taken */
+    unsigned waits;    /* turns of the receive timer in which it was neither idle nor had a request */
+    uint64_t begun_ms; /* when the oldest request began that is not whole, at the last look; 0: none */
     char remote_ip[46];
 };
 
@@ -123,6 +143,14 @@ static inline struct http_conn *http_conn_of(const h2o_req_t *h2o)
 }
 
 void http_conn_cut(struct http_conn *conn); /* both directions; h2o then closes it */
+
+/* ---- the watch over connections: http_watch.c ---- */
+
+void http_watch_init(struct http_worker *worker);  /* loop's thread */
+void http_watch_start(struct http_worker *worker); /* with its first connection; it ends with the last */
+/* Whether the budget is exceeded, although the worker has made what room it can. */
+bool http_watch_is_full(struct http_worker *worker);
+void http_watch_refused(struct http_server *server); /* counts a 503, and has room made; any thread */
 
 /* ---- exchanges: http_exchange.c ---- */
 
@@ -147,6 +175,8 @@ void http_exchanges_fail(struct http_worker *worker); /* answers 503 to all that
 
 struct http_reply {
     int status;
+    struct http_server *server; /* whose budget charged was taken from; NULL: none */
+    size_t charged;
     bool problem;             /* its body is made when it is sent, for the trace's sake */
     const char *content_type; /* NULL: no body */
     char *body;               /* own, malloc'ed, or NULL */
@@ -161,5 +191,9 @@ struct http_reply {
     char own[];
 };
 
+/* Takes a large body's bytes from the server's budget until the reply is freed. Where they do not fit, returns a 503 in
+ * its place, unless the reply must be sent all the same. Any thread, as long as the server is there. NULL stays NULL.
+ */
+struct http_reply *http_reply_charge(struct http_reply *reply, struct http_server *server, bool must_be_sent);
 /* Makes the body of a problem. 0 or -ENOMEM. */
 int http_reply_render(struct http_reply *reply, const struct trace *trace);

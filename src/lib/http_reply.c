@@ -8,6 +8,7 @@
 #define PROBLEM_TYPE "application/problem+json"
 #define MAX_DETAIL   1024        /* bytes of a problem's detail: it also goes into the log */
 #define MAX_TEXT     (64 * 1024) /* of all headers' values */
+#define MIN_CHARGED  4096        /* bytes of a body: less is counted with its request */
 
 /* With room for len bytes of body behind it. malloc, not calloc: a reply is made for every request. */
 static struct http_reply *new_reply(int status, size_t len)
@@ -18,6 +19,8 @@ static struct http_reply *new_reply(int status, size_t len)
     if (reply == NULL)
         return NULL;
     reply->status = status;
+    reply->server = NULL;
+    reply->charged = 0;
     reply->problem = false;
     reply->content_type = NULL;
     reply->body = NULL;
@@ -36,6 +39,8 @@ struct http_reply *http_reply_free(struct http_reply *reply)
 {
     if (reply == NULL)
         return NULL;
+    if (reply->server != NULL)
+        budget_give(&reply->server->memory, reply->charged);
     if (reply->body != reply->own)
         free(reply->body);
     buf_release(&reply->text);
@@ -117,6 +122,25 @@ struct http_reply *http_problem_errno(int err, const char *what)
         what != NULL ? http_problem(status, "%s: %s", what, err_text(err)) : http_problem(status, "%s", err_text(err));
 
     return status == 503 ? http_set_header(reply, "retry-after", "1") : reply;
+}
+
+struct http_reply *http_reply_charge(struct http_reply *reply, struct http_server *server, bool must_be_sent)
+{
+    if (reply == NULL || reply->server != NULL || reply->body_len < MIN_CHARGED)
+        return reply;
+    if (budget_take(&server->memory, reply->body_len)) {
+        reply->server = server;
+    } else if (must_be_sent) {
+        budget_add(&server->memory, reply->body_len);
+        reply->server = server;
+        atomic_store_explicit(&server->wants_room, true, memory_order_relaxed);
+    } else {
+        http_reply_free(reply);
+        http_watch_refused(server);
+        return http_set_header(http_problem(503, "too much memory in use"), "retry-after", "1");
+    }
+    reply->charged = reply->body_len;
+    return reply;
 }
 
 int http_reply_render(struct http_reply *reply, const struct trace *trace)

@@ -10,7 +10,6 @@
 #define ACCEPT_RETRY_MS 10
 #define HANDSHAKES_MS   20 /* for those that have begun to end, once new ones are dropped */
 #define CLOSE_BOUND_MS  10000
-#define RECEIVE_TURNS   10 /* of the receive timer in receive_timeout_ms */
 /* Beyond the largest max_body, so that our own 413 is sent after the body has been read. */
 #define BODY_MARGIN (64 * 1024)
 
@@ -46,6 +45,7 @@ static bool wait_inactive(struct http_server *server, uint64_t deadline_ns)
 
 void http_conn_cut(struct http_conn *conn)
 {
+    conn->cut = true;
     shutdown(h2o_socket_get_fd(conn->socket), SHUT_RDWR);
 }
 
@@ -55,40 +55,10 @@ static void on_close(void *data)
     struct http_server *server = conn->worker->server;
 
     h2o_linklist_unlink(&conn->link);
+    budget_give(&server->memory, conn->buffers);
     free(conn);
     atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
     end_activity(server);
-}
-
-/* What waits for a client: the rest of a request, or, in a drain, the one that an idle connection may still send. */
-static bool is_waiting(const struct http_conn *conn)
-{
-    return conn->exchanges == 0 && (conn->socket->input->size > 0 || atomic_load(&conn->worker->server->drained));
-}
-
-static void bound_receiving(struct loop_timer *timer);
-
-/* Turns are counted, not time: who had no CPU for a while has heard nobody. */
-static void start_receive_timer(struct http_worker *worker)
-{
-    unsigned turn_ms = worker->server->def.receive_timeout_ms / RECEIVE_TURNS + 1;
-
-    loop_timer_start(worker->loop, &worker->receive_timer, turn_ms, bound_receiving);
-}
-
-static void bound_receiving(struct loop_timer *timer)
-{
-    struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, receive_timer, timer);
-
-    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
-        struct http_conn *conn = H2O_STRUCT_FROM_MEMBER(struct http_conn, link, link);
-
-        conn->waits = is_waiting(conn) ? conn->waits + 1 : 0;
-        if (conn->waits > RECEIVE_TURNS)
-            http_conn_cut(conn);
-    }
-    if (!h2o_linklist_is_empty(&worker->conns))
-        start_receive_timer(worker);
 }
 
 /* IPv4 as itself, also where it comes through an IPv6 socket. */
@@ -122,7 +92,7 @@ static int accept_one(struct http_worker *worker)
     conn = h2o_mem_alloc(sizeof(*conn));
     *conn = (struct http_conn){.hosts = {worker->server->h2o.hosts[0]}, .worker = worker, .socket = socket};
     if (h2o_linklist_is_empty(&worker->conns))
-        start_receive_timer(worker);
+        http_watch_start(worker);
     h2o_linklist_insert(&worker->conns, &conn->link);
     atomic_fetch_add_explicit(&worker->server->connections, 1, memory_order_relaxed);
     begin_activity(worker->server);
@@ -255,6 +225,7 @@ static void init_worker(void *arg)
     struct http_worker *worker = arg;
 
     h2o_context_init(&worker->h2o, loop_h2o(worker->loop), &worker->server->h2o);
+    http_watch_init(worker);
 }
 
 static void dispose_worker(void *arg)
@@ -266,13 +237,13 @@ static void dispose_worker(void *arg)
     h2o_compat_context_dispose(&worker->h2o);
 }
 
-static struct http_gate *gate_new(struct loop *loop)
+static struct http_gate *gate_new(struct loop *loop, struct http_server *server)
 {
     struct http_gate *gate = malloc(sizeof(*gate));
 
     if (gate == NULL)
         return NULL;
-    *gate = (struct http_gate){.loop = loop, .references = 1};
+    *gate = (struct http_gate){.loop = loop, .server = server, .references = 1};
     pthread_mutex_init(&gate->lock, NULL);
     return gate;
 }
@@ -292,7 +263,7 @@ static int open_worker(struct http_server *server, unsigned index, int take_fd)
     }
     if ((err = loop_open(index, server->def.name, server->def.metrics, &worker->loop)) < 0)
         goto fail;
-    if ((worker->gate = gate_new(worker->loop)) == NULL) {
+    if ((worker->gate = gate_new(worker->loop, server)) == NULL) {
         err = -ENOMEM;
         goto fail;
     }
@@ -323,6 +294,37 @@ static void on_scrape(void *arg)
 
     metrics_set(server->connections_gauge, atomic_load_explicit(&server->connections, memory_order_relaxed));
     metrics_set(server->in_flight_gauge, atomic_load_explicit(&server->in_flight, memory_order_relaxed));
+    metrics_set(server->memory_gauge, (double)budget_used(&server->memory));
+}
+
+static struct metrics_series *own_series(struct http_server *server, const struct metrics_def *def)
+{
+    return metrics_series(metrics_family(server->def.metrics, def), (const struct str[]){str_of(server->def.name)});
+}
+
+static void open_memory_metrics(struct http_server *server)
+{
+    static const struct metrics_def used = {.name = "http_memory_bytes",
+                                            .help = "Memory that clients make a listener hold.",
+                                            .type = METRICS_GAUGE,
+                                            .labels = {"server"}};
+    static const struct metrics_def max = {.name = "http_memory_max_bytes",
+                                           .help = "Bound of http_memory_bytes; 0: none.",
+                                           .type = METRICS_GAUGE,
+                                           .labels = {"server"}};
+    static const struct metrics_def refused = {.name = "http_memory_refused_total",
+                                               .help = "HTTP requests answered 503 for http_memory_max_bytes.",
+                                               .type = METRICS_COUNTER,
+                                               .labels = {"server"}};
+    static const struct metrics_def closed = {.name = "http_memory_closed_total",
+                                              .help = "HTTP connections closed for http_memory_max_bytes.",
+                                              .type = METRICS_COUNTER,
+                                              .labels = {"server"}};
+
+    server->memory_gauge = own_series(server, &used);
+    metrics_set(own_series(server, &max), (double)server->memory.max);
+    server->refused_total = own_series(server, &refused);
+    server->closed_total = own_series(server, &closed);
 }
 
 static void open_metrics(struct http_server *server)
@@ -345,14 +347,14 @@ static void open_metrics(struct http_server *server)
                                                  .type = METRICS_GAUGE,
                                                  .labels = {"server"}};
     struct metrics *metrics = server->def.metrics;
-    const struct str name[] = {str_of(server->def.name)};
 
     if (metrics == NULL)
         return;
     server->requests = metrics_family(metrics, &requests);
     server->durations = metrics_family(metrics, &durations);
-    server->connections_gauge = metrics_series(metrics_family(metrics, &connections), name);
-    server->in_flight_gauge = metrics_series(metrics_family(metrics, &in_flight), name);
+    server->connections_gauge = own_series(server, &connections);
+    server->in_flight_gauge = own_series(server, &in_flight);
+    open_memory_metrics(server);
     metrics_on_scrape(metrics, on_scrape, server);
 }
 
@@ -373,7 +375,7 @@ static void open_config(struct http_server *server)
     h2o_config_init(&server->h2o);
     server->h2o.server_name = h2o_iovec_init(H2O_STRLIT("")); /* no Server header */
     server->h2o.max_request_entity_size = server->paths.largest_body + BODY_MARGIN;
-    h2o_compat_set_timeouts(&server->h2o, server->def.idle_timeout_ms, server->def.receive_timeout_ms);
+    h2o_compat_set_timeouts(&server->h2o, server->def.idle_timeout_ms);
     http_exchange_register(h2o_config_register_host(&server->h2o, h2o_iovec_init(H2O_STRLIT("default")), 65535));
 }
 
@@ -403,6 +405,8 @@ int http_server_open(int take_listen_fd, const struct http_server_def *def, stru
         goto done;
     server->def = *def;
     set_defaults(&server->def);
+    server->memory.max = def->max_memory;
+    server->statm_fd = def->max_memory > 0 ? open("/proc/self/statm", O_RDONLY | O_CLOEXEC) : -1;
     thread_cond_init(&server->changed);
     pthread_mutex_init(&server->lock, NULL);
     if ((err = http_paths_open(def->routes, &server->paths)) < 0)
@@ -467,6 +471,8 @@ struct http_server *http_server_close(struct http_server *server)
     free(server->workers);
     if (server->h2o.hosts != NULL)
         h2o_config_dispose(&server->h2o);
+    if (server->statm_fd >= 0)
+        close(server->statm_fd);
     http_paths_release(&server->paths);
     pthread_cond_destroy(&server->changed);
     pthread_mutex_destroy(&server->lock);

@@ -35,6 +35,7 @@ struct log {
     struct queue *front, *back; /* back is the thread's */
     uint64_t dropped;           /* lines, since the last line that said how many */
     bool closing, done;
+    bool writing;          /* the thread is; then ended is signalled */
     atomic_bool abandoned; /* log_close has stopped waiting: the thread frees the log, and must not count any more */
     bool torn;             /* thread's: the last write ended within a line */
 };
@@ -320,9 +321,12 @@ static void *run(void *arg)
         /* Not while writing fails: its own loss would have to be reported again, for ever. */
         if (log->dropped > 0 && lost == 0)
             report_dropped(log);
+        log->writing = true;
         pthread_mutex_unlock(&log->lock);
         lost = write_queue(log);
         pthread_mutex_lock(&log->lock);
+        log->writing = false;
+        pthread_cond_signal(&log->ended);
         if (lost > 0 && !atomic_load(&log->abandoned))
             drop(log, lost);
     }
@@ -402,20 +406,40 @@ int log_open(int fd, enum log_severity least, const char *service, const char *p
     return 0;
 }
 
-struct log *log_close(struct log *log, int timeout_ms)
+static struct timespec deadline(int timeout_ms)
 {
     struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += timeout_ms % 1000 * (long)CLOCK_NS_PER_MS;
+    until.tv_sec += until.tv_nsec / (long)CLOCK_NS_PER_S;
+    until.tv_nsec %= (long)CLOCK_NS_PER_S;
+    return until;
+}
+
+void log_flush(struct log *log, int timeout_ms)
+{
+    struct timespec until = deadline(timeout_ms);
+
+    if (log == NULL)
+        return;
+    pthread_mutex_lock(&log->lock);
+    while ((log->front->len > 0 || log->writing) &&
+           pthread_cond_timedwait(&log->ended, &log->lock, &until) != ETIMEDOUT)
+        ;
+    pthread_mutex_unlock(&log->lock);
+}
+
+struct log *log_close(struct log *log, int timeout_ms)
+{
+    struct timespec until = deadline(timeout_ms);
     pthread_t thread;
     bool done;
 
     if (log == NULL)
         return NULL;
     thread = log->thread;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += timeout_ms % 1000 * (long)CLOCK_NS_PER_MS;
-    until.tv_sec += until.tv_nsec / (long)CLOCK_NS_PER_S;
-    until.tv_nsec %= (long)CLOCK_NS_PER_S;
     pthread_mutex_lock(&log->lock);
     log->closing = true;
     pthread_cond_signal(&log->filled);

@@ -25,8 +25,18 @@ struct metrics;
  * be NULL or "", then the trace is written without "projects/...". metrics may be NULL. 0 or -errno. */
 int log_open(int fd, enum log_severity least, const char *service, const char *project, struct metrics *metrics,
              struct log **ret_log);
+/* Waits until what is queued has been written, for timeout_ms at most. One thread at a time. log may be NULL. */
+void log_flush(struct log *log, int timeout_ms);
 /* Writes what is queued, for timeout_ms at most, and ends the thread. Returns NULL. */
 struct log *log_close(struct log *log, int timeout_ms);
+
+/* From now on, what is written to the stream stderr (h2o, C-core and others report there what clients do) becomes a log
+ * line: its text is a string of it, so that it cannot forge a line, and nobody waits for a reader. Of the messages of a
+ * second the first is logged; the next line says how many were left out. File descriptor 2 stays as it is: what the C
+ * library and sanitizers write there by themselves arrives, and so do the last words before an abort, such as those of
+ * an assertion. log must be there until log_return_stderr, and that is called once, before log_close. 0 or -ENOMEM. */
+int log_take_stderr(struct log *log);
+void log_return_stderr(void);
 
 bool log_enabled(const struct log *log, enum log_severity severity);
 

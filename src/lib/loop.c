@@ -23,6 +23,8 @@ struct loop {
     bool stopping;
     struct loop_message *closers;
     struct metrics_series *turns;
+    void (*each_turn)(void *arg); /* NULL: nothing */
+    void *each_turn_arg;
 
     _Atomic uint64_t last_turn_ns;
 
@@ -119,6 +121,13 @@ void loop_at_close(struct loop *loop, struct loop_message *message)
     assert(loop_is_current(loop));
     message->next = loop->closers;
     loop->closers = message;
+}
+
+void loop_each_turn(struct loop *loop, void (*run)(void *arg), void *arg)
+{
+    assert(loop_is_current(loop));
+    loop->each_turn = run;
+    loop->each_turn_arg = arg;
 }
 
 /* ---- timers: a binary heap, least due time first ---- */
@@ -240,6 +249,9 @@ static void turn(struct loop *loop)
     /* What timers have written completes in h2o's next turn, which therefore must not wait. */
     wait_ms = run_timers(loop, now_ms) ? 0 : next_wait_ms(loop, now_ms);
     h2o_evloop_run(loop->h2o, wait_ms);
+    if (loop->each_turn != NULL)
+        loop->each_turn(loop->each_turn_arg);
+    h2o_compat_collect(loop->h2o);
     count_turn(loop);
 }
 
@@ -265,6 +277,7 @@ static void close_loop(struct loop *loop)
     h2o_socket_close(loop->wake);
     h2o_evloop_run(loop->h2o, 0); /* frees the sockets that were closed just now */
     h2o_evloop_destroy(loop->h2o);
+    h2o_compat_collect_all();
 }
 
 static void *loop_main(void *arg)

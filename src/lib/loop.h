@@ -37,6 +37,9 @@ void loop_call(struct loop *loop, void (*run)(void *arg), void *arg);
  * timers in a loop that is not theirs. The last one given is run first. Loop's thread only. */
 void loop_at_close(struct loop *loop, struct loop_message *message);
 
+/* Calls run after each turn's events, from now on; one for a loop; NULL: none. Loop's thread only. */
+void loop_each_turn(struct loop *loop, void (*run)(void *arg), void *arg);
+
 /* A timer: embed it, zeroed. Loop's thread only. Resolution: milliseconds. Starting a running one moves it. */
 struct loop_timer {
     size_t slot; /* private: 0 when not running, else position in the heap + 1 */

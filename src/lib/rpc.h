@@ -86,21 +86,28 @@ struct rpc_server_def {
     const uint8_t *descriptors;
     size_t descriptors_len;
     void *state;
-    struct log *log;          /* may be NULL */
-    struct metrics *metrics;  /* may be NULL */
-    unsigned threads;         /* completion queues; 0: 1 */
-    size_t max_message;       /* bytes received; 0: 4 MiB (gRPC's default) */
-    unsigned max_in_flight;   /* calls; 0: 10,000 */
-    unsigned max_connections; /* beyond it none is accepted until one ends; each takes two descriptors; 0: 10,000 */
-    unsigned max_call_ms;     /* of a unary call, whatever deadline the client gave; 0: 30,000 */
-    unsigned max_stream_ms;   /* of the other kinds; 0: 3,600,000 */
+    bool (*ready)(void *state); /* asked by any thread while serving: false is NOT_SERVING; NULL: always true */
+    struct log *log;            /* may be NULL */
+    struct metrics *metrics;    /* may be NULL */
+    unsigned threads;           /* completion queues; 0: 1 */
+    size_t max_message;         /* bytes received; 0: 4 MiB (gRPC's default) */
+    unsigned max_in_flight;     /* calls; 0: 10,000 */
+    unsigned max_connections;   /* beyond it none is accepted until one ends; each takes two descriptors; 0: 10,000 */
+    unsigned max_call_ms;       /* of a unary call, whatever deadline the client gave; 0: 30,000 */
+    unsigned max_stream_ms;     /* of the other kinds; 0: 3,600,000 */
     unsigned max_connection_age_ms; /* 0: 10,000 */
+    /* Bytes that clients can make the server take, about; 0: no bound. Half is C-core's quota for connections and for
+     * what has been received and not been handed to a handler: beyond it C-core reads no more, closes idle connections
+     * and ends calls with RESOURCE_EXHAUSTED. max_in_flight and max_connections are lowered to one per 32 KiB, and
+     * calls whose client may still send are bounded to one per 32 KiB and twice max_message. What handlers queue or
+     * keep is not counted. */
+    size_t max_memory;
 };
 
 /* Takes a listening socket (http_listen). Threads run but do not accept yet. 0 or -errno. */
 int rpc_server_open(int take_listen_fd, const struct rpc_server_def *def, struct rpc_server **ret_server);
 void rpc_server_start(struct rpc_server *server);
-/* Health of all services; wakes watchers. NOT_SERVING until it is called. Any thread. */
+/* Health of all services, together with the def's ready; wakes watchers. NOT_SERVING until it is called. Any thread. */
 void rpc_server_set_serving(struct rpc_server *server, bool serving);
 /* Stops accepting without losing what is in the backlog; every connection is moved away at its age. Does not wait. */
 void rpc_server_drain(struct rpc_server *server);
@@ -120,6 +127,7 @@ struct rpc_endpoint {
     void (*drain)(struct rpc_server *server);
     int (*wait)(struct rpc_server *server, uint64_t deadline_ns);
     struct rpc_server *(*close)(struct rpc_server *server);
+    const char *(*library_version)(void); /* of C-core: "56.0.0" */
 };
 extern const struct rpc_endpoint rpc_endpoint;
 

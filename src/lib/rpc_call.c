@@ -37,6 +37,7 @@ struct rpc_call {
 
     /* the loop's thread only */
     bool opened;            /* the handlers know of it */
+    bool may_receive;       /* counted among the server's receiving */
     grpc_byte_buffer *held; /* a request that must be the only one, until the end has been seen */
     grpc_byte_buffer *incoming;
     uint64_t request_size;
@@ -257,6 +258,25 @@ static void log_call(struct rpc_call *call, enum err_grpc code, uint64_t now)
                 });
 }
 
+/* False where the server has no memory for one more unfinished message. */
+static bool expect_messages(struct rpc_call *call)
+{
+    struct rpc_server *server = call->loop->server;
+    size_t max = (size_t)server->max_receiving + (call->entry->quiet ? RPC_QUIET_RESERVE : 0);
+
+    call->may_receive = atomic_fetch_add(&server->receiving, 1) < max;
+    if (!call->may_receive)
+        atomic_fetch_sub(&server->receiving, 1);
+    return call->may_receive;
+}
+
+static void expect_no_messages(struct rpc_call *call)
+{
+    if (call->may_receive)
+        atomic_fetch_sub(&call->loop->server->receiving, 1);
+    call->may_receive = false;
+}
+
 static void end(struct rpc_call *call)
 {
     struct rpc_server *server = call->loop->server;
@@ -269,6 +289,7 @@ static void end(struct rpc_call *call)
         call->entry->method->on_close(call);
     if (call->limit_ns != EXPIRED)
         TAILQ_REMOVE(list_of(call), call, link);
+    expect_no_messages(call);
     release_grpc(call);
     rpc_call_unref(call);
     if (atomic_fetch_sub(&server->in_flight, 1) == 1 && atomic_load(&server->draining))
@@ -296,14 +317,16 @@ static void on_received(struct rpc_event *event, bool ok)
     struct rpc_call *call = RPC_OWNER(event, struct rpc_call, received);
     grpc_byte_buffer *bytes = call->incoming;
     bool failed = !ok || (bytes == NULL && grpc_call_failed_before_recv_message(call->grpc));
-    bool ignore;
+    bool ignore, half_closed = bytes == NULL || failed;
 
     pthread_mutex_lock(&call->lock);
     call->busy = true;
     call->receiving = false;
-    call->half_closed = bytes == NULL || failed;
+    call->half_closed = half_closed;
     ignore = call->finished || call->over || failed;
     pthread_mutex_unlock(&call->lock);
+    if (half_closed)
+        expect_no_messages(call);
     call->incoming = NULL;
     if (ignore)
         grpc_byte_buffer_destroy(bytes);
@@ -345,26 +368,61 @@ static void on_closed(struct rpc_event *event, bool ok)
     settle(call);
 }
 
-/* The client's address, which C-core does not know of a connection that it has not accepted itself: its name for the
- * peer is then that of the socket. */
-static void find_remote_ip(struct rpc_call *call)
+static void write_ip(char text[INET6_ADDRSTRLEN], int family, const void *bytes)
 {
-    char *peer = grpc_call_get_peer(call->grpc);
+    if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)bytes))
+        inet_ntop(AF_INET, (const char *)bytes + 12, text, INET6_ADDRSTRLEN);
+    else
+        inet_ntop(family, bytes, text, INET6_ADDRSTRLEN);
+}
+
+static void write_ip_of_socket(char text[INET6_ADDRSTRLEN], int fd)
+{
     struct sockaddr_storage address;
     socklen_t len = sizeof(address);
 
-    if (peer != NULL && strncmp(peer, "fd:", 3) == 0 &&
-        getpeername(atoi(peer + 3), (struct sockaddr *)&address, &len) == 0) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address;
-        const struct sockaddr_in *in = (const struct sockaddr_in *)&address;
+    if (getpeername(fd, (struct sockaddr *)&address, &len) != 0)
+        return;
+    if (address.ss_family == AF_INET6)
+        write_ip(text, AF_INET6, &((const struct sockaddr_in6 *)&address)->sin6_addr);
+    else if (address.ss_family == AF_INET)
+        write_ip(text, AF_INET, &((const struct sockaddr_in *)&address)->sin_addr);
+}
 
-        if (address.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
-            inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], call->remote_ip, sizeof(call->remote_ip));
-        else if (address.ss_family == AF_INET6)
-            inet_ntop(AF_INET6, &in6->sin6_addr, call->remote_ip, sizeof(call->remote_ip));
-        else if (address.ss_family == AF_INET)
-            inet_ntop(AF_INET, &in->sin_addr, call->remote_ip, sizeof(call->remote_ip));
-    }
+/* Of "1.2.3.4:5", or of "[::1]:5" or "[fe80::1%25eth0]:5" with percent-encoded brackets: without port and zone. */
+static void write_ip_of_uri(char text[INET6_ADDRSTRLEN], int family, const char *address)
+{
+    char host[INET6_ADDRSTRLEN];
+    unsigned char bytes[sizeof(struct in6_addr)];
+    size_t len;
+
+    if (family == AF_INET6 && strncasecmp(address, "%5b", 3) == 0)
+        address += 3;
+    else if (family == AF_INET6 && *address == '[')
+        address++;
+    len = strcspn(address, family == AF_INET6 ? "%]" : ":");
+    if (len >= sizeof(host))
+        return;
+    memcpy(host, address, len);
+    host[len] = '\0';
+    if (inet_pton(family, host, bytes) == 1)
+        write_ip(text, family, bytes);
+}
+
+/* The client's address. What C-core calls the peer of a connection that it has not accepted itself depends on its
+ * version: the socket ("fd:7") or the address ("ipv4:1.2.3.4:5", "ipv6:%5B::1%5D:5"). */
+static void find_remote_ip(struct rpc_call *call)
+{
+    char *peer = grpc_call_get_peer(call->grpc);
+
+    if (peer == NULL)
+        return;
+    if (strncmp(peer, "fd:", 3) == 0)
+        write_ip_of_socket(call->remote_ip, atoi(peer + 3));
+    else if (strncmp(peer, "ipv4:", 5) == 0)
+        write_ip_of_uri(call->remote_ip, AF_INET, peer + 5);
+    else if (strncmp(peer, "ipv6:", 5) == 0)
+        write_ip_of_uri(call->remote_ip, AF_INET6, peer + 5);
     gpr_free(peer);
 }
 
@@ -410,6 +468,8 @@ static void on_arrived(struct rpc_event *event, bool ok)
         rpc_finish(call, ERR_GRPC_UNIMPLEMENTED, "no such method");
     } else if (in_flight >= server->def.max_in_flight + (call->entry->quiet ? RPC_QUIET_RESERVE : 0)) {
         rpc_finish(call, ERR_GRPC_RESOURCE_EXHAUSTED, "too many calls in flight");
+    } else if (!expect_messages(call)) {
+        rpc_finish(call, ERR_GRPC_RESOURCE_EXHAUSTED, "too many requests are being received");
     } else {
         call->opened = true;
         if (call->entry->method->on_open != NULL)
@@ -450,7 +510,7 @@ static uint64_t expire_due(struct rpc_calls *calls, uint64_t now)
 uint64_t rpc_loop_tick(struct rpc_worker *worker)
 {
     struct rpc_loop *loop = RPC_OWNER(worker, struct rpc_loop, worker);
-    uint64_t now, unary_ns, streams_ns, due_ns;
+    uint64_t now, unary_ns, streams_ns, due_ns, health_ns = rpc_health_tick(loop->server->health);
 
     if (loop->deaf)
         rpc_loop_expect(loop);
@@ -458,6 +518,7 @@ uint64_t rpc_loop_tick(struct rpc_worker *worker)
     unary_ns = expire_due(&loop->unary, now);
     streams_ns = expire_due(&loop->streams, now);
     due_ns = unary_ns < streams_ns ? unary_ns : streams_ns;
+    due_ns = due_ns < health_ns ? due_ns : health_ns;
     return loop->deaf && due_ns > now + RETRY_NS ? now + RETRY_NS : due_ns;
 }
 

@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <grpc/grpc_security.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,5 @@
 #include "rpc_internal.h"
 #include <errno.h>
-#include <grpc/grpc_security.h>
 #include <stdio.h>
 
 #define MAX_PEM (1024 * 1024) /* bytes of a file */

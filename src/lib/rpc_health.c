@@ -1,5 +1,7 @@
 /* grpc.health.v1.Health: https://github.com/grpc/grpc/blob/master/doc/health-checking.md. All services of a server have
- * the same state, because they share its process. */
+ * the same state, because they share its process: SERVING where rpc_server_set_serving says so and the service is
+ * ready. Whether it is ready can only be asked: for Check at each call, for Watch every LOOK_NS. */
+#include "clock.h"
 #include "health.pb-c.h"
 #include "rpc_internal.h"
 #include <errno.h>
@@ -13,6 +15,8 @@ typedef Grpc__Health__V1__HealthCheckResponse__ServingStatus Status;
 #define NOT_SERVING     GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING
 #define SERVICE_UNKNOWN GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN
 
+#define LOOK_NS (250 * CLOCK_NS_PER_MS)
+
 struct watch {
     TAILQ_ENTRY(watch) link;
     struct rpc_call *call;
@@ -22,8 +26,12 @@ struct watch {
 
 struct rpc_health {
     const struct rpc_method *table;
+    bool (*ready)(void *state); /* may be NULL */
+    void *state;
+    atomic_uint watched;  /* how many watches there are */
     pthread_mutex_t lock; /* of what follows; taken before a call's */
     bool serving, ended;
+    uint64_t look_ns; /* when to ask again whether the service is ready */
     TAILQ_HEAD(, watch) watches;
 };
 
@@ -45,6 +53,12 @@ static Response response_of(Status status)
     return response;
 }
 
+/* Under the lock. */
+static Status status_of(const struct rpc_health *health)
+{
+    return health->serving && (health->ready == NULL || health->ready(health->state)) ? SERVING : NOT_SERVING;
+}
+
 static void check(struct rpc_call *call, const ProtobufCMessage *message)
 {
     struct rpc_health *health = rpc_call_server(call)->health;
@@ -55,15 +69,15 @@ static void check(struct rpc_call *call, const ProtobufCMessage *message)
         return;
     }
     pthread_mutex_lock(&health->lock);
-    response = response_of(health->serving ? SERVING : NOT_SERVING);
+    response = response_of(status_of(health));
     pthread_mutex_unlock(&health->lock);
     rpc_reply(call, &response.base);
 }
 
 /* Under the lock. A watcher that does not read is sent away: better no news than old news. */
-static void tell(struct rpc_health *health, struct watch *watch)
+static void tell(struct watch *watch, Status of_known)
 {
-    Status status = !watch->known ? SERVICE_UNKNOWN : health->serving ? SERVING : NOT_SERVING;
+    Status status = watch->known ? of_known : SERVICE_UNKNOWN;
     Response response = response_of(status);
 
     if (watch->told == status)
@@ -71,6 +85,15 @@ static void tell(struct rpc_health *health, struct watch *watch)
     watch->told = status;
     if (rpc_send(watch->call, &response.base) == -ENOBUFS)
         rpc_finish(watch->call, ERR_GRPC_RESOURCE_EXHAUSTED, "the watcher does not read");
+}
+
+/* Under the lock. */
+static void tell_all(struct rpc_health *health)
+{
+    Status status = status_of(health);
+
+    for (struct watch *watch = TAILQ_FIRST(&health->watches); watch != NULL; watch = TAILQ_NEXT(watch, link))
+        tell(watch, status);
 }
 
 static void end_watch(struct watch *watch)
@@ -92,7 +115,8 @@ static void watch_begun(struct rpc_call *call, const ProtobufCMessage *message)
     rpc_call_set_data(call, watch);
     pthread_mutex_lock(&health->lock);
     TAILQ_INSERT_TAIL(&health->watches, watch, link);
-    tell(health, watch);
+    atomic_fetch_add(&health->watched, 1);
+    tell(watch, status_of(health));
     if (health->ended)
         end_watch(watch);
     pthread_mutex_unlock(&health->lock);
@@ -107,6 +131,7 @@ static void watch_closed(struct rpc_call *call)
         return;
     pthread_mutex_lock(&health->lock);
     TAILQ_REMOVE(&health->watches, watch, link);
+    atomic_fetch_sub(&health->watched, 1);
     pthread_mutex_unlock(&health->lock);
     free(watch);
 }
@@ -123,13 +148,15 @@ const struct rpc_method rpc_health_methods[] = {
     {0},
 };
 
-int rpc_health_new(const struct rpc_method *table, struct rpc_health **ret_health)
+int rpc_health_new(const struct rpc_server_def *def, struct rpc_health **ret_health)
 {
     struct rpc_health *health = calloc(1, sizeof(*health));
 
     if (health == NULL)
         return -ENOMEM;
-    health->table = table;
+    health->table = def->methods;
+    health->ready = def->ready;
+    health->state = def->state;
     TAILQ_INIT(&health->watches);
     pthread_mutex_init(&health->lock, NULL);
     *ret_health = health;
@@ -140,9 +167,25 @@ void rpc_health_set(struct rpc_health *health, bool serving)
 {
     pthread_mutex_lock(&health->lock);
     health->serving = serving;
-    for (struct watch *watch = TAILQ_FIRST(&health->watches); watch != NULL; watch = TAILQ_NEXT(watch, link))
-        tell(health, watch);
+    tell_all(health);
     pthread_mutex_unlock(&health->lock);
+}
+
+uint64_t rpc_health_tick(struct rpc_health *health)
+{
+    uint64_t now, look_ns;
+
+    if (health->ready == NULL || atomic_load(&health->watched) == 0)
+        return UINT64_MAX;
+    pthread_mutex_lock(&health->lock);
+    now = clock_monotonic_ns();
+    if (now >= health->look_ns) {
+        tell_all(health);
+        health->look_ns = now + LOOK_NS;
+    }
+    look_ns = health->look_ns;
+    pthread_mutex_unlock(&health->lock);
+    return look_ns;
 }
 
 void rpc_health_end(struct rpc_health *health)

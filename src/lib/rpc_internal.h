@@ -8,7 +8,12 @@
 #pragma once
 #include "rpc.h"
 #include <grpc/byte_buffer.h>
+#include <grpc/compression.h>
 #include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#if __has_include(<grpc/credentials.h>) /* declared by grpc_security.h in older versions */
+#include <grpc/credentials.h>
+#endif
 #if __has_include(<grpc/impl/channel_arg_names.h>)
 #include <grpc/impl/channel_arg_names.h>
 #endif
@@ -42,6 +47,7 @@ void rpc_worker_release(struct rpc_worker *worker);
 void rpc_start(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_event *event);
 /* To be called before an event is given to C-core in any other way. */
 void rpc_event_hand_over(struct rpc_event *event);
+/* Between our monotonic clock and C-core's, which may be ahead of it. Any thread. */
 gpr_timespec rpc_time(uint64_t monotonic_ns);
 uint64_t rpc_monotonic_ns(gpr_timespec time); /* UINT64_MAX for the infinite future */
 
@@ -179,8 +185,10 @@ extern const struct rpc_method rpc_health_methods[], rpc_reflection_methods[];
 
 struct rpc_health;
 
-int rpc_health_new(const struct rpc_method *table, struct rpc_health **ret_health);
+int rpc_health_new(const struct rpc_server_def *def, struct rpc_health **ret_health);
 void rpc_health_set(struct rpc_health *health, bool serving);
+/* Tells watchers what has changed, now and then; returns when to call it again (monotonic ns). Any thread. */
+uint64_t rpc_health_tick(struct rpc_health *health);
 void rpc_health_end(struct rpc_health *health); /* ends all watches, also those to come */
 struct rpc_health *rpc_health_free(struct rpc_health *health);
 
@@ -220,6 +228,8 @@ struct rpc_server {
     struct rpc_listener *listener;
     struct rpc_event shut_down_event;
     atomic_uint in_flight;
+    atomic_uint receiving; /* calls that may hold a message of which the end has not come */
+    unsigned max_receiving;
     atomic_uint arrivals; /* of calls while draining */
     atomic_bool draining;
     bool shutting_down;

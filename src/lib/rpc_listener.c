@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grpc/grpc_posix.h>
-#include <grpc/grpc_security.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>

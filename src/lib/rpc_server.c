@@ -8,7 +8,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define DEFAULT_MAX_MESSAGE  (4u * 1024 * 1024)
+#define DEFAULT_MAX_MESSAGE (4u * 1024 * 1024)
+#define MAX_STREAMS         100 /* of a connection */
+/* Memory of a call without its message (13 KiB with C-core 1.51), and of a connection (10 to 20 KiB). C-core's quota
+ * counts only some of it. */
+#define MEMORY_PER_CALL (32u * 1024)
+/* C-core 1.83 (whose headers do not name it) counts also calls that have ended and that it has not freed yet against
+ * MAX_STREAMS: it refused calls of honest clients that had 64 in flight. */
+#define OVERLOAD_PROTECTION  "grpc.http.overload_protection"
 #define EXPECTED_CALLS       8    /* a thread: how many calls C-core can hand over before it has been asked again */
 #define PING_INTERVAL_MS     5000 /* clients may ping so often, also without a call (gRPC's default is five minutes) */
 #define KEEPALIVE_MS         30000
@@ -29,28 +36,68 @@ static void fill_defaults(struct rpc_server_def *def)
     def->max_connection_age_ms = def->max_connection_age_ms != 0 ? def->max_connection_age_ms : 10000;
 }
 
+static unsigned at_most(unsigned bound, size_t fit)
+{
+    fit = fit > 0 ? fit : 1;
+    return fit < bound ? (unsigned)fit : bound;
+}
+
+/* The quota alone is not enough: C-core takes memory first and looks for some to give back afterwards, so that many
+ * clients at the same time take it far beyond its quota. */
+static void bound_by_memory(struct rpc_server *server)
+{
+    struct rpc_server_def *def = &server->def;
+
+    server->max_receiving = UINT_MAX;
+    if (def->max_memory == 0)
+        return;
+    def->max_in_flight = at_most(def->max_in_flight, def->max_memory / MEMORY_PER_CALL);
+    def->max_connections = at_most(def->max_connections, def->max_memory / MEMORY_PER_CALL);
+    server->max_receiving = at_most(UINT_MAX, def->max_memory / (MEMORY_PER_CALL + 2 * def->max_message));
+}
+
 static grpc_arg integer(const char *key, size_t value)
 {
     return (grpc_arg){
         .type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value > INT_MAX ? INT_MAX : (int)value};
 }
 
+static grpc_resource_quota *create_quota(size_t max_memory)
+{
+    grpc_resource_quota *quota = grpc_resource_quota_create("rpc-server");
+
+    if (max_memory != 0)
+        grpc_resource_quota_resize(quota, max_memory / 2);
+    return quota;
+}
+
 /* C-core's limit of a message cancels the call without a word to us: it is for what is far too long, the server's own
- * check for the rest. MAX_CONNECTION_AGE_GRACE is not set: a stream may go on for as long as it likes on a connection
- * that takes no new calls. */
+ * check for the rest. C-core compares when it has the whole message: until then only the quota bounds it.
+ * Compressed messages are refused (UNIMPLEMENTED), because C-core inflates them before it compares.
+ * MAX_CONNECTION_AGE_GRACE is not set: a stream may go on for as long as it likes on a connection that takes no new
+ * calls. */
 static grpc_server *create_grpc(const struct rpc_server_def *def)
 {
+    grpc_resource_quota *quota = create_quota(def->max_memory);
     grpc_arg args[] = {
+        {.type = GRPC_ARG_POINTER,
+         .key = (char *)GRPC_ARG_RESOURCE_QUOTA,
+         .value.pointer = {.p = quota, .vtable = grpc_resource_quota_arg_vtable()}},
+        integer(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1u << GRPC_COMPRESS_NONE),
         integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, 2 * def->max_message),
         integer(GRPC_ARG_MAX_CONNECTION_AGE_MS, def->max_connection_age_ms),
-        integer(GRPC_ARG_MAX_CONCURRENT_STREAMS, (size_t)def->max_in_flight + RPC_QUIET_RESERVE),
+        integer(GRPC_ARG_MAX_CONCURRENT_STREAMS, MAX_STREAMS),
+        integer(OVERLOAD_PROTECTION, 0),
         integer(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
         integer(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
         integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
         integer(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, PING_INTERVAL_MS),
     };
+    const grpc_channel_args all = {.num_args = sizeof(args) / sizeof(args[0]), .args = args};
+    grpc_server *server = grpc_server_create(&all, NULL);
 
-    return grpc_server_create(&(grpc_channel_args){.num_args = sizeof(args) / sizeof(args[0]), .args = args}, NULL);
+    grpc_resource_quota_unref(quota); /* the server has a reference */
+    return server;
 }
 
 void rpc_server_changed(struct rpc_server *server)
@@ -86,6 +133,7 @@ static struct rpc_server *server_new(const struct rpc_server_def *def)
         return NULL;
     server->def = *def;
     fill_defaults(&server->def);
+    bound_by_memory(server);
     server->shut_down_event.run = on_shut_down;
     pthread_mutex_init(&server->lock, NULL);
     thread_cond_init(&server->changed);
@@ -164,7 +212,7 @@ int rpc_server_open(int take_listen_fd, const struct rpc_server_def *def, struct
     }
     err = add_methods(server);
     if (err == 0)
-        err = rpc_health_new(def->methods, &server->health);
+        err = rpc_health_new(def, &server->health);
     if (err == 0)
         err = rpc_reflection_new(def, &server->descriptors);
     if (err == 0)
@@ -320,4 +368,5 @@ const struct rpc_endpoint rpc_endpoint = {
     .drain = rpc_server_drain,
     .wait = rpc_server_wait,
     .close = rpc_server_close,
+    .library_version = grpc_version_string,
 };

@@ -124,6 +124,11 @@ int store_health(const struct store *store)
     return store->engine->health(store);
 }
 
+int store_ready(const struct store *store)
+{
+    return store->engine->ready != NULL ? store->engine->ready(store) : store_health(store);
+}
+
 size_t store_tables(const struct store *store, const struct store_table **ret_tables)
 {
     *ret_tables = store->tables;

@@ -92,6 +92,9 @@ struct store *store_close(struct store *store);
 /* 0, or -EIO once the engine has failed in a way that only a restart may mend (lmdb: a failed write of a meta page;
  * etcd: the view cannot be written, nor a fresh one, which goes on being tried). */
 int store_health(const struct store *store);
+/* 0, or why reads and writes here cannot succeed at present, though elsewhere they may: what store_health returns, and
+ * (etcd) that the view cannot be written because its disk is full. It may become 0 again by itself. Any thread. */
+int store_ready(const struct store *store);
 
 /* ---- writing ---- */
 

@@ -149,6 +149,11 @@ static int health_etcd(const struct store *store)
     return err < 0 && err != -ENOSPC ? -EIO : 0;
 }
 
+static int ready_etcd(const struct store *store)
+{
+    return etcd_view_trouble((const struct etcd *)store);
+}
+
 static void write_etcd(struct store *store, struct store_batch *take_batch)
 {
     etcd_write((struct etcd *)store, take_batch);
@@ -169,6 +174,7 @@ const struct store_engine store_etcd_engine = {
     .open = open_etcd,
     .close = close_etcd,
     .health = health_etcd,
+    .ready = ready_etcd,
     .write = write_etcd,
     .read = read_etcd,
     .restored = restored_etcd,

@@ -57,9 +57,11 @@ static int error_of(const struct rpc_status *status)
     }
 }
 
+/* etcd says that its space is exceeded before it has done anything, and also after it has applied a transaction that
+ * reached the quota. */
 bool etcd_is_definite(int err)
 {
-    return err != -EHOSTUNREACH;
+    return err != -EHOSTUNREACH && err != -ENOSPC;
 }
 
 bool etcd_is_away(const struct etcd_client *client, uint64_t now_ns)

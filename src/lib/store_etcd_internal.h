@@ -256,7 +256,7 @@ enum etcd_lane_state {
     LANE_OPENING, /* the key is being put */
     LANE_IDLE,
     LANE_SENT,      /* a batch is under way */
-    LANE_UNKNOWN,   /* its answer was lost */
+    LANE_UNKNOWN,   /* its answer was lost, or says nothing about its effect */
     LANE_FENCING,   /* being asked for, and fenced off if it is not there */
     LANE_COMMITTED, /* it is in etcd: waits for the view */
 };
@@ -273,6 +273,7 @@ struct etcd_lane {
     int64_t revision;      /* COMMITTED: where */
     int64_t seen_revision; /* where the watch has seen the batch; 0: not yet */
     bool known;            /* the answer has come, and the requests have their results */
+    bool full;             /* UNKNOWN, FENCING: the answer was that etcd is full; else it was lost */
     unsigned count;
     struct store_batch *requests[ETCD_BATCH_OPERATIONS]; /* NULL: answered already, its result being unknown */
     unsigned first[ETCD_BATCH_OPERATIONS];               /* its first operation's position */

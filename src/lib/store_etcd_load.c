@@ -1,24 +1,77 @@
 /* A fresh view: all records of one revision, a page at a time, each page in a transaction. The last one puts the
- * position, without which a view is not complete. */
+ * position, without which a view is not complete.
+ *
+ * etcd builds the whole answer in memory, and a request can bound the number of its keys but not its bytes. How large
+ * the next values are is not known, however small the last ones were. So each page takes only as many keys as fit into
+ * PAGE_BYTES with values of the maximum size.
+ *
+ * For each page etcd also counts all keys of the requested range, also those beyond the limit. With so many pages the
+ * range must be small, too: the keys that share their first bytes with the first one. A range with too many keys is
+ * narrowed by one byte; where few are found, the next range is widened by one byte. */
 #include "store_etcd_internal.h"
 #include <errno.h>
 
 #define PAGE_TIMEOUT_MS 15000
-#define PAGE_BYTES      (8u << 20) /* that a page aims at */
-#define FIRST_LIMIT     128
-#define MAX_LIMIT       65536 /* etcd counts all keys behind a page, for every page: few pages */
-#define ATTEMPTS        20    /* at one page */
+#define PAGE_BYTES      (32u << 20) /* at most: in etcd, on the way, and here */
+#define RECORD_BYTES    (ETCD_MAX_NAME + STORE_MAX_KEY + ETCD_MAX_ENVELOPE + STORE_MAX_VALUE) /* at most */
+#define PAGE_KEYS       (PAGE_BYTES / RECORD_BYTES)
+#define RANGE_KEYS      8192 /* of a range that is not narrowed */
+#define ATTEMPTS        20   /* at one page */
 
 struct load {
     struct etcd *etcd;
     struct etcd_view *view;
     struct etcd_position *position;
-    struct buf from; /* the first key of the next page */
-    int64_t limit;   /* keys of a page */
+    struct buf from, end; /* the range of the next page: from the first key, up to the first behind it */
+    size_t shared;        /* the first bytes of from, which the keys of the range share */
+    int64_t limit;        /* keys of a page */
     uint64_t last_seq;
     bool more;
     int err; /* of the view, not of etcd */
 };
+
+/* ---- ranges ---- */
+
+/* The end of the range: behind all keys that begin with the shared bytes. The store's own prefix ends with '/'. */
+static int set_end(struct load *load)
+{
+    size_t len = load->shared;
+
+    while ((uint8_t)load->from.data[len - 1] == UINT8_MAX)
+        len--;
+    load->end.len = 0;
+    buf_append(&load->end, load->from.data, len - 1);
+    buf_append_char(&load->end, (char)(load->from.data[len - 1] + 1));
+    return buf_error(&load->end) < 0 ? buf_error(&load->end) : buf_error(&load->from);
+}
+
+static int first_range(struct load *load)
+{
+    buf_append_cstr(&load->from, load->etcd->keys.prefix);
+    load->shared = load->from.len;
+    return buf_error(&load->from) < 0 ? buf_error(&load->from) : set_end(load);
+}
+
+static bool is_last_range(const struct load *load)
+{
+    return str_eq(buf_str(&load->end), str_of(load->etcd->keys.end));
+}
+
+static int next_range(struct load *load, const Etcdserverpb__RangeResponse *page)
+{
+    load->from.len = 0;
+    if (page->more && page->n_kvs > 0) {
+        buf_append_str(&load->from, etcd_str(page->kvs[page->n_kvs - 1]->key));
+        buf_append_char(&load->from, '\0');
+        load->shared += page->count > RANGE_KEYS;
+    } else {
+        buf_append_str(&load->from, buf_str(&load->end));
+        load->shared = load->from.len - (page->n_kvs < PAGE_KEYS / 4);
+    }
+    return buf_error(&load->from) < 0 ? buf_error(&load->from) : set_end(load);
+}
+
+/* ---- pages ---- */
 
 static int add_ours(struct load *load, struct str name, const Etcdserverpb__KeyValue *kv)
 {
@@ -58,24 +111,12 @@ static int add_page(struct load *load, const Etcdserverpb__RangeResponse *page)
         return err;
     for (size_t i = 0; i < page->n_kvs && err == 0; i++)
         err = add(load, &txn, page->kvs[i]);
-    if (err == 0 && !page->more)
+    if (err == 0 && !load->more)
         err = end(load, &txn);
     if (err == 0)
         err = store_view_commit(&txn);
     store_view_abort(&txn);
     return err;
-}
-
-/* As many keys as will make a page of the size aimed at, if the next ones are like those of this page. */
-static void adapt(struct load *load, const Etcdserverpb__RangeResponse *page)
-{
-    size_t bytes = 1;
-
-    for (size_t i = 0; i < page->n_kvs; i++)
-        bytes += page->kvs[i]->key.len + page->kvs[i]->value.len;
-    load->limit = (int64_t)(page->n_kvs * PAGE_BYTES / bytes) + 1;
-    if (load->limit > MAX_LIMIT)
-        load->limit = MAX_LIMIT;
 }
 
 static void on_page(void *arg, int err, const ProtobufCMessage *reply)
@@ -87,15 +128,10 @@ static void on_page(void *arg, int err, const ProtobufCMessage *reply)
         return;
     if (load->position->revision == 0)
         load->position->revision = page->header->revision;
-    load->more = page->more && page->n_kvs > 0;
+    load->more = (page->more && page->n_kvs > 0) || !is_last_range(load);
     load->err = add_page(load, page);
-    if (!load->more || load->err < 0)
-        return;
-    adapt(load, page);
-    load->from.len = 0;
-    buf_append_str(&load->from, etcd_str(page->kvs[page->n_kvs - 1]->key));
-    buf_append_char(&load->from, '\0');
-    load->err = buf_error(&load->from);
+    if (load->more && load->err == 0)
+        load->err = next_range(load, page);
 }
 
 static int get_page(struct load *load)
@@ -104,7 +140,7 @@ static int get_page(struct load *load)
     int err;
 
     request.key = etcd_data(buf_str(&load->from));
-    request.range_end = etcd_data(str_of(load->etcd->keys.end));
+    request.range_end = etcd_data(buf_str(&load->end));
     request.limit = load->limit;
     request.revision = load->position->revision;
     err = etcd_call_wait(&load->etcd->client, &etcdserverpb__kv__descriptor, "Range", &request.base, PAGE_TIMEOUT_MS,
@@ -147,7 +183,7 @@ static int get_all(struct load *load)
 
 int etcd_load(struct etcd *etcd, struct etcd_view **ret_view, char *error, size_t error_size)
 {
-    struct load load = {.etcd = etcd, .limit = FIRST_LIMIT, .last_seq = etcd->keys.base, .more = true};
+    struct load load = {.etcd = etcd, .limit = PAGE_KEYS, .last_seq = etcd->keys.base, .more = true};
     int err;
 
     err = etcd_view_new(etcd, &load.view, error, error_size);
@@ -156,11 +192,11 @@ int etcd_load(struct etcd *etcd, struct etcd_view **ret_view, char *error, size_
         return err;
     }
     load.position = &load.view->position;
-    buf_append_cstr(&load.from, etcd->keys.prefix);
-    err = buf_error(&load.from);
+    err = first_range(&load);
     if (err == 0)
         err = get_all(&load);
     buf_release(&load.from);
+    buf_release(&load.end);
     if (err == 0 || load.err < 0)
         etcd_view_wrote(etcd, load.err);
     if (err < 0) {

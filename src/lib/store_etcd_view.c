@@ -239,13 +239,36 @@ static void remove_view(struct etcd *etcd, unsigned number)
     free(path);
 }
 
+/* Whether it was made for our tables: one of fewer tables lacks the records of the others, though etcd has had them. */
+static bool has_our_tables(const struct etcd *etcd, const char *dir)
+{
+    const struct etcd_keys *keys = &etcd->keys;
+    const struct store_table *tables;
+    struct store_view *view;
+    char error[256];
+    bool same;
+
+    if (dir == NULL ||
+        store_view_open(
+            &(struct store_view_options){.dir = dir, .max_bytes = etcd->options.max_bytes, .mode = STORE_INSPECT},
+            &view, error, sizeof(error)) < 0)
+        return false;
+    same = store_view_tables(view, &tables) == keys->table_count;
+    for (size_t i = 0; same && i < keys->table_count; i++)
+        same = strcmp(tables[i].name, keys->tables[i].name) == 0;
+    store_view_close(view);
+    return same;
+}
+
 /* The last run's view, where it can be gone on with. NULL and gone otherwise: it is but a copy. */
 static struct etcd_view *open_old(struct etcd *etcd, unsigned number)
 {
     struct etcd_view *view;
-    char error[256];
+    char *dir = numbered(etcd, number), error[256];
+    bool usable = has_our_tables(etcd, dir);
 
-    if (open_view(etcd, numbered(etcd, number), &view, error, sizeof(error)) < 0) {
+    free(dir);
+    if (!usable || open_view(etcd, numbered(etcd, number), &view, error, sizeof(error)) < 0) {
         remove_view(etcd, number);
         return NULL;
     }

@@ -311,6 +311,7 @@ static void on_failed(struct etcd_lane *lane, int err, struct answers *answers)
         commit(lane, lane->seen_revision, false, answers);
     } else if (!etcd_is_definite(err)) {
         lane->state = LANE_UNKNOWN;
+        lane->full = err == -ENOSPC;
         lane->retry_ns = 0;
         pthread_cond_signal(&lane->etcd->writable);
     } else if (err == -EAGAIN || err == -ENOBUFS) { /* etcd, or our client, is overloaded; or a new token is needed */
@@ -347,7 +348,7 @@ void etcd_lane_fenced(struct etcd_lane *lane, int err, const struct etcd_fence *
         retry_later(lane);
         lane->state = LANE_UNKNOWN;
     } else if (fence->revision == 0) {
-        end_all(lane, LANE_CLOSED, AGAIN, 0, &answers);
+        end_all(lane, LANE_CLOSED, lane->full ? FAIL : AGAIN, -ENOSPC, &answers);
     } else if (memcmp(&fence->batch, &lane->batch, sizeof(lane->batch)) == 0) {
         commit(lane, fence->revision, false, &answers);
     } else {

@@ -44,6 +44,7 @@ struct store_engine {
                 size_t error_size);
     void (*close)(struct store *store); /* frees it */
     int (*health)(const struct store *store);
+    int (*ready)(const struct store *store); /* NULL: while it is healthy */
     /* Takes a well-formed batch and ends it by store_answer, once. */
     void (*write)(struct store *store, struct store_batch *take_batch);
     void (*read)(struct store *store, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg);

@@ -336,5 +336,12 @@ static int restored_lmdb(struct store *store, uint64_t last_seq)
     return store_view_restored(((struct lmdb *)store)->view, last_seq);
 }
 
-const struct store_engine store_lmdb_engine = {"lmdb",     open_lmdb, close_lmdb,   health_lmdb,
-                                               write_lmdb, read_lmdb, restored_lmdb};
+const struct store_engine store_lmdb_engine = {
+    .scheme = "lmdb",
+    .open = open_lmdb,
+    .close = close_lmdb,
+    .health = health_lmdb,
+    .write = write_lmdb,
+    .read = read_lmdb,
+    .restored = restored_lmdb,
+};

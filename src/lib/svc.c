@@ -1,11 +1,14 @@
 #include "svc.h"
+#include "cgroup.h"
 #include "clock.h"
 #include "http_auth.h"
 #include "svc_admin.h"
 #include "svc_cpus.h"
+#include "svc_descriptors.h"
+#include "svc_libraries.h"
+#include "svc_signals.h"
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -25,6 +28,7 @@ struct svc {
     struct http_server *http, *admin_http;
     struct rpc_server *rpc;
     unsigned workers;
+    struct svc_descriptors descriptors;
     char error[1024];
 };
 
@@ -36,7 +40,8 @@ static const struct config_option common_options[] = {
     {"WORKERS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as the CPU limit allows"},
     {"LOG_LEVEL", "info", CONFIG_CHOICE, .choices = "debug|info|notice|warning|error|critical",
      .help = "least severity"},
-    {"MAX_CONNECTIONS", "10000", CONFIG_INT, 1, 1000000, .help = "of HTTP, and of gRPC; more wait to be accepted"},
+    {"MAX_CONNECTIONS", "10000", CONFIG_INT, 1, 1000000,
+     .help = "of HTTP, and of gRPC (there at most one per 64 KiB of the memory limit); more wait to be accepted"},
     {"SHUTDOWN_DELAY_SECONDS", "5", CONFIG_INT, 0, 3600, .unit = "s", .help = "go on serving after SIGTERM"},
     {"SHUTDOWN_TIMEOUT_SECONDS", "20", CONFIG_INT, 1, 3600, .unit = "s",
      .help = "bound on finishing what is in flight"},
@@ -184,17 +189,50 @@ static int listen_on(struct svc *svc, const char *protocol, const char *option, 
     return 0;
 }
 
+static unsigned rpc_threads(const struct svc *svc)
+{
+    unsigned threads = (unsigned)config_int(svc->config, "GRPC_THREADS");
+
+    return threads == 0 ? svc->workers : threads;
+}
+
+static unsigned max_connections(const struct svc *svc)
+{
+    unsigned wanted = (unsigned)config_int(svc->config, "MAX_CONNECTIONS");
+
+    return wanted < svc->descriptors.share ? wanted : svc->descriptors.share;
+}
+
+static void share_descriptors(struct svc *svc)
+{
+    bool has_http = svc->def->routes != NULL, has_rpc = svc->def->rpc != NULL;
+    unsigned threads = svc->workers + 1 + (has_rpc ? rpc_threads(svc) : 0), wanted;
+
+    svc->descriptors = svc_descriptors_share(threads, has_http + has_rpc);
+    wanted = (unsigned)config_int(svc->config, "MAX_CONNECTIONS");
+    log_fields(
+        svc->log, wanted > max_connections(svc) ? LOG_WARNING : LOG_INFO, NULL,
+        wanted > max_connections(svc) ? "the limit of file descriptors allows fewer connections than MAX_CONNECTIONS"
+                                      : "file descriptors",
+        (struct log_field[]){LOG_INT("limit", svc->descriptors.limit), LOG_INT("max_connections", max_connections(svc)),
+                             LOG_INT("max_admin_connections", svc->descriptors.admin)},
+        3);
+}
+
 static int open_admin(struct svc *svc)
 {
     int fd, r = listen_on(svc, "admin", "METRICS_PORT", &fd);
 
     if (r != 0)
         return r;
-    return http_server_open(
-        fd,
-        &(struct http_server_def){
-            .name = "admin", .routes = svc_admin_routes, .state = &svc->admin, .workers = 1, .max_connections = 256},
-        &svc->admin_http);
+    return http_server_open(fd,
+                            &(struct http_server_def){.name = "admin",
+                                                      .routes = svc_admin_routes,
+                                                      .state = &svc->admin,
+                                                      .workers = 1,
+                                                      .max_connections = svc->descriptors.admin,
+                                                      .max_memory = cgroup_memory_bytes() / 16},
+                            &svc->admin_http);
 }
 
 static int open_auth(struct svc *svc)
@@ -218,9 +256,11 @@ static int open_http(struct svc *svc)
         .log = svc->log,
         .metrics = svc->metrics,
         .workers = svc->workers,
-        .max_connections = (unsigned)config_int(svc->config, "MAX_CONNECTIONS"),
+        .max_connections = max_connections(svc),
         .request_timeout_ms = (unsigned)config_int(svc->config, "REQUEST_TIMEOUT_MS"),
         .idle_timeout_ms = (unsigned)config_int(svc->config, "HTTP_IDLE_SECONDS") * 1000,
+        /* A quarter: the heap takes up to twice what is counted, and replies that are being made come on top. */
+        .max_memory = cgroup_memory_bytes() / 4,
     };
     int fd, r = listen_on(svc, "http", "PORT", &fd);
 
@@ -237,20 +277,28 @@ static unsigned connection_age_ms(const struct config *config)
     return (unsigned)(age_ms < fits_ms ? age_ms : fits_ms);
 }
 
+/* Half of the memory limit is for clients' connections and calls; the rest is for what handlers queue and keep, for the
+ * service's data and for the page cache of its files. */
+static size_t rpc_memory(void)
+{
+    return cgroup_memory_bytes() / 2;
+}
+
 static int open_rpc(struct svc *svc)
 {
-    unsigned threads = (unsigned)config_int(svc->config, "GRPC_THREADS");
     struct rpc_server_def def = {
         .methods = svc->def->rpc->methods,
         .descriptors = svc->def->rpc->descriptors,
         .descriptors_len = svc->def->rpc->descriptors_len,
         .state = svc->def->state,
+        .ready = svc->def->ready,
         .log = svc->log,
         .metrics = svc->metrics,
-        .threads = threads == 0 ? svc->workers : threads,
+        .threads = rpc_threads(svc),
         .max_message = (size_t)config_int(svc->config, "GRPC_MAX_MESSAGE_BYTES"),
-        .max_connections = (unsigned)config_int(svc->config, "MAX_CONNECTIONS"),
+        .max_connections = max_connections(svc),
         .max_connection_age_ms = connection_age_ms(svc->config),
+        .max_memory = rpc_memory(),
     };
     int fd, r = listen_on(svc, "grpc", "GRPC_PORT", &fd);
 
@@ -263,6 +311,7 @@ static int open_listeners(struct svc *svc)
 {
     int r = 0;
 
+    share_descriptors(svc);
     if (svc->def->routes != NULL) {
         r = open_auth(svc);
         r = r == 0 ? open_http(svc) : r;
@@ -303,46 +352,14 @@ static void set_ready(struct svc *svc)
 
 /* ---- signals and drain ---- */
 
-static volatile sig_atomic_t interrupts;
-
-static void on_interrupt(int signal)
+/* While start runs: nothing has been accepted yet, and what is on disk is as after a crash, which it is made for. */
+static void interrupt_start(void *arg)
 {
-    (void)signal;
-    if (++interrupts >= 2)
-        _exit(130);
-}
+    struct svc *svc = arg;
 
-static void termination_signals(sigset_t *set)
-{
-    sigemptyset(set);
-    sigaddset(set, SIGTERM);
-    sigaddset(set, SIGINT);
-}
-
-/* Blocks them in this thread and in those it makes; sigwait takes them. */
-static void block_signals(void)
-{
-    sigset_t set;
-
-    signal(SIGPIPE, SIG_IGN);
-    termination_signals(&set);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
-/* From then on SIGTERM stays blocked, and the second SIGINT ends the process. */
-static void wait_for_signal(void)
-{
-    sigset_t set;
-    int received = 0;
-
-    termination_signals(&set);
-    while (sigwait(&set, &received) != 0)
-        continue;
-    interrupts = received == SIGINT;
-    signal(SIGINT, on_interrupt);
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    log_fields(svc->log, LOG_NOTICE, NULL, "stopped while starting", NULL, 0);
+    log_flush(svc->log, LOG_FLUSH_MS);
+    _exit(EXIT_DRAINED);
 }
 
 static void sleep_until(uint64_t monotonic_ns)
@@ -430,6 +447,7 @@ static int open_common(struct svc *svc)
 {
     const char *project = config_string(svc->config, "GOOGLE_CLOUD_PROJECT");
     enum log_severity least = severity(config_string(svc->config, "LOG_LEVEL"));
+    int r;
 
     svc->workers = (unsigned)config_int(svc->config, "WORKERS");
     if (svc->workers == 0)
@@ -440,24 +458,42 @@ static int open_common(struct svc *svc)
     metrics_add_process(svc->metrics, svc->def->name);
     svc->admin.def = svc->def;
     svc->admin.metrics = svc->metrics;
-    return log_open(STDOUT_FILENO, least, svc->def->name, project, svc->metrics, &svc->log);
+    if ((r = log_open(STDOUT_FILENO, least, svc->def->name, project, svc->metrics, &svc->log)) == 0)
+        r = log_take_stderr(svc->log);
+    return r;
+}
+
+static int live(struct svc *svc)
+{
+    struct svc_signals signals;
+    int r = svc_signals_open(&signals, interrupt_start, svc);
+
+    if (r != 0)
+        return r;
+    r = start(svc);
+    svc_signals_started(&signals);
+    if (r == 0) {
+        set_ready(svc);
+        svc_signals_wait(&signals);
+        r = drain(svc);
+    }
+    svc_signals_close(&signals);
+    return r;
 }
 
 static int run(struct svc *svc)
 {
     int r;
 
-    block_signals(); /* before the first thread there is */
+    svc_signals_block(); /* before the first thread there is */
     r = open_common(svc);
-    if (r == 0)
-        r = start(svc);
     if (r == 0) {
-        set_ready(svc);
-        wait_for_signal();
-        r = drain(svc);
+        svc_libraries_warn(svc->log, svc->def->rpc != NULL ? svc->def->rpc->endpoint->library_version() : NULL);
+        r = live(svc);
     }
     stop(svc);
     log_fields(svc->log, LOG_NOTICE, NULL, "stopped", NULL, 0);
+    log_return_stderr();
     svc->log = log_close(svc->log, LOG_FLUSH_MS);
     svc->metrics = metrics_free(svc->metrics);
     if (r != 0)

@@ -5,13 +5,19 @@
  * start -> accepting, ready -> SIGTERM or SIGINT: not ready at once (gRPC health too), serving on for
  * SHUTDOWN_DELAY_SECONDS with Connection: close -> listeners closed, GOAWAY, in-flight requests finish within
  * SHUTDOWN_TIMEOUT_SECONDS -> stop -> log flushed -> exit 0. A second SIGTERM changes nothing; a second SIGINT ends
- * the process at once.
+ * the process at once. A first signal that comes while start runs ends the process at once with status 0; stop is not
+ * called then. Nothing has been accepted before start has returned, so nothing acknowledged is lost.
  *
  * The admin listener (METRICS_PORT) serves /healthz (the event loops turn; looks at nothing outside), /readyz and
  * /metrics from a loop of its own.
  *
- * Exit status: 0 drained in time, 1 could not start or had to cut something off, 2 wrong options. What went wrong is
- * one line on standard error.
+ * File descriptors: the soft limit is raised to the hard limit. The admin listener has a part of them for itself;
+ * MAX_CONNECTIONS is reduced to what the others allow (svc_descriptors.h). Memory: HTTP clients may hold a quarter of
+ * the cgroup's memory limit, those of the admin listener a sixteenth (max_memory in http.h).
+ *
+ * Exit status: 0 drained in time, or stopped while starting, 1 could not start or had to cut something off, 2 wrong
+ * options. What went wrong is one line on standard error, which gets nothing else: what libraries print is logged
+ * (log_take_stderr).
  */
 #pragma once
 #include "config.h"
@@ -47,7 +53,7 @@ struct svc_def {
     int (*start)(struct svc *svc, void *state);
     void (*stop)(void *state); /* nothing is in flight any more; may be NULL */
     /* Asked by any thread after start has returned; both may be NULL. */
-    bool (*ready)(void *state);   /* at /readyz, beside svc's own state */
+    bool (*ready)(void *state);   /* for /readyz and gRPC health, beside svc's own state; never waits */
     bool (*healthy)(void *state); /* at /healthz: false where only a restart helps */
 };
 

@@ -51,6 +51,13 @@ static bool healthy(void *state)
     return notes->store == NULL || store_health(notes->store) == 0;
 }
 
+static bool ready(void *state)
+{
+    const struct notes *notes = state;
+
+    return notes->store == NULL || store_ready(notes->store) == 0;
+}
+
 int main(int argc, char **argv)
 {
     struct notes notes = {.store = NULL};
@@ -63,6 +70,6 @@ int main(int argc, char **argv)
                                       .routes = routes,
                                       .start = start,
                                       .stop = stop,
-                                      .ready = healthy,
+                                      .ready = ready,
                                       .healthy = healthy});
 }

@@ -29,9 +29,9 @@ size_t feature_set_count(const struct feature_set *set);
 /* The first feature in the file at exactly this point, or NULL. */
 const struct feature *feature_set_find(const struct feature_set *set, struct geo_point point);
 
-/* All features in a rectangle, one by one, in the order of the file. Memory is bounded (256 KiB a query): few results
+/* All features in a rectangle, one by one, in the order of the file. Memory is bounded (16 KiB a query): few results
  * are found by the tree and sorted, many by reading through the set, which then costs no more than sending them. */
-#define FEATURE_SET_MAX_SORTED 65536
+#define FEATURE_SET_MAX_SORTED 4096
 
 struct feature_set_query {
     const struct feature_set *set;

@@ -8,13 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MIN_FREE_PERCENT 25 /* a stand still for less is not worth it */
+#define MIN_FREE_PERCENT 25           /* a stand still for less is not worth it */
+#define LOST_SEQS        (1ULL << 40) /* that writes after an export may have had: of 4 billion revisions of etcd */
 
 enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 
 static const char usage[] =
     "Usage: store-tool export URL FILE\n"
-    "       store-tool import URL FILE [MAX_BYTES]\n"
+    "       store-tool import|restore URL FILE [MAX_BYTES]\n"
     "       store-tool verify URL|FILE [URL|FILE]\n"
     "       store-tool defragment URL [PERCENT]\n"
     "       store-tool job URL NAME begun|succeeded\n"
@@ -25,6 +26,9 @@ static const char usage[] =
     "  import   fills an empty store; interrupted, it is to be repeated with the same FILE, and until it has ended no\n"
     "           service can use the store. A damaged FILE changes nothing. MAX_BYTES: as STORE_MAX_BYTES of the "
     "service\n"
+    "  restore  the same where FILE may lack the last writes: new sequence numbers, and so entity tags, begin far "
+    "beyond\n"
+    "           those that these had\n"
     "  verify   reads everything, checks every checksum, and says what is there; of two, whether they hold the same\n"
     "  defragment\n"
     "           gives back what is free in the files of the etcd members that URL names, where that is PERCENT of a "
@@ -100,7 +104,7 @@ static int export(const char *url, const char *path)
 
 /* ---- import, verify ---- */
 
-static int import(const char *url, const char *path, const char *max)
+static int import(const char *url, const char *path, uint64_t lost_seqs, const char *max)
 {
     struct stream_summary summary;
     uint64_t max_bytes = 0;
@@ -110,7 +114,7 @@ static int import(const char *url, const char *path, const char *max)
         fprintf(stderr, "store-tool: \"%s\" is not a number of bytes\n", max);
         return EXIT_USAGE;
     }
-    err = move_in(url, path, max_bytes, &summary);
+    err = move_in(url, path, max_bytes, lost_seqs, &summary);
     if (err < 0 && err != -EALREADY)
         return EXIT_FAILED;
     print(url, &summary);
@@ -212,7 +216,9 @@ int main(int argc, char **argv)
     if (argc == 4 && strcmp(argv[1], "export") == 0)
         return export(argv[2], argv[3]);
     if ((argc == 4 || argc == 5) && strcmp(argv[1], "import") == 0)
-        return import(argv[2], argv[3], argc == 5 ? argv[4] : NULL);
+        return import(argv[2], argv[3], 0, argc == 5 ? argv[4] : NULL);
+    if ((argc == 4 || argc == 5) && strcmp(argv[1], "restore") == 0)
+        return import(argv[2], argv[3], LOST_SEQS, argc == 5 ? argv[4] : NULL);
     if ((argc == 3 || argc == 4) && strcmp(argv[1], "verify") == 0)
         return verify(argv[2], argc == 4 ? argv[3] : NULL);
     if ((argc == 3 || argc == 4) && strcmp(argv[1], "defragment") == 0)

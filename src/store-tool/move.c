@@ -92,6 +92,7 @@ struct in {
     struct store_batch *batch;
     unsigned count; /* of the batch */
     size_t bytes;
+    uint64_t lost_seqs;
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;
     unsigned running;
@@ -175,15 +176,15 @@ static int put_all(struct in *in, FILE *file, const char *path, const struct str
         return fail(err, "%s: %s", path, error);
     if (!stream_same(&summary, checked))
         return fail(-EBADMSG, "%s has been changed meanwhile", path);
-    err = store_restored(in->store, summary.last_seq);
+    err = store_restored(in->store, summary.last_seq + in->lost_seqs);
     return err < 0 ? fail(err, "%s", strerror(-err)) : 0;
 }
 
-static int fill_store(const char *url, uint64_t max_bytes, FILE *file, const char *path,
+static int fill_store(const char *url, uint64_t max_bytes, uint64_t lost_seqs, FILE *file, const char *path,
                       const struct stream_summary *checked)
 {
     struct store_table tables[STORE_MAX_TABLES] = {{.name = NULL}};
-    struct in in = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    struct in in = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .lost_seqs = lost_seqs};
     struct store_options options = {.url = url,
                                     .tables = tables,
                                     .table_count = checked->table_count,
@@ -221,7 +222,8 @@ static int open_checked(const char *path, FILE **ret_file, struct stream_summary
     return 0;
 }
 
-int move_in(const char *url, const char *path, uint64_t max_bytes, struct stream_summary *ret_summary)
+int move_in(const char *url, const char *path, uint64_t max_bytes, uint64_t lost_seqs,
+            struct stream_summary *ret_summary)
 {
     struct stream_summary summary;
     FILE *file;
@@ -230,7 +232,7 @@ int move_in(const char *url, const char *path, uint64_t max_bytes, struct stream
     err = open_checked(path, &file, &summary);
     if (err < 0)
         return err;
-    err = fill_store(url, max_bytes, file, path, &summary);
+    err = fill_store(url, max_bytes, lost_seqs, file, path, &summary);
     fclose(file);
     if (err == 0 || err == -EALREADY)
         *ret_summary = summary;

@@ -9,12 +9,9 @@
 #include "http.h"
 #include "routeguide.descriptors.h"
 #include "routeguide.pb-c.h"
-#include "rpc.h"
+#include "rpc_internal.h"
 #include <fcntl.h>
-#include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
-#include <grpc/grpc.h>
-#include <grpc/grpc_security.h>
 #include <grpc/slice.h>
 #include <grpc/support/time.h>
 #include <signal.h>

@@ -77,10 +77,29 @@ MODULES: dict[str, list[Mutation]] = {
         ("health checks reach the admin port", '["9090"]', '["8080"]'),
         ("the rule applies to the cluster's nodes", "[var.node_service_account]", '["x@example.com"]'),
     ),
+    "modules/plans": in_file(
+        "modules/plans/main.tf",
+        (
+            "only pull requests of the repository are believed, in the environment for plans",
+            "assertion.event_name == 'pull_request'",
+            "assertion.event_name != ''",
+        ),
+        ("the account is for jobs in the environment for plans", ":environment:plan-", ":environment:"),
+        ("who plans only reads", '"roles/viewer"', '"roles/editor"'),
+        ("who plans reads the states, and locks none", '"roles/storage.objectViewer"', '"roles/storage.objectUser"'),
+    ),
     "modules/registry": in_file(
         "modules/registry/main.tf",
         ("tags never move", "immutable_tags = true", "immutable_tags = false"),
-        ("20 images are kept, with their signatures and attestations", '"KEEP"', '"DELETE"'),
+        ("20 images are kept", "var.keep.images * each", "10 * each"),
+        ("the signatures and attestations of 20 images are kept", "versions       = 6", "versions       = 1"),
+        ("the list of an image's signatures is a tag that moves", "immutable_tags = false", "immutable_tags = true"),
+        ("signatures are where scripts/deploy looks for them", '-signatures"', '-attestations"'),
+        (
+            "who pulls images may read their signatures",
+            "keys(local.repositories), keys(var.readers)",
+            '["images"], keys(var.readers)',
+        ),
         ("old images are deleted after 30 days", "var.keep.days * 24", "var.keep.days * 23"),
         ("old images are really deleted", "cleanup_policy_dry_run = false", "cleanup_policy_dry_run = true"),
         ("who pulls may only read", '"roles/artifactregistry.reader"', '"roles/artifactregistry.repoAdmin"'),
@@ -504,6 +523,12 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
             "immutable_tags = false",
         ),
         *in_file(
+            "modules/plans/main.tf",
+            ("what pull requests run changes nothing", '"roles/viewer"', '"roles/editor"'),
+            ("what pull requests run changes nothing", '"pull-requests"', '"ci"'),
+            ("what pull requests run changes nothing", "    \"assertion.event_name == 'pull_request'\",\n", ""),
+        ),
+        *in_file(
             "modules/identity/main.tf",
             (
                 "there are no keys",
@@ -559,8 +584,8 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
         Mutation(
             "what a release can be gone back to is kept",
             "modules/registry/main.tf",
-            "var.keep.images * local.versions_an_image",
-            "var.keep.images",
+            "versions       = 6",
+            "versions       = 2",
         ),
         Mutation(
             "environments share neither projects nor states nor addresses",

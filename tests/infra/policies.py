@@ -16,7 +16,7 @@ from tree import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from deployment.images import ATTESTED
+from deployment.images import ATTESTED, SIGNATURES
 from deployment.releases import KEPT
 
 PUBLIC = {"countries", "demo", "notes", "route-guide"}
@@ -211,21 +211,26 @@ def one_repository(env: Environment) -> Iterator[str]:
         yield "nobody is believed"
     for provider in providers:
         condition = provider.values["attribute_condition"] or ""
+        environment = f"plan-{env.name}" if is_for_plans(provider) else env.name
         parts = [re.fullmatch(r"assertion\.(\w+) == '([\w./-]+)'", part) for part in condition.split(" && ")]
         claims = {match[1]: match[2] for match in parts if match}
-        if None in parts or not {"repository", "repository_id"} <= set(claims) or claims.get("environment") != env.name:
+        if (
+            None in parts
+            or not {"repository", "repository_id"} <= set(claims)
+            or claims.get("environment") != environment
+        ):
             yield f"{provider.address}: {condition}"
 
 
 @each("jobs of one branch or tag are believed, those of the workflow that deploys there")
 def one_workflow(env: Environment) -> Iterator[str]:
     for provider in env.of("google_iam_workload_identity_pool_provider"):
-        if not re.search(
+        if not is_for_plans(provider) and not re.search(
             r" && assertion\.ref == 'refs/(heads|tags)/[\w./-]+'$", provider.values["attribute_condition"]
         ):
             yield provider.address
     for binding in env.of("google_service_account_iam_member"):
-        if ".ci[" not in binding.address:
+        if is_for_plans(binding) or ".ci[" not in binding.address:
             continue
         match = re.search(
             r"/attribute\.workflow/[\w-]+/[\w.-]+/\.github/workflows/([^/]+)@refs/", binding.values["member"]
@@ -234,6 +239,26 @@ def one_workflow(env: Environment) -> Iterator[str]:
             yield f"{binding.address}: {binding.values['member']}"
         elif "infra" not in binding.address and DEPLOYS.get(env.name, match[1]) != match[1]:
             yield f"{binding.address}: {match[1]} deploys nothing there"
+
+
+def is_for_plans(resource: Resource) -> bool:
+    return resource.address.startswith("module.plans.")
+
+
+@each("what pull requests run changes nothing")
+def plans_read(env: Environment) -> Iterator[str]:
+    """Their jobs are their authors': they get one account, in a pool of its own, which only reads."""
+    allowed = {"roles/viewer", "roles/iam.securityReviewer", "roles/serviceusage.serviceUsageConsumer",
+               "roles/storage.objectViewer", "roles/iam.workloadIdentityUser"}  # fmt: skip
+    for resource in filter(is_for_plans, env.resources):
+        if "_iam_member" in resource.type and resource.values["role"] not in allowed:
+            yield f"{resource.address}: {resource.values['role']}"
+    for provider in filter(is_for_plans, env.of("google_iam_workload_identity_pool_provider")):
+        if not provider.values["attribute_condition"].endswith(" && assertion.event_name == 'pull_request'"):
+            yield provider.address
+    pools = [pool.values["workload_identity_pool_id"] for pool in env.of("google_iam_workload_identity_pool")]
+    if len(set(pools)) != len(pools) or len(pools) > 2:
+        yield f"pools: {pools}"
 
 
 @each("no sink, exclusion or filter drops the line of a request")
@@ -250,7 +275,8 @@ def no_line_dropped(env: Environment) -> Iterator[str]:
 @each("images are kept where tags never move")
 def immutable_tags(env: Environment) -> Iterator[str]:
     for registry in env.of("google_artifact_registry_repository"):
-        if only(registry.values, "docker_config", "immutable_tags") is not True:
+        signatures = str(registry.values["repository_id"]).endswith(SIGNATURES)
+        if only(registry.values, "docker_config", "immutable_tags") is signatures:
             yield registry.address
 
 
@@ -260,7 +286,9 @@ def kept(env: Environment) -> Iterator[str]:
     for registry in env.of("google_artifact_registry_repository"):
         policies = registry.values["cleanup_policies"]
         count = max((only(item, "most_recent_versions", "keep_count") or 0) for item in policies)
-        if count < KEPT * (2 + len(ATTESTED)):
+        # Of signatures each version has a list of its own.
+        versions = 2 * (1 + len(ATTESTED)) if str(registry.values["repository_id"]).endswith(SIGNATURES) else 1
+        if count < KEPT * versions:
             yield f"{registry.address}: {count} versions"
 
 

@@ -15,14 +15,40 @@ import httpx
 import pytest
 from grpc_tools import protoc
 
+import cgroup
+import examples
 import harness
 from harness import ROOT, Service
+from system import PLACES
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """start(NAME, *flags, **environment): a service that is ready; stopped and checked when the test ends."""
     with harness.services(tmp_path) as factory:
+        yield factory
+
+
+@pytest.fixture
+def start_with_peers(start: Callable[..., Service]) -> Callable[..., Service]:
+    """start(NAME), and before it the services that it asks."""
+
+    def start_all(name: str, **settings: object) -> Service:
+        peers = {}
+        for variable, peer in PLACES[name].peers.items() if name in PLACES else []:
+            service = start_all(peer)
+            peers[variable] = (
+                service.grpc_address if peer in examples.GRPC else service.http_url.removeprefix("http://")
+            )
+        return start(name, **peers, **settings)
+
+    return start_all
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """As start, but the release binary in a memory cgroup with the limit of the service's manifest: see cgroup.py."""
+    with cgroup.services(tmp_path / "limited") as factory:
         yield factory
 
 

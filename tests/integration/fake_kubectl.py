@@ -5,7 +5,7 @@ each context.
 
 It fails as a cluster out of reach does where its arguments have FAKE_REFUSES in them. Asked with FAKE_MISSES whether
 something is there, it says no, as if somebody else made it a moment later. Of `rollout undo` it notes the name, in the
-file `undone`.
+file `undone`. `config view` prints the file `config`, if there is one.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ FOLDER = Path(os.environ["FAKE_CLUSTER"])
 
 
 def kind_of(text: str) -> str:
-    """configmaps, ConfigMap, deployments.apps: configmap, deployment."""
-    return text.split(".")[0].lower().removesuffix("s")
+    """configmaps, ConfigMap, deployments.apps, storageclasses: configmap, deployment, storageclass."""
+    name = text.split(".")[0].lower()
+    return name.removesuffix("es").removesuffix("s") + "s" if "class" in name else name.removesuffix("s")
 
 
 class Fake:
@@ -110,7 +111,15 @@ def main() -> None:
         parser.add_argument(name, *{"--namespace": ["-n"], "--filename": ["-f"]}.get(name, []), default="")
     for name in ("--type", "--request-timeout", "--field-manager", "--wait"):
         parser.add_argument(name)
-    for name in ("--ignore-not-found", "--server-side", "--force-conflicts"):
+    for name in (
+        "--ignore-not-found",
+        "--server-side",
+        "--force-conflicts",
+        "--minify",
+        "--flatten",
+        "--all-namespaces",
+        "--show-managed-fields",
+    ):
         parser.add_argument(name, action="store_true")
     parser.add_argument("--dry-run", default="")
     parser.add_argument("--from-file", action="append", default=[])
@@ -120,6 +129,9 @@ def main() -> None:
     if (refused := os.environ.get("FAKE_REFUSES")) and refused in " ".join(sys.argv[1:]):
         sys.exit("Unable to connect to the server: fake_kubectl was told so")
     match verb:
+        case "get" if args.filename:
+            live = [fake.find(one["kind"], one["metadata"]["name"]) for one in documents(args.filename)]
+            print(json.dumps({"items": [one for one in live if one]}))
         case "get":
             get(fake, args)
         case "create" if args.dry_run:
@@ -135,7 +147,14 @@ def main() -> None:
             found["data"] |= json.loads(args.patch)["data"]
         case "delete":
             fake.objects = [one for one in fake.objects if one is not fake.find(*args.words)]
-        case "diff" | "config" | "api-versions":
+        case "config" if (FOLDER / "config").exists():
+            print((FOLDER / "config").read_text())
+        case "diff":
+            differ = [one["metadata"]["name"] for one in documents(args.filename)
+                      if fake.find(one["kind"], one["metadata"]["name"]) != one]  # fmt: skip
+            print("".join(f"+++ /tmp/{name}\n+differs\n" for name in differ), end="")
+            sys.exit(1 if differ else 0)
+        case "config" | "api-versions":
             pass
         case "rollout":
             with open(FOLDER / "undone", "a") as undone:

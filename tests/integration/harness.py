@@ -25,7 +25,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -111,9 +111,19 @@ class Service:
     """One process of a service. Made by the fixture `start`, or as a context manager."""
 
     def __init__(
-        self, name: str, folder: Path, *args: str, wait: bool = True, build: Path = BUILD, **settings: object
+        self,
+        name: str,
+        folder: Path,
+        *args: str,
+        wait: bool = True,
+        build: Path = BUILD,
+        prefix: Sequence[str] = (),
+        stderr_fd: int | None = None,
+        **settings: object,
     ) -> None:
         self.name, self.folder, self.args, self.settings = name, folder, args, settings
+        self.prefix = prefix  # a command that becomes the program
+        self.stderr_fd = stderr_fd  # in place of the file that stderr() reads
         self.program = program(name, build)
         self.exit_status: int | None = 0  # what stop() expects; None: anything
         self._changed = threading.Condition()
@@ -133,12 +143,12 @@ class Service:
         self._ended = False
         with open(self.folder / "stderr", "ab") as stderr:
             self.process = subprocess.Popen(
-                [self.program, *self.args],
+                [*self.prefix, self.program, *self.args],
                 env=environment(self.folder, self.settings),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=stderr,
+                stderr=stderr if self.stderr_fd is None else self.stderr_fd,
             )
         self._reader = threading.Thread(target=self._read, name=f"{self.name}-log", daemon=True)
         self._reader.start()

@@ -87,9 +87,8 @@ def test_of_the_cluster_and_back(secrets: Path, start, tmp_path: Path):
         store_tool("export", f"etcd://{scratch}/notes", tmp_path / "notes.export")
     with member(tmp_path / "after", tmp_path / "etcd-server") as address:
         url = f"etcd://{address}/notes{query}"
-        store_tool("import", url, tmp_path / "notes.export")
+        store_tool("restore", url, tmp_path / "notes.export")
         store_tool("verify", url, tmp_path / "notes.export")
-        assert f"notes: {store_tool('verify', url).split(': ', 1)[1]}" == done.stdout
 
 
 def test_other_etcds_settings(start, tmp_path: Path):

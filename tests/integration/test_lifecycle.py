@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,37 +19,16 @@ import httpx
 import pytest
 
 import clients
+import examples
 import harness
 from harness import Service
 from system import PLACES, service_names
 
-HTTP_PATHS = {  # what is asked under load
-    "demo": "/demo/hello?delay=3",
-    "notes": "/v1/notes?limit=5",
-    "users": "/users/1234",
-    "countries": "/countries?user_id=1234",
-}
 SERVICES = service_names()
-HTTP_SERVICES = [name for name in SERVICES if name in HTTP_PATHS]
-GRPC_SERVICES = [name for name in SERVICES if name in ("route-guide", "feature-store")]
+HTTP_SERVICES = [name for name in SERVICES if name in examples.HTTP]
+GRPC_SERVICES = [name for name in SERVICES if name in examples.GRPC]
 # Required options that name a peer which is not there: enough to check options and to start.
 NO_PEERS = {name: dict.fromkeys(PLACES[name].peers, "127.0.0.1:1") if name in PLACES else {} for name in SERVICES}
-
-
-@pytest.fixture
-def start_with_peers(start: Callable[..., Service]) -> Callable[..., Service]:
-    """start(NAME), and before it the services that it asks."""
-
-    def start_all(name: str, **settings: object) -> Service:
-        peers = {}
-        for variable, peer in PLACES[name].peers.items() if name in PLACES else []:
-            service = start_all(peer)
-            peers[variable] = (
-                service.grpc_address if peer in GRPC_SERVICES else service.http_url.removeprefix("http://")
-            )
-        return start(name, **peers, **settings)
-
-    return start_all
 
 
 # ---- options ----
@@ -108,6 +90,32 @@ def test_a_required_option_is_asked_for(name: str, tmp_path: Path) -> None:
     assert next(iter(NO_PEERS[name])) in result.stderr
 
 
+def h2o_version() -> str:
+    """Of the headers that the programs were built with. $SLIPWAY_H2O_PREFIX: they are not in a build folder of Meson's."""
+    prefix = os.environ.get("SLIPWAY_H2O_PREFIX")
+    if prefix is None:
+        options = ["meson", "introspect", "--buildoptions", harness.BUILD]
+        found = json.loads(subprocess.run(options, capture_output=True, check=True, text=True).stdout)
+        prefix = next(option["value"] for option in found if option["name"] == "h2o_prefix")
+    text = (Path(prefix) / "include/h2o/version.h").read_text()
+    return re.findall(r'^#define H2O_VERSION(?:_BASE)? "(.*)"', text, re.MULTILINE)[0]
+
+
+def c_core_version() -> str:
+    command = ["pkg-config", "--modversion", "grpc"]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize("name", ["demo", "feature-store"])
+def test_libraries_with_known_vulnerabilities_are_named_once(name: str, start: Callable[..., Service]) -> None:
+    h2o, c_core = h2o_version(), c_core_version()
+    old = [f"h2o {h2o}"] if h2o.startswith("2.2.") else []
+    old += [f"gRPC C-core {c_core}"] if name == "feature-store" and int(c_core.split(".")[0]) < 44 else []
+    service = start(name)
+    said = [line["libraries"] for line in service.logs(severity="WARNING") if "libraries" in line]
+    assert said == ([", ".join(old)] if old else [])
+
+
 def test_flags_win_over_the_environment(start: Callable[..., Service]) -> None:
     port = harness.free_port()
     demo = start("demo", f"--port={port}", PORT="1")
@@ -155,7 +163,7 @@ def test_readiness_flips_and_serving_goes_on(
     name: str, start_with_peers: Callable[..., Service], http: httpx.Client
 ) -> None:
     service = start_with_peers(name, SHUTDOWN_DELAY_SECONDS=3600)
-    path = HTTP_PATHS[name]
+    path, _ = examples.HTTP[name]
     before = http.get(service.http_url + path)
     assert (before.status_code, before.headers.get("connection")) == (200, "keep-alive")
     service.signal(signal.SIGTERM)
@@ -223,6 +231,25 @@ def test_what_is_in_flight_is_answered(number: int, start: Callable[..., Service
     assert demo.wait() == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("waits_for", ["data", "store"])
+def test_a_signal_ends_a_start_that_takes_long(
+    waits_for: str, number: int, tmp_path: Path, start: Callable[..., Service]
+) -> None:
+    """Data are read from a pipe that nobody fills; etcd is a listener that says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        if waits_for == "data":
+            os.mkfifo(features := tmp_path / "features")
+            service = start("route-guide", wait=False, FEATURES_FILE=features, FEATURE_STORE_SERVICE_ADDR="127.0.0.1:1")
+        else:
+            service = start("notes", wait=False, STORE_URL=f"etcd://127.0.0.1:{silent.getsockname()[1]}/test")
+        service.wait_log(message="listening", protocol="admin")
+        service.signal(number)
+        assert service.wait() == 0
+    assert service.logs(message="stopped while starting") and not service.logs(message="ready")
+    assert service.stderr() == ""
+
+
 def test_a_second_sigterm_changes_nothing(start: Callable[..., Service]) -> None:
     demo = start("demo")
     with held_request(demo, 1000) as client:
@@ -273,7 +300,8 @@ def drained(service: Service, client: Callable[[clients.Load], None], threads: i
 @pytest.mark.parametrize("name", HTTP_SERVICES)
 def test_http_load_sees_no_failure(name: str, protocol: str, start_with_peers: Callable[..., Service]) -> None:
     service = start_with_peers(name, SHUTDOWN_DELAY_SECONDS=1)
-    drained(service, getattr(clients, protocol)(service.http_url + HTTP_PATHS[name]))
+    path, _ = examples.HTTP[name]
+    drained(service, getattr(clients, protocol)(service.http_url + path))
 
 
 @pytest.mark.parametrize("protocol", ["http1", "http2"])

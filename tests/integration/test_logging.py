@@ -5,18 +5,27 @@ API). What it does not know it leaves in the payload; what has a wrong type or f
 from __future__ import annotations
 
 import datetime
+import fcntl
 import ipaddress
+import os
 import re
+import socket
 import uuid
 from collections.abc import Callable
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import grpc
 import httpx
 import pytest
+from hyperframe.frame import GoAwayFrame, PingFrame, SettingsFrame
 
+import examples
 import harness
+from conftest import Routes
 from harness import ROOT, Line, Service
+from raw_http2 import Connection
+from system import service_names
 
 PROJECT = "shop-123"
 SEVERITIES = {"DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY"}
@@ -41,13 +50,6 @@ SPECIAL = {  # all there are below this name; others would stay in the payload
 }
 # Names that older agents took, and that are often written by mistake: they are not parsed, or in another way.
 MISTAKEN = {"timestamp", "level", "msg", "trace", "spanId", "traceSampled", "trace_id", "http_request"}
-HTTP = {  # a request that is answered, and one that is refused
-    "countries": ("/countries?user_id=1234", "/countries"),
-    "demo": ("/demo/hello", "/demo/none"),
-    "notes": ("/v1/notes", "/v1/notes/none"),
-    "users": ("/users/1234", "/none"),
-}
-GRPC = {"feature-store": "SaveFeature", "route-guide": "GetFeature"}
 
 
 def has_form(value: object, form: object) -> bool:
@@ -86,22 +88,17 @@ def of_trace(trace: str) -> Callable[[Line], bool]:
 
 
 @pytest.fixture
-def systems(start: Callable[..., Service]) -> dict[str, Service]:
+def systems(start_with_peers: Callable[..., Service]) -> dict[str, Service]:
     """One of each."""
-    found = {name: start(name, GOOGLE_CLOUD_PROJECT=PROJECT) for name in ("demo", "notes", "users", "feature-store")}
-    users, store = found["users"].http_url.removeprefix("http://"), found["feature-store"].grpc_address
-    found["countries"] = start("countries", GOOGLE_CLOUD_PROJECT=PROJECT, USERS_SERVICE_ADDR=users)
-    found["route-guide"] = start("route-guide", GOOGLE_CLOUD_PROJECT=PROJECT, FEATURE_STORE_SERVICE_ADDR=store)
-    return found
+    return {name: start_with_peers(name, GOOGLE_CLOUD_PROJECT=PROJECT) for name in service_names()}
 
 
 def test_no_service_is_left_out() -> None:
-    services = {path.parent.name for path in (ROOT / "src").glob("*/main.c")} - {"route-client", "store-tool", "upkeep"}
-    assert services == HTTP.keys() | GRPC.keys()
+    assert set(service_names()) == examples.HTTP.keys() | examples.GRPC.keys()
 
 
 def test_http(systems: dict[str, Service], http: httpx.Client) -> None:
-    for name, paths in HTTP.items():
+    for name, paths in examples.HTTP.items():
         service = systems[name]
         for path, sampled in zip(paths, (True, False)):
             trace = uuid.uuid4().hex
@@ -119,7 +116,7 @@ def test_http(systems: dict[str, Service], http: httpx.Client) -> None:
 
 
 def test_grpc(systems: dict[str, Service], channel: Callable[[str], grpc.Channel], stubs: SimpleNamespace) -> None:
-    for name, method in GRPC.items():
+    for name, method in examples.GRPC.items():
         service = systems[name]
         stub = stubs.routeguide_grpc.RouteGuideStub(channel(service.grpc_address))
         place = stubs.routeguide.Point(latitude=409146138, longitude=-746188906)
@@ -157,3 +154,43 @@ def test_other_lines_too(systems: dict[str, Service], http: httpx.Client) -> Non
             assert line["severity"] in SEVERITIES and isinstance(line["message"], str), line
             datetime.datetime.fromisoformat(line["time"][:26] + "+00:00")
             assert not MISTAKEN & line.keys(), line
+
+
+def test_frames_of_unknown_types_reach_neither_stderr_nor_stop_the_service(start: Callable[..., Service]) -> None:
+    """Nobody reads stderr, which takes 4 KiB: h2o 2.2.5 writes a line for each such frame."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    demo = start("demo", WORKERS=1, stderr_fd=write)
+    os.close(write)
+    url = urlsplit(demo.http_url)
+    with socket.create_connection((url.hostname, url.port), timeout=harness.START_S) as sock:
+        sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame().serialize())
+        sock.sendall(b"\0\0\0\x0b\0\0\0\0\0" * 20_000 + PingFrame(opaque_data=b"the last").serialize())
+        received = b""
+        while b"the last" not in received:
+            received += (more := sock.recv(65536))
+            assert more, "the connection was closed"
+    assert httpx.get(f"{demo.http_url}/demo/hello", timeout=harness.START_S).status_code == 200
+    demo.stop()
+    with os.fdopen(read, "rb") as rest:
+        assert rest.read() == b""
+    said = demo.logs(message="a library wrote to standard error")
+    assert all(line["text"] == "skipping frame (type:11)" for line in said)
+    assert len(said) < 20
+
+
+def test_a_client_cannot_forge_a_line(routes: Routes) -> None:
+    """C-core's messages quote what a client has sent. Standard output and error often end up in one log."""
+    line = 'x\n{"severity":"CRITICAL","message":"forged"}\n'
+    for service in (routes.guide, routes.store):
+        connection = Connection(service.grpc_address)
+        connection.synchronize()
+        for number, header in enumerate(("grpc-timeout", "grpc-encoding", "grpc-status", "custom")):
+            connection.open(1 + 2 * number, "/routeguide.RouteGuide/RecordRoute", (header, line))
+        connection.synchronize()
+        connection.socket.sendall(GoAwayFrame(0, error_code=11, additional_data=line.encode()).serialize())
+        connection.synchronize()
+        connection.socket.close()
+        service.stop()
+        assert service.stderr() == ""
+        assert not service.logs(message="forged")

@@ -11,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deployment import releases
+from deployment.cluster import containers
 from deployment.images import names, to_artifacts
 from deployment.releases import Release
 from fake_cluster import Fake, Json
@@ -129,3 +131,79 @@ def test_promoted_is_what_was_merged(revision: str, deploy: Deploy, fake: Fake, 
     done = promote(deploy, tree)
     assert done.returncode == 1 and f"{revision} is no revision of the history" in done.stderr, done.stderr
     assert not fake.objects("stage")
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Path:
+    path = tmp_path / "artifacts.json"
+    path.write_text(json.dumps(to_artifacts({name: images()[name] for name in names()})))
+    return path
+
+
+def test_rendered_manifests_are_complete(deploy: Deploy, artifacts: Path, tmp_path: Path):
+    """Namespace and all, images by digest; a second time nothing changes, and what is no part of it any more goes."""
+    folder = tmp_path / "gitops"
+    done = deploy("render", "local-gateway", folder, "--artifacts", artifacts)
+    assert done.returncode == 0, done.stderr
+    docs = [yaml.safe_load(path.read_text()) for path in folder.glob("*.yaml")]
+    kinds = {doc["kind"] for doc in docs}
+    assert {"Namespace", "Deployment", "StatefulSet", "NetworkPolicy", "Gateway", "ConfigMap", "CronJob"} <= kinds
+    (namespace,) = (doc for doc in docs if doc["kind"] == "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert {doc["metadata"]["namespace"] for doc in docs if doc["kind"] == "Deployment"} == {
+        namespace["metadata"]["name"]
+    }
+    found = containers(docs)
+    assert found and all(each["image"].endswith(f"@{DIGEST}") for _, each in found)
+    assert json.loads((folder / "RELEASE").read_text())["builds"]
+    (folder / "configmap.former.yaml").write_text("{}")
+    done = deploy("render", "local-gateway", folder, "--artifacts", artifacts)
+    assert done.stdout.splitlines()[-1] == "configmap.former.yaml"
+    assert deploy("render", "local-gateway", folder, "--artifacts", artifacts).stdout == "nothing changes\n"
+
+
+def test_nothing_is_rendered_without_digest_or_over_other_files(deploy: Deploy, artifacts: Path, tmp_path: Path):
+    (tmp_path / "mine").write_text("precious")
+    done = deploy("render", "local-gateway", tmp_path, "--artifacts", artifacts)
+    assert done.returncode == 1 and "name an empty folder" in done.stderr
+    assert (tmp_path / "mine").read_text() == "precious"
+    artifacts.write_text(artifacts.read_text().replace(f"demo@{DIGEST}", "demo:latest"))
+    done = deploy("render", "local-gateway", tmp_path / "new", "--artifacts", artifacts)
+    assert done.returncode == 1 and "has no digest" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_drift_is_found(deploy: Deploy, fake: Fake, tmp_path: Path):
+    """From the release that serves, and from a folder."""
+    serving = release(1, "first")
+    fake.put(*stored(serving), *serving.docs, context="here")
+    assert deploy("drift", "dev", "--context", "here").returncode == 0
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "note.yaml").write_text(yaml.safe_dump(NOTE))
+    assert deploy("drift", "dev", folder, "--context", "here").returncode == 0
+    fake.put(*stored(serving), NOTE | {"data": {"text": "by hand"}}, context="here")
+    for more in ((), (folder,)):
+        done = deploy("drift", "dev", *more, "--context", "here")
+        assert done.returncode == 1 and "note" in done.stdout and "differs from" in done.stderr
+
+
+def test_an_edit_of_a_field_that_the_manifest_lacks_is_drift(deploy: Deploy, fake: Fake):
+    """Server-side apply leaves it alone, and kubectl diff does not show it. Who restarts pods changes nothing."""
+    serving = release(1, "first")
+    owners = [
+        {"manager": "kubectl", "fieldsV1": {"f:data": {}}},
+        {"manager": "kubectl-rollout", "fieldsV1": {"f:spec": {}}},
+        {"manager": "kubectl-set", "subresource": "status", "fieldsV1": {"f:status": {}}},
+        {"manager": "kubectl-edit", "fieldsV1": {"f:metadata": {}}},
+    ]
+    live = NOTE | {"metadata": {"name": "note", "managedFields": owners}}
+    serving = replace(serving, docs=[live])
+    fake.put(*stored(serving), live, context="here")
+    done = deploy("drift", "dev", "--context", "here")
+    assert done.returncode == 0, done.stdout + done.stderr
+    owners.append({"manager": "kubectl-edit", "fieldsV1": {"f:data": {"f:more": {}}}})
+    serving = replace(serving, docs=[live])
+    fake.put(*stored(serving), live, context="here")
+    done = deploy("drift", "dev", "--context", "here")
+    assert done.returncode == 1 and "ConfigMap.note: kubectl-edit changed data" in done.stdout, done.stdout

@@ -160,6 +160,66 @@ def test_what_is_there_stays(exported, start):
     assert [note["title"] for note in listed(notes.restart())] == ["mine"]
 
 
+def tags(service: Service, count: int) -> list[str]:
+    """Entity tags of a note's new versions."""
+    note = create(service, "tagged").json()["id"]
+    changed = {"title": "t", "body": "", "tags": []}
+    with httpx.Client(base_url=service.http_url) as client:
+        return [client.put(f"/v1/notes/{note}", json=changed).headers["etag"] for _ in range(count)]
+
+
+def refuses(service: Service, note: str, tag: str) -> bool:
+    changed = {"title": "overwritten", "body": "", "tags": []}
+    answer = httpx.put(f"{service.http_url}/v1/notes/{note}", json=changed, headers={"If-Match": tag})
+    return answer.status_code == 412
+
+
+@pytest.mark.parametrize("engine", ["lmdb", "etcd"])
+def test_tags_of_lost_writes_never_match(engine: str, start, tmp_path: Path):
+    """An export that lacks the last writes is restored: no tag of theirs is given out again."""
+    path = tmp_path / "export"
+    with contextlib.ExitStack() as stack:
+        folders = [tmp_path / "one", tmp_path / "other"]
+        addresses = [stack.enter_context(etcd.running(folder)) for folder in folders] if engine == "etcd" else folders
+        url, other = (f"{engine}://{address}/notes" for address in addresses)
+        for folder in folders:
+            folder.mkdir(exist_ok=True)
+        notes = start("notes", STORE_URL=url)
+        there = fill(notes)
+        notes.stop()
+        assert tool("export", url, path).returncode == 0
+        notes.restart()
+        lost = tags(notes, 10)
+        notes.stop()
+        assert digest(tool("restore", other, path)) == digest(tool("verify", path))
+        assert tool("verify", other, path).returncode == 0
+        notes = start("notes", STORE_URL=other)
+        assert listed(notes) == there
+        assert not set(lost) & set(tags(notes, 100))
+        assert refuses(notes, there[0]["id"], lost[0])
+
+
+def test_tags_of_before_a_snapshot_was_restored_never_match(start, tmp_path: Path):
+    saved, data = tmp_path / "backup", tmp_path / "restored"
+    view = tmp_path / "view"
+    with etcd.running(tmp_path / "etcd") as address:
+        notes = start("notes", STORE_URL=f"etcd://{address}/notes?view={view}")
+        there = fill(notes)
+        done = backup("save", address, saved)
+        assert done.returncode == 0, done.stderr
+        lost = tags(notes, 10)
+        notes.stop()
+    done = backup("restore", saved, data)
+    assert done.returncode == 0, done.stderr
+    with etcd.running(data) as address:
+        notes = start("notes", STORE_URL=f"etcd://{address}/notes?view={view}")
+        assert listed(notes) == there, "the view goes on as if nothing were lost"
+        assert not set(lost) & set(tags(notes, 100))
+        assert refuses(notes, there[0]["id"], lost[0])
+        kept = httpx.get(f"{notes.http_url}/v1/notes/{there[0]['id']}").headers["etag"]
+        assert not refuses(notes, there[0]["id"], kept)
+
+
 def test_damaged(exported, tmp_path: Path):
     """Every damage is found before anything is made."""
     path, _ = exported

@@ -39,7 +39,10 @@ class Up:
                 stdout=stdout if stdout is not None else log,
                 stderr=table,
             )
-        harness.until(lambda: self.data.running() or self.process.poll() is not None, SYSTEM_S, "up did not start")
+        # The table comes after the file that says what runs.
+        harness.until(
+            lambda: "To try:" in self.table() or self.process.poll() is not None, SYSTEM_S, "up did not start"
+        )
         self.services = self.data.running() or {}
         assert self.services, self.table()
 

@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 
@@ -46,10 +47,12 @@ class Tree:
         self.git("add", "--all", "--force")
         self.git("commit", "-q", "--allow-empty", "-m", message)
 
-    def nix(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def nix(
+        self, *args: str, check: bool = True, override: Sequence[str] = OVERRIDE
+    ) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "NIX_CONFIG": NIX_CONFIG}
         done = subprocess.run(
-            ["nix", *args, *OVERRIDE], cwd=self.folder, env=env, capture_output=True, check=False, text=True
+            ["nix", *args, *override], cwd=self.folder, env=env, capture_output=True, check=False, text=True
         )
         if check and done.returncode != 0:
             raise AssertionError(f"nix {' '.join(args)}\n{done.stderr[-4000:]}")
@@ -89,8 +92,13 @@ def scratch(tmp_path, tree) -> Tree:
 
 
 @pytest.fixture(scope="session")
-def images(tree) -> dict[str, pathlib.Path]:
-    """Every image's folder: oci/, image.json, sbom.cdx.json, provenance.intoto.json."""
+def images(request) -> dict[str, pathlib.Path]:
+    """Every image's folder: oci/, image.json, sbom.cdx.json, provenance.intoto.json. Those of $SLIPWAY_LAYOUTS, where it
+    is set (tests/nix/start), otherwise built here."""
+    if layouts := os.environ.get("SLIPWAY_LAYOUTS"):
+        paths = map(pathlib.Path, layouts.split())
+        return {json.loads((path / "image.json").read_bytes())["name"]: path for path in paths}
+    tree = request.getfixturevalue("tree")
     tree.build(".#images")
     return {name: pathlib.Path(path) for name, path in tree.layouts("outPath").items()}
 

@@ -44,6 +44,75 @@ def test_the_check_of_the_manifests(tree):
     tree.nix("build", "--no-link", f".#checks.{SYSTEMS[0]}.manifests")
 
 
+def default_configuration(tree: Tree, command: str) -> str:
+    """What a command prints where no experimental feature of Nix is enabled."""
+    config = "".join(line + "\n" for line in NIX_CONFIG.splitlines() if not line.startswith("experimental"))
+    done = subprocess.run(["sh", "-c", command], cwd=tree.folder, env={**os.environ, "NIX_CONFIG": config},
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_nothing_needs_experimental_features(tree):
+    """By default.nix and by the flake come the same derivations; nix/build enables by itself what it uses."""
+    flake = tree.nix("eval", "--raw", ".#images.drvPath").stdout
+    classic = "nix-instantiate -A images --arg nixpkgs ./tests/nix/hostpkgs"
+    assert default_configuration(tree, classic) == flake
+    shell = default_configuration(tree, "nix-instantiate -A devShell --arg nixpkgs ./tests/nix/hostpkgs")
+    assert shell == tree.nix("eval", "--raw", f".#devShells.{SYSTEMS[0]}.default.drvPath").stdout
+    built = default_configuration(tree, "SLIPWAY_NIX_OVERRIDE=./tests/nix/hostpkgs nix/build .#images.users")
+    assert built.startswith("/nix/store/")
+
+
+def test_the_readmes_commands_need_no_configuration(tree, images):
+    """Every command of the README that builds, as it stands there, with the stand-in for nixpkgs."""
+    lines = (tree.folder / "README.md").read_text().splitlines()
+    commands = [line.split(" #")[0].strip() for line in lines if line.startswith(("nix-build ", "nix "))]
+    assert any(command.startswith("nix-build ") for command in commands)
+    for command in commands:
+        override = "--arg nixpkgs ./tests/nix/hostpkgs --no-out-link" if command.startswith("nix-build") else " ".join(
+            [*OVERRIDE, "--no-link"])  # fmt: skip
+        default_configuration(tree, f"{command} {override}")
+
+
+def test_without_git(tree, tmp_path):
+    """A release's archive builds the same."""
+    archive = tmp_path / "source"
+    archive.mkdir()
+    subprocess.run(f"git archive HEAD | tar -x -C {archive}", shell=True, cwd=tree.folder, check=True)
+    command = f"nix-instantiate {archive} -A images --arg nixpkgs {archive}/tests/nix/hostpkgs"
+    assert default_configuration(tree, command) == tree.nix("eval", "--raw", ".#images.drvPath").stdout
+
+
+CHECK = f".#checks.{SYSTEMS[0]}.integration"
+
+
+def inputs(tree: Tree, attribute: str) -> set[str]:
+    """The derivations that this one is built from."""
+    drv = tree.nix("eval", "--raw", f"{attribute}.drvPath").stdout
+    (shown,) = json.loads(tree.nix("show-derivation", drv, override=[]).stdout).values()
+    return set(shown["inputDrvs"])
+
+
+def test_the_integration_check_tests_the_programs_of_the_images(tree):
+    for name in SERVICES:
+        program = tree.nix("eval", "--raw", f".#{name}.drvPath").stdout
+        assert program in inputs(tree, CHECK) & inputs(tree, f".#images.{name}.layout")
+
+
+def test_the_integration_check(tree, images):
+    """Some of its tests; all of them run in the group debug, and with nixpkgs' libraries where those are."""
+    tree.nix("build", "--no-link", f"{CHECK}.some")
+
+
+def test_the_integration_check_fails_with_a_test(scratch, images):
+    scratch.append(
+        "tests/integration/test_demo.py", "\n\ndef test_vulnerabilities_of_the_future():\n    assert False\n"
+    )
+    done = scratch.nix("build", "--no-link", f"{CHECK}.some", check=False)
+    assert done.returncode != 0 and "test_vulnerabilities_of_the_future" in done.stderr
+
+
 def changed(tree: Tree, path: str, text: str) -> set[str]:
     before = tree.derivations()
     tree.append(path, text) if (tree.folder / path).exists() else tree.write(path, text)
@@ -107,20 +176,22 @@ set -eu
 mount --make-rprivate /
 mount --bind "$1/nix" /nix
 mount --bind "$1/passwd" /etc/passwd
-if [ -d "$HOME/.local/bin" ]; then mount --bind "$HOME/.local/bin" "$1/home/.local/bin"; fi
 cd "$1/a/longer/path/slipway"
 shift
-exec setpriv --reuid=54321 --regid=54321 --clear-groups env -i PATH="$PATH" HOME="$H" USER=other TZ=Asia/Tokyo LANG=C \
-    TMPDIR="$T" NIX_CONFIG="$NIX_CONFIG" "$@"
+exec setpriv --reuid=54321 --regid=54321 --clear-groups env -i PATH="$H/bin:/usr/local/bin:/usr/bin:/bin" HOME="$H" USER=other \
+    TZ=Asia/Tokyo LANG=C TMPDIR="$T" NIX_CONFIG="$NIX_CONFIG" "$@"
 """
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a store and a user of its own")
 def test_another_user_builds_the_same_elsewhere_and_later(tree, images, tmp_path_factory):
-    """An empty store, another folder, user, time zone and folder for temporary files; later than the first."""
+    """An empty store, another folder, user, PATH, time zone and folder for temporary files; later than the first. Nothing
+    below the first user's home can be read: the programs that an image takes from the host are copied."""
     place = tmp_path_factory.mktemp("other")
-    for folder in ("nix", "home/.local/bin", "tmp-of-another-name"):
+    for folder in ("nix", "home/bin", "tmp-of-another-name"):
         (place / folder).mkdir(parents=True)
+    for program in ("etcd", "etcdctl", "etcdutl", "prometheus"):
+        shutil.copy(shutil.which(program), place / "home/bin")
     Tree(place / "a/longer/path/slipway", tree.folder)
     passwd = pathlib.Path("/etc/passwd").read_text()
     (place / "passwd").write_text(passwd + f"other:x:54321:54321::{place}/home:/bin/sh\n")

@@ -1,6 +1,7 @@
 """What is in the images, and in the documents beside them."""
 
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -128,6 +129,18 @@ def test_a_bill_that_is_not_valid_is_seen(images):
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is not None
 
 
+def test_bill_has_names_that_vulnerability_databases_know(image):
+    """CPE for what is no Go module: to them a purl of Nix says nothing."""
+    import sbom
+
+    for component in bill_of(image)["components"]:
+        if component["purl"].startswith("pkg:golang/"):
+            continue
+        product = sbom.PRODUCTS[re.sub(r"-[\d.]+$", "", component["name"])]
+        assert product is None or component["cpe"].startswith(f"cpe:2.3:a:{product}:")
+        assert product is None or re.match(r"[\w.\\-]+$", component["cpe"].split(":")[5]), component["cpe"]
+
+
 def test_bill_names_what_is_in_the_image(image, unpacked):
     root, _ = unpacked
     bill = bill_of(image)
@@ -202,7 +215,7 @@ def test_go_modules_are_named(images):
 
 @pytest.mark.parametrize("program", ["bash", "git", "skopeo", "protoc-c", "python3"])
 def test_libraries_are_those_of_ldd(program):
-    path = pathlib.Path(shutil.which(program, path="/usr/bin:/bin"))
+    path = pathlib.Path(shutil.which(program, path=f"/usr/bin:/bin:{os.environ['PATH']}"))
     ldd = subprocess.run(["ldd", path], check=True, capture_output=True, text=True).stdout
     theirs = {pathlib.Path(found).resolve() for found in re.findall(r"(/\S+) \(", ldd)}
     assert {file.resolve() for file in elf.libraries(path).values()} == theirs

@@ -1,51 +1,25 @@
 """Pushing to a registry, and verifying what is there, against a real one on loopback."""
 
-import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
-import time
-import urllib.request
 
 import oci
 import pytest
+import registries
 
 from conftest import NIX_CONFIG
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("docker-registry") and shutil.which("skopeo")), reason="needs docker-registry and skopeo"
 )
-CONFIG = """
-version: 0.1
-log: {{level: error}}
-storage: {{filesystem: {{rootdirectory: {folder}}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-"""
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("registry")
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    (folder / "config.yml").write_text(CONFIG.format(folder=folder / "data", port=port))
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(["docker-registry", "serve", folder / "config.yml"], stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 20
-        while True:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=1)
-                break
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.01)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
+    with registries.serve(tmp_path_factory.mktemp("registry")) as address:
+        yield address
 
 
 def run_images(tree, *args: str) -> subprocess.CompletedProcess[str]:

@@ -22,6 +22,9 @@ const (
 	diskSize  = 256 // MiB
 )
 
+// etcdBounds bound the memory of an etcd: see ETCD_BOUNDS in scripts/system.py.
+var etcdBounds = []string{"ETCD_SNAPSHOT_COUNT=200", "ETCD_SNAPSHOT_CATCHUP_ENTRIES=200", "GOMEMLIMIT=768MiB"}
+
 // process is a program under test: a service's replica or a member of etcd.
 type process struct {
 	name    string
@@ -190,7 +193,7 @@ func (c *cluster) addMembers() error {
 	for _, p := range c.members {
 		client, peer := "http://"+p.place.ip+":2379", "http://"+p.place.ip+":2380"
 		p.health = client + "/health"
-		p.env = []string{"PATH=" + os.Getenv("PATH")}
+		p.env = append([]string{"PATH=" + os.Getenv("PATH")}, etcdBounds...)
 		p.args = []string{"--name", p.name, "--data-dir", filepath.Join(p.folder, "data"), "--log-level", "error",
 			"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
 			"--initial-advertise-peer-urls", peer, "--initial-cluster", strings.Join(all, ","),

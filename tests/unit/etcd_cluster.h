@@ -66,6 +66,10 @@ static inline int etcd_cluster_hold_port(void)
 
 /* ---- a member ---- */
 
+/* What bounds the memory of an etcd: see ETCD_BOUNDS in scripts/system.py. */
+static const char *const etcd_bounds[] = {"ETCD_SNAPSHOT_COUNT=200", "ETCD_SNAPSHOT_CATCHUP_ENTRIES=200",
+                                          "GOMEMLIMIT=768MiB"};
+
 static inline void etcd_member_exec(const struct etcd_cluster *cluster, int n)
 {
     const struct etcd_member *member = &cluster->members[n];
@@ -92,6 +96,8 @@ static inline void etcd_member_exec(const struct etcd_cluster *cluster, int n)
         ARG("%s", cluster->options[i]);
 #undef ARG
     args[count] = NULL;
+    for (size_t i = 0; i < sizeof(etcd_bounds) / sizeof(*etcd_bounds); i++)
+        putenv((char *)(uintptr_t)etcd_bounds[i]);
     assert(asprintf(&path, "%s/etcd-%d.log", cluster->folder, n) > 0);
     log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
     dup2(log, STDOUT_FILENO);

@@ -40,7 +40,13 @@ struct fixture {
     atomic_bool sends_late; /* once a call has ended, another thread sends on it */
     sem_t late;             /* posted when that has been done */
     atomic_int late_send_result;
+    atomic_bool unready;
 };
+
+static inline bool fixture_ready(void *state)
+{
+    return !atomic_load(&((struct fixture *)state)->unready);
+}
 
 static inline void fixture_wait(sem_t *semaphore)
 {
@@ -258,6 +264,7 @@ static inline void fixture_serve_on(struct fixture *fixture, int fd, struct rpc_
     def.descriptors = routeguide_descriptors;
     def.descriptors_len = routeguide_descriptors_len;
     def.state = fixture;
+    def.ready = fixture_ready;
     def.metrics = fixture->metrics;
     def.log = fixture->log;
     cr_assert_eq(rpc_server_open(fd, &def, &fixture->server), 0);

@@ -307,11 +307,11 @@ Test(feature_set, finds_what_a_scan_finds)
 
 Test(feature_set, reads_through_the_set_where_the_results_are_many)
 {
-    struct known known = load_random(FEATURE_SET_MAX_SORTED + 5000, 1000, 6);
+    struct known known = load_random(FEATURE_SET_MAX_SORTED + 300, 1000, 6);
     struct geo_point corner = {-1000, -1000};
 
     cr_assert_eq(check_query(&known, geo_rect_of(corner, (struct geo_point){1000, 1000})),
-                 FEATURE_SET_MAX_SORTED + 5000);
+                 FEATURE_SET_MAX_SORTED + 300);
     cr_assert_geq(check_query(&known, geo_rect_of(corner, (struct geo_point){499, 1000})), FEATURE_SET_MAX_SORTED);
     cr_assert_lt(check_query(&known, geo_rect_of(corner, (struct geo_point){400, 1000})), FEATURE_SET_MAX_SORTED);
     forget(&known);

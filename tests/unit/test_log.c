@@ -1,12 +1,15 @@
 #include "log.h"
 #include "metrics.h"
+#include <assert.h>
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define CLOSE_MS 10000
@@ -407,4 +410,79 @@ Test(log, threads_do_not_mix_their_lines)
         cr_assert_eq(json_integer_value(json_object_get(f.lines[i], "i")), next[t]++);
     }
     clean(&f);
+}
+
+/* ---- standard error ---- */
+
+static size_t lines_of_stderr(const struct fixture *f)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < f->count; i++)
+        count += strcmp(string(f->lines[i], "message"), "a library wrote to standard error") == 0;
+    return count;
+}
+
+Test(log, what_is_written_to_stderr_is_a_string_of_a_line)
+{
+    struct fixture f;
+
+    begin(&f, NULL);
+    cr_assert_eq(log_take_stderr(f.log), 0);
+    fprintf(stderr, "a client sent %s\n", "\"},\n{\"severity\":\"CRITICAL\"}");
+    errno = ENOENT;
+    perror("this"); /* the C library uses the same stream */
+    log_return_stderr();
+    end(&f);
+    cr_assert_eq(f.count, 1);
+    cr_expect_str_eq(string(f.lines[0], "severity"), "WARNING");
+    cr_expect_str_eq(string(f.lines[0], "text"), "a client sent \"},\n{\"severity\":\"CRITICAL\"}");
+    clean(&f);
+}
+
+Test(log, a_flood_on_stderr_becomes_a_line_a_second)
+{
+    struct fixture f;
+    int64_t left_out = 0;
+
+    begin(&f, NULL);
+    cr_assert_eq(log_take_stderr(f.log), 0);
+    for (int i = 0; i < 10000; i++)
+        fputs("skipping frame\n", stderr);
+    log_return_stderr();
+    end(&f);
+    cr_expect_geq(lines_of_stderr(&f), 1);
+    cr_expect_leq(lines_of_stderr(&f), 20);
+    for (size_t i = 0; i < f.count; i++)
+        left_out += json_integer_value(json_object_get(f.lines[i], "left_out"));
+    cr_expect_leq(left_out + (int64_t)lines_of_stderr(&f), 10000);
+    clean(&f);
+}
+
+static void fail_an_assertion(int fd)
+{
+    dup2(fd, STDERR_FILENO);
+    if (log_take_stderr(NULL) == 0) /* no log: its thread could not be made after a fork under ThreadSanitizer */
+        assert(!"the last words");  /* glibc writes it to the stream, since 2.42 to descriptor 2 */
+    _exit(1);
+}
+
+Test(log, the_last_words_of_an_abort_reach_descriptor_2)
+{
+    char text[4096] = "";
+    size_t len = 0;
+    ssize_t got;
+    int ends[2], status;
+    pid_t child;
+
+    cr_assert_eq(pipe(ends), 0);
+    if ((child = fork()) == 0)
+        fail_an_assertion(ends[1]);
+    close(ends[1]);
+    while (len < sizeof(text) - 1 && (got = read(ends[0], text + len, sizeof(text) - 1 - len)) > 0)
+        len += (size_t)got;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    cr_expect_not_null(strstr(text, "the last words"), "%s", text);
+    close(ends[0]);
 }

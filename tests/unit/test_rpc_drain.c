@@ -260,3 +260,36 @@ Test(rpc_log, has_a_line_a_call)
     cr_assert(strchr(text, '\n') == text + len - 1, "one line: %s", text);
     close(pipes[0]);
 }
+
+/* Of a call from there to a server that listens on the address. */
+static void assert_remote_ip(const char *listen, const char *target_format, const char *ip)
+{
+    char target[64], text[8192], expected[80];
+    int fd, pipes[2];
+    ssize_t len;
+
+    cr_assert_eq(pipe2(pipes, O_CLOEXEC), 0);
+    cr_assert_eq(log_open(pipes[1], LOG_INFO, "test", NULL, NULL, &fixture.log), 0);
+    cr_assert_eq(http_listen(listen, 0, &fd, &fixture.port), 0);
+    fixture_serve_on(&fixture, fd, (struct rpc_server_def){0});
+    snprintf(target, sizeof(target), target_format, fixture.port);
+    fixture_connect(&fixture, (struct rpc_client_def){.target = target});
+    cr_assert_eq(fixture_call(&fixture, 100, 0, (struct rpc_call_options){0}).code, ERR_GRPC_OK);
+    fixture_close(&fixture);
+    log_close(fixture.log, 10000);
+    close(pipes[1]);
+    len = read(pipes[0], text, sizeof(text) - 1);
+    cr_assert_gt(len, 0);
+    text[len] = '\0';
+    snprintf(expected, sizeof(expected), "\"remoteIp\":\"%s\"", ip);
+    cr_assert(strstr(text, expected), "%s is not in %s", expected, text);
+    close(pipes[0]);
+}
+
+Test(rpc_log, names_the_address_of_the_client)
+{
+    assert_remote_ip("127.0.0.1", "127.0.0.1:%d", "127.0.0.1");
+    assert_remote_ip("::1", "[::1]:%d", "::1");
+    assert_remote_ip("::", "127.0.0.1:%d", "127.0.0.1");
+    assert_remote_ip("::", "[::1]:%d", "::1");
+}

@@ -34,7 +34,7 @@ static void list_features(struct fixture *fixture)
     cr_assert(stream.code == ERR_GRPC_OK ? stream.messages + 0 == 3 : stream.messages + 0 < 4);
 }
 
-static void call_once(struct fixture *fixture)
+static void call_a_method(struct fixture *fixture)
 {
     struct fixture_answer answer;
     int err = fixture_begin(fixture, 100, 0, &(struct rpc_call_options){.timeout_ms = 60000, .wait_for_ready = true},
@@ -65,7 +65,7 @@ static void live(struct fixture *fixture)
     cr_assert(err == 0 || err == -ENOMEM, "%d", err);
     if (err == 0) {
         rpc_server_start(fixture->server);
-        call_once(fixture);
+        call_a_method(fixture);
         list_features(fixture);
     }
     fixture_close(fixture);

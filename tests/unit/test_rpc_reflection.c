@@ -381,6 +381,30 @@ Test(rpc_health, tells_watchers_of_changes)
     cr_assert_eq(sem_trywait(&other.told), -1);
 }
 
+Test(rpc_health, follows_whether_the_service_is_ready)
+{
+    struct health_answer answer = {0};
+    struct rpc_stream *stream;
+
+    rpc_server_set_serving(fixture.server, true);
+    atomic_store(&fixture.unready, true);
+    cr_assert_eq(check_health("").checked, STATUS(NOT_SERVING));
+    stream = watch("routeguide.RouteGuide", &answer);
+    assert_told(&answer, STATUS(NOT_SERVING));
+    atomic_store(&fixture.unready, false);
+    assert_told(&answer, STATUS(SERVING));
+    cr_assert_eq(check_health("routeguide.RouteGuide").checked, STATUS(SERVING));
+    atomic_store(&fixture.unready, true);
+    assert_told(&answer, STATUS(NOT_SERVING));
+    atomic_store(&fixture.unready, false);
+    assert_told(&answer, STATUS(SERVING));
+    rpc_server_set_serving(fixture.server, false);
+    assert_told(&answer, STATUS(NOT_SERVING));
+    rpc_stream_cancel(stream);
+    fixture_wait(&answer.done);
+    rpc_stream_unref(stream);
+}
+
 Test(rpc_health, ends_watches_when_the_server_does)
 {
     struct health_answer answer = {0};

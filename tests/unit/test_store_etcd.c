@@ -385,6 +385,31 @@ Test(etcd, a_view_of_another_history_is_made_anew)
     close_replica(&replica);
 }
 
+/* What an earlier version of a service, which knows fewer tables, leaves to the next one. */
+Test(etcd, a_view_of_fewer_tables_is_made_anew)
+{
+    struct replica earlier = {.view = "view"}, later = {.view = ""};
+    char endpoints[256], error[256] = "";
+
+    start_members(1);
+    etcd_cluster_url(&cluster, endpoints);
+    snprintf(earlier.url, sizeof(earlier.url), "%s/test?view=%s/view", endpoints, fixture.folder);
+    cr_assert_eq(store_open(&(struct store_options){.url = earlier.url, .tables = tables, .table_count = 1},
+                            &earlier.store, error, sizeof(error)),
+                 0, "%s", error);
+    open_replica(&later);
+    put_any(later.store, OTHERS, STR("k"), STR("1"));
+    put_any(later.store, THINGS, STR("k"), STR("1"));
+    cr_assert(has(earlier.store, THINGS, STR("k"), STR("1")));
+    store_close(earlier.store);
+
+    open_replica(&earlier);
+    cr_expect(has(earlier.store, OTHERS, STR("k"), STR("1")));
+    cr_expect_eq(metric(&earlier, "store_view_loads_total"), 1);
+    close_replica(&earlier);
+    close_replica(&later);
+}
+
 /* ---- several replicas ---- */
 
 #define REPLICAS 3
@@ -678,6 +703,133 @@ Test(etcd, a_backlog_comes_in_pieces_and_is_seen_a_revision_at_a_time)
     close_replica(&behind);
     close_replica(&writer);
     tcp_proxy_stop(&proxy);
+}
+
+/* ---- a copy of all records ---- */
+
+/* All keys and values of a table, one after the other. */
+static void copy_table(void *arg, int err, struct store_snapshot *snapshot)
+{
+    struct listing *listing = arg;
+    struct store_cursor cursor;
+    struct store_record record;
+
+    cr_assert_eq(err, 0, "%s", strerror(-err));
+    cr_assert_eq(store_cursor_open(snapshot, listing->table, false, &cursor), 0);
+    for (err = store_cursor_next(&cursor, &record); err == 0; err = store_cursor_next(&cursor, &record)) {
+        buf_append(&listing->text, &record.key.len, sizeof(record.key.len));
+        buf_append_str(&listing->text, record.key);
+        buf_append(&listing->text, &record.value.len, sizeof(record.value.len));
+        buf_append_str(&listing->text, record.value);
+    }
+    cr_assert_eq(err, -ENOENT);
+    store_cursor_close(&cursor);
+}
+
+static void expect_same_table(struct store *store, struct store *other, unsigned table)
+{
+    struct listing one = {.table = table}, two = {.table = table};
+
+    store_read_wait(store, WITHIN_NS(30), 0, copy_table, &one);
+    store_read_wait(other, WITHIN_NS(30), 0, copy_table, &two);
+    cr_expect_eq(buf_error(&one.text), 0);
+    cr_expect(str_eq(buf_str(&one.text), buf_str(&two.text)), "%zu and %zu bytes", one.text.len, two.text.len);
+    buf_release(&one.text);
+    buf_release(&two.text);
+}
+
+/* Many short keys that begin alike, and some bytes of which are the first and the last there are. */
+static void put_crowded_keys(struct store *store, unsigned table, unsigned batches)
+{
+    static const char bytes[] = {'\0', '\xff', 'a', 'b'};
+    uint32_t random = 1;
+
+    for (unsigned i = 0; i < batches; i++) {
+        struct store_batch *batch = store_batch_new();
+
+        for (unsigned n = 0; n < STORE_MAX_BATCH; n++) {
+            char key[16] = {(char)n}; /* a key comes once in a batch */
+            size_t len = 1;
+
+            for (random = random * 1664525 + 1013904223; len < 1 + random / 0x20000000 * 2; len++)
+                key[len] = bytes[(random >> (2 * len)) % sizeof(bytes)];
+            store_batch_put(batch, table, (struct str){key, len}, (struct str){key, len}, STORE_ANY, 0);
+        }
+        cr_assert_eq(store_write_wait(store, batch, WITHIN_NS(30), NULL), 0);
+    }
+}
+
+/* The largest answer to a Range, as the member's log says with the options below. */
+static uint64_t largest_answer(void)
+{
+    char path[PATH_MAX], *line = NULL;
+    uint64_t largest = 0;
+    size_t size = 0;
+    FILE *log;
+
+    snprintf(path, sizeof(path), "%s/etcd-0.log", fixture.folder);
+    log = fopen(path, "r");
+    cr_assert_not_null(log);
+    while (getline(&line, &size, log) > 0) {
+        const char *at = strstr(line, "KV/Range") != NULL ? strstr(line, "\"response size\":") : NULL;
+        uint64_t bytes = at != NULL ? strtoull(strchr(at, ':') + 1, NULL, 10) : 0;
+
+        largest = bytes > largest ? bytes : largest;
+    }
+    free(line);
+    fclose(log);
+    return largest;
+}
+
+static void put_large(struct store *store, unsigned count)
+{
+    static char value[STORE_MAX_VALUE];
+
+    for (unsigned i = 0; i < count; i += 2) {
+        struct store_batch *batch = store_batch_new();
+
+        for (uint8_t key = (uint8_t)i; key < i + 2; key++)
+            store_batch_put(batch, THINGS, (struct str){(char *)&key, 1}, (struct str){value, sizeof(value)}, STORE_ANY,
+                            0);
+        cr_assert_eq(store_write_wait(store, batch, WITHIN_NS(30), NULL), 0);
+    }
+}
+
+/* etcd builds an answer in memory: as many values as are asked for, however large they are. */
+Test(etcd, a_page_of_a_copy_is_bounded_though_large_records_follow_small_ones)
+{
+    static const char *const options[] = {"--log-level=warn", "--warning-unary-request-duration=1ns", NULL};
+    struct replica replica = {.view = ""};
+
+    start_members(1);
+    open_replica(&replica);
+    put_crowded_keys(replica.store, OTHERS, 40);
+    put_large(replica.store, 200);
+    close_replica(&replica);
+    etcd_member_kill(&cluster, 0);
+    cluster.options = options; /* not before: of more than 100 lines a second etcd leaves some out */
+    etcd_member_start(&cluster, 0);
+    cr_assert(etcd_member_wait(&cluster, 0));
+    open_replica(&replica);
+    cr_expect_eq(count_records(replica.store), 200);
+    cr_expect_gt(largest_answer(), STORE_MAX_VALUE);
+    cr_expect_leq(largest_answer(), 32 << 20);
+    close_replica(&replica);
+}
+
+Test(etcd, a_copy_is_complete_whatever_its_keys_are)
+{
+    struct replica writer = {.view = ""}, fresh = {.view = ""};
+
+    start_members(1);
+    open_replica(&writer);
+    put_crowded_keys(writer.store, OTHERS, 2000);
+    put_crowded_keys(writer.store, THINGS, 20);
+    open_replica(&fresh);
+    expect_same_table(writer.store, fresh.store, THINGS);
+    expect_same_table(writer.store, fresh.store, OTHERS);
+    close_replica(&fresh);
+    close_replica(&writer);
 }
 
 /* ---- answers that get lost ---- */
@@ -1022,6 +1174,65 @@ Test(etcd, without_etcd_stale_reads_go_on_and_writes_fail_in_time)
     cr_expect_eq(pending.calls, 1);
 }
 
+/* ---- the memory of etcd ---- */
+
+#define REWRITERS    8
+#define REWRITES     80        /* of each: 640 MiB in all */
+#define NOTE_BYTES   65000     /* as notes may have */
+#define MEMBER_BYTES (1 << 30) /* the memory limit of a member in k8s/components/store-etcd */
+
+static void *rewrite(void *arg)
+{
+    static char value[NOTE_BYTES];
+
+    for (int i = 0; i < REWRITES; i++) {
+        struct store_batch *batch = store_batch_new();
+
+        for (unsigned n = 0; n < STORE_MAX_BATCH; n++) {
+            char key[2] = {(char)(size_t)arg, (char)n};
+
+            store_batch_put(batch, OTHERS, (struct str){key, 2}, (struct str){value, sizeof(value)}, STORE_ANY, 0);
+        }
+        cr_assert_eq(store_write_wait(replicas[0].store, batch, WITHIN_NS(60), NULL), 0);
+    }
+    return NULL;
+}
+
+/* A line of a process's status: "VmHWM" is the most memory that it has had, "RssAnon" what it has without files. */
+static uint64_t memory_bytes(pid_t pid, const char *name)
+{
+    unsigned long long kb = 0;
+    char path[64], line[256];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    file = fopen(path, "re");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        if (strncmp(line, name, strlen(name)) == 0)
+            kb = strtoull(line + strlen(name) + 1, NULL, 10);
+    fclose(file);
+    return kb << 10;
+}
+
+/* It keeps the last transactions in memory, and reads those since its last snapshot when it starts. */
+Test(etcd, large_records_that_are_rewritten_do_not_fill_its_memory)
+{
+    pthread_t threads[REWRITERS];
+
+    start_members(1);
+    open_replica(&replicas[0]);
+    for (size_t i = 0; i < REWRITERS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, rewrite, (void *)i), 0);
+    for (size_t i = 0; i < REWRITERS; i++)
+        pthread_join(threads[i], NULL);
+    cr_expect_lt(memory_bytes(cluster.members[0].pid, "VmHWM"), MEMBER_BYTES);
+    close_replica(&replicas[0]);
+    etcd_member_kill(&cluster, 0);
+    etcd_member_start(&cluster, 0);
+    cr_assert(etcd_member_wait(&cluster, 0));
+    cr_expect_lt(memory_bytes(cluster.members[0].pid, "RssAnon"), MEMBER_BYTES);
+}
+
 /* ---- a full etcd ---- */
 
 /* Writes the same keys again and again, or always new ones. */
@@ -1071,6 +1282,66 @@ Test(etcd, a_full_etcd_refuses_writes_and_recovers)
     cr_expect_eq(put_within(replica.store, STR("k"), STORE_ANY, 10000), 0);
     cr_expect_eq(put_within(other.store, STR("k"), STORE_ANY, 10000), 0);
     close_replica(&other);
+    close_replica(&replica);
+}
+
+#define FILLERS    8
+#define FILL_COUNT 64 /* records of each, more than fit */
+
+struct filler {
+    struct store *store;
+    unsigned number;
+    int results[FILL_COUNT];
+};
+
+static struct str fill_key(uint8_t key[2], unsigned filler, unsigned n)
+{
+    key[0] = (uint8_t)filler;
+    key[1] = (uint8_t)n;
+    return (struct str){(char *)key, 2};
+}
+
+static void *fill(void *arg)
+{
+    static char value[STORE_MAX_VALUE];
+    struct filler *filler = arg;
+    uint8_t key[2];
+
+    for (unsigned n = 0; n < FILL_COUNT; n++)
+        filler->results[n] = put(filler->store, OTHERS, fill_key(key, filler->number, n),
+                                 (struct str){value, sizeof(value)}, STORE_ANY, 0, NULL);
+    return NULL;
+}
+
+/* etcd says so, too, of transactions that it has applied: those that were under way when the quota was reached. */
+Test(etcd, what_is_refused_by_a_full_etcd_has_had_no_effect)
+{
+    static const char *const options[] = {"--quota-backend-bytes=16777216", "--backend-batch-limit=1", NULL};
+    static struct filler fillers[FILLERS];
+    struct replica replica = {.view = ""};
+    pthread_t threads[FILLERS];
+    unsigned refused = 0;
+
+    cluster.options = options;
+    start_members(1);
+    open_replica(&replica);
+    for (unsigned i = 0; i < FILLERS; i++) {
+        fillers[i] = (struct filler){.store = replica.store, .number = i};
+        cr_assert_eq(pthread_create(&threads[i], NULL, fill, &fillers[i]), 0);
+    }
+    for (unsigned i = 0; i < FILLERS; i++)
+        pthread_join(threads[i], NULL);
+    for (unsigned i = 0; i < FILLERS; i++)
+        for (unsigned n = 0; n < FILL_COUNT; n++) {
+            uint8_t key[2];
+            int err = fillers[i].results[n];
+            int there = get(replica.store, OTHERS, fill_key(key, i, n), NULL, NULL);
+
+            cr_expect(err == 0 || err == -ENOSPC, "%s", strerror(-err));
+            cr_expect_eq(there, err == 0 ? 0 : -ENOENT, "record %u of writer %u: %s", n, i, strerror(-err));
+            refused += err == -ENOSPC;
+        }
+    cr_expect_gt(refused, 0);
     close_replica(&replica);
 }
 

@@ -51,6 +51,17 @@ module "identity" {
   depends_on     = [google_project_service.apis]
 }
 
+module "plans" {
+  source         = "../../modules/plans"
+  project        = var.environment.project
+  project_number = var.environment.project_number
+  environment    = var.environment.name
+  repository     = var.ci.repository
+  repository_id  = var.ci.repository_id
+  bucket         = var.bucket
+  depends_on     = [google_project_service.apis]
+}
+
 module "keys" {
   source         = "../../modules/keys"
   name           = "slipway"

@@ -26,6 +26,11 @@ output "ci" {
   }
 }
 
+output "plans" {
+  description = "What jobs that plan pull requests name: the provider and the account."
+  value       = { provider = module.plans.provider, account = module.plans.account }
+}
+
 output "secrets_key" {
   description = "The id of the key that encrypts the cluster's Secrets."
   value       = module.keys.secrets_key

@@ -3,45 +3,81 @@ let
   # bash runs the script, with the host's programs. It must not end in an exec'd command, hence the exit: Nix 2.8 kills a
   # builder that has closed its standard error.
   derivationOf =
-    { pname, version ? "0", script, passthru ? { }, meta ? { }, ... }@attrs:
+    {
+      pname,
+      version ? "0",
+      script,
+      passthru ? { },
+      meta ? { },
+      ...
+    }@attrs:
     let
-      made = derivation (removeAttrs attrs [ "pname" "version" "script" "passthru" "meta" ] // {
-        name = if version == "0" then pname else "${pname}-${version}";
-        inherit system;
-        builder = "/bin/bash";
-        args = [ "-euo" "pipefail" "-c" ''
-          export PATH=/usr/local/bin:/usr/bin:/bin HOME=$NIX_BUILD_TOP TZ=UTC LC_ALL=C.UTF-8
-          home=$(getent passwd "$(id -u)" | cut -d: -f6) || home=
-          tools=$home/.local/bin:$home/.cache/slipway/tools
-          PATH=$PATH:$tools
-          export CC=cc
-          umask 022
-          cd "$NIX_BUILD_TOP"
-          ${script}
-          exit 0
-        '' ];
-      });
-      package = made // { inherit pname version meta; outputs = [ "out" ]; overrideAttrs = _: package; } // passthru;
+      made = derivation (
+        removeAttrs attrs [
+          "pname"
+          "version"
+          "script"
+          "passthru"
+          "meta"
+        ]
+        // {
+          name = if version == "0" then pname else "${pname}-${version}";
+          inherit system;
+          builder = "/bin/bash";
+          args = [
+            "-euo"
+            "pipefail"
+            "-c"
+            ''
+              export PATH=/usr/local/bin:/usr/bin:/bin HOME=$NIX_BUILD_TOP TZ=UTC LC_ALL=C.UTF-8 CC=cc
+              # Nix hands no variable on. The PATH of whoever called it is that of the process which runs this.
+              callers=$(tr '\0' '\n' </proc/$PPID/environ | sed -n 's/^PATH=//p')
+              PATH=$PATH:$callers
+              umask 022
+              patchShebangs() { :; }
+              cd "$NIX_BUILD_TOP"
+              ${script}
+              exit 0
+            ''
+          ];
+        }
+      );
+      package =
+        made
+        // {
+          inherit pname version meta;
+          outputs = [ "out" ];
+          overrideAttrs = _: package;
+        }
+        // passthru;
     in
     package;
 
   # A package that /usr provides already: nothing is in it. pname is Debian's name of the source, so that the bill of
   # materials finds the licence; the version is what dpkg says when an image is built.
-  hostPackage = pname: spdxId: derivationOf {
-    inherit pname;
-    script = "mkdir $out";
-    meta.license = { inherit spdxId; };
-  };
+  hostPackage =
+    pname: spdxId:
+    derivationOf {
+      inherit pname;
+      script = "mkdir $out";
+      meta.license = { inherit spdxId; };
+    };
   tool = pname: hostPackage pname "Apache-2.0";
 
-  # Programs of the host, copied. Outside of a login, so the search path is said here.
+  # Programs of the host, copied: those that whoever calls Nix would run.
   hostPrograms =
-    { pname, version, spdxId, programs, check }:
+    {
+      pname,
+      version,
+      spdxId,
+      programs,
+      check,
+    }:
     derivationOf {
       inherit pname version;
       meta.license = { inherit spdxId; };
       script = ''
-        PATH=$tools:$PATH
+        PATH=$callers:$PATH
         mkdir -p $out/bin
         for program in ${toString programs}; do
           found=$(command -v $program) || { echo "this host has no $program" >&2; exit 1; }
@@ -54,35 +90,73 @@ let
   # The phases of nixpkgs that the flake relies on: meson's, unless there are others.
   mkDerivation =
     attrs:
-    derivationOf (removeAttrs attrs [ "nativeBuildInputs" "buildInputs" "strictDeps" "mesonFlags" "mesonBuildType" "ninjaFlags" "dontUnpack" "dontConfigure" "postPatch" "buildPhase" "installPhase" ] // {
-      script = ''
-        patchShebangs() { :; }
-        ${if attrs.dontUnpack or false then "" else ''
-          cp -R --no-preserve=mode,ownership "$src" source
-          chmod +x source/scripts/*
-          cd source
-        ''}
-        ${attrs.postPatch or ""}
-        ${if attrs.dontConfigure or false then "" else ''
-          meson setup build --prefix=$out --buildtype=${attrs.mesonBuildType or "plain"} ${toString attrs.mesonFlags}
-          cd build
-        ''}
-        ${attrs.buildPhase or "ninja -j\"$NIX_BUILD_CORES\" ${toString (attrs.ninjaFlags or [ ])}"}
-        ${if attrs.doCheck or false then "meson test --no-rebuild --print-errorlogs" else ""}
-        ${attrs.installPhase}
-      '';
-    });
+    derivationOf (
+      removeAttrs attrs [
+        "nativeBuildInputs"
+        "nativeCheckInputs"
+        "buildInputs"
+        "strictDeps"
+        "mesonFlags"
+        "mesonBuildType"
+        "ninjaFlags"
+        "dontUnpack"
+        "dontConfigure"
+        "postPatch"
+        "buildPhase"
+        "installPhase"
+      ]
+      // {
+        script = ''
+          ${
+            if attrs.dontUnpack or false then
+              ""
+            else
+              ''
+                cp -R --no-preserve=mode,ownership "$src" source
+                chmod +x source/scripts/*
+                cd source
+              ''
+          }
+          ${attrs.postPatch or ""}
+          ${
+            if attrs.dontConfigure or false then
+              ""
+            else
+              ''
+                meson setup build --prefix=$out --buildtype=${
+                  attrs.mesonBuildType or "plain"
+                } ${toString attrs.mesonFlags}
+                cd build
+              ''
+          }
+          ${attrs.buildPhase or "ninja -j\"$NIX_BUILD_CORES\" ${toString (attrs.ninjaFlags or [ ])}"}
+          ${if attrs.doCheck or false then "meson test --no-rebuild --print-errorlogs" else ""}
+          ${attrs.installPhase}
+        '';
+      }
+    );
 in
 rec {
-  runCommand = name: attrs: script: derivationOf (removeAttrs attrs [ "nativeBuildInputs" "buildInputs" ] // {
-    pname = name;
-    inherit script;
-  });
+  runCommand =
+    name: attrs: script:
+    derivationOf (
+      removeAttrs attrs [
+        "nativeBuildInputs"
+        "buildInputs"
+      ]
+      // {
+        pname = name;
+        inherit script;
+      }
+    );
   runCommandCC = runCommand;
-  linkFarm = name: entries: runCommand name { } (
-    "mkdir $out\n" + lib.concatMapStringsSep "\n" (entry: "ln -s ${entry.path} $out/${entry.name}") entries
-  );
-  mkShell = { packages }: runCommand "shell" { } "mkdir $out";
+  linkFarm =
+    name: entries:
+    runCommand name { } (
+      "mkdir $out\n"
+      + lib.concatMapStringsSep "\n" (entry: "ln -s ${entry.path} $out/${entry.name}") entries
+    );
+  mkShell = _: runCommand "shell" { } "mkdir $out";
 
   stdenv = {
     inherit mkDerivation;
@@ -99,7 +173,9 @@ rec {
   # Libraries.
   abseil-cpp = hostPackage "abseil" "Apache-2.0";
   c-ares = hostPackage "c-ares" "MIT";
-  grpc = hostPackage "grpc" "Apache-2.0" // { archives = true; };
+  grpc = hostPackage "grpc" "Apache-2.0" // {
+    archives = true;
+  };
   jansson = hostPackage "jansson" "MIT";
   lmdb = hostPackage "lmdb" "OLDAP-2.8";
   openssl = hostPackage "openssl" "Apache-2.0";
@@ -115,21 +191,37 @@ rec {
     script = "mkdir $out; ln -s /usr/include $out/include";
   };
 
+  # Never built: Debian's libh2o stands in.
+  fetchFromGitHub =
+    { rev, ... }:
+    derivationOf {
+      pname = "source-of-${rev}";
+      script = "exit 1";
+    };
+
   # Programs for images.
   etcd_3_6 = hostPrograms {
     pname = "etcd";
     version = "3.6";
     spdxId = "Apache-2.0";
-    programs = [ "etcd" "etcdctl" "etcdutl" ];
+    programs = [
+      "etcd"
+      "etcdctl"
+      "etcdutl"
+    ];
     check = ''$out/bin/etcd --version | grep '^etcd Version: 3\.6\.' >/dev/null || { echo "etcd is not 3.6" >&2; exit 1; }'';
   };
-  prometheus = hostPrograms {
-    pname = "prometheus";
-    version = "2.42";
-    spdxId = "Apache-2.0";
-    programs = [ "prometheus" ];
-    check = ''$out/bin/prometheus --version | grep 'version 2\.42\.' >/dev/null || { echo "Prometheus is not 2.42" >&2; exit 1; }'';
-  } // { cli = tool "promtool"; };
+  prometheus =
+    hostPrograms {
+      pname = "prometheus";
+      version = "2.42";
+      spdxId = "Apache-2.0";
+      programs = [ "prometheus" ];
+      check = ''$out/bin/prometheus --version | grep 'version 2\.42\.' >/dev/null || { echo "Prometheus is not 2.42" >&2; exit 1; }'';
+    }
+    // {
+      cli = tool "promtool";
+    };
 
   rclone = hostPrograms {
     pname = "rclone";
@@ -158,7 +250,39 @@ rec {
 }
 # Programs that builds and the shell call by name; on the path already.
 // lib.genAttrs [
-  "actionlint" "clang" "clang-tools" "cmake" "cosign" "criterion" "gcovr" "ghz" "git" "go" "grpcurl" "just" "kube-score" "kubeconform" "kubectl"
-  "kustomize" "meson" "nghttp2" "ninja" "nixfmt" "pkg-config" "protobuf" "ruff" "runc" "shellcheck" "skaffold" "skopeo" "spin"
-  "vegeta" "wrk" "yamlfmt"
+  "actionlint"
+  "clang"
+  "clang-tools"
+  "cmake"
+  "cosign"
+  "criterion"
+  "curl"
+  "deadnix"
+  "gcovr"
+  "ghz"
+  "git"
+  "go"
+  "grpcurl"
+  "grype"
+  "just"
+  "kube-score"
+  "kubeconform"
+  "kubectl"
+  "kustomize"
+  "meson"
+  "nghttp2"
+  "ninja"
+  "nixfmt"
+  "pkg-config"
+  "protobuf"
+  "ruff"
+  "runc"
+  "shellcheck"
+  "skaffold"
+  "skopeo"
+  "spin"
+  "statix"
+  "vegeta"
+  "wrk"
+  "yamlfmt"
 ] tool

@@ -2,10 +2,14 @@
   description = "A stand-in for nixpkgs that takes everything from a Debian host: for tests without network";
 
   outputs =
-    { self }:
+    _:
     let
       lib = import ./lib.nix;
-      systems = [ "x86_64-linux" "aarch64-linux" "aarch64-darwin" ];
+      systems = [
+        "x86_64-linux"
+        "aarch64-linux"
+        "aarch64-darwin"
+      ];
     in
     {
       inherit lib;

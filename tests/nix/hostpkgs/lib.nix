@@ -1,12 +1,22 @@
 # The functions of nixpkgs' lib that the flake uses (nix/nixpkgs-attributes.nix).
 rec {
-  genAttrs = names: f: builtins.listToAttrs (map (name: { inherit name; value = f name; }) names);
+  genAttrs =
+    names: f:
+    builtins.listToAttrs (
+      map (name: {
+        inherit name;
+        value = f name;
+      }) names
+    );
   filterAttrs =
-    keep: set: removeAttrs set (builtins.filter (name: !keep name set.${name}) (builtins.attrNames set));
-  mapAttrs = builtins.mapAttrs;
+    keep: set:
+    removeAttrs set (builtins.filter (name: !keep name set.${name}) (builtins.attrNames set));
+  inherit (builtins) mapAttrs;
   mapAttrsToList = f: set: map (name: f name set.${name}) (builtins.attrNames set);
   optional = condition: value: if condition then [ value ] else [ ];
-  concatMapStringsSep = separator: f: list: builtins.concatStringsSep separator (map f list);
+  concatMapStringsSep =
+    separator: f: list:
+    builtins.concatStringsSep separator (map f list);
   hasPrefix = prefix: text: builtins.substring 0 (builtins.stringLength prefix) text == prefix;
   hasSuffix =
     suffix: text:
@@ -17,7 +27,9 @@ rec {
   removePrefix =
     prefix: text:
     if hasPrefix prefix text then
-      builtins.substring (builtins.stringLength prefix) (builtins.stringLength text - builtins.stringLength prefix) text
+      builtins.substring (builtins.stringLength prefix) (
+        builtins.stringLength text - builtins.stringLength prefix
+      ) text
     else
       text;
   removeSuffix =

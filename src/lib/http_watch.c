@@ -1,0 +1,285 @@
+/* http_watch -- looks over a worker's connections, and ends those that wait too long for their client or hold too much.
+ *
+ * TIME
+ *
+ * Every tenth of receive_timeout_ms, which is a turn of the receive timer, it asks h2o for all requests. Turns are
+ * counted, not time: a process that had no CPU for a while has not heard its clients either. Cut are
+ *   - a connection with a request (any of its streams) that began RECEIVE_TURNS turns ago and is not whole,
+ *   - one with bytes that are no request (a partial frame) for as long,
+ *   - in a drain, one that is idle for as long.
+ * h2o's own timers are set to idle_timeout_ms: they run out only where nothing at all comes.
+ *
+ * MEMORY
+ *
+ * A reply is charged to the server's budget when it is answered and given back when it has been sent: exactly. h2o does
+ * not tell when its own buffers grow. Looking at all connections for them takes long where there are thousands; so it
+ * is done when the process has grown by a sixteenth of the bound since the last time, at most every millisecond, and
+ * with each turn of the receive timer. What grows without being seen is that sixteenth, and what one turn of the loop
+ * reads.
+ *
+ * Where the bound is exceeded, or something did not fit, every worker closes its connections that hold most, down to
+ * half of what an equal share would be, until three quarters of the bound are used. The memory of those is free after
+ * h2o's next turn; until then requests are refused. Soon after, h2o and the allocator are made to give back what they
+ * keep for reuse: they would keep the heap as large as it ever was.
+ */
+#include "clock.h"
+#include "http_internal.h"
+#include <limits.h>
+#include <malloc.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LOOK_NS       CLOCK_NS_PER_MS
+#define WARN_NS       (10 * CLOCK_NS_PER_S)
+#define TRIM_NS       (50 * CLOCK_NS_PER_MS)
+#define MIN_RCVBUF    (64 * 1024)
+#define REQUEST_BYTES 8192 /* about what h2o, its pool and an exchange take for a stream, beside its body */
+
+/* ---- looking ---- */
+
+static int look_at_request(h2o_req_t *h2o, void *arg)
+{
+    struct http_conn *conn = http_conn_of(h2o);
+    uint64_t begun_ms = h2o_compat_begun_ms(h2o);
+
+    if (begun_ms != 0)
+        conn->buffers += REQUEST_BYTES + h2o_compat_request_bytes(h2o);
+    if (begun_ms != 0 && !h2o_compat_is_whole(h2o) && (conn->begun_ms == 0 || begun_ms < conn->begun_ms))
+        conn->begun_ms = begun_ms;
+    return 0;
+}
+
+static struct http_conn *conn_of(h2o_linklist_t *link)
+{
+    return H2O_STRUCT_FROM_MEMBER(struct http_conn, link, link);
+}
+
+static void look(struct http_worker *worker)
+{
+    size_t before = 0, after = 0;
+
+    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
+        struct http_conn *conn = conn_of(link);
+
+        before += conn->buffers;
+        conn->buffers = conn->socket->input->capacity;
+        conn->begun_ms = 0;
+    }
+    h2o_compat_each_request(&worker->h2o, look_at_request, NULL);
+    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next)
+        after += conn_of(link)->buffers;
+    budget_add(&worker->server->memory, after - before); /* modulo 2^64, where it is less */
+}
+
+/* ---- what holds too much ---- */
+
+static size_t held(const struct http_conn *conn)
+{
+    return conn->cut ? 0 : conn->buffers + conn->replies;
+}
+
+static void warn(struct http_server *server)
+{
+    uint64_t now_ns = clock_monotonic_ns(), due_ns = atomic_load(&server->warn_ns);
+    const struct log_field fields[] = {
+        LOG_CSTR("server", server->def.name), LOG_INT("bytes", (int64_t)budget_used(&server->memory)),
+        LOG_INT("max_bytes", (int64_t)server->memory.max), LOG_INT("requests_refused", (int64_t)server->refused),
+        LOG_INT("connections_closed", (int64_t)server->closed)};
+
+    if (now_ns >= due_ns && atomic_compare_exchange_strong(&server->warn_ns, &due_ns, now_ns + WARN_NS))
+        log_fields(server->def.log, LOG_WARNING, NULL,
+                   "clients hold too much memory: requests are refused, and the connections that hold most are closed",
+                   fields, sizeof(fields) / sizeof(fields[0]));
+}
+
+/* With a reset, so that the kernel keeps nothing of it either. */
+static void close_for_memory(struct http_conn *conn)
+{
+    struct http_server *server = conn->worker->server;
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
+
+    setsockopt(h2o_socket_get_fd(conn->socket), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    atomic_fetch_add_explicit(&server->closed, 1, memory_order_relaxed);
+    metrics_add(server->closed_total, 1);
+    http_conn_cut(conn);
+}
+
+/* Closes connections that hold at least that much until wanted bytes have been found. Returns how many were. */
+static size_t close_largest(struct http_worker *worker, size_t least, size_t wanted)
+{
+    size_t found = 0;
+
+    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
+        struct http_conn *conn = conn_of(link);
+
+        if (found >= wanted)
+            break;
+        if (held(conn) < least)
+            continue;
+        found += held(conn);
+        close_for_memory(conn);
+    }
+    return found;
+}
+
+/* Closes those that hold most, in passes of half the size each: sorting would need memory. */
+static void make_room(struct http_worker *worker)
+{
+    struct http_server *server = worker->server;
+    size_t used = budget_used(&server->memory), enough = server->memory.max / 4 * 3, most = 0, leaving = 0;
+    size_t share = used / (atomic_load_explicit(&server->connections, memory_order_relaxed) + 1) / 2;
+
+    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
+        most = held(conn_of(link)) > most ? held(conn_of(link)) : most;
+        leaving += conn_of(link)->cut ? conn_of(link)->buffers + conn_of(link)->replies : 0;
+    }
+    for (size_t least = most / 2; least >= share && least > 0; least /= 2)
+        leaving += close_largest(worker, least, used > enough + leaving ? used - enough - leaving : 0);
+}
+
+/* The anonymous memory of the process: its heap, in the main. */
+static size_t resident_bytes(const struct http_server *server)
+{
+    char text[128];
+    ssize_t len = pread(server->statm_fd, text, sizeof(text) - 1, 0);
+    unsigned long long total, resident, shared;
+
+    text[len > 0 ? len : 0] = '\0';
+    if (sscanf(text, "%llu %llu %llu", &total, &resident, &shared) != 3 || resident < shared)
+        return 0;
+    return (size_t)(resident - shared) * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static bool is_exceeded(struct http_server *server)
+{
+    return budget_exceeded(&server->memory) || atomic_load_explicit(&server->wants_room, memory_order_relaxed);
+}
+
+static void look_at_memory(struct http_worker *worker)
+{
+    struct http_server *server = worker->server;
+
+    look(worker);
+    if (!is_exceeded(server))
+        return;
+    atomic_store_explicit(&server->wants_room, false, memory_order_relaxed);
+    make_room(worker);
+    warn(server);
+    if (worker->trim_ns == 0)
+        worker->trim_ns = clock_monotonic_ns() + TRIM_NS;
+}
+
+/* After each turn of the loop. */
+static void watch_memory(void *arg)
+{
+    struct http_worker *worker = arg;
+    struct http_server *server = worker->server;
+    uint64_t now_ns = clock_monotonic_ns();
+    size_t resident;
+
+    if (now_ns < worker->look_ns || (h2o_linklist_is_empty(&worker->conns) && worker->trim_ns == 0))
+        return;
+    worker->look_ns = now_ns + LOOK_NS;
+    if (worker->trim_ns != 0 && worker->trim_ns <= now_ns) {
+        worker->trim_ns = 0;
+        h2o_compat_collect_all();
+        malloc_trim(0);
+    }
+    resident = resident_bytes(server);
+    if (resident < worker->seen_resident)
+        worker->seen_resident = resident;
+    if (!is_exceeded(server) && resident - worker->seen_resident < server->memory.max / 16)
+        return;
+    worker->seen_resident = resident;
+    look_at_memory(worker);
+}
+
+/* What a turn reads of a socket, which nobody can count before, is bounded by what the kernel holds of it. */
+static void bound_reads(const struct http_worker *worker)
+{
+    size_t share = worker->server->memory.max / 64;
+    int bytes = share < MIN_RCVBUF ? MIN_RCVBUF : share < INT_MAX / 2 ? (int)share : INT_MAX / 2;
+
+    setsockopt(worker->listen_fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+}
+
+void http_watch_init(struct http_worker *worker)
+{
+    if (worker->server->memory.max == 0)
+        return;
+    bound_reads(worker);
+    worker->seen_resident = resident_bytes(worker->server);
+    loop_each_turn(worker->loop, watch_memory, worker);
+}
+
+void http_watch_refused(struct http_server *server)
+{
+    atomic_fetch_add_explicit(&server->refused, 1, memory_order_relaxed);
+    metrics_add(server->refused_total, 1);
+    atomic_store_explicit(&server->wants_room, true, memory_order_relaxed);
+}
+
+bool http_watch_is_full(struct http_worker *worker)
+{
+    uint64_t now_ns;
+
+    if (!budget_exceeded(&worker->server->memory))
+        return false;
+    if ((now_ns = clock_monotonic_ns()) >= worker->look_ns) { /* what was counted may have been freed */
+        worker->look_ns = now_ns + LOOK_NS;
+        look_at_memory(worker);
+    }
+    if (!budget_exceeded(&worker->server->memory))
+        return false;
+    http_watch_refused(worker->server);
+    return true;
+}
+
+/* ---- what waits too long ---- */
+
+/* Bytes that are no request yet, or, in a drain, the request that an idle connection may still send. */
+static bool is_waiting(const struct http_conn *conn)
+{
+    return conn->exchanges == 0 && conn->begun_ms == 0 &&
+           (conn->socket->input->size > 0 || atomic_load(&conn->worker->server->drained));
+}
+
+/* Notes the time of this turn; returns that of RECEIVE_TURNS turns ago, 0 where it is not known. */
+static uint64_t note_turn(struct http_worker *worker)
+{
+    uint64_t now_ms = h2o_now(worker->h2o.loop);
+    unsigned last = worker->turn, next = (last + 1) % HTTP_RECEIVE_TURNS;
+    uint64_t before_ms = worker->turns_ms[next];
+
+    if (now_ms < worker->turns_ms[last]) { /* the clock was set back */
+        memset(worker->turns_ms, 0, sizeof(worker->turns_ms));
+        before_ms = 0;
+    }
+    worker->turns_ms[next] = now_ms;
+    worker->turn = next;
+    return before_ms;
+}
+
+static void on_receive_timer(struct loop_timer *timer)
+{
+    struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, receive_timer, timer);
+    uint64_t before_ms = note_turn(worker);
+
+    look(worker);
+    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
+        struct http_conn *conn = conn_of(link);
+
+        conn->waits = is_waiting(conn) ? conn->waits + 1 : 0;
+        if (conn->waits > HTTP_RECEIVE_TURNS || (conn->begun_ms != 0 && conn->begun_ms < before_ms))
+            http_conn_cut(conn);
+    }
+    if (!h2o_linklist_is_empty(&worker->conns))
+        http_watch_start(worker);
+}
+
+void http_watch_start(struct http_worker *worker)
+{
+    unsigned turn_ms = worker->server->def.receive_timeout_ms / HTTP_RECEIVE_TURNS + 1;
+
+    loop_timer_start(worker->loop, &worker->receive_timer, turn_ms, on_receive_timer);
+}

@@ -1,0 +1,40 @@
+#include "svc_descriptors.h"
+#include <limits.h>
+#include <sys/resource.h>
+
+#define ADMIN_MAX    256
+#define ADMIN_MIN    8
+#define ADMIN_PART   8  /* an eighth of the limit, between the two above */
+#define FOR_PROCESS  32 /* standard streams, log, store, resolvers, files that are read for a moment */
+#define FOR_A_THREAD 4  /* epoll, eventfd, the copy of a listener */
+
+static unsigned raise_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 1024;
+    if (limit.rlim_cur < limit.rlim_max) {
+        struct rlimit raised = {limit.rlim_max, limit.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+            limit = raised;
+    }
+    return limit.rlim_cur < UINT_MAX ? (unsigned)limit.rlim_cur : UINT_MAX;
+}
+
+static unsigned between(unsigned least, unsigned value, unsigned most)
+{
+    return value < least ? least : value > most ? most : value;
+}
+
+struct svc_descriptors svc_descriptors_share(unsigned threads, unsigned listeners)
+{
+    struct svc_descriptors result = {.limit = raise_limit()};
+    unsigned taken;
+
+    result.admin = between(ADMIN_MIN, result.limit / ADMIN_PART, ADMIN_MAX);
+    taken = FOR_PROCESS + FOR_A_THREAD * threads + result.admin;
+    result.share = result.limit > taken ? (result.limit - taken) / (listeners + 1) : 0;
+    result.share = result.share > 0 ? result.share : 1;
+    return result;
+}

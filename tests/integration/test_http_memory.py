@@ -1,0 +1,150 @@
+"""How much memory clients can make an HTTP service take: release binaries with the memory limits of their manifests."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import hpack
+import httpx
+import pytest
+from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, SettingsFrame, WindowUpdateFrame
+
+import harness
+from harness import Service
+
+pytestmark = pytest.mark.limited
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+MAX_FRAME = 16384
+STREAMS = 100  # of a connection
+
+
+class Attack:
+    """Connections that stay open until the end, also where the server has closed them."""
+
+    def __init__(self, url: str) -> None:
+        self.address = (urlsplit(url).hostname, urlsplit(url).port)
+        self.open = contextlib.ExitStack()
+        self.refused = 0
+
+    def send(self, data: bytes) -> None:
+        """On a new connection. What the server does not take is lost."""
+        try:
+            sock = self.open.enter_context(socket.create_connection(self.address, timeout=harness.START_S))
+            sock.sendall(data)
+        except OSError:
+            self.refused += 1
+
+
+@pytest.fixture
+def attack() -> Iterator[Callable[[Service], Attack]]:
+    with contextlib.ExitStack() as ends:
+
+        def begin(service: Service) -> Attack:
+            begun = Attack(service.http_url)
+            ends.push(begun.open)
+            return begun
+
+        yield begin
+
+
+def headers(stream: int, method: str, path: str, end: bool, length: int | None = None) -> bytes:
+    fields = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "test")]
+    fields += [("content-length", str(length))] if length is not None else []
+    frame = HeadersFrame(stream, hpack.Encoder().encode([hpack.NeverIndexedHeaderTuple(*field) for field in fields]))
+    frame.flags |= {"END_HEADERS", "END_STREAM"} if end else {"END_HEADERS"}
+    return frame.serialize()
+
+
+def body(stream: int, size: int) -> bytes:
+    """In frames, without the end of the stream."""
+    return b"".join(DataFrame(stream, b"x" * min(MAX_FRAME, size - at)).serialize() for at in range(0, size, MAX_FRAME))
+
+
+def metric(service: Service, name: str) -> float:
+    page = httpx.get(f"{service.admin_url}/metrics", timeout=harness.START_S).text
+    return float(re.search(rf'^{name}{{server="http"}} (\S+)$', page, re.MULTILINE)[1])
+
+
+def holds(service: Service, path: str) -> None:
+    """It has used its bound and said so, is alive, and answers an honest client."""
+    assert httpx.get(f"{service.admin_url}/healthz", timeout=harness.START_S).status_code == 200
+
+    def answered() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"{service.http_url}{path}", timeout=harness.START_S).status_code == 200
+        return False
+
+    harness.until(answered, what=f"{service} does not answer any more")
+    peak, limit = service.memory.peak, service.memory.limit
+    print(f"{service.name}: at most {peak / 2**20:.1f} of {limit / 2**20:.0f} MiB")
+    assert service.memory.oom_kills == 0
+    assert service.process.poll() is None, f"{service} has ended{service.story()}"
+    assert peak < limit
+    assert metric(service, "http_memory_refused_total") + metric(service, "http_memory_closed_total") > 0
+    assert metric(service, "http_memory_max_bytes") == limit / 4
+    said = service.logs(lambda line: "hold too much memory" in line["message"])
+    assert 1 <= len(said) <= 3
+    assert said[0]["severity"] == "WARNING" and said[0]["max_bytes"] == limit // 4
+
+
+def test_replies_that_are_not_read(limited: Callable[..., Service], attack: Callable[[Service], Attack]) -> None:
+    notes = limited("notes")
+    with httpx.Client(base_url=notes.http_url, timeout=harness.START_S) as client:
+        for i in range(40):
+            note = {"title": f"note {i}", "body": "x" * 50_000, "tags": []}
+            key = {"Idempotency-Key": f"note-{i}"}
+            assert client.post("/v1/notes", json=note, headers=key).status_code == 201
+    window = SettingsFrame(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 0}).serialize()
+    attacker = attack(notes)
+    for _ in range(8):
+        ask = (headers(1 + 2 * i, "GET", "/v1/notes?limit=100", end=True) for i in range(STREAMS))
+        attacker.send(PREFACE + window + b"".join(ask))
+    harness.until(lambda: metric(notes, "http_memory_refused_total") > 0)
+    holds(notes, "/v1/notes?limit=1")
+
+
+def test_half_sent_heads(limited: Callable[..., Service], attack: Callable[[Service], Attack]) -> None:
+    demo, attacker = limited("demo"), None
+    attacker = attack(demo)
+    head = b"GET /demo/hello HTTP/1.1\r\nHost: test\r\n"
+    head += b"".join(b"X-%d: %s\r\n" % (i, b"y" * 8000) for i in range(50))
+    for _ in range(400):
+        attacker.send(head)
+    holds(demo, "/demo/hello")
+
+
+def test_half_sent_header_blocks(limited: Callable[..., Service], attack: Callable[[Service], Attack]) -> None:
+    demo = limited("demo")
+    attacker = attack(demo)
+    block = b"".join(ContinuationFrame(1, b"\0\1x\x7f\x81\x7f" + b"y" * (MAX_FRAME - 6)).serialize() for _ in range(24))
+    for _ in range(400):
+        attacker.send(PREFACE + SettingsFrame().serialize() + HeadersFrame(1, b"\x82").serialize() + block)
+    holds(demo, "/demo/hello")
+
+
+def test_half_sent_bodies(limited: Callable[..., Service], attack: Callable[[Service], Attack]) -> None:
+    demo = limited("demo")
+    attacker = attack(demo)
+    for _ in range(900):
+        attacker.send(b"POST /demo/hello HTTP/1.1\r\nHost: test\r\nContent-Length: 65000\r\n\r\n" + b"x" * 64_000)
+    holds(demo, "/demo/hello")
+
+
+@pytest.mark.parametrize("service", ["demo", "notes"])
+def test_half_sent_bodies_of_streams(
+    limited: Callable[..., Service], attack: Callable[[Service], Attack], service: str
+) -> None:
+    """Each stream takes what h2o lets it send at once."""
+    target = limited(service)
+    attacker = attack(target)
+    size = 60_000
+    for _ in range(60):
+        asked = b"".join(headers(1 + 2 * i, "POST", "/", end=False, length=size + 10) for i in range(STREAMS))
+        sent = b"".join(body(1 + 2 * i, size) for i in range(STREAMS))
+        attacker.send(PREFACE + SettingsFrame().serialize() + asked + WindowUpdateFrame(0, 2**20).serialize() + sent)
+    holds(target, "/demo/hello" if service == "demo" else "/v1/notes?limit=1")

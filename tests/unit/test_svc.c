@@ -1,0 +1,146 @@
+/* A whole service in the test's process: what svc wires together. */
+#include "health.pb-c.h"
+#include "net.h"
+#include "routeguide.descriptors.h"
+#include "svc.h"
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+static atomic_bool unready;
+static const struct rpc_method no_methods[] = {{0}};
+
+static struct {
+    pthread_t thread;
+    int log; /* what it writes to standard output */
+    int status, grpc_port, admin_port;
+    struct rpc_client *client;
+} service;
+
+static bool is_ready(void *state)
+{
+    return !atomic_load(&unready);
+}
+
+static void *run(void *arg)
+{
+    char name[] = "test", *argv[] = {name, NULL};
+
+    service.status = svc_main(1, argv,
+                              &(struct svc_def){.name = "test",
+                                                .summary = "a test",
+                                                .rpc = RPC_SERVICE(no_methods, routeguide_descriptors),
+                                                .ready = is_ready});
+    return NULL;
+}
+
+static int port_of(const char *text, const char *protocol)
+{
+    const char *line = strstr(text, protocol), *port = line != NULL ? strstr(line, "\"port\":") : NULL;
+
+    cr_assert_not_null(port, "%s", text);
+    return atoi(port + strlen("\"port\":"));
+}
+
+static void read_ports(void)
+{
+    char text[8192] = "";
+    size_t len = 0;
+
+    while (strstr(text, "\"message\":\"ready\"") == NULL) {
+        ssize_t got = read(service.log, text + len, sizeof(text) - 1 - len);
+
+        cr_assert_gt(got, 0, "%s", text);
+        len += (size_t)got;
+        text[len] = '\0';
+    }
+    service.grpc_port = port_of(text, "\"protocol\":\"grpc\"");
+    service.admin_port = port_of(text, "\"protocol\":\"admin\"");
+}
+
+static void start_service(void)
+{
+    char target[64];
+    int pipes[2];
+    sigset_t set;
+
+    setenv("HOST", "127.0.0.1", 1);
+    setenv("GRPC_PORT", "0", 1);
+    setenv("METRICS_PORT", "0", 1);
+    setenv("SHUTDOWN_DELAY_SECONDS", "0", 1);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); /* it is for the service's thread */
+    cr_assert_eq(pipe2(pipes, O_CLOEXEC), 0);
+    cr_assert_eq(dup2(pipes[1], STDOUT_FILENO), STDOUT_FILENO);
+    close(pipes[1]);
+    service.log = pipes[0];
+    cr_assert_eq(pthread_create(&service.thread, NULL, run, NULL), 0);
+    read_ports();
+    snprintf(target, sizeof(target), "127.0.0.1:%d", service.grpc_port);
+    cr_assert_eq(rpc_client_open(&(struct rpc_client_def){.target = target}, &service.client), 0);
+}
+
+static void stop_service(void)
+{
+    rpc_client_free(service.client);
+    kill(getpid(), SIGTERM);
+    pthread_join(service.thread, NULL);
+    cr_assert_eq(service.status, 0);
+}
+
+TestSuite(svc, .init = start_service, .fini = stop_service, .timeout = 120);
+
+static int readyz(void)
+{
+    struct net_answer answer;
+    int fd = net_connect("127.0.0.1", service.admin_port);
+
+    net_ask(fd, "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n", &answer);
+    close(fd);
+    net_answer_release(&answer);
+    return answer.status;
+}
+
+struct answer {
+    sem_t came;
+    int serving;
+};
+
+static void checked(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    struct answer *answer = arg;
+
+    answer->serving = reply != NULL ? (int)((const Grpc__Health__V1__HealthCheckResponse *)reply)->status : -1;
+    sem_post(&answer->came);
+}
+
+static int grpc_health(void)
+{
+    Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+    const struct rpc_call_options options = {.timeout_ms = 30000, .wait_for_ready = true};
+    struct answer answer;
+
+    sem_init(&answer.came, 0, 0);
+    cr_assert_eq(rpc_unary(service.client, &grpc__health__v1__health__descriptor, "Check", &request.base, &options,
+                           checked, &answer),
+                 0);
+    while (sem_wait(&answer.came) != 0)
+        ;
+    return answer.serving;
+}
+
+Test(svc, grpc_health_says_what_readyz_says)
+{
+    cr_assert_eq(readyz(), 200);
+    cr_assert_eq(grpc_health(), GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING);
+    atomic_store(&unready, true);
+    cr_assert_eq(readyz(), 503);
+    cr_assert_eq(grpc_health(), GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING);
+    atomic_store(&unready, false);
+    cr_assert_eq(readyz(), 200);
+    cr_assert_eq(grpc_health(), GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING);
+}
