@@ -226,6 +226,7 @@ let
           source = "${target.cacert}/etc/ssl/certs";
         }
       ];
+      ports = [ ];
       env.SSL_CERT_FILE = "/etc/ssl/certs/ca-bundle.crt";
       volumes = [ "/data" ];
     };

@@ -103,7 +103,9 @@ def _cpe(package: owners.Package) -> str | None:
     """A package that PRODUCTS does not have fails the build: it would never be found in a vulnerability database."""
     name = package.name if package.name in PRODUCTS else re.sub(r"(-unwrapped)?(-[\d.]+)?$", "", package.name)
     product = PRODUCTS[name]
-    upstream = re.sub(r"^\d+:|[+~-].*$", "", package.version) if package.purl.startswith("pkg:deb/") else package.version
+    upstream = (
+        re.sub(r"^\d+:|[+~-].*$", "", package.version) if package.purl.startswith("pkg:deb/") else package.version
+    )
     version = re.sub(r"([^\w.-])", r"\\\1", upstream)
     return f"cpe:2.3:a:{product}:{version}:*:*:*:*:*:*:*" if product else None
 

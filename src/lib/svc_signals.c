@@ -69,8 +69,10 @@ void svc_signals_started(struct svc_signals *signals)
     interrupted = signals->received != 0;
     signals->started = true;
     pthread_mutex_unlock(&signals->lock);
-    while (interrupted) /* the thread is about to end the process */
-        pause();
+    if (!interrupted)
+        return;
+    for (;;)
+        pause(); /* the thread is about to end the process */
 }
 
 void svc_signals_wait(struct svc_signals *signals)
@@ -93,7 +95,7 @@ void svc_signals_close(struct svc_signals *signals)
     pthread_mutex_lock(&signals->lock);
     signals->over = true;
     if (signals->received == 0)
-        pthread_kill(signals->thread, SIGTERM);
+        pthread_kill(signals->thread, SIGINT); /* it waits for that too */
     pthread_mutex_unlock(&signals->lock);
     pthread_join(signals->thread, NULL);
     pthread_cond_destroy(&signals->changed);

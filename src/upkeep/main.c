@@ -24,11 +24,16 @@ static const struct config_option options[] = {
 
 static const struct metrics_def times[] = {
     [JOBS_BEGUN] = {"cronjob_begun_timestamp_seconds", "When a job last began.", METRICS_GAUGE, {"cronjob"}},
-    [JOBS_SUCCEEDED] = {"cronjob_succeeded_timestamp_seconds", "When a job last succeeded.", METRICS_GAUGE, {"cronjob"}},
+    [JOBS_SUCCEEDED] = {"cronjob_succeeded_timestamp_seconds",
+                        "When a job last succeeded.",
+                        METRICS_GAUGE,
+                        {"cronjob"}},
 };
 
-static const struct metrics_def ends = {
-    "certificate_not_after_timestamp_seconds", "When a certificate ends; 0: it cannot be read.", METRICS_GAUGE, {"file"}};
+static const struct metrics_def ends = {"certificate_not_after_timestamp_seconds",
+                                        "When a certificate ends; 0: it cannot be read.",
+                                        METRICS_GAUGE,
+                                        {"file"}};
 
 /* ---- at every scrape ---- */
 

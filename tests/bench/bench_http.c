@@ -1,5 +1,5 @@
 /* What the HTTP layer costs: a bare h2o handler, the same made with http.h ("quiet"), and that with its log (to
- * /dev/null) and metrics on ("full"), each with one event loop, in turn.
+ * /dev/null), metrics and bound on memory ("full"), each with one event loop, in turn.
  *
  *   bench_http [ROUNDS [SECONDS]]          runs wrk (HTTP/1.1) and h2load (HTTP/2) against them; prints medians:
  * requests a second, the server's CPU time a request (all its threads) and the ratio of CPU times, which tells more
@@ -34,6 +34,7 @@ static void serve_library(int fd, bool full)
     struct http_server *server;
 
     if (full) {
+        def.max_memory = 64 << 20;
         def.metrics = metrics_new();
         if (log_open(open("/dev/null", O_WRONLY), LOG_INFO, "bench", NULL, def.metrics, &def.log) < 0)
             exit(1);

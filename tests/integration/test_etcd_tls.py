@@ -104,3 +104,12 @@ def test_somebody_else_was_faster(fake: Fake):
 def test_several_at_once(fake: Fake):
     with ThreadPoolExecutor(4) as pool:
         assert [done.returncode for done in pool.map(lambda _: etcd_tls(fake), range(4))] == [0] * 4
+
+
+def test_where_cert_manager_issues_only_the_namespace_is_made(tmp_path: Path):
+    """No authority's key comes near the services' namespace, and none of its certificates is replaced."""
+    fake = Fake(tmp_path)
+    fake.put({"kind": "ClusterIssuer", "metadata": {"name": "slipway-etcd"}})
+    done = etcd_tls(fake)
+    assert done.returncode == 0, done.stderr
+    assert set(fake.objects()) == {"slipway-etcd"}  # what is applied as YAML the stand-in does not keep

@@ -32,7 +32,7 @@ WORSE = (  # stable, canary, after enough requests, what is wrong
 
 def made_of(docs: Docs) -> Docs:
     """All public services as canaries, with their routes."""
-    services = sorted(routed(docs))
+    services = sorted(routed(docs) & {doc["metadata"]["name"] for doc in docs if doc["kind"] == "Deployment"})
     return canary.beside(docs, docs, services, dict.fromkeys(services, 1)) + canary.divided(docs, services, 10)
 
 

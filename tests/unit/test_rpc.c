@@ -1,5 +1,7 @@
 /* The server's calls: what a client sees, and what handlers see. */
 #include "rpc_fixture.h"
+#include "rpc_internal.h"
+#include <grpc/support/time.h>
 
 static struct fixture fixture;
 
@@ -91,6 +93,38 @@ Test(rpc, serves_many_calls_at_once)
     }
 }
 
+/* ---- a client that has as many calls in flight as it may, for a while ---- */
+
+enum { IN_FLIGHT = 95, CALLS = 20000 };
+
+static atomic_int calls_begun, calls_failed;
+static sem_t caller_done;
+
+static void call_again(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    Routeguide__Point point = ROUTEGUIDE__POINT__INIT;
+    const struct rpc_call_options options = {.timeout_ms = 60000};
+
+    if (status != NULL && status->code != ERR_GRPC_OK)
+        atomic_fetch_add(&calls_failed, 1);
+    point.latitude = 100;
+    if (atomic_fetch_add(&calls_begun, 1) >= CALLS)
+        sem_post(&caller_done);
+    else
+        cr_assert_eq(rpc_unary(fixture.client, ROUTE_GUIDE, "GetFeature", &point.base, &options, call_again, NULL), 0);
+}
+
+/* C-core 1.83 can count calls that have ended among those that a connection may have. */
+Test(rpc, refuses_no_call_of_a_client_that_keeps_to_the_bound_on_streams)
+{
+    sem_init(&caller_done, 0, 0);
+    for (int i = 0; i < IN_FLIGHT; i++)
+        call_again(NULL, NULL, NULL);
+    for (int i = 0; i < IN_FLIGHT; i++)
+        fixture_wait(&caller_done);
+    cr_assert_eq(atomic_load(&calls_failed), 0);
+}
+
 Test(rpc, serves_with_several_threads)
 {
     enum { COUNT = 200 };
@@ -140,6 +174,16 @@ Test(rpc, refuses_an_unknown_method)
 }
 
 /* ---- deadlines and cancellation ---- */
+
+Test(rpc, converts_between_the_clocks)
+{
+    uint64_t before = clock_monotonic_ns(), theirs = rpc_monotonic_ns(gpr_now(GPR_CLOCK_MONOTONIC));
+
+    cr_assert_leq(before, theirs);
+    cr_assert_leq(theirs, clock_monotonic_ns());
+    cr_assert_eq(rpc_monotonic_ns(rpc_time(before)), before);
+    cr_assert_eq(rpc_monotonic_ns(rpc_time(UINT64_MAX)), UINT64_MAX);
+}
 
 Test(rpc, gives_the_clients_deadline_to_the_handler)
 {

@@ -1,13 +1,27 @@
 """The capacity model: identities that must hold whatever the inputs, and directions it must move in."""
 
+import re
+import subprocess
 import unittest
 from dataclasses import replace
+from pathlib import Path
 
-from streaming.model.calibration import checks
-from streaming.model.compute import audience, delivery, media, renditions, run
+from streaming.model.calibration import ceiling, checks
+from streaming.model.compute import audience, delivery, media, payment_eur, renditions, run
 from streaming.model.inputs import LADDER, ONE_COUNTRY, SCENARIOS, WORLD, numeric_fields, with_factor
+from streaming.model.plan import STAGES
 from streaming.model.popularity import File, harmonic, prefilled, retained
-from streaming.model.sensitivity import break_even, contract_price, delivery_curve, percentile, spread, swings
+from streaming.model.sensitivity import (
+    break_even,
+    break_even_range,
+    contract_price,
+    delivery_curve,
+    percentile,
+    spread,
+    swings,
+)
+
+HERE = Path(__file__).resolve().parent.parent
 
 
 class Inputs(unittest.TestCase):
@@ -68,7 +82,7 @@ class Bill(unittest.TestCase):
     def test_parts_add_up(self) -> None:
         for inputs in SCENARIOS.values():
             r = run(inputs)
-            parts = {k: v for k, v in vars(r.bill).items() if k != "payments"}
+            parts = {k: v for k, v in vars(r.bill).items() if k not in ("payments", "support")}
             self.assertAlmostEqual(sum(parts.values()), r.bill.infrastructure)
             self.assertTrue(all(v >= 0 for v in parts.values()))
 
@@ -137,7 +151,80 @@ class Sensitivity(unittest.TestCase):
         self.assertAlmostEqual(contract_price(1e9), 0.002)
 
 
+class Delivery(unittest.TestCase):
+    def test_every_codec_is_stored(self) -> None:
+        """A device plays one of the codecs, so each is stored even if its share is small."""
+        few = replace(SCENARIOS["small"], av1_share=0.01, modern_codec_share=0.01)
+        self.assertEqual({r.codec for r, _ in renditions(few)}, {"avc", "hevc", "av1"})
+        self.assertAlmostEqual(media(few).gb_per_hour_stored, media(SCENARIOS["small"]).gb_per_hour_stored)
+
+    def test_a_file_is_kept_for_its_requests_and_not_for_its_bytes(self) -> None:
+        """Two files of the same bytes in all, one asked for ten times as often: it is the one that stays."""
+        often, seldom = File(0.5, 1.0, 1.0), File(0.5, 10.0, 0.1)
+        alone = [retained([f], 1_000, 0.9, 2.0, 24.0) for f in (often, seldom)]
+        self.assertGreater(alone[0], 2 * alone[1])
+
+    def test_the_team_of_an_own_edge_is_in_its_bill(self) -> None:
+        large = SCENARIOS["large"]
+        more = replace(large, edge_team_people=large.edge_team_people + 10)
+        self.assertAlmostEqual(run(more).bill.delivery - run(large).bill.delivery, 10 * large.person_eur)
+
+    def test_a_larger_team_moves_the_break_even(self) -> None:
+        points = [10 ** (5 + n / 10) for n in range(30)]
+        low, middle, high = break_even_range(SCENARIOS["medium"], points)
+        self.assertLess(low, middle)
+        self.assertLess(middle, high)
+
+    def test_licences_follow_the_flows(self) -> None:
+        medium = run(SCENARIOS["medium"])
+        i = medium.inputs
+        self.assertAlmostEqual(
+            medium.control.licences_s, medium.audience.peak_streams / 3600 * i.plays_per_hour * i.licences_per_play
+        )
+        self.assertEqual(medium.plant.licence_machines, 0)
+        self.assertGreater(run(replace(i, licence_eur=0.0)).plant.licence_machines, 0)
+
+    def test_shards_are_counted_as_the_design_says(self) -> None:
+        plant = run(SCENARIOS["large"]).plant
+        self.assertEqual(plant.shards, 2 * 125)
+        self.assertEqual(plant.postgres_nodes, plant.shards * 3)
+
+    def test_fees_are_those_of_the_zones(self) -> None:
+        i = replace(SCENARIOS["small"], app_shop_share=0.0)
+        self.assertAlmostEqual(payment_eur(i), 9 * 0.015 + 0.25)
+        self.assertGreater(payment_eur(replace(i, zones=WORLD)), payment_eur(i))
+
+
+class CommandLine(unittest.TestCase):
+    def said(self, *arguments: str) -> str:
+        done = subprocess.run([HERE / "capacity", *arguments], capture_output=True, text=True, timeout=60, check=False)
+        return done.stdout if done.returncode == 0 else ""
+
+    def test_an_own_edge_can_be_asked_for(self) -> None:
+        none = re.compile(r"edge_servers +0$", re.MULTILINE)
+        bought, built = self.said("medium"), self.said("medium", "--own-edge")
+        self.assertRegex(bought, none)
+        self.assertTrue(built)
+        self.assertNotRegex(built, none)
+        self.assertRegex(self.said("large", "--shared-cdn"), none)
+
+    def test_what_is_unknown_is_refused(self) -> None:
+        self.assertEqual([self.said("--cheap"), self.said("medium", "nonsense=1")], ["", ""])
+
+
+class Stages(unittest.TestCase):
+    def test_a_stage_adds_up(self) -> None:
+        for stage in STAGES:
+            parts = stage.result.per_subscriber + stage.people_eur + stage.payments_eur + stage.support_eur
+            self.assertAlmostEqual(parts, stage.total_eur)
+        self.assertEqual([s.total_eur for s in STAGES], sorted((s.total_eur for s in STAGES), reverse=True))
+
+
 class Calibration(unittest.TestCase):
+    def test_the_bill_is_below_the_ceiling(self) -> None:
+        self.assertLess(ceiling().ratio, 1.0)
+        self.assertGreater(ceiling().ratio, 0.05)
+
     def test_bitrate_and_capacity_stay_near_the_published_figures(self) -> None:
         found = checks()
         self.assertAlmostEqual(found[0].ratio, 1.0, delta=0.1)

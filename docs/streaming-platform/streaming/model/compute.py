@@ -11,6 +11,7 @@ from .popularity import File, harmonic, prefilled, retained
 DAYS = 30.4
 SECONDS_PER_MONTH = DAYS * 86_400
 CORES_PER_MACHINE = 16
+BOUGHT = ("licences", "identity", "privacy", "training")  # what has no test systems and idle machines of its own
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,10 @@ class Control:
     event_mb_s: float
     events_day: float
     writes_s: float
+    library_writes_s: float  # the part that goes to the wide-column store
     invoices_s: float
+    licences_s: float
+    searches_s: float
     profiles: float
 
 
@@ -80,8 +84,12 @@ class Plant:
     ranking_machines: float
     push_machines: float
     transcode_machines: float
+    licence_machines: float
+    search_machines: float
     log_brokers: float
-    database_nodes: float
+    shards: float
+    postgres_nodes: float
+    library_nodes: float
     cache_tb: float
     lake_pb: float
     zone_pb: float
@@ -91,14 +99,20 @@ class Plant:
     @property
     def cloud_machines(self) -> float:
         kinds = (self.service_machines, self.ranking_machines, self.push_machines, self.transcode_machines)
-        return sum(kinds) + self.log_brokers + self.database_nodes
+        more = (self.licence_machines, self.search_machines, self.log_brokers, self.postgres_nodes, self.library_nodes)
+        return sum(kinds) + sum(more)
 
 
 @dataclass(frozen=True)
 class Bill:
     delivery: float
     services: float
+    licences: float
+    identity: float
+    search: float
+    privacy: float
     ranking: float
+    training: float
     push: float
     transcoding: float
     events: float
@@ -108,11 +122,12 @@ class Bill:
     media_storage: float
     overhead: float
     payments: float
+    support: float
 
     @property
     def infrastructure(self) -> float:
-        """Everything but what the payment provider takes."""
-        return float(sum(vars(self).values())) - self.payments
+        """Everything but payment fees and support, which grow with accounts and not with viewing."""
+        return float(sum(vars(self).values())) - self.payments - self.support
 
 
 @dataclass(frozen=True)
@@ -128,6 +143,11 @@ class Result:
     @property
     def per_subscriber(self) -> float:
         return self.bill.infrastructure / self.inputs.subscribers
+
+    @property
+    def per_hour(self) -> float:
+        """Infrastructure per hour watched."""
+        return self.per_subscriber / (self.inputs.hours_per_day * DAYS)
 
 
 def audience(i: Inputs) -> Audience:
@@ -145,11 +165,13 @@ def audience(i: Inputs) -> Audience:
 
 
 def renditions(i: Inputs) -> list[tuple[Rendition, float]]:
-    """Every rendition with its share of the hours watched."""
+    """Every rendition that is stored, with its share of the hours watched: AV1 and HEVC, and AVC where a rung has it."""
     out: list[tuple[Rendition, float]] = []
+    av1 = min(1.0, i.av1_share)
     for rung in LADDER:
         modern = 1.0 if rung.avc_mbps is None else min(1.0, i.modern_codec_share)
-        out.append((Rendition(rung.height, "modern", rung.modern_mbps * i.bitrate_factor), rung.share * modern))
+        out.append((Rendition(rung.height, "av1", rung.av1_mbps * i.bitrate_factor), rung.share * modern * av1))
+        out.append((Rendition(rung.height, "hevc", rung.hevc_mbps * i.bitrate_factor), rung.share * modern * (1 - av1)))
         if rung.avc_mbps is not None:
             out.append((Rendition(rung.height, "avc", rung.avc_mbps * i.bitrate_factor), rung.share * (1 - modern)))
     return out
@@ -159,18 +181,20 @@ def media(i: Inputs) -> Media:
     rends = renditions(i)
     delivered = sum(r.mbps * share for r, share in rends) + i.audio_mbps
     stored = (sum(r.mbps for r, _ in rends) + i.audio_tracks * i.audio_mbps) * 3600 / 8 / 1000
-    per_1080p = {"avc": i.core_hours_avc, "modern": i.core_hours_modern}
+    per_1080p = {"avc": i.core_hours_avc, "hevc": i.core_hours_hevc, "av1": i.core_hours_av1}
     core_hours = sum(per_1080p[r.codec] * (r.height / 1080) ** 2 for r, _ in rends) * i.encode_trials
     hours = i.new_hours_per_month + i.catalogue_hours * i.reencode_share_per_year / 12
     return Media(delivered, stored, core_hours, 2 * i.catalogue_hours * stored / 1000, hours * core_hours)
 
 
 def _files(i: Inputs) -> list[File]:
-    """What a cache can hold of one hour of the catalogue, in bytes asked for and bytes stored."""
-    video = [File(share * r.mbps, r.mbps) for r, share in renditions(i)]
-    files = [*video, File(i.audio_mbps, i.audio_mbps * i.audio_tracks)]
+    """What a cache can hold of one hour of the catalogue: bytes asked for, bytes stored, and how many plays ask for it."""
+    video = [File(share * r.mbps, r.mbps, share) for r, share in renditions(i)]
+    tracks = max(1, round(i.audio_tracks))
+    audio = [File(i.audio_mbps / tracks, i.audio_mbps, 1 / tracks) for _ in range(tracks)]
+    files = [*video, *audio]
     demand = sum(f.demand for f in files)
-    return [File(f.demand / demand, f.size) for f in files]
+    return [File(f.demand / demand, f.size, f.plays) for f in files if f.plays > 0]
 
 
 def hit_rates(i: Inputs, mean_streams: float) -> tuple[float, float]:
@@ -227,7 +251,7 @@ def control(i: Inputs, a: Audience) -> Control:
     client = views_s * i.client_events_per_hour
     events = client + calls * i.telemetry_per_hop
     invoices = i.subscribers / SECONDS_PER_MONTH * i.invoice_peak
-    other_writes = daily * i.writes_per_day + invoices * i.ledger_rows_per_invoice
+    library = views_s * i.writes_per_hour + daily * i.writes_per_day
     return Control(
         requests_s=people + heartbeats + refreshes,
         heartbeats_s=heartbeats,
@@ -239,8 +263,11 @@ def control(i: Inputs, a: Audience) -> Control:
         events_s=events,
         event_mb_s=events * i.event_bytes / 1e6,
         events_day=events / a.peak_ratio * 86_400,
-        writes_s=views_s * i.writes_per_hour + refreshes + other_writes,
+        writes_s=library + refreshes + invoices * i.ledger_rows_per_invoice,
+        library_writes_s=library,
         invoices_s=invoices,
+        licences_s=views_s * i.plays_per_hour * i.licences_per_play,
+        searches_s=views_s * i.searches_per_hour,
         profiles=i.subscribers * i.profiles_per_subscriber,
     )
 
@@ -254,14 +281,21 @@ def plant(i: Inputs, a: Audience, m: Media, c: Control) -> Plant:
     lake = (client_bytes * i.lake_days + (all_bytes - client_bytes) * i.telemetry_days) / i.lake_compression
     log_disk = all_bytes * i.log_days * 3 / (i.broker_tb * 1e12)
     stored = c.profiles * i.profile_kb * 1e3 * i.data_copies / (i.node_tb * 1e12)
-    nodes = max(c.writes_s * i.data_copies / i.node_writes, stored)
+    library = max(c.library_writes_s * i.data_copies / i.node_writes, stored)
+    shards = 2 * math.ceil(i.subscribers / i.shard_accounts)  # accounts, and the ledger
+    own_licences = 0.0 if i.licence_eur else c.licences_s * i.licence_core_ms / 1000 / i.service_utilisation * spare
+    search = c.searches_s * i.search_core_ms / 1000 / i.service_utilisation * spare
     return Plant(
         service_machines=_at_least(service_cores / CORES_PER_MACHINE, 3 * i.regions),
         ranking_machines=_at_least(ranking_cores / CORES_PER_MACHINE, 1),
         push_machines=_at_least(c.connections * spare / i.connections_per_machine, 3 * i.regions),
         transcode_machines=_at_least(m.core_hours_per_month / (DAYS * 24 * i.batch_utilisation) / CORES_PER_MACHINE, 1),
         log_brokers=_at_least(max(c.event_mb_s * 3 / i.broker_mb, log_disk), 3 * i.regions),
-        database_nodes=_at_least(nodes, 3 * i.regions),
+        licence_machines=_at_least(own_licences / CORES_PER_MACHINE, 0),
+        search_machines=_at_least(search / CORES_PER_MACHINE, 2 * i.regions if i.subscribers >= 1e6 else 0),
+        shards=shards,
+        postgres_nodes=_at_least(shards * i.shard_copies, 3),
+        library_nodes=_at_least(library, 3 * i.regions if i.subscribers >= 1e6 else 0),
         cache_tb=c.profiles * i.cache_kb_per_profile * 1e3 * 3 * 2 / 1e12,  # a copy a zone, room for the neighbour's
         lake_pb=lake / 1e15,
         zone_pb=_zone_bytes(i, a, c) * SECONDS_PER_MONTH / 1e15,
@@ -293,10 +327,15 @@ def bill(i: Inputs, m: Media, d: Delivery, p: Plant) -> Bill:
     machine = CORES_PER_MACHINE * i.core_eur
     running = {
         "services": p.service_machines * machine,
+        "licences": p.licence_machines * machine + i.licence_eur * licences_a_month(i),
+        "identity": i.subscribers * (i.identity_eur + i.messages_per_account * i.message_eur),
+        "search": p.search_machines * machine,
+        "privacy": i.subscribers * i.privacy_per_year / 12 * i.privacy_eur,
         "ranking": p.ranking_machines * machine,
+        "training": i.training_gpu_hours * i.gpu_hour_eur,
         "push": p.push_machines * machine,
         "events": p.log_brokers * i.broker_eur + p.lake_pb * 1e6 * i.object_gb_eur,
-        "databases": p.database_nodes * i.node_eur,
+        "databases": (p.postgres_nodes + p.library_nodes) * i.node_eur,
         "cache": p.cache_tb * 1000 * i.ram_gb_eur,
         "network": network_eur(i, p),
     }
@@ -304,10 +343,24 @@ def bill(i: Inputs, m: Media, d: Delivery, p: Plant) -> Bill:
         delivery=own_edge_eur(i, d) if i.own_edge else shared_cdn_eur(i, d),
         transcoding=m.core_hours_per_month * i.spot_core_hour_eur,
         media_storage=m.origin_tb * 1000 * i.object_gb_eur,
-        overhead=i.overhead * sum(running.values()),
-        payments=i.subscribers * (i.price_eur * i.payment_share + i.payment_fixed_eur),
+        overhead=i.overhead * sum(cost for name, cost in running.items() if name not in BOUGHT),
+        payments=i.subscribers * payment_eur(i),
+        support=i.subscribers * i.contacts_per_month * i.contact_eur,
         **running,
     )
+
+
+def payment_eur(i: Inputs) -> float:
+    """What a month's payment costs: the zones' card fees, and the shops' commission for those who pay there."""
+    cards = sum(
+        z.share * (i.price_eur * z.card_share * i.fee_share_factor + z.card_fixed_eur * i.fee_fixed_factor)
+        for z in i.zones
+    )
+    return cards * (1 - i.app_shop_share) + i.price_eur * i.app_shop_fee * i.app_shop_share
+
+
+def licences_a_month(i: Inputs) -> float:
+    return i.subscribers * i.hours_per_day * DAYS * i.plays_per_hour * i.licences_per_play
 
 
 def network_eur(i: Inputs, p: Plant) -> float:
@@ -321,8 +374,10 @@ def shared_cdn_eur(i: Inputs, d: Delivery) -> float:
 
 
 def own_edge_eur(i: Inputs, d: Delivery) -> float:
+    """Servers, hosting, paid ports and the team that runs them."""
     servers = (d.edge_servers + d.fill_servers) * (i.edge_server_eur / 48 + i.edge_hosting_eur)
-    return servers + d.edge_tbps * 1e6 * i.transit_share * i.transit_eur_per_mbps
+    ports = d.edge_tbps * 1e6 * i.transit_share * i.transit_eur_per_mbps
+    return servers + ports + i.edge_team_people * i.person_eur
 
 
 def run(i: Inputs) -> Result:

@@ -9,10 +9,11 @@ from functools import lru_cache
 
 @dataclass(frozen=True)
 class File:
-    """One kind of file of every title: demand is its share of all bytes asked for, size its bytes per title."""
+    """One kind of file of every title: its share of all bytes asked for, its bytes per title, the share of plays asking."""
 
     demand: float
     size: float
+    plays: float = 1.0
 
 
 @lru_cache(maxsize=4096)
@@ -52,14 +53,17 @@ def _cutoffs(files: list[File], titles: float, exponent: float, capacity: float)
 
 
 def retained(files: list[File], titles: float, exponent: float, plays_per_hour: float, hours: float) -> float:
-    """Byte hit rate where an object survives `hours` without a request (Che's approximation for a shared cache)."""
+    """Byte hit rate where an object survives `hours` without a request (Che's approximation for a shared cache).
+
+    How often a file is asked for depends on the plays that use it, not on its bytes.
+    """
     whole = harmonic(titles, exponent)
     demand = sum(f.demand for f in files)
     hit = 0.0
     for first, last in _bands(titles):
         share = (harmonic(last, exponent) - harmonic(first - 1, exponent)) / whole
         rate = plays_per_hour * share / (last - first + 1)
-        hit += sum(share * f.demand * -math.expm1(-rate * hours * f.demand / demand) for f in files)
+        hit += sum(share * f.demand * -math.expm1(-rate * hours * f.plays) for f in files)
     return hit / demand
 
 

@@ -9,6 +9,8 @@ from math import exp, log
 from .compute import Result, run
 from .inputs import Inputs, numeric_fields, with_factor
 
+DRAWS = 500
+
 
 @dataclass(frozen=True)
 class Swing:
@@ -36,7 +38,7 @@ def _swing(base: Inputs, name: str, low: float, high: float) -> Swing:
     return Swing(name, cost(low), cost(high), elasticity)
 
 
-def spread(base: Inputs, draws: int = 500, seed: int = 7) -> list[float]:
+def spread(base: Inputs, draws: int = DRAWS, seed: int = 7) -> list[float]:
     """Sorted costs per subscriber with every input drawn from its range (triangular in the logarithm, mode 1)."""
     rng = random.Random(seed)
     out = []
@@ -54,9 +56,6 @@ def percentile(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-EDGE_TEAM_EUR = 250_000  # a month: 25 people at 10,000
-
-
 @dataclass(frozen=True)
 class Crossover:
     subscribers: float
@@ -68,20 +67,19 @@ def delivery_curve(base: Inputs, points: list[float], price: float = 1.0) -> lis
     """Delivery cost per subscriber bought and built; the own edge has a site per 50,000 subscribers, 20 at least.
 
     The contract price falls with volume between the prices of the small and the medium scenario (a straight line in
-    logarithms) and stays there; `price` is a factor on it. An own edge costs
-    its team as well: 25 people at 10,000 euros a month.
+    logarithms) and stays there; `price` is a factor on it. The own edge includes its team.
     """
     out = []
     for n in points:
         sites = max(20.0, n / 50_000)
         shared = run(replace(base, subscribers=n, own_edge=False, cdn_usd_per_gb=contract_price(n) * price))
         own = run(replace(base, subscribers=n, own_edge=True, edge_sites=sites))
-        out.append(Crossover(n, _delivery(shared), _delivery(own) + EDGE_TEAM_EUR / n))
+        out.append(Crossover(n, _delivery(shared), _delivery(own)))
     return out
 
 
 def contract_price(subscribers: float) -> float:
-    """USD per GB of a shared CDN: 0.007 at 10^5 subscribers, 0.002 from 10^7 on."""
+    """USD per GB of a shared CDN: 0.007 at 100,000 subscribers, 0.002 from 10 million on."""
     share = min(1.0, max(0.0, (log(subscribers) - log(1e5)) / (log(1e7) - log(1e5))))
     return exp(log(0.007) + share * (log(0.002) - log(0.007)))
 
@@ -89,6 +87,14 @@ def contract_price(subscribers: float) -> float:
 def break_even(curve: list[Crossover]) -> float:
     """The first number of subscribers at which the own edge is cheaper; infinity if there is none."""
     return next((c.subscribers for c in curve if c.own < c.shared), float("inf"))
+
+
+def break_even_range(base: Inputs, points: list[float]) -> tuple[float, float, float]:
+    """Break-even with the smallest, the assumed and the largest team of the input's range."""
+    low, high = next(f.metadata["range"] for f in numeric_fields() if f.name == "edge_team_people")
+    teams = (with_factor(base, "edge_team_people", factor) for factor in (low, 1.0, high))
+    first, middle, last = (break_even(delivery_curve(team, points)) for team in teams)
+    return first, middle, last
 
 
 def _delivery(result: Result) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from . import slo
+from . import figures, slo
 from .documents import fill, markdown, quoted
 from .plots import images
 from .results import Results
@@ -15,7 +16,10 @@ from .values import values
 def unquoted(results: Results) -> list[str]:
     """Figures and tables that are computed and that no page shows."""
     shown = set().union(*(quoted(page.read_text()) for page in markdown(results.folder)))
-    return sorted({name.split(".")[-1] for name in [*values(results), *tables(results)]} - shown)
+    for source in (results.folder / "diagrams").iterdir():
+        shown |= set(re.findall(r"\{=([\w.-]+)\}", source.read_text()))
+    computed = [*values(results), *tables(results), *figures.load(results.folder)]
+    return sorted({name.split(".")[-1] for name in computed} - shown)
 
 
 def outputs(results: Results) -> dict[Path, str]:
@@ -23,7 +27,9 @@ def outputs(results: Results) -> dict[Path, str]:
     folder = results.folder
     out = {folder / "img" / name: text for name, text in images(results).items()}
     out[folder / "alerts.rules.yml"] = slo.rules(results.slos)
-    figures, blocks = values(results), tables(results)
+    hand, computed, blocks = figures.load(folder), values(results), tables(results)
+    if both := hand.keys() & computed.keys():
+        raise ValueError(f"computed and written by hand: {sorted(both)}")
     for page in markdown(folder):
-        out[page] = fill(page.read_text(), figures, blocks)
+        out[page] = fill(page.read_text(), hand | computed, blocks)
     return out

@@ -64,7 +64,7 @@ def unused_images(folder: Path, pages: list[Path]) -> list[str]:
 def source_problems(folder: Path, pages: list[Path]) -> list[str]:
     """Sources that are cited and not listed, listed and not cited, or listed without address."""
     listed = {}
-    for line in (folder / "sources.md").read_text().splitlines():
+    for line in (folder / "appendix/sources.md").read_text().splitlines():
         if found := re.match(r'\| <a id="s\d+"></a>S(\d+) \|', line):
             listed[found[1]] = line
     cited = {n for page in pages if page.name != "sources.md" for n in SOURCE.findall(prose(page.read_text()))}

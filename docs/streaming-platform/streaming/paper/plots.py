@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +10,18 @@ from ..draw import blocks, sequence
 from ..draw.charts import Axis, Line, line_plot, stacked, tornado
 from ..model.compute import audience, hit_rates
 from ..model.inputs import SCENARIOS, TITLES
-from ..sim.fanout import Notifier, World
+from ..sim.fanout import Push, World
+from .figures import load
 from .results import Results
+from .tables import BESIDE
+from .values import values
 
 
 def images(results: Results) -> dict[str, str]:
     out = {}
+    figures = load(results.folder) | values(results)
     for source in sorted((results.folder / "diagrams").iterdir()):
-        out[f"{source.stem}.svg"] = _diagram(source)
+        out[f"{source.stem}.svg"] = _diagram(source, figures)
     out["plot-day.svg"] = _day()
     out["plot-bill.svg"] = _bill(results)
     for name in results.scenarios:
@@ -27,9 +32,10 @@ def images(results: Results) -> dict[str, str]:
     return out
 
 
-def _diagram(source: Path) -> str:
+def _diagram(source: Path, figures: dict[str, str]) -> str:
+    """Draws a source with its figures put in."""
     draw = sequence.draw if source.suffix == ".mmd" else blocks.draw
-    return draw(source.read_text())
+    return draw(re.sub(r"\{=([\w.-]+)\}", lambda m: figures[m[1]], source.read_text()))
 
 
 def _day() -> str:
@@ -40,13 +46,13 @@ def _day() -> str:
         lines.append(Line(zone.name, [(h, s / 1e6) for h, s in enumerate(curve)]))
     x = Axis("hour, UTC", 0, 23, tuple((h, str(h)) for h in range(0, 24, 3)))
     y = Axis("million streams", 0, 40, tuple((v, str(v)) for v in range(0, 41, 10)))
-    return line_plot("Streams over a mean day, 2.5 * 10^8 subscribers", x, y, lines)
+    return line_plot("Streams over a mean day, 250 million subscribers", x, y, lines)
 
 
 def _bill(results: Results) -> str:
     bars = []
     for name, r in results.scenarios.items():
-        parts = {k.replace("_", " "): v for k, v in vars(r.bill).items() if k != "payments"}
+        parts = {k.replace("_", " "): v for k, v in vars(r.bill).items() if k not in BESIDE}
         bars.append((TITLES[name], parts))
     return stacked("Where the money goes", "share of the monthly infrastructure bill", bars)
 
@@ -62,7 +68,13 @@ def _build_or_buy(results: Results) -> str:
     for price, curve in results.curves.items():
         label = {0.5: "bought, half the price", 1.0: "bought", 2.0: "bought, twice the price"}[price]
         lines.append(Line(label, [(c.subscribers, c.shared) for c in curve], dashed=price != 1.0))
-    x = Axis("subscribers", 1e5, 10**8.45, tuple((10.0**n, f"10^{n}") for n in range(5, 9)), log=True)
+    x = Axis(
+        "subscribers",
+        1e5,
+        10**8.45,
+        ((1e5, "100,000"), (1e6, "1 million"), (1e7, "10 million"), (1e8, "100 million")),
+        log=True,
+    )
     y = Axis(
         "EUR per account and month",
         0.02,
@@ -88,14 +100,18 @@ def _hit_rate() -> str:
 
 
 def _backlog() -> tuple[str, str]:
-    traces = {v: Notifier(World(), v, 3).run() for v in ("design", "fifo", "no-coalescing", "no-pacing")}
-    minutes = range(0, World().end, 30)
+    traces = {
+        v: Push(World(), v, 3).run() for v in ("no-lanes", "no-coalescing", "no-pacing", "no-local-pacing", "design")
+    }
+    minutes = range(0, World().end, 15)
     start, end = (t / 60 for t in World().outage)
     x = Axis("minutes", 0, 150, tuple((m, str(m)) for m in range(0, 151, 30)))
-    marks = ((start, "outage"), (end, "back"))
-    waiting = [Line(v, [(t / 60, tr.backlog[t] / 1e6) for t in minutes]) for v, tr in traces.items()]
+    marks = ((World().announce_at / 60, "premiere"), (start, "outage"), (end, "back"))
+    waiting = [
+        Line(v, [(t / 60, tr.backlog[t] / 1e6) for t in minutes]) for v, tr in traces.items() if v != "no-local-pacing"
+    ]
     y = Axis("million hints waiting", 0, 25, tuple((m, str(m)) for m in range(0, 26, 5)))
     first = line_plot("Push: backlog through an outage of 45 minutes", x, y, waiting, marks)
-    offered = [Line(v, [(t / 60, tr.home[t] / 1e3) for t in minutes]) for v, tr in traces.items()]
+    offered = [Line(v, [(t / 60, tr.home[t] / 1e3) for t in minutes]) for v, tr in traces.items() if v != "no-lanes"]
     y = Axis("thousand requests/s", 0, 25, tuple((m, str(m)) for m in range(0, 26, 5)))
-    return first, line_plot("Home API: what catching up asks of it (capacity 20)", x, y, offered, marks)
+    return first, line_plot(f"Home API: what is asked of it (capacity {World().home_s // 1000})", x, y, offered, marks)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ..model.calibration import Check, checks
+from ..model.calibration import Check, ceiling, checks
 from ..model.compute import Result, run
 from ..model.inputs import SCENARIOS
 from ..model.sensitivity import Crossover, Swing, delivery_curve, spread, swings
@@ -42,6 +42,10 @@ class Results:
     @cached_property
     def checks(self) -> list[Check]:
         return checks()
+
+    @cached_property
+    def ceiling(self) -> Check:
+        return ceiling()
 
     @cached_property
     def verdicts(self) -> dict[tuple[str, str], Verdict]:

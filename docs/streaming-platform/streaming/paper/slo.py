@@ -1,9 +1,10 @@
-"""Service level objectives: read from slo.toml, turned into a table, error budgets and Prometheus alert rules."""
+"""Service level objectives: read from slo.toml, turned into tables, runbooks, recording rules and alert rules."""
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 WINDOW_DAYS = 30
@@ -16,6 +17,11 @@ BURNS = (
 )
 LEAST_BAD = 10  # bad events in the long window before anybody is called: three in a quiet night are no outage
 HOURS = {"5m": 1 / 12, "30m": 0.5, "1h": 1, "2h": 2, "6h": 6, "1d": 24, "3d": 72}
+NO_DATA_MIN = 15  # how long a counter may be missing
+USUAL = 1_000  # events in ten minutes a week ago: what is expected to be heard
+SLICE = "country, device"
+SLICE_RATIO, SLICE_BAD = 0.25, 50  # a slice pages or makes a ticket from this share and number of failures
+RUNBOOKS = "docs/streaming-platform/appendix/runbooks.md"
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class Slo:
     good: str
     total: str
     page: bool
+    steps: tuple[str, ...] = field(default=())
+    sliced: bool = False  # watched for each country and device class as well
 
     @property
     def budget(self) -> float:
@@ -38,15 +46,21 @@ class Slo:
         """Minutes of total outage a month that spend the budget."""
         return self.budget * WINDOW_DAYS * 24 * 60
 
+    @property
+    def alert(self) -> str:
+        return "".join(part.capitalize() for part in self.id.split("-"))
+
 
 def load(folder: Path) -> list[Slo]:
-    """Raises TypeError for an unknown or missing key, ValueError for a nonsensical objective or a doubled id."""
+    """Raises TypeError for an unknown or missing key, ValueError for a nonsensical objective, a doubled id, no runbook."""
     slos = [Slo(**item) for item in tomllib.loads((folder / "slo.toml").read_text())["slo"]]
     if len({s.id for s in slos}) != len(slos):
         raise ValueError("an id is used twice")
     for slo in slos:
         if not 0.5 < slo.objective < 1:
             raise ValueError(f"{slo.id}: objective {slo.objective}")
+        if not slo.steps:
+            raise ValueError(f"{slo.id}: the runbook has no steps")
     return slos
 
 
@@ -61,41 +75,98 @@ def minutes_to_page(slo: Slo, error_share: float) -> float | None:
 
 
 def rules(slos: list[Slo]) -> str:
-    """The alert rules as YAML, written by hand because the standard library has no YAML."""
-    out = ["# Generated from slo.toml by ./generate: burn rates over two windows each, and absence.", "groups:"]
+    """The rules as YAML, written by hand because the standard library has no YAML."""
+    out = [
+        "# Generated from slo.toml by ./generate: recording rules, burn rates over two windows, silence, slices.",
+        "groups:",
+    ]
     for slo in slos:
         out += [f"  - name: {slo.id}", "    rules:"]
-        for burn, long, short, severity in BURNS:
-            level = severity if slo.page else "ticket"
-            error = [f"(1 - {_good('rate', slo, w)} / sum(rate({slo.total}[{w}])))" for w in (long, short)]
-            limit = f"{burn * slo.budget:.6g}"
-            bad = f"sum(increase({slo.total}[{long}])) - {_good('increase', slo, long)} >= {LEAST_BAD}"
-            expression = f"{error[0]} > {limit} and {error[1]} > {limit} and {bad}"
-            what = f"the budget of {slo.id} burns {burn:g} times too fast"
-            out += _rule(slo, f"Burn{long}", expression, level, what)
-        if slo.page:
-            out += _rule(slo, "Absent", _absence(slo), "page", "less than half of what it was a week ago")
+        out += [line for name, expression in _recordings(slo) for line in _record(slo, name, expression)]
+        out += [line for rule in _alerts(slo) for line in rule]
     return "\n".join(out) + "\n"
 
 
-def _good(function: str, slo: Slo, window: str) -> str:
-    """A client library exports a labelled counter from its first increment on: no series means no good event."""
-    return f"(sum({function}({slo.good}[{window}])) or vector(0))"
+def _good(slo: Slo, function: str, window: str, by: str) -> str:
+    """What was good; zero where there are attempts and no counter of good ones, as in a total failure."""
+    return f"(sum by ({by}) ({function}({slo.good}[{window}])) or 0 * {_total(slo, function, window, by)})"
 
 
-def _absence(slo: Slo) -> str:
-    """A ratio of nothing is nothing and never alerts, so journeys are also held against the same hour a week ago."""
-    now, then = f"(sum(rate({slo.total}[10m])) or vector(0))", f"{slo.total}[10m] offset 1w"
-    return f"{now} < 0.5 * sum(rate({then})) and sum(increase({then})) > 1000"
+def _total(slo: Slo, function: str, window: str, by: str, then: str = "") -> str:
+    return f"sum by ({by}) ({function}({slo.total}[{window}]{then}))"
 
 
-def _rule(slo: Slo, suffix: str, expression: str, severity: str, what: str) -> list[str]:
+def _recordings(slo: Slo) -> Iterator[tuple[str, str]]:
+    for window in HOURS:
+        parts = _good(slo, "rate", window, "region"), _total(slo, "rate", window, "region")
+        yield f"slo:error_ratio:rate{window}", f"1 - {parts[0]} / {parts[1]}"
+    for _, long, _, _ in BURNS:
+        parts = _total(slo, "increase", long, "region"), _good(slo, "increase", long, "region")
+        yield f"slo:bad:increase{long}", f"{parts[0]} - {parts[1]}"
+    if slo.sliced:
+        parts = _good(slo, "rate", "10m", SLICE), _total(slo, "rate", "10m", SLICE)
+        yield "slo:slice_error_ratio:rate10m", f"1 - {parts[0]} / {parts[1]}"
+        parts = _total(slo, "increase", "10m", SLICE), _good(slo, "increase", "10m", SLICE)
+        yield "slo:slice_bad:increase10m", f"{parts[0]} - {parts[1]}"
+        yield "slo:slice_usual:increase10m", _total(slo, "increase", "10m", SLICE, " offset 1w")
+
+
+def _alerts(slo: Slo) -> Iterator[list[str]]:
+    of = f'{{slo="{slo.id}"}}'
+    for burn, long, short, severity in BURNS:
+        limit = f"{burn * slo.budget:.6g}"
+        ratios = " and ".join(f"slo:error_ratio:rate{window}{of} > {limit}" for window in (long, short))
+        expression = f"{ratios} and slo:bad:increase{long}{of} >= {LEAST_BAD}"
+        what = f"the budget of {slo.id} burns {burn:g} times too fast in {{{{ $labels.region }}}}"
+        yield _alert(slo, f"Burn{long}", expression, severity if slo.page else "ticket", what)
+    if slo.page:
+        drained = "unless on (region) steering_region_drained == 1"
+        what = "less than half of what it was a week ago in {{ $labels.region }}"
+        yield _alert(slo, "Silent", f"{_silence(slo, 'region')} {drained}", "page", what)
+        what = "no data at all: neither the counter nor its past is there"
+        yield _alert(slo, "NoData", f"absent({slo.total})", "page", what, wait=f"{NO_DATA_MIN}m")
+    if slo.sliced:
+        bad = f"slo:slice_error_ratio:rate10m{of} > {SLICE_RATIO} and slo:slice_bad:increase10m{of} >= {SLICE_BAD}"
+        usual = f"slo:slice_usual:increase10m{of} > {USUAL}"
+        where = "{{ $labels.device }} in {{ $labels.country }}"
+        yield _alert(slo, "SliceFails", f"{bad} and {usual}", "page", f"a quarter fails for {where}")
+        yield _alert(slo, "SmallSliceFails", f"{bad} unless {usual}", "ticket", f"a quarter fails for {where}")
+        yield _alert(
+            slo, "SliceSilent", _silence(slo, SLICE), "page", f"less than half of what it was a week ago for {where}"
+        )
+
+
+def _silence(slo: Slo, by: str) -> str:
+    """A ratio of nothing is nothing and never alerts, so journeys are also held against the same time a week ago."""
+    then = _total(slo, "rate", "10m", by, " offset 1w")
+    now = f"({_total(slo, 'rate', '10m', by)} or 0 * {then})"
+    return f"{now} < 0.5 * {then} and {_total(slo, 'increase', '10m', by, ' offset 1w')} > {USUAL}"
+
+
+def _record(slo: Slo, name: str, expression: str) -> list[str]:
+    return [f"      - record: {name}", f"        expr: {expression}", "        labels:", f"          slo: {slo.id}"]
+
+
+def _alert(slo: Slo, suffix: str, expression: str, severity: str, what: str, wait: str = "") -> list[str]:
     return [
-        f"      - alert: {''.join(p.capitalize() for p in slo.id.split('-'))}{suffix}",
+        f"      - alert: {slo.alert}{suffix}",
         f"        expr: {expression}",
+        *([f"        for: {wait}"] if wait else []),
         "        labels:",
         f"          severity: {severity}",
         f"          owner: {slo.owner.lower()}",
+        f"          slo: {slo.id}",
+        f"          runbook: {slo.id.lower()}",
         "        annotations:",
         f"          summary: '{slo.journey}: {what}'",
+        f"          runbook_url: '{RUNBOOKS}#{slo.id.lower()}'",
     ]
+
+
+def runbooks(slos: list[Slo]) -> str:
+    """A section for each objective, where the alerts' runbook label points."""
+    out = []
+    for slo in slos:
+        out += [f'<a id="{slo.id.lower()}"></a>', f"### {slo.id}: {slo.journey}", "", f"Owner: {slo.owner}.", ""]
+        out += [f"{n}. {step}" for n, step in enumerate(slo.steps, 1)] + [""]
+    return "\n".join(out).rstrip()

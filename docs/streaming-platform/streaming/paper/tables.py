@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 
 from ..model.compute import Result
 from ..model.inputs import LADDER, SCENARIOS, TITLES, Inputs
+from ..model.plan import STAGES
 from ..model.sensitivity import percentile
+from ..sim import books
+from ..sim.books import CHART
+from ..sim.ledger import NEEDS_CAPTURED, NEXT
 from .results import SIMULATIONS, Results
-from .slo import minutes_to_page
+from .slo import minutes_to_page, runbooks
 from .values import magnitude, short
+
+BESIDE = ("payments", "support")  # lines of the bill that are not infrastructure
 
 
 def table(head: list[str], rows: Iterable[list[str]]) -> str:
@@ -31,6 +38,14 @@ def tables(results: Results) -> dict[str, str]:
         "slo": _slo,
         "detection": _detection,
         "simulations": _simulations,
+        "claims": _claims,
+        "stages": _stages,
+        "chart": _chart,
+        "runbooks": lambda r: runbooks(r.slos),
+        "fees": _fees,
+        "postings": _postings,
+        "states": _states,
+        "ranks": _ranks,
     }
     return {name: make(results) for name, make in makers.items()}
 
@@ -62,6 +77,7 @@ def _load(results: Results) -> str:
             ("event log, MB/s in", lambda r: short(r.control.event_mb_s)),
             ("database writes/s", lambda r: short(r.control.writes_s)),
             ("invoices/s on the busiest day", lambda r: short(r.control.invoices_s)),
+            ("DRM licences/s", lambda r: magnitude(r.control.licences_s)),
             ("pushes/s", lambda r: short(r.control.pushes_s)),
             ("push connections", lambda r: magnitude(r.control.connections)),
         ],
@@ -87,8 +103,14 @@ def _plant(results: Results) -> str:
             ("ranking machines", lambda r: short(r.plant.ranking_machines)),
             ("push machines", lambda r: short(r.plant.push_machines)),
             ("transcoding machines", lambda r: short(r.plant.transcode_machines)),
+            ("licence machines of our own", lambda r: short(r.plant.licence_machines)),
+            ("search machines", lambda r: short(r.plant.search_machines)),
             ("log brokers", lambda r: short(r.plant.log_brokers)),
-            ("database nodes", lambda r: short(r.plant.database_nodes)),
+            (
+                "PostgreSQL shards and their nodes",
+                lambda r: f"{short(r.plant.shards)}, {short(r.plant.postgres_nodes)}",
+            ),
+            ("wide-column nodes", lambda r: short(r.plant.library_nodes)),
             ("memory cache, TB", lambda r: short(r.plant.cache_tb)),
             ("lake, PB", lambda r: short(r.plant.lake_pb)),
             ("media at the origin, two copies, TB", lambda r: short(r.media.origin_tb)),
@@ -101,7 +123,7 @@ def _plant(results: Results) -> str:
 
 
 def _bill(results: Results) -> str:
-    names = [f.name for f in fields(next(iter(results.scenarios.values())).bill) if f.name != "payments"]
+    names = [f.name for f in fields(next(iter(results.scenarios.values())).bill) if f.name not in BESIDE]
 
     def part(name: str) -> Callable[[Result], str]:
         return lambda r: magnitude(getattr(r.bill, name))
@@ -110,7 +132,8 @@ def _bill(results: Results) -> str:
     rows += [
         ("**infrastructure**", lambda r: f"**{magnitude(r.bill.infrastructure)}**"),
         ("**per account**", lambda r: f"**{r.per_subscriber:.3f}**"),
-        ("card fees, beside it", lambda r: magnitude(r.bill.payments)),
+        ("payments, beside it", lambda r: magnitude(r.bill.payments)),
+        ("support, beside it", lambda r: magnitude(r.bill.support)),
     ]
     return _per_scenario(results, rows)
 
@@ -144,10 +167,16 @@ def _inputs(results: Results) -> str:
 
 def _ladder(results: Results) -> str:
     rows = [
-        [f"{r.height}p", f"{r.share:.0%}", f"{r.modern_mbps:g}", f"{r.avc_mbps:g}" if r.avc_mbps else "-"]
+        [
+            f"{r.height}p",
+            f"{r.share:.0%}",
+            f"{r.av1_mbps:g}",
+            f"{r.hevc_mbps:g}",
+            f"{r.avc_mbps:g}" if r.avc_mbps else "-",
+        ]
         for r in LADDER
     ]
-    return table(["rung", "share of hours", "AV1 or HEVC, Mb/s", "AVC, Mb/s"], rows)
+    return table(["rung", "share of hours", "AV1, Mb/s", "HEVC, Mb/s", "AVC, Mb/s"], rows)
 
 
 def _swings(results: Results) -> str:
@@ -172,7 +201,7 @@ def _spread(results: Results) -> str:
 def _checks(results: Results) -> str:
     rows = [
         [c.what, f"{magnitude(c.published)} {c.unit}", magnitude(c.modelled), f"{c.ratio:.2f}", c.source, c.verdict]
-        for c in results.checks
+        for c in [*results.checks, results.ceiling]
     ]
     return table(["figure", "published", "model", "ratio", "source", "the difference"], rows)
 
@@ -206,7 +235,88 @@ def _simulations(results: Results) -> str:
     rows = []
     for name, sim in SIMULATIONS.items():
         for variant, what in sim.VARIANTS.items():
-            verdict = results.verdicts[name, variant]
-            broken = "; ".join(f.claim for f in verdict.findings if not f.holds) or "nothing"
-            rows.append([name, f"`{variant}`", what, "holds" if verdict.holds else "**broken**", broken])
-    return table(["simulation", "variant", "what it is", "verdict", "which claims fail"], rows)
+            if variant == "design":
+                continue
+            broken = results.verdicts[name, variant].broken()
+            rows.append([name, f"`{variant}`", what, "; ".join(sorted(broken)) or "nothing: the measure can be spared"])
+    return table(["simulation", "variant", "what is changed", "claims that fail"], rows)
+
+
+def _claims(results: Results) -> str:
+    """The design's claims with what the run found."""
+    rows = []
+    for name in SIMULATIONS:
+        for f in results.verdicts[name, "design"].findings:
+            rows.append([name, f.claim, "holds" if f.holds else "**broken**", f.detail])
+    return table(["simulation", "claim", "the design", "found"], rows)
+
+
+def _stages(results: Results) -> str:
+    head = ["EUR per account and month", *(s.name for s in STAGES)]
+    rows = [
+        ["infrastructure", *(f"{s.result.per_subscriber:.2f}" for s in STAGES)],
+        ["payments", *(f"{s.payments_eur:.2f}" for s in STAGES)],
+        ["support", *(f"{s.support_eur:.2f}" for s in STAGES)],
+        ["engineers", *(f"{s.people_eur:.2f}" for s in STAGES)],
+        ["**total**", *(f"**{s.total_eur:.2f}**" for s in STAGES)],
+        ["infrastructure per hour watched, cents", *(f"{100 * s.result.per_hour:.2f}" for s in STAGES)],
+        ["engineers, teams", *(f"{s.people}, {s.teams}" for s in STAGES)],
+    ]
+    return table(head, rows)
+
+
+def _chart(results: Results) -> str:
+    return table(["no.", "book", "kind", "holds"], [[str(b.number), b.name, b.kind, b.holds] for b in CHART])
+
+
+def _fees(results: Results) -> str:
+    zones = {z.name: z for i in SCENARIOS.values() for z in i.zones}
+    rows = [[z.name, f"{z.card_share:.1%}", f"{z.card_fixed_eur:.2f}"] for z in zones.values()]
+    return table(["zone", "share of the payment", "EUR a payment"], rows)
+
+
+def _postings(results: Results) -> str:
+    """What the posting functions do with a price of 12.00, shown as debits and credits."""
+    price = 1_200
+    facts = {
+        "invoice opened": books.invoiced("EUR", price),
+        "invoice void": books.voided("EUR", price),
+        "payment captured": books.captured("EUR", price),
+        "period over": books.recognised("EUR", books.Price(price).net),
+        "refunded, nothing recognised": books.refunded("EUR", price, books.Price(price).net),
+        "refunded, all recognised": books.refunded("EUR", price, 0),
+        "dispute opened": books.dispute_opened("EUR", price),
+        "dispute won": books.dispute_won("EUR", price),
+        "dispute lost": books.dispute_lost("EUR", price),
+        "paid out in euros": books.paid_out("EUR", price, 24),
+        "paid out from dollars": books.paid_out("USD", price, 24),
+    }
+
+    def side(lines: list[books.Line], sign: int) -> str:
+        many = len({currency for _, currency, _ in lines}) > 1
+        shown = [
+            f"{book} {abs(cents) / 100:.2f}{' ' + currency if many else ''}"
+            for book, currency, cents in lines
+            if cents * sign > 0
+        ]
+        return ", ".join(shown)
+
+    rows = [[what, side(lines, 1), side(lines, -1)] for what, lines in facts.items()]
+    return table(["fact, at a price of 12.00", "debit", "credit"], rows)
+
+
+def _states(results: Results) -> str:
+    rows = [
+        [kind, what, " or ".join(state or "none" for state in before), "captured" if kind in NEEDS_CAPTURED else "-"]
+        for kind, (what, before) in NEXT.items()
+    ]
+    return table(["fact", "object", "its state before", "its payment must be"], rows)
+
+
+def _ranks(results: Results) -> str:
+    problems = tomllib.loads((results.folder / "problems.toml").read_text())["problem"]
+    rows = []
+    for n, p in enumerate(problems, 1):
+        product = p["harm"] * p["likelihood"]
+        rows.append([f"[P{n}](#p{n})", p["title"], str(p["harm"]), str(p["likelihood"]), str(product)])
+    return table(["rank", "problem", "harm", "likelihood", "product"], rows)

@@ -7,9 +7,13 @@ from dataclasses import replace
 
 from ..model.calibration import dense_events, hours_from_report
 from ..model.compute import run
-from ..model.inputs import SCENARIOS, WORLD, Inputs, numeric_fields
-from ..model.sensitivity import EDGE_TEAM_EUR, break_even, percentile
-from .results import Results
+from ..model.inputs import SCENARIOS, WITHOUT_ASIAN_PAIR, WORLD, Inputs, numeric_fields
+from ..model.plan import FIRST_MONTHS, STAGES, first_release_eur
+from ..model.sensitivity import DRAWS, break_even, break_even_range, percentile
+from ..sim import experiments, fanout, ledger
+from ..sim.experiments import detectable
+from . import slo
+from .results import CURVE_POINTS, SIMULATIONS, Results
 
 
 def short(value: float) -> str:
@@ -30,12 +34,24 @@ def magnitude(value: float) -> str:
     return short(value)
 
 
+LEASE_S = 200  # how long a stream slot lives without a heartbeat
+
+
+def heartbeats_to_lose(lease_s: float, heartbeat_s: float) -> int:
+    """How many heartbeats in a row may be lost: the one after them must arrive before the lease ends."""
+    return max(0, math.ceil(lease_s / heartbeat_s) - 2)
+
+
 def values(results: Results) -> dict[str, str]:
     out: dict[str, str] = {}
     for name, r in results.scenarios.items():
         out |= {
             f"{name}.eur": f"{r.per_subscriber:.3f}",
             f"{name}.payments_eur": f"{r.bill.payments / r.inputs.subscribers:.2f}",
+            f"{name}.support_eur": f"{r.bill.support / r.inputs.subscribers:.2f}",
+            f"{name}.licences_s": magnitude(r.control.licences_s),
+            f"{name}.licence_share": f"{r.bill.licences / r.bill.infrastructure:.0%}",
+            f"{name}.shards": short(r.plant.shards),
             f"{name}.delivery_share": f"{r.bill.delivery / r.bill.infrastructure:.0%}",
             f"{name}.peak_tbps": short(r.delivery.peak_tbps),
             f"{name}.edge_hit": f"{r.delivery.edge_hit:.0%}",
@@ -53,11 +69,29 @@ def values(results: Results) -> dict[str, str]:
             f"{name}.connections": magnitude(r.control.connections),
             f"{name}.machines": short(r.plant.cloud_machines),
             f"{name}.origin_gbps": short(r.delivery.origin_peak_gbps),
-            f"{name}.top3": ", ".join(f"`{s.name}`" for s in results.swings[name][:3]),
             f"{name}.p10": f"{percentile(results.spreads[name], 0.1):.3f}",
             f"{name}.p90": f"{percentile(results.spreads[name], 0.9):.3f}",
         }
-    return out | _special(results) | _simulated(results)
+    return out | _special(results) | _simulated(results) | _constants()
+
+
+def _constants() -> dict[str, str]:
+    """Figures that stand in the code of the rules and simulations."""
+    world = fanout.World()
+    return {
+        "usual": short(slo.USUAL),
+        "slice-bad": f"{slo.SLICE_BAD} failures",
+        "nodata": f"{slo.NO_DATA_MIN} min",
+        "least-bad": f"{slo.LEAST_BAD} bad events",
+        "slo-window": f"{slo.WINDOW_DAYS} days",
+        "sim-personal": f"{short(world.personal_s)} a second",
+        "sim-outage": f"{world.outage[0] // 60} to {world.outage[1] // 60}",
+        "push-drill": f"{(world.outage[1] - world.outage[0]) // 60} minutes",
+        "buckets": short(experiments.BUCKETS),
+        "srm-level": f"{experiments.SRM_LEVEL:g}",
+        "dunning-tries": f"{ledger.ATTEMPTS} attempts",
+        "draws": f"{DRAWS} draws",
+    }
 
 
 def _special(results: Results) -> dict[str, str]:
@@ -65,13 +99,15 @@ def _special(results: Results) -> dict[str, str]:
 
     def own_edge(paid: float) -> float:
         """Delivery of the medium size built instead of bought, with its team, if this share of traffic is paid for."""
-        built = run(replace(medium, own_edge=True, edge_sites=200.0, transit_share=paid))
-        return built.bill.delivery + EDGE_TEAM_EUR
+        return run(replace(medium, own_edge=True, edge_sites=200.0, transit_share=paid)).bill.delivery
 
     large = results.scenarios["large"]
     night = 0.05 * large.inputs.edge_site_servers * large.inputs.edge_server_tb * 1e12  # bytes filled a site
     dense = dense_events()
     region = sum(z.share for z in WORLD if z.pair == "west") / 2  # the largest region's share of the accounts
+    apart = run(replace(large.inputs, zones=WITHOUT_ASIAN_PAIR)).per_subscriber
+    teams = break_even_range(medium, CURVE_POINTS)
+    i = medium
     served = large.audience.peak_streams / large.inputs.edge_sites
     return {
         "bitrate": f"{results.scenarios['medium'].media.delivered_mbps:.2f}",
@@ -80,6 +116,33 @@ def _special(results: Results) -> dict[str, str]:
         "core_hours": short(results.scenarios["medium"].media.core_hours_per_hour),
         "report_hours": f"{hours_from_report():.2f}",
         "break_even": magnitude(break_even(results.curves[1.0])),
+        "break_even_small_team": magnitude(teams[0]),
+        "break_even_large_team": magnitude(teams[2]),
+        "edge_team": short(i.edge_team_people),
+        "edge_team_low": short(i.edge_team_people * 0.5),
+        "edge_team_high": short(i.edge_team_people * 2),
+        "asia": f"{large.per_subscriber / apart - 1:.1%}",
+        "event-log-life": f"{i.log_days:.0f} days",
+        "heartbeat": f"{i.heartbeat_s:.0f} s",
+        "token": f"{i.token_min:.0f} minutes",
+        "lease": f"{LEASE_S} s",
+        "lease_losses": ("no", "one", "two", "three")[heartbeats_to_lose(LEASE_S, i.heartbeat_s)],
+        "shard_accounts": magnitude(i.shard_accounts),
+        "first_people": short(STAGES[0].people),
+        "first_months": short(FIRST_MONTHS),
+        "first_eur": magnitude(first_release_eur()),
+        "first_run_eur": magnitude(STAGES[0].people * i.person_eur + run(STAGES[0].inputs).bill.infrastructure),
+        "first_people_eur": f"{STAGES[0].people_eur:.2f}",
+        "first_total_eur": f"{STAGES[0].total_eur:.2f}",
+        "million_people": short(STAGES[1].people),
+        "medium_people": short(STAGES[2].people),
+        "medium_teams": short(STAGES[2].teams),
+        "ceiling": f"{results.ceiling.published:.2f}",
+        "ceiling_model": f"{results.ceiling.modelled:.2f}",
+        "ceiling_share": f"{results.ceiling.ratio:.0%}",
+        "small.detect": f"{detectable(1e5):.1%}",
+        "medium.detect": f"{detectable(1e7):.2%}",
+        "large.detect": f"{detectable(2.5e8):.3%}",
         "break_even_half": magnitude(break_even(results.curves[0.5])),
         "break_even_double": magnitude(break_even(results.curves[2.0])),
         "medium.own_delivery": magnitude(own_edge(medium.transit_share)),
@@ -99,7 +162,6 @@ def _special(results: Results) -> dict[str, str]:
         "push_miss": f"{1 / results.checks[5].ratio:.0f}",
         "live_ratio": f"{1 / results.checks[8].ratio:.1f}",
         "fill_at_60": short(large.delivery.fill_servers * 0.4 / (1 - large.delivery.edge_hit)),
-        "technology_eur": f"{results.checks[-1].published:.2f}",
         "large.rerank_hours": f"{24 * large.inputs.batch_utilisation * region / (1 - region):.1f}",
         "large.region_profiles": magnitude(large.control.profiles * region),
         "large.key_gb": short(large.control.profiles * 100 / 1e9),
@@ -119,24 +181,48 @@ def _site_gbps(inputs: Inputs) -> float:
 
 
 def _simulated(results: Results) -> dict[str, str]:
-    ledger = results.verdicts["ledger", "design"].figures
+    books = results.verdicts["ledger", "design"].figures
     tests = results.verdicts["experiments", "design"].figures
+    apart = results.verdicts["experiments", "by-account"].figures
     push = results.verdicts["fanout", "design"].figures
-    fifo = results.verdicts["fanout", "fifo"].figures
+    variant = {v: results.verdicts["fanout", v].figures for v in fanout.VARIANTS}
+    booked = {v: results.verdicts["ledger", v].figures for v in SIMULATIONS["ledger"].VARIANTS}
+    world = fanout.World()
     return {
-        "sim.events": short(ledger["events"]),
-        "sim.deliveries": short(ledger["deliveries"]),
-        "sim.kills": short(ledger["kills"]),
+        "sim.invoices": short(books["invoices"]),
+        "sim.events": short(books["events"]),
+        "sim.deliveries": short(books["deliveries"]),
+        "sim.postings": short(books["postings"]),
+        "sim.turns": short(books["turns"]),
+        "sim.kills": short(books["kills"]),
+        "sim.lost": short(books["lost"]),
+        "sim.found": short(books["found"]),
+        "sim.twice_no_key": short(booked["no-key"]["twice"]),
+        "sim.twice_timeout": short(booked["timeout-is-failure"]["twice"]),
+        "sim.dual_missing": short(booked["dual-write"]["missing"]),
+        "sim.trusting_extra": short(booked["trusting-accounting"]["extra"]),
         "sim.two_percent": short(tests["accounts_to_see_two_percent"]),
         "sim.peeking": f"{tests['peeking_alarm_share']:.1%}",
         "sim.looks": short(tests["looks"]),
         "sim.alarms": f"{tests['aa_alarm_share']:.1%}",
+        "sim.spill": f"{tests['spill_estimate']:.2f}",
+        "sim.spill_apart": f"{apart['spill_estimate']:.2f}",
+        "sim.spill_true": f"{tests['spill_true']:.2f}",
+        "sim.followers": magnitude(world.followers),
+        "sim.connected": magnitude(world.connected),
+        "sim.gateways": short(world.gateways),
+        "sim.in_time": f"{push['in_time']:.0%}",
+        "sim.followers_p99": f"{push['followers_p99']:.0f}",
         "sim.catch_up": f"{push['catch_up']:.0f}",
-        "sim.no_coalescing": f"{results.verdicts['fanout', 'no-coalescing'].figures['catch_up']:.0f}",
-        "sim.no_pull_p99": short(results.verdicts["fanout", "no-pull"].figures["bulk_p99"]),
-        "sim.fifo_p99": short(fifo["friend_p99"]),
+        "sim.no_lanes": f"{variant['no-lanes']['friends_catch_up']:.0f}",
+        "sim.no_broadcast_in_time": f"{variant['no-broadcast']['in_time']:.0%}",
+        "sim.no_card_in_time": f"{variant['no-card']['in_time']:.0%}",
+        "sim.no_replay_missed": short(variant["no-replay"]["missed"]),
+        "sim.no_coalescing": f"{variant['no-coalescing']['catch_up']:.0f}",
         "sim.home_peak": short(push["home_peak"]),
-        "sim.no_pacing_peak": short(results.verdicts["fanout", "no-pacing"].figures["home_peak"]),
+        "sim.home_capacity": short(world.home_s),
+        "sim.no_pacing_peak": short(variant["no-pacing"]["home_peak"]),
+        "sim.no_local_pacing_peak": short(variant["no-local-pacing"]["home_peak"]),
         "sim.backlog": magnitude(push["backlog_peak"]),
-        "sim.fifo_backlog": magnitude(fifo["backlog_peak"]),
+        "sim.no_coalescing_backlog": magnitude(variant["no-coalescing"]["backlog_peak"]),
     }

@@ -8,6 +8,7 @@ The broken variants:
   one-salt    every experiment hashes with the same salt
   reshuffle   the bucket is spread over the present size of the experiment, so growing it moves people
   lossy       the treatment's client loses one exposure in twenty (a crash before it reports)
+  by-account  a social feature is assigned by account, though friends pass its effect on to each other
 """
 
 from __future__ import annotations
@@ -22,18 +23,30 @@ from ..stats import chi_square_counts, chi_square_independence, normal_tail
 from .verdict import Verdict
 
 VARIANTS = {
-    "design": "salted hash, ranges of buckets in layers",
+    "design": "salted hash, ranges of buckets in layers, social features by cluster of friends",
     "modulo": "account number modulo variants",
     "one-salt": "one salt for all experiments",
     "reshuffle": "buckets spread over the present size",
     "lossy": "one treatment exposure in twenty is lost",
+    "by-account": "a social feature is assigned by account, so friends have different variants",
 }
-# The claim that each broken variant must fail.
-BREAKS = {
-    "modulo": "the split is even",
-    "one-salt": "two experiments are independent",
-    "reshuffle": "assignment is stable",
-    "lossy": "the exposures can be trusted",
+STABLE = "assignment is stable"
+EVEN = "the split is even"
+SILENT = "the sample-ratio test is silent on healthy data"
+TRUSTED = "the exposures can be trusted"
+FINDS = "the sample-ratio test finds a loss of five percent"
+INDEPENDENT = "two experiments are independent"
+EXCLUDE = "experiments of one layer exclude each other"
+INTERACTION = "an interaction of two experiments is found"
+ADDITIVE = "additive effects raise no alarm"
+SPILL = "the measured effect of a social feature is its whole effect"
+# The claims that each variant fails, no more and no fewer.
+BREAKS: dict[str, tuple[str, ...]] = {
+    "modulo": (EVEN, SILENT, TRUSTED, INDEPENDENT, EXCLUDE, INTERACTION),
+    "one-salt": (SILENT, INDEPENDENT, INTERACTION),
+    "reshuffle": (STABLE, EXCLUDE),
+    "lossy": (TRUSTED,),
+    "by-account": (SPILL,),
 }
 BUCKETS = 10_000
 SRM_LEVEL = 0.0005
@@ -87,6 +100,7 @@ def simulate(variant: str = "design", people: int = 50_000, seed: int = 2) -> Ve
     _sample_ratio(verdict, variant, ids, random.Random(seed + 1))
     _independent(verdict, variant, ids)
     _interaction(verdict, variant, ids, random.Random(seed + 3))
+    _interference(verdict, variant, random.Random(seed + 4))
     return verdict
 
 
@@ -97,7 +111,7 @@ def _stable(verdict: Verdict, variant: str, ids: list[int]) -> None:
     again = {i: assign(variant, small, i) for i in ids}
     moved = sum(before[i] is not None and assign(variant, large, i) != before[i] for i in ids)
     verdict.claim(
-        "assignment is stable",
+        STABLE,
         before == again and moved == 0,
         f"{moved} accounts changed sides when the experiment grew from 10 to 50 percent",
     )
@@ -107,7 +121,7 @@ def _even(verdict: Verdict, variant: str, ids: list[int]) -> None:
     whole = Experiment("rows-7", 0, BUCKETS)
     sides = Counter(assign(variant, whole, i) for i in ids)
     p = chi_square_counts([sides["control"], sides["treatment"]], [0.5, 0.5])
-    verdict.claim("the split is even", p > SRM_LEVEL, f"{sides['control']} to {sides['treatment']}, p = {p:.3g}")
+    verdict.claim(EVEN, p > SRM_LEVEL, f"{sides['control']} to {sides['treatment']}, p = {p:.3g}")
 
 
 def _sample_ratio(verdict: Verdict, variant: str, ids: list[int], rng: random.Random) -> None:
@@ -118,16 +132,16 @@ def _sample_ratio(verdict: Verdict, variant: str, ids: list[int], rng: random.Ra
         alarms += _exposed_p(variant, Experiment(f"aa-{n}", 0, BUCKETS), sample) < 0.05
     low, high = _binomial_range(trials, 0.05)
     verdict.claim(
-        "the sample-ratio test is silent on healthy data",
+        SILENT,
         low <= alarms <= high,
         f"{alarms} of {trials} A/A tests below p = 0.05, expected {low} to {high}",
     )
     verdict.figures["aa_alarm_share"] = alarms / trials
     keep = 0.95 if variant == "lossy" else 1.0
     p = _exposed_p(variant, Experiment("home-3", 0, BUCKETS), ids, keep, rng)
-    verdict.claim("the exposures can be trusted", p >= SRM_LEVEL, f"sample-ratio p = {p:.3g}")
+    verdict.claim(TRUSTED, p >= SRM_LEVEL, f"sample-ratio p = {p:.3g}")
     lossy = _exposed_p("design", Experiment("home-3", 0, BUCKETS), ids, 0.95, rng)
-    verdict.claim("the sample-ratio test finds a loss of five percent", lossy < SRM_LEVEL, f"p = {lossy:.3g}")
+    verdict.claim(FINDS, lossy < SRM_LEVEL, f"p = {lossy:.3g}")
     verdict.figures["accounts_to_see_two_percent"] = needed_for(0.02)
     verdict.figures["looks"] = LOOKS
     verdict.figures["peeking_alarm_share"] = peeking(rng)
@@ -174,10 +188,10 @@ def _independent(verdict: Verdict, variant: str, ids: list[int]) -> None:
     both = Counter((assign(variant, one, i), assign(variant, two, i)) for i in ids)
     table = [[both[a, b] for b in ("control", "treatment")] for a in ("control", "treatment")]
     p = chi_square_independence(table) if min(map(sum, zip(*table))) and all(map(sum, table)) else 0.0
-    verdict.claim("two experiments are independent", p > SRM_LEVEL, f"p = {p:.3g}")
+    verdict.claim(INDEPENDENT, p > SRM_LEVEL, f"p = {p:.3g}")
     first, second = (Experiment(s, f, 5_000, "player") for s, f in (("x", 0), ("y", 5_000)))
     in_both = sum(assign(variant, first, i) is not None and assign(variant, second, i) is not None for i in ids)
-    verdict.claim("experiments of one layer exclude each other", in_both == 0, f"{in_both} accounts in both")
+    verdict.claim(EXCLUDE, in_both == 0, f"{in_both} accounts in both")
 
 
 def _interaction(verdict: Verdict, variant: str, ids: list[int], rng: random.Random) -> None:
@@ -185,8 +199,8 @@ def _interaction(verdict: Verdict, variant: str, ids: list[int], rng: random.Ran
     one, two = Experiment("rows-7", 0, BUCKETS), Experiment("art-4", 0, BUCKETS)
     sides = [(assign(variant, one, i) == "treatment", assign(variant, two, i) == "treatment") for i in ids]
     clash, additive = interaction_p(sides, -0.08, rng), interaction_p(sides, 0.0, rng)
-    verdict.claim("an interaction of two experiments is found", clash < 0.01, f"p = {clash:.3g}")
-    verdict.claim("additive effects raise no alarm", additive >= 0.01, f"p = {additive:.3g}")
+    verdict.claim(INTERACTION, clash < 0.01, f"p = {clash:.3g}")
+    verdict.claim(ADDITIVE, additive >= 0.01, f"p = {additive:.3g}")
 
 
 def interaction_p(sides: list[tuple[bool, bool]], together: float, rng: random.Random) -> float:
@@ -202,3 +216,41 @@ def interaction_p(sides: list[tuple[bool, bool]], together: float, rng: random.R
         sum((v - mean[key]) ** 2 for v in values) / (len(values) - 1) / len(values) for key, values in cells.items()
     )
     return normal_tail(estimate / math.sqrt(variance))
+
+
+CLUSTERS, FRIENDS = 2_500, 8  # groups of friends who recommend to each other
+DIRECT, PASSED_ON = 0.10, 0.15  # hours a day: from having the feature, and from all of one's friends having it
+
+
+def _interference(verdict: Verdict, variant: str, rng: random.Random) -> None:
+    """A feature whose use by friends helps as well: both sides must differ by what all would gain if all had it."""
+    clusters = spill_over(variant != "by-account", rng)
+    estimate, error = clusters
+    whole = DIRECT + PASSED_ON
+    detail = f"{estimate:.3f} h a day measured, standard error {error:.3f}, {whole:.2f} true"
+    verdict.claim(SPILL, abs(estimate - whole) < 3.3 * error, detail)
+    verdict.figures |= {"spill_estimate": estimate, "spill_error": error, "spill_true": whole}
+
+
+def spill_over(by_cluster: bool, rng: random.Random) -> tuple[float, float]:
+    """The measured difference between the sides and its standard error, from the means of groups of friends."""
+    sides: tuple[list[float], list[float]] = ([], [])
+    for group in range(CLUSTERS):
+        shared = rng.gauss(0, 0.3)  # friends resemble each other
+        treated = [(group if by_cluster else n) % 2 == 1 for n in range(FRIENDS)]
+        for side in (False, True):
+            hours = [
+                1.5 + shared + rng.gauss(0, 1.0) + DIRECT * t + PASSED_ON * (sum(treated) - t) / (FRIENDS - 1)
+                for t in treated
+                if t == side
+            ]
+            if hours:
+                sides[side].append(sum(hours) / len(hours))
+    means = [sum(s) / len(s) for s in sides]
+    variance = sum(sum((v - m) ** 2 for v in s) / (len(s) - 1) / len(s) for s, m in zip(sides, means))
+    return means[1] - means[0], math.sqrt(variance)
+
+
+def detectable(accounts: float, deviation: float = 1.0, mean: float = 1.5) -> float:
+    """The smallest relative change of mean hours that nine experiments in ten find at p < 0.05, all accounts taking part."""
+    return (1.959964 + 1.281552) * deviation * 2 / math.sqrt(accounts) / mean

@@ -1,336 +1,670 @@
-"""Billing: events redelivered, reordered and crashed in the middle, against a real database and real process kills.
+"""Billing: invoices, payments and their afterlife against a provider that only promises webhooks.
 
-Three databases stand for the three parties: ledger.db (Billing's own), log.db (the event log, which shares no
-transaction with it) and accounting.db. A worker process consumes billing events, posts double entries and relays the
-outbox; it kills itself with SIGKILL at points drawn by chance, and is started again until the work is done. Then the
-result is held against an oracle that computes the right balances from the list of events alone.
+Four SQLite databases stand for four parties that share no transaction: the ledger, the payment provider, the event log
+and accounting. Three processes work on them, taking turns at random: the biller (invoices, charges, dunning, recognition
+and webhooks), the relay (outbox to log) and accounting (log to books). Each turn is a process that may end itself with
+SIGKILL at marked points. Meanwhile the provider's customers authenticate, ask for refunds and dispute. In the end a
+reconciliation reads the provider's own file, and everything is held against an oracle that knows only that file.
 
-The design:
-  event id       kept with its effect, unique: a repeat is seen
-  transaction    both entries, the account's sequence and the outbox row commit together
-  outbox         a relay reads it, publishes, then moves its mark: at least once
-  parking        an event that is ahead of its account's source sequence waits in the database
-  accounting     keeps the last sequence per account: drops repeats, notices gaps
+The measures:
+  states            a payment, refund, dispute or payout moves forward through its states, so a fact applies once
+  parking           a webhook that comes before the one it needs waits in the database
+  transaction       lines, state, the account's sequence and the outbox row commit together
+  outbox            the relay publishes what was committed
+  mark after        the relay moves its mark after publishing
+  sequence          accounting drops what is at or below the account's sequence
+  mark with effect  accounting commits its mark with, or after, the effect
+  key               a charge carries an idempotency key made of invoice and attempt
+  unknown           a charge without an answer is asked for again, not replaced by a new attempt
+  reconciliation    the provider's file is compared with the states and what is missing is booked
 
-Each broken variant leaves one of them out.
+Each variant removes or replaces exactly one.
 """
 
 from __future__ import annotations
 
-import itertools
+import json
 import os
 import random
 import signal
 import sqlite3
 import sys
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import books, provider
+from .books import Line, Price
+from .provider import Fact, Provider
 from .verdict import Verdict
 
 VARIANTS = {
-    "design": "all five measures",
-    "no-dedupe": "the event id is not kept, a redelivered event is posted again",
-    "split-transaction": "debit and credit are committed one after the other",
+    "design": "all ten measures",
+    "ids-only": "webhooks are told apart by their event ids only; there are no states",
+    "event-ids": "as the design, and the event ids are kept as well",
+    "drop-early": "a webhook that comes too early is acknowledged and dropped",
+    "refuse-early": "a webhook that comes too early is refused, so that the provider sends it again",
+    "split-transaction": "the first line of a posting commits before the others",
     "dual-write": "no outbox: the feed is written after the commit",
-    "no-parking": "events are posted in the order of arrival",
-    "trusting-accounting": "accounting takes the feed as it comes",
+    "mark-before": "the relay moves its mark before publishing",
+    "trusting-accounting": "accounting does not look at the sequence",
+    "accounting-mark-first": "accounting commits its mark before the effect",
+    "accounting-mark-after": "accounting commits its mark in a transaction of its own after the effect",
+    "no-key": "a charge carries a new key each time it is sent",
+    "timeout-is-failure": "a charge without an answer counts as failed and the next attempt begins",
+    "no-reconciliation": "nobody reads the provider's file",
 }
 
-# The claim that each broken variant must fail.
-BREAKS = {
-    "no-dedupe": "every event has its effect exactly once",
-    "split-transaction": "the ledger balances",
-    "dual-write": "the accounting feed is complete",
-    "no-parking": "the accounting feed is in order per account",
-    "trusting-accounting": "the accounting feed is in order per account",
+BALANCES = "every posting and the trial balance are zero in each currency"
+RIGHT = "every book is what the files of the provider and the bank say"
+ONCE = "nobody is charged twice for an invoice"
+TIMELY = "every webhook that was delivered is booked before the reconciliation"
+ENDED = "invoices and payments end as they did at the provider"
+FEED = "accounting has every posting exactly once"
+ORDER = "accounting sees causes before effects, and each account in order"
+
+# The claims that each variant fails, no more and no fewer. A variant that fails none shows what can be spared.
+BREAKS: dict[str, tuple[str, ...]] = {
+    "ids-only": (RIGHT, TIMELY, ORDER),
+    "event-ids": (),
+    "drop-early": (TIMELY,),
+    "refuse-early": (),
+    "split-transaction": (BALANCES, RIGHT, FEED, ORDER),
+    "dual-write": (FEED, ORDER),
+    "mark-before": (FEED, ORDER),
+    "trusting-accounting": (FEED, ORDER),
+    "accounting-mark-first": (FEED, ORDER),
+    "accounting-mark-after": (),
+    "no-key": (RIGHT, ONCE),
+    "timeout-is-failure": (RIGHT, ONCE, TIMELY, ENDED),
+    "no-reconciliation": (RIGHT,),
 }
 
-# What each kind of event does: the account debited and the one credited, per subscriber account.
-POSTINGS = {
-    "invoice": ("receivable", "revenue"),
-    "payment": ("bank", "receivable"),
-    "refund": ("revenue", "bank"),
-    "chargeback": ("receivable", "bank"),
+ATTEMPTS = 3
+# Fact to the object it moves and the states from which it may; no state is "", the object is not known yet.
+NEXT: dict[str, tuple[str, tuple[str, ...]]] = {
+    "captured": ("payment", ("created", "unknown", "action")),
+    "failed": ("payment", ("created", "unknown", "action")),
+    "refunded": ("refund", ("",)),
+    "dispute opened": ("dispute", ("",)),
+    "dispute won": ("dispute", ("dispute opened",)),
+    "dispute lost": ("dispute", ("dispute opened",)),
+    "paid out": ("payout", ("",)),
 }
-
-
-@dataclass(frozen=True)
-class Event:
-    id: str
-    account: int
-    seq: int  # 1, 2, 3... within the account
-    kind: str
-    cents: int
-
-
-def make_events(rng: random.Random, accounts: int, months: int) -> list[Event]:
-    """Each account is invoiced and pays every month; some get refunds, some charge back."""
-    out: list[Event] = []
-    for account in range(accounts):
-        seq = 0
-        for month in range(months):
-            cents = rng.choice((499, 899, 1299))
-            kinds = ["invoice", "payment"]
-            if rng.random() < 0.15:
-                kinds.append(rng.choice(("refund", "chargeback")))
-            for kind in kinds:
-                seq += 1
-                out.append(Event(f"{kind}-{account}-{month}", account, seq, kind, cents))
-    return out
-
-
-def deliveries(rng: random.Random, events: list[Event]) -> list[Event]:
-    """What the log hands over: everything at least once, a fifth of it again, moved by up to 40 places."""
-    stream = events + [e for e in events if rng.random() < 0.2]
-    places = [n + rng.uniform(0, 40) for n in range(len(stream))]
-    return [stream[n] for n in sorted(range(len(stream)), key=places.__getitem__)]
-
-
+NEEDS_CAPTURED = ("refunded", "dispute opened")  # facts about a payment that must have been captured
 SCHEMA = {
     "ledger": """
-        CREATE TABLE seen (event_id TEXT PRIMARY KEY) WITHOUT ROWID;
-        CREATE TABLE entry (id INTEGER PRIMARY KEY, event_id TEXT, account INT, book TEXT, cents INT);
-        CREATE TABLE position (account INT PRIMARY KEY, source_seq INT, feed_seq INT);
-        CREATE TABLE parked (account INT, seq INT, event_id TEXT, kind TEXT, cents INT, PRIMARY KEY (account, seq));
-        CREATE TABLE outbox (id INTEGER PRIMARY KEY, account INT, feed_seq INT, event_id TEXT, kind TEXT, cents INT);
+        CREATE TABLE invoice (id TEXT PRIMARY KEY, account INT, currency TEXT, gross INT, deferred INT, state TEXT);
+        CREATE TABLE payment (id TEXT PRIMARY KEY, invoice TEXT, attempt INT, state TEXT);
+        CREATE TABLE fact (object TEXT PRIMARY KEY, state TEXT);
+        CREATE TABLE parked (kind TEXT, object TEXT, fact TEXT, PRIMARY KEY (kind, object));
+        CREATE TABLE seen (event TEXT PRIMARY KEY);
+        CREATE TABLE posting (id INTEGER PRIMARY KEY, cause TEXT, account INT);
+        CREATE TABLE line (posting INT, book TEXT, currency TEXT, cents INT);
+        CREATE TABLE position (account INT PRIMARY KEY, feed_seq INT);
+        CREATE TABLE outbox (id INTEGER PRIMARY KEY, account INT, feed_seq INT, cause TEXT, lines TEXT);
         CREATE TABLE relay (mark INT);
         INSERT INTO relay VALUES (0);""",
-    "log": """
-        CREATE TABLE consumed (position INT);
-        INSERT INTO consumed VALUES (0);
-        CREATE TABLE feed (id INTEGER PRIMARY KEY, account INT, feed_seq INT, event_id TEXT, kind TEXT, cents INT);""",
+    "provider": provider.SCHEMA,
+    "log": "CREATE TABLE feed (id INTEGER PRIMARY KEY, account INT, feed_seq INT, cause TEXT, lines TEXT);",
     "accounting": """
+        CREATE TABLE mark (position INT);
+        INSERT INTO mark VALUES (0);
         CREATE TABLE last (account INT PRIMARY KEY, feed_seq INT);
-        CREATE TABLE book (id INTEGER PRIMARY KEY, account INT, feed_seq INT, event_id TEXT, kind TEXT, cents INT);""",
+        CREATE TABLE book (id INTEGER PRIMARY KEY, account INT, feed_seq INT, cause TEXT, lines TEXT);""",
 }
 
 
 def connect(folder: Path, name: str) -> sqlite3.Connection:
     """Autocommit, so that every transaction is begun by hand; a process kill does not need synchronous writes."""
     db = sqlite3.connect(folder / f"{name}.db", isolation_level=None)
-    db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=OFF")
     return db
 
 
-class Crasher:
-    """Kills this process at a point of the code, with a probability, at most once a process."""
+def create(folder: Path, invoices: list[tuple[str, int, str, int]]) -> None:
+    """The four databases, with the invoices to come in the ledger."""
+    for name, schema in SCHEMA.items():
+        db = connect(folder, name)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.executescript(schema)
+        if name == "ledger":
+            rows = [(*invoice, Price(invoice[3]).net, "planned") for invoice in invoices]
+            db.executemany("INSERT INTO invoice VALUES (?, ?, ?, ?, ?, ?)", rows)
+        db.close()
 
-    def __init__(self, seed: int, chance: float) -> None:
-        self.rng = random.Random(seed)
-        self.chance = chance
+
+def in_memory() -> str | None:
+    """A folder whose files are never written to a disk, where there is one: nothing here outlives the run."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+class Crasher:
+    """Kills this process at a marked point, with a probability."""
+
+    def __init__(self, rng: random.Random, probability: float) -> None:
+        self.rng, self.probability = rng, probability
 
     def point(self) -> None:
-        if self.rng.random() < self.chance:
+        if self.rng.random() < self.probability:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Billing:
-    """The worker: consumes, posts, relays."""
+@dataclass
+class Turn:
+    """What a process has in its hands for one turn."""
 
-    def __init__(self, folder: Path, variant: str, crash: Crasher) -> None:
-        self.ledger, self.log = connect(folder, "ledger"), connect(folder, "log")
-        self.variant, self.crash = variant, crash
+    folder: Path
+    variant: str
+    seed: int
+    rng: random.Random
+    crash: Crasher
 
-    def consume(self, stream: list[Event]) -> None:
-        """From the committed position on; the position is committed every ten events, after their effects."""
-        (start,) = self.log.execute("SELECT position FROM consumed").fetchone()
-        for n in range(start, len(stream)):
-            self.handle(stream[n])
-            if n % 10 == 9:
+
+class Biller:
+    """Invoices, charges, webhooks, dunning and recognition, all through the same states."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn, self.variant, self.crash, self.rng = turn, turn.variant, turn.crash, turn.rng
+        self.ledger, self.log = connect(turn.folder, "ledger"), connect(turn.folder, "log")
+        self.provider = Provider(connect(turn.folder, "provider"), turn.seed)
+        self.posted: list[tuple[int, int, str, str]] = []
+
+    # Turns
+
+    def bill(self) -> None:
+        """A few invoices fall due, then every charge that has no answer is sent."""
+        for (id_,) in self._all("SELECT id FROM invoice WHERE state = 'planned' ORDER BY id LIMIT 6"):
+            self._commit(lambda id_=id_: self._open_invoice(id_))
+        for (id_,) in self._all("SELECT id FROM payment WHERE state IN ('created', 'unknown') ORDER BY id LIMIT 10"):
+            self._charge(id_)
+        paid = self._all("SELECT id FROM invoice WHERE state = 'paid' AND deferred > 0 ORDER BY id")
+        for (id_,) in paid if len(paid) < 4 else self.rng.sample(paid, 2):
+            self._commit(lambda id_=id_: self._recognise(id_))
+
+    def hear(self) -> None:
+        """Takes webhooks; each is acknowledged after its effect is committed."""
+        for _ in range(12):
+            delivered = self.provider.deliver(self.rng)
+            if delivered is None:
+                return
+            id_, fact = delivered
+            taken = self._commit(lambda id_=id_, fact=fact: self._take(f"webhook-{id_}", fact))
+            self.crash.point()
+            if taken or self.variant != "refuse-early":
+                self.provider.acknowledge(id_)
+
+    def reconcile(self) -> list[Fact]:
+        """Books what the provider's file has and the states lack; returns it."""
+        found = []
+        for fact in self.provider.report():
+            if not self._known(fact):
+                self._commit(lambda fact=fact: self._take(f"file-{fact.kind}-{fact.object}", fact))
+                found.append(fact)
+        return found
+
+    # Charges
+
+    def _charge(self, id_: str) -> None:
+        query = "SELECT invoice, attempt, currency, gross FROM payment JOIN invoice ON invoice.id = invoice WHERE payment.id = ?"
+        invoice, _, currency, gross = self._one(query, id_)
+        key = f"{id_}-{self.rng.random()}" if self.variant == "no-key" else id_
+        status = self.provider.charge(key, id_, invoice, currency, gross)
+        self.crash.point()
+        if self.rng.random() < 0.3:
+            status = "no answer"
+        fact = Fact(status, id_, id_, currency, gross)
+        self._commit(lambda: self._answer(fact))
+
+    def _answer(self, fact: Fact) -> bool:
+        if fact.kind == "no answer" and self.variant == "timeout-is-failure":
+            fact = Fact("failed", fact.object, fact.payment, fact.currency, fact.gross)
+        if fact.kind in ("captured", "failed"):
+            return self._take(f"answer-{fact.object}", fact)
+        state = "unknown" if fact.kind == "no answer" else "action"
+        query = "UPDATE payment SET state = ? WHERE id = ? AND state IN ('created', 'unknown')"
+        self.ledger.execute(query, (state, fact.object))
+        return True
+
+    # Facts
+
+    def _take(self, source: str, fact: Fact) -> bool:
+        """Applies a fact and what was parked behind it; False if it came too early."""
+        if self.variant in ("ids-only", "event-ids") and not self._first_time(source):
+            return True
+        ready = self.variant == "ids-only" or self._ready(fact)
+        if ready is None:
+            return True
+        if not ready:
+            if self.variant not in ("drop-early", "refuse-early"):
+                row = (fact.kind, fact.object, json.dumps(vars(fact)))
+                self.ledger.execute("INSERT OR IGNORE INTO parked VALUES (?, ?, ?)", row)
+            return False
+        self._apply(fact)
+        self._unpark()
+        return True
+
+    def _first_time(self, source: str) -> bool:
+        return self.ledger.execute("INSERT OR IGNORE INTO seen VALUES (?)", (source,)).rowcount == 1
+
+    def _known(self, fact: Fact) -> bool:
+        return self._ready(fact) is None
+
+    def _ready(self, fact: Fact) -> bool | None:
+        """Whether the fact is the next step of its object; None if that step was made."""
+        what, before = NEXT[fact.kind]
+        state = self._state("payment" if what == "payment" else "fact", fact.object)
+        if state not in before:
+            return None if state else False
+        return fact.kind not in NEEDS_CAPTURED or self._state("payment", fact.payment) == "captured"
+
+    def _apply(self, fact: Fact) -> None:
+        if fact.kind in ("captured", "failed"):
+            self.ledger.execute("UPDATE payment SET state = ? WHERE id = ?", (fact.kind, fact.object))
+            return self._captured(fact) if fact.kind == "captured" else self._failed(fact)
+        self.ledger.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (fact.object, fact.kind))
+        if fact.kind == "paid out":
+            return self._post("paid out", 0, fact.object, books.paid_out(fact.currency, fact.gross, fact.fee))
+        query = "SELECT invoice.id, account, deferred FROM payment JOIN invoice ON invoice.id = invoice WHERE payment.id = ?"
+        invoice, account, deferred = self._one(query, fact.payment)
+        if fact.kind == "refunded":
+            unearned = min(deferred, Price(fact.gross).net)
+            self.ledger.execute("UPDATE invoice SET deferred = deferred - ? WHERE id = ?", (unearned, invoice))
+            return self._post("refunded", account, fact.payment, books.refunded(fact.currency, fact.gross, deferred))
+        lines = getattr(books, fact.kind.replace(" ", "_"))(fact.currency, fact.gross)
+        return self._post(fact.kind, account, fact.payment, lines)
+
+    def _captured(self, fact: Fact) -> None:
+        query = "SELECT invoice.id, account FROM payment JOIN invoice ON invoice.id = invoice WHERE payment.id = ?"
+        invoice, account = self._one(query, fact.object)
+        self.ledger.execute("UPDATE invoice SET state = 'paid' WHERE id = ?", (invoice,))
+        self._post("captured", account, fact.object, books.captured(fact.currency, fact.gross))
+
+    def _failed(self, fact: Fact) -> None:
+        """Dunning: another attempt, or after the last the invoice is void."""
+        query = "SELECT invoice.id, attempt, account, invoice.state FROM payment JOIN invoice ON invoice.id = invoice WHERE payment.id = ?"
+        invoice, attempt, account, state = self._one(query, fact.object)
+        if state != "open":
+            return
+        if attempt < ATTEMPTS:
+            row = (f"{invoice}-{attempt + 1}", invoice, attempt + 1)
+            self.ledger.execute("INSERT OR IGNORE INTO payment VALUES (?, ?, ?, 'created')", row)
+            return
+        self.ledger.execute("UPDATE invoice SET state = 'void', deferred = 0 WHERE id = ?", (invoice,))
+        self._post("voided", account, fact.object, books.voided(fact.currency, fact.gross))
+
+    def _unpark(self) -> None:
+        """Tries what waits, until nothing moves; an account has few of them."""
+        moved = True
+        while moved:
+            moved = False
+            for (text,) in self._all("SELECT fact FROM parked ORDER BY kind, object"):
+                fact = Fact(**json.loads(text))
+                if (ready := self._ready(fact)) is not False:
+                    self.ledger.execute("DELETE FROM parked WHERE kind = ? AND object = ?", fact.key)
+                    if ready:
+                        self._apply(fact)
+                        moved = True
+
+    def _open_invoice(self, id_: str) -> bool:
+        account, currency, gross = self._one("SELECT account, currency, gross FROM invoice WHERE id = ?", id_)
+        self.ledger.execute("UPDATE invoice SET state = 'open' WHERE id = ?", (id_,))
+        self.ledger.execute("INSERT INTO payment VALUES (?, ?, 1, 'created')", (f"{id_}-1", id_))
+        self._post("invoiced", account, id_, books.invoiced(currency, gross))
+        return True
+
+    def _recognise(self, id_: str) -> bool:
+        account, currency, deferred = self._one("SELECT account, currency, deferred FROM invoice WHERE id = ?", id_)
+        self.ledger.execute("UPDATE invoice SET deferred = 0 WHERE id = ?", (id_,))
+        self._post("recognised", account, id_, books.recognised(currency, deferred))
+        return True
+
+    # Postings
+
+    def _post(self, what: str, account: int, object_: str, lines: list[Line]) -> None:
+        lines = [line for line in lines if line[2]]
+        if not books.balanced(lines) or not {line[0] for line in lines} <= books.BOOKS:
+            raise ValueError(f"{what} {object_} does not balance: {lines}")
+        cause = f"{what} {object_}"
+        id_ = self.ledger.execute("INSERT INTO posting (cause, account) VALUES (?, ?)", (cause, account)).lastrowid
+        for n, line in enumerate(lines):
+            self.ledger.execute("INSERT INTO line VALUES (?, ?, ?, ?)", (id_, *line))
+            if n == 0 and self.variant == "split-transaction":
+                self.ledger.execute("COMMIT")
                 self.crash.point()
-                self.log.execute("UPDATE consumed SET position = ?", (n + 1,))
-        self.log.execute("UPDATE consumed SET position = ?", (len(stream),))
+                self.ledger.execute("BEGIN IMMEDIATE")
+        (feed_seq,) = self.ledger.execute(
+            "INSERT INTO position VALUES (?, 1) ON CONFLICT (account) DO UPDATE SET feed_seq = feed_seq + 1 "
+            "RETURNING feed_seq",
+            (account,),
+        ).fetchone()
+        row = (account, feed_seq, cause, json.dumps(lines))
+        if self.variant == "dual-write":
+            self.posted.append(row)
+        else:
+            self.ledger.execute("INSERT INTO outbox (account, feed_seq, cause, lines) VALUES (?, ?, ?, ?)", row)
 
-    def handle(self, event: Event) -> None:
+    def _commit(self, work: Callable[[], bool]) -> bool:
         self.ledger.execute("BEGIN IMMEDIATE")
-        posted = [(e, self._post(e)) for e in self._due(event) if self._first_time(e)]
+        self.posted.clear()
+        result = work()
         self.crash.point()
         self.ledger.execute("COMMIT")
         self.crash.point()
-        if self.variant == "dual-write":
-            for e, feed_seq in posted:
-                self._publish(e.account, feed_seq, e.id, e.kind, e.cents)
+        for row in self.posted:
+            publish(self.log, row)
+        return result
 
-    def _due(self, event: Event) -> list[Event]:
-        """The event and what was parked behind it; nothing if its turn has not come."""
-        if self.variant == "no-parking":
-            return [event]
-        position = self._position(event.account)
-        if event.seq <= position and self.variant != "no-dedupe":
-            return []
-        if event.seq > position + 1:
-            row = (event.account, event.seq, event.id, event.kind, event.cents)
-            self.ledger.execute("INSERT OR IGNORE INTO parked VALUES (?, ?, ?, ?, ?)", row)
-            return []
-        return [event, *self._unpark(event.account, max(event.seq, position) + 1)]
+    def _state(self, table: str, id_: str) -> str:
+        column = "id" if table == "payment" else "object"
+        row = self.ledger.execute(f"SELECT state FROM {table} WHERE {column} = ?", (id_,)).fetchone()
+        return str(row[0]) if row else ""
 
-    def _unpark(self, account: int, seq: int) -> list[Event]:
-        out: list[Event] = []
-        while True:
-            query = "DELETE FROM parked WHERE account = ? AND seq = ? RETURNING event_id, kind, cents"
-            row = self.ledger.execute(query, (account, seq)).fetchone()
-            if row is None:
-                return out
-            out.append(Event(row[0], account, seq, row[1], row[2]))
-            seq += 1
+    def _all(self, query: str) -> list[tuple[str, ...]]:
+        return self.ledger.execute(query).fetchall()
 
-    def _first_time(self, event: Event) -> bool:
-        if self.variant == "no-dedupe":
-            return True
-        return self.ledger.execute("INSERT OR IGNORE INTO seen VALUES (?)", (event.id,)).rowcount == 1
-
-    def _position(self, account: int) -> int:
-        row = self.ledger.execute("SELECT source_seq FROM position WHERE account = ?", (account,)).fetchone()
-        return row[0] if row else 0
-
-    def _post(self, event: Event) -> int:
-        """Both entries, the account's positions and the outbox row; returns the event's place in the feed."""
-        debit, credit = POSTINGS[event.kind]
-        self._entry(event, debit, event.cents)
-        if self.variant == "split-transaction":
-            self.ledger.execute("COMMIT")
-            self.crash.point()
-            self.ledger.execute("BEGIN IMMEDIATE")
-        self._entry(event, credit, -event.cents)
-        (feed_seq,) = self.ledger.execute(
-            "INSERT INTO position VALUES (?, ?, 1) ON CONFLICT (account) DO UPDATE "
-            "SET source_seq = max(source_seq, excluded.source_seq), feed_seq = feed_seq + 1 RETURNING feed_seq",
-            (event.account, event.seq),
-        ).fetchone()
-        if self.variant != "dual-write":
-            self.ledger.execute(
-                "INSERT INTO outbox (account, feed_seq, event_id, kind, cents) VALUES (?, ?, ?, ?, ?)",
-                (event.account, feed_seq, event.id, event.kind, event.cents),
-            )
-        return int(feed_seq)
-
-    def _entry(self, event: Event, book: str, cents: int) -> None:
-        row = (event.id, event.account, book, cents)
-        self.ledger.execute("INSERT INTO entry (event_id, account, book, cents) VALUES (?, ?, ?, ?)", row)
-
-    def _publish(self, *row: int | str) -> None:
-        self.log.execute("INSERT INTO feed (account, feed_seq, event_id, kind, cents) VALUES (?, ?, ?, ?, ?)", row)
-
-    def relay(self) -> None:
-        """Publishes the outbox in batches of 20; the mark moves after the batch, so a crash publishes it again."""
-        while True:
-            (mark,) = self.ledger.execute("SELECT mark FROM relay").fetchone()
-            query = "SELECT id, account, feed_seq, event_id, kind, cents FROM outbox WHERE id > ? ORDER BY id LIMIT 20"
-            rows = self.ledger.execute(query, (mark,)).fetchall()
-            if not rows:
-                return
-            for row in rows:
-                self._publish(*row[1:])
-            self.crash.point()
-            self.ledger.execute("UPDATE relay SET mark = ?", (rows[-1][0],))
+    def _one(self, query: str, id_: str) -> tuple[object, ...]:
+        row: tuple[object, ...] = self.ledger.execute(query, (id_,)).fetchone()
+        return row
 
 
-def account_for(folder: Path, variant: str) -> int:
-    """The accounting side: applies the feed in order per account, drops repeats; returns the number of gaps."""
-    log, books = connect(folder, "log"), connect(folder, "accounting")
-    gaps = 0
-    last: dict[int, int] = defaultdict(int)
-    books.execute("BEGIN")
-    for row in log.execute("SELECT account, feed_seq, event_id, kind, cents FROM feed ORDER BY id"):
-        account, seq = row[0], row[1]
-        if seq <= last[account] and variant != "trusting-accounting":
+def publish(log: sqlite3.Connection, row: tuple[object, ...]) -> None:
+    log.execute("INSERT INTO feed (account, feed_seq, cause, lines) VALUES (?, ?, ?, ?)", row)
+
+
+def relay(turn: Turn) -> None:
+    """Publishes a batch of the outbox; the mark moves after it, so a crash publishes some of it again."""
+    ledger, log = connect(turn.folder, "ledger"), connect(turn.folder, "log")
+    (mark,) = ledger.execute("SELECT mark FROM relay").fetchone()
+    query = "SELECT id, account, feed_seq, cause, lines FROM outbox WHERE id > ? ORDER BY id LIMIT 25"
+    rows = ledger.execute(query, (mark,)).fetchall()
+    if rows and turn.variant == "mark-before":
+        ledger.execute("UPDATE relay SET mark = ?", (rows[-1][0],))
+    for row in rows:
+        turn.crash.point()
+        publish(log, row[1:])
+    turn.crash.point()
+    if rows and turn.variant != "mark-before":
+        ledger.execute("UPDATE relay SET mark = ?", (rows[-1][0],))
+
+
+def account_for(turn: Turn) -> None:
+    """Accounting takes a batch of the feed."""
+    log, own = connect(turn.folder, "log"), connect(turn.folder, "accounting")
+    (mark,) = own.execute("SELECT position FROM mark").fetchone()
+    query = "SELECT id, account, feed_seq, cause, lines FROM feed WHERE id > ? ORDER BY id LIMIT 20"
+    rows = log.execute(query, (mark,)).fetchall()
+    if not rows:
+        return
+    move = ("UPDATE mark SET position = ?", (rows[-1][0],))
+    if turn.variant == "accounting-mark-first":
+        own.execute(*move)
+        turn.crash.point()
+    own.execute("BEGIN IMMEDIATE")
+    for _, account, seq, cause, lines in rows:
+        turn.crash.point()
+        last = own.execute("SELECT feed_seq FROM last WHERE account = ?", (account,)).fetchone()
+        if last and seq <= last[0] and turn.variant != "trusting-accounting":
             continue
-        gaps += seq > last[account] + 1
-        last[account] = seq
-        books.execute("INSERT INTO book (account, feed_seq, event_id, kind, cents) VALUES (?, ?, ?, ?, ?)", row)
-    books.execute("COMMIT")
-    log.close()
-    books.close()
-    return gaps
+        own.execute("INSERT OR REPLACE INTO last VALUES (?, ?)", (account, seq))
+        row = (account, seq, cause, lines)
+        own.execute("INSERT INTO book (account, feed_seq, cause, lines) VALUES (?, ?, ?, ?)", row)
+    if turn.variant not in ("accounting-mark-first", "accounting-mark-after"):
+        own.execute(*move)
+    turn.crash.point()
+    own.execute("COMMIT")
+    turn.crash.point()
+    if turn.variant == "accounting-mark-after":
+        own.execute(*move)
 
 
-def work(folder: Path, variant: str, stream: list[Event], seed: int, chance: float) -> int:
-    """Runs the worker in processes of its own until one finishes; returns how many were killed."""
-    for life in range(100_000):
+ACTORS: dict[str, Callable[[Turn], object]] = {
+    "bill": lambda turn: Biller(turn).bill(),
+    "hear": lambda turn: Biller(turn).hear(),
+    "relay": relay,
+    "account": account_for,
+}
+
+
+class World:
+    """Runs turns in processes of their own until there is nothing left to do."""
+
+    def __init__(self, folder: Path, variant: str, seed: int, probability: float) -> None:
+        self.folder, self.variant, self.seed, self.probability = folder, variant, seed, probability
+        self.rng = random.Random(seed)
+        self.turns = 0
+        self.kills: Counter[str] = Counter()
+        self.databases = {name: connect(folder, name) for name in SCHEMA}
+        self.provider = Provider(self.databases["provider"], seed)
+
+    def settle(self) -> None:
+        """Takes turns until the provider, the biller, the relay and accounting have nothing left."""
+        for _ in range(3_000):
+            busy = self._busy()
+            if not busy and not self.provider.outstanding():
+                return
+            if busy:
+                self.take_turn(self.rng.choice(busy))
+            self.provider.live(self.rng)
+        raise RuntimeError("the simulation does not come to rest")
+
+    def _busy(self) -> list[str]:
+        """The processes that have something to do."""
+        (published,) = self.databases["ledger"].execute("SELECT mark FROM relay").fetchone()
+        (read,) = self.databases["accounting"].execute("SELECT position FROM mark").fetchone()
+        work = {
+            "bill": "SELECT 1 FROM invoice WHERE state = 'planned' OR state = 'paid' AND deferred > 0 "
+            "UNION SELECT 1 FROM payment WHERE state IN ('created', 'unknown') LIMIT 1",
+            "hear": "SELECT 1 FROM event WHERE lost = 0 AND acknowledged = 0 LIMIT 1",
+            "relay": f"SELECT 1 FROM outbox WHERE id > {published} LIMIT 1",
+            "account": f"SELECT 1 FROM feed WHERE id > {read} LIMIT 1",
+        }
+        where = {"bill": "ledger", "hear": "provider", "relay": "ledger", "account": "log"}
+        return [actor for actor, query in work.items() if self.databases[where[actor]].execute(query).fetchone()]
+
+    def take_turn(self, actor: str) -> None:
+        self.turns += 1
+        rng = random.Random(self.seed * 1_000_003 + self.turns)
+        turn = Turn(self.folder, self.variant, self.seed, rng, Crasher(rng, self.probability))
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
-                worker = Billing(folder, variant, Crasher(seed + life, chance))
-                worker.consume(stream)
-                worker.relay()
+                ACTORS[actor](turn)
                 status = 0
             finally:
                 os._exit(status)
         _, status = os.waitpid(pid, 0)
-        if status == 0:
-            return life
-        if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
-            raise RuntimeError(f"the billing worker failed with wait status {status}")
-    raise RuntimeError("the billing worker did not finish")
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+            self.kills[actor] += 1
+        elif status != 0:
+            raise RuntimeError(f"the turn of {actor} failed with wait status {status}")
+
+    def reconcile(self) -> list[Fact]:
+        rng = random.Random(self.seed)
+        return Biller(Turn(self.folder, self.variant, self.seed, rng, Crasher(rng, 0.0))).reconcile()
 
 
-def simulate(variant: str = "design", accounts: int = 60, months: int = 6, seed: int = 1) -> Verdict:
+def plan(rng: random.Random, accounts: int, months: int) -> list[tuple[str, int, str, int]]:
+    """The invoices to come: id, account, currency, gross. One in ten months has a second one for an upgrade, prorated."""
+    out = []
+    for account in range(1, accounts + 1):
+        currency = "USD" if account % 3 == 0 else "EUR"
+        for month in range(1, months + 1):
+            gross = rng.choice((499, 899, 1299))
+            out.append((f"in-{account}-{month}", account, currency, gross))
+            if rng.random() < 0.1:
+                days = rng.randint(1, 29)
+                out.append((f"in-{account}-{month}u", account, currency, 400 * days // 30 + 1))
+    return out
+
+
+def simulate(
+    variant: str = "design", accounts: int = 16, months: int = 4, seed: int = 5, probability: float = 0.02
+) -> Verdict:
     """Raises KeyError for an unknown variant."""
-    rng = random.Random(seed)
-    events = make_events(rng, accounts, months)
-    stream = deliveries(rng, events)
     verdict = Verdict("ledger", f"{variant}: {VARIANTS[variant]}")
-    with tempfile.TemporaryDirectory(prefix="ledger-") as name:
+    invoices = plan(random.Random(seed), accounts, months)
+    with tempfile.TemporaryDirectory(prefix="ledger-", dir=in_memory()) as name:
         folder = Path(name)
-        for part, schema in SCHEMA.items():
-            db = connect(folder, part)
-            db.executescript(schema)
-            db.close()
-        kills = work(folder, variant, stream, seed * 100_000, chance=0.015)
-        gaps = account_for(folder, variant)
-        judge(verdict, folder, events, gaps)
-    verdict.figures |= {"events": len(events), "deliveries": len(stream), "kills": kills}
+        create(folder, invoices)
+        world = World(folder, variant, seed, probability)
+        world.settle()
+        found = _reconciled(world) if variant != "no-reconciliation" else []
+        Judge(verdict, folder, world.provider, invoices).judge(found)
+        (deliveries,) = world.provider.db.execute("SELECT sum(deliveries) FROM event").fetchone()
+        (events,) = world.provider.db.execute("SELECT count(*) FROM event").fetchone()
+    verdict.figures |= {"invoices": len(invoices), "events": events, "deliveries": deliveries}
+    verdict.figures |= {"kills": world.kills.total(), "turns": world.turns, "found": len(found)}
+    verdict.figures |= {f"kills_{actor}": world.kills[actor] for actor in ACTORS}
     return verdict
 
 
-def judge(verdict: Verdict, folder: Path, events: list[Event], gaps: int) -> None:
-    ledger, books = connect(folder, "ledger"), connect(folder, "accounting")
-    (total,) = ledger.execute("SELECT coalesce(sum(cents), 0) FROM entry").fetchone()
-    query = "SELECT count(*) FROM (SELECT 1 FROM entry GROUP BY event_id HAVING sum(cents) <> 0)"
-    (unbalanced,) = ledger.execute(query).fetchone()
-    verdict.claim(
-        "the ledger balances",
-        total == 0 and unbalanced == 0,
-        f"trial balance {total} cents, {unbalanced} postings out of balance",
-    )
-    got = {
-        (a, b): c for a, b, c in ledger.execute("SELECT account, book, sum(cents) FROM entry GROUP BY account, book")
-    }
-    want = balances(events)
-    wrong = sum(got.get(key, 0) != want.get(key, 0) for key in got.keys() | want.keys())
-    verdict.claim("every event has its effect exactly once", wrong == 0, f"{wrong} of {len(want)} balances wrong")
-    feed: dict[int, list[str]] = defaultdict(list)
-    for account, event_id in books.execute("SELECT account, event_id FROM book ORDER BY id"):
-        feed[account].append(event_id)
-    order: dict[int, list[str]] = defaultdict(list)
-    for event in events:
-        order[event.account].append(event.id)
-    missing = sum(len(set(ids) - set(feed[account])) for account, ids in order.items())
-    verdict.claim("the accounting feed is complete", missing == 0 and gaps == 0, f"{missing} missing, {gaps} gaps")
-    disorder = sum(not _in_order(feed[account], ids) for account, ids in order.items())
-    verdict.claim("the accounting feed is in order per account", disorder == 0, f"{disorder} accounts out of order")
-    ledger.close()
-    books.close()
+def _reconciled(world: World) -> list[Fact]:
+    """The nightly comparison, repeated until it finds nothing: a failure found late begins another attempt."""
+    found: list[Fact] = []
+    for _ in range(8):
+        night = world.reconcile()
+        if not night:
+            return found
+        found += night
+        world.settle()
+    return found
 
 
-def _in_order(feed: list[str], order: list[str]) -> bool:
-    """Whether the feed keeps the order of events, no matter what it lacks; repeats count as disorder."""
-    place = {id_: n for n, id_ in enumerate(order)}
-    places = [place[id_] for id_ in feed]
-    return all(a < b for a, b in itertools.pairwise(places))
+class Judge:
+    """Holds the books against the provider's file, the bank's and the plan; knows nothing of how they came about."""
+
+    def __init__(
+        self, verdict: Verdict, folder: Path, source: Provider, invoices: list[tuple[str, int, str, int]]
+    ) -> None:
+        self.verdict, self.source, self.invoices = verdict, source, invoices
+        self.ledger, self.own = connect(folder, "ledger"), connect(folder, "accounting")
+
+    def judge(self, found: list[Fact]) -> None:
+        self._balances()
+        self._books()
+        self._once()
+        self._timely(found)
+        self._ended()
+        self._feed()
+        self._order()
+
+    def _balances(self) -> None:
+        lines: dict[int, list[Line]] = defaultdict(list)
+        for posting, *line in self.ledger.execute("SELECT posting, book, currency, cents FROM line"):
+            lines[posting].append((line[0], line[1], line[2]))
+        bad = sum(not books.balanced(group) for group in lines.values())
+        whole = books.balanced(line for group in lines.values() for line in group)
+        detail = f"{bad} of {len(lines)} postings out of balance, trial balance {'zero' if whole else 'not zero'}"
+        self.verdict.claim(BALANCES, whole and not bad, detail)
+        self.verdict.figures |= {"postings": len(lines)}
+
+    def _books(self) -> None:
+        got = books.totals(self.ledger.execute("SELECT book, currency, cents FROM line"))
+        net = _net_revenue(got)
+        want = self._expected()
+        wrong = sorted(str(k) for k in net.keys() | want.keys() if net.get(k, 0) != want.get(k, 0))
+        self.verdict.claim(
+            RIGHT, not wrong, f"{len(wrong)} of {len(want)} balances wrong {', '.join(wrong[:3])}".strip()
+        )
+
+    def _expected(self) -> dict[tuple[str, str], int]:
+        """From the files alone, without the posting functions, so that a wrong posting differs.
+
+        Revenue and refunds are taken together: which of two days came first is not in a file.
+        """
+        prices = {id_: (currency, gross) for id_, _, currency, gross in self.invoices}
+        lines: list[Line] = []
+        paid: set[str] = set()
+        for fact in self.source.report():
+            price = Price(fact.gross)
+            if fact.kind == "captured":
+                lines += [("clearing", fact.currency, fact.gross)]
+                paid.add(fact.payment.rsplit("-", 1)[0])
+            elif fact.kind == "refunded":
+                lines += [("clearing", fact.currency, -fact.gross), ("tax", fact.currency, price.tax)]
+                lines += [("revenue", fact.currency, price.net)]
+            elif fact.kind == "dispute opened":
+                lines += [("disputed", fact.currency, fact.gross), ("fees", fact.currency, books.DISPUTE_FEE)]
+                lines += [("clearing", fact.currency, -fact.gross - books.DISPUTE_FEE)]
+            elif fact.kind == "dispute won":
+                lines += [("disputed", fact.currency, -fact.gross), ("clearing", fact.currency, fact.gross)]
+            elif fact.kind == "dispute lost":
+                lines += [("disputed", fact.currency, -fact.gross), ("chargebacks", fact.currency, price.net)]
+                lines += [("tax", fact.currency, price.tax)]
+            elif fact.kind == "paid out":
+                lines += [("clearing", fact.currency, -fact.gross - fact.fee), ("fees", fact.currency, fact.fee)]
+                if fact.currency != books.HOME:
+                    booked = round(fact.gross * books.BOOKING_RATE[fact.currency])
+                    received = round(fact.gross * books.PROVIDER_RATE[fact.currency])
+                    lines += [("fx clearing", fact.currency, fact.gross), ("fx clearing", books.HOME, -booked)]
+                    lines += [("fx difference", books.HOME, booked - received)]
+        for invoice in paid:
+            currency, gross = prices[invoice]
+            lines += [("revenue", currency, -Price(gross).net), ("tax", currency, -Price(gross).tax)]
+        lines += [("bank", books.HOME, cents) for (cents,) in self.source.db.execute("SELECT cents FROM bank")]
+        return books.totals(lines)
+
+    def _once(self) -> None:
+        query = "SELECT count(*) FROM charge WHERE status = 'captured' GROUP BY invoice HAVING count(*) > 1"
+        twice = len(self.source.db.execute(query).fetchall())
+        self.verdict.claim(ONCE, twice == 0, f"{twice} invoices charged more than once")
+        self.verdict.figures |= {"twice": twice}
+
+    def _timely(self, found: list[Fact]) -> None:
+        late = [fact for fact in found if fact.key not in self.source.lost() and not self._follows(fact)]
+        self.verdict.claim(TIMELY, not late, f"{len(late)} delivered webhooks found by the reconciliation only")
+        self.verdict.figures |= {"late": len(late), "lost": len(self.source.lost())}
+
+    def _follows(self, fact: Fact) -> bool:
+        """Whether the fact had to wait for one whose webhook was lost: then nothing but the file could release it."""
+        needs = {("captured", fact.payment), ("dispute opened", fact.object)} - {fact.key}
+        return bool(needs & self.source.lost())
+
+    def _ended(self) -> None:
+        wrong = 0
+        truth = dict(self.source.db.execute("SELECT payment, status FROM charge ORDER BY id"))
+        for id_, state in self.ledger.execute("SELECT id, state FROM payment"):
+            wrong += truth.get(id_) != state
+        query = "SELECT count(*) FROM invoice WHERE state NOT IN ('paid', 'void')"
+        (open_,) = self.ledger.execute(query).fetchone()
+        self.verdict.claim(
+            ENDED, wrong == 0 and open_ == 0, f"{wrong} payments differ, {open_} invoices are still open"
+        )
+
+    def _feed(self) -> None:
+        sent = Counter(self.ledger.execute("SELECT cause, account FROM posting"))
+        got = Counter(self.own.execute("SELECT cause, account FROM book"))
+        missing, extra = (sent - got).total(), (got - sent).total()
+        self.verdict.claim(FEED, not missing and not extra, f"{missing} missing, {extra} too many")
+        self.verdict.figures |= {"missing": missing, "extra": extra}
+
+    def _order(self) -> None:
+        """Each account's sequence grows, and what a posting needs was posted before it."""
+        last: dict[int, int] = defaultdict(int)
+        seen: set[str] = set()
+        wrong = 0
+        for account, seq, cause in self.own.execute("SELECT account, feed_seq, cause FROM book ORDER BY id"):
+            wrong += seq <= last[account] or not _needs(cause) <= seen
+            last[account] = max(last[account], seq)
+            seen.add(cause)
+        self.verdict.claim(ORDER, wrong == 0, f"{wrong} postings out of order")
 
 
-def balances(events: list[Event]) -> dict[tuple[int, str], int]:
-    """The oracle: what the books must say, from the events alone."""
-    out: dict[tuple[int, str], int] = defaultdict(int)
-    for event in events:
-        debit, credit = POSTINGS[event.kind]
-        out[event.account, debit] += event.cents
-        out[event.account, credit] -= event.cents
-    return dict(out)
+def _needs(cause: str) -> set[str]:
+    """What must have been posted before: a dispute is closed after it was opened, money moves back after it came."""
+    what, _, object_ = cause.rpartition(" ")
+    if what in ("refunded", "dispute opened"):
+        return {f"captured {object_}"}
+    if what in ("dispute won", "dispute lost"):
+        return {f"dispute opened {object_}"}
+    return {f"invoiced {object_.rsplit('-', 1)[0]}"} if what in ("captured", "voided") else set()
+
+
+def _net_revenue(balances: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    lines = [("revenue" if book == "refunds" else book, c, cents) for (book, c), cents in balances.items()]
+    return books.totals(lines)

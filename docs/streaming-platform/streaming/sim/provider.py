@@ -1,0 +1,187 @@
+"""The world outside the ledger: a payment provider that speaks by webhooks, its customers, and the bank.
+
+The provider is a database of its own. It keeps its promises to the letter and no more: an idempotency key is honoured,
+an answer may not arrive, webhooks come in any order, more than once and sometimes never, are given up
+when they are refused for long, and carry no sequence number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import sqlite3
+from dataclasses import dataclass
+
+from .books import DISPUTE_FEE, PROVIDER_RATE
+
+SCHEMA = """
+    CREATE TABLE charge (id INTEGER PRIMARY KEY, key TEXT, payment TEXT, invoice TEXT, currency TEXT, gross INT,
+                         status TEXT, examined INT DEFAULT 0);
+    CREATE TABLE refund (id TEXT PRIMARY KEY, payment TEXT, currency TEXT, gross INT);
+    CREATE TABLE dispute (id TEXT PRIMARY KEY, payment TEXT, currency TEXT, gross INT, status TEXT);
+    CREATE TABLE payout (id TEXT PRIMARY KEY, currency TEXT, net INT, fee INT);
+    CREATE TABLE bank (id TEXT PRIMARY KEY, cents INT);
+    CREATE TABLE event (id INTEGER PRIMARY KEY, kind TEXT, object TEXT, payment TEXT, gross INT, fee INT, currency TEXT,
+                        acknowledged INT DEFAULT 0, lost INT, deliveries INT DEFAULT 0);"""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something that happened at the provider; `object` is what it happened to."""
+
+    kind: str
+    object: str
+    payment: str
+    currency: str
+    gross: int
+    fee: int = 0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.kind, self.object
+
+
+def chance(*what: object) -> float:
+    """A number from 0 to 1 that depends on its arguments only, so that repeating a call changes nothing."""
+    digest = hashlib.blake2b("/".join(map(str, what)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+class Provider:
+    def __init__(self, db: sqlite3.Connection, seed: int) -> None:
+        self.db, self.seed = db, seed
+
+    def charge(self, key: str, payment: str, invoice: str, currency: str, gross: int) -> str:
+        """Charges once per key; a repeated key gets the first answer again."""
+        row = self.db.execute("SELECT status FROM charge WHERE key = ?", (key,)).fetchone()
+        if row:
+            return str(row[0])
+        luck = chance(self.seed, "outcome", payment)
+        status = "failed" if luck < 0.15 else "action" if luck < 0.22 else "captured"
+        self.db.execute("BEGIN IMMEDIATE")
+        values = (key, payment, invoice, currency, gross, status)
+        self.db.execute(
+            "INSERT INTO charge (key, payment, invoice, currency, gross, status) VALUES (?, ?, ?, ?, ?, ?)", values
+        )
+        if status != "action":
+            self._emit(Fact(status, payment, payment, currency, gross))
+        self.db.execute("COMMIT")
+        return status
+
+    def _emit(self, fact: Fact) -> None:
+        lost = chance(self.seed, "lost", *fact.key) < 0.08
+        row = (fact.kind, fact.object, fact.payment, fact.gross, fact.fee, fact.currency, lost)
+        self.db.execute(
+            "INSERT INTO event (kind, object, payment, gross, fee, currency, lost) VALUES (?, ?, ?, ?, ?, ?, ?)", row
+        )
+
+    def live(self, rng: random.Random) -> None:
+        """Customers authenticate, ask for their money back and dispute; banks decide; balances are paid out."""
+        self.db.execute("BEGIN IMMEDIATE")
+        query = "SELECT id, payment, currency, gross, status FROM charge WHERE examined = 0 AND status <> 'failed'"
+        for id_, payment, currency, gross, status in self.db.execute(query).fetchall():
+            if status == "action":
+                outcome = "captured" if rng.random() < 0.7 else "failed"
+                self.db.execute("UPDATE charge SET status = ? WHERE id = ?", (outcome, id_))
+                self._emit(Fact(outcome, payment, payment, currency, gross))
+                continue
+            self.db.execute("UPDATE charge SET examined = 1 WHERE id = ?", (id_,))
+            self._complain(rng.random(), id_, payment, currency, gross)
+        for id_, payment, currency, gross in self.db.execute(
+            "SELECT id, payment, currency, gross FROM dispute WHERE status = 'opened'"
+        ).fetchall():
+            if rng.random() < 0.5:
+                status = rng.choice(("won", "lost"))
+                self.db.execute("UPDATE dispute SET status = ? WHERE id = ?", (status, id_))
+                self._emit(Fact(f"dispute {status}", id_, payment, currency, gross))
+        if rng.random() < 0.2:
+            self.pay_out()
+        self.db.execute("COMMIT")
+
+    def _complain(self, luck: float, charge: int, payment: str, currency: str, gross: int) -> None:
+        if luck < 0.10:
+            part = gross if luck < 0.05 else gross // 2
+            self.db.execute("INSERT INTO refund VALUES (?, ?, ?, ?)", (f"re-{charge}", payment, currency, part))
+            self._emit(Fact("refunded", f"re-{charge}", payment, currency, part))
+        elif luck < 0.18:
+            row = (f"dp-{charge}", payment, currency, gross, "opened")
+            self.db.execute("INSERT INTO dispute VALUES (?, ?, ?, ?, ?)", row)
+            self._emit(Fact("dispute opened", f"dp-{charge}", payment, currency, gross))
+
+    def pay_out(self) -> None:
+        for currency in PROVIDER_RATE:
+            balance = self.balance(currency)
+            if balance <= 0:
+                continue
+            (count,) = self.db.execute("SELECT count(*) FROM payout").fetchone()
+            fee, id_ = balance * 2 // 100, f"po-{count + 1}"
+            self.db.execute("INSERT INTO payout VALUES (?, ?, ?, ?)", (id_, currency, balance - fee, fee))
+            received = round((balance - fee) * PROVIDER_RATE[currency])
+            self.db.execute("INSERT INTO bank VALUES (?, ?)", (id_, received))
+            self._emit(Fact("paid out", id_, "", currency, balance - fee, fee))
+
+    def balance(self, currency: str) -> int:
+        """What the provider holds for us."""
+        total = 0
+        for query in (
+            "SELECT sum(gross) FROM charge WHERE status = 'captured' AND currency = ?",
+            "SELECT -sum(gross) FROM refund WHERE currency = ?",
+            f"SELECT -sum(gross + {DISPUTE_FEE}) FROM dispute WHERE currency = ?",
+            "SELECT sum(gross) FROM dispute WHERE status = 'won' AND currency = ?",
+            "SELECT -sum(net + fee) FROM payout WHERE currency = ?",
+        ):
+            total += self.db.execute(query, (currency,)).fetchone()[0] or 0
+        return total
+
+    def report(self) -> list[Fact]:
+        """The provider's own file of everything that happened, in an order in which it can be booked."""
+        read = self.db.execute
+        facts = [
+            Fact(status, payment, payment, currency, gross)
+            for payment, currency, gross, status in read("SELECT payment, currency, gross, status FROM charge")
+            if status != "action"
+        ]
+        facts += [
+            Fact("refunded", id_, payment, currency, gross)
+            for id_, payment, currency, gross in read("SELECT id, payment, currency, gross FROM refund")
+        ]
+        for id_, payment, currency, gross, status in read("SELECT id, payment, currency, gross, status FROM dispute"):
+            facts.append(Fact("dispute opened", id_, payment, currency, gross))
+            if status != "opened":
+                facts.append(Fact(f"dispute {status}", id_, payment, currency, gross))
+        facts += [
+            Fact("paid out", id_, "", currency, net, fee)
+            for id_, currency, net, fee in read("SELECT id, currency, net, fee FROM payout")
+        ]
+        return facts
+
+    def lost(self) -> set[tuple[str, str]]:
+        return set(self.db.execute("SELECT kind, object FROM event WHERE lost"))
+
+    def deliver(self, rng: random.Random) -> tuple[int, Fact] | None:
+        """A webhook that is not acknowledged, or one in five times any; in no order. None if all are acknowledged."""
+        self.give_up()
+        repeat = rng.random() < 0.2
+        query = "SELECT id FROM event WHERE lost = 0 AND (acknowledged = 0 OR ?) ORDER BY id"
+        ids = [row[0] for row in self.db.execute(query, (repeat,))]
+        if not ids:
+            return None
+        id_ = rng.choice(ids)
+        self.db.execute("UPDATE event SET deliveries = deliveries + 1 WHERE id = ?", (id_,))
+        query = "SELECT kind, object, payment, currency, gross, fee FROM event WHERE id = ?"
+        return id_, Fact(*self.db.execute(query, (id_,)).fetchone())
+
+    def acknowledge(self, id_: int) -> None:
+        self.db.execute("UPDATE event SET acknowledged = 1 WHERE id = ?", (id_,))
+
+    def give_up(self) -> None:
+        """A webhook that is refused again and again is not sent any more."""
+        self.db.execute("UPDATE event SET lost = 1 WHERE acknowledged = 0 AND deliveries >= 8")
+
+    def outstanding(self) -> int:
+        (count,) = self.db.execute("SELECT count(*) FROM event WHERE lost = 0 AND acknowledged = 0").fetchone()
+        (action,) = self.db.execute(
+            "SELECT count(*) FROM charge WHERE status = 'action' OR examined = 0 AND status = 'captured'"
+        ).fetchone()
+        (open_,) = self.db.execute("SELECT count(*) FROM dispute WHERE status = 'opened'").fetchone()
+        return int(count + action + open_)
