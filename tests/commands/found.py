@@ -137,15 +137,37 @@ def arguments(words: list[str]) -> Iterator[str]:
 
 def in_python(name: str, text: str) -> Iterator[Command]:
     """kubectl("get", ...), each.kubectl("get", ...) and run("kubectl", "get", ...)."""
-    for node in ast.walk(ast.parse(text)):
+    tree = ast.parse(text)
+    known = sequences(tree)
+    for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        words = [literal(each) for each in node.args]
+        words = [word for each in node.args for word in literals(each, known)]
         if called in PROGRAMS and node.args and isinstance(node.args[0], ast.Constant):
             yield Command(f"{name}:{node.lineno}", called, tuple(completed(words)))
         elif called == "run" and words and words[0] in PROGRAMS:
             yield Command(f"{name}:{node.lineno}", words[0], tuple(completed(words[1:])))
+
+
+def sequences(tree: ast.Module) -> dict[str, list[str]]:
+    """The names for lists of words in a module and its functions."""
+    return {
+        target.id: [literal(each) for each in node.value.elts]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple | ast.List)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def literals(node: ast.expr, known: dict[str, list[str]]) -> list[str]:
+    """One word, or those of a list that is handed on by `*`."""
+    if not isinstance(node, ast.Starred):
+        return [literal(node)]
+    if isinstance(node.value, ast.Tuple | ast.List):
+        return [literal(each) for each in node.value.elts]
+    return known.get(getattr(node.value, "id", ""), [PLACEHOLDER])
 
 
 def completed(words: list[str]) -> Iterator[str]:

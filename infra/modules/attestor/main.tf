@@ -30,7 +30,7 @@ resource "google_binary_authorization_attestor" "attestor" {
   }
 }
 
-# What `gcloud beta container binauthz attestations sign-and-create` needs besides the key: find the attestor, attach to the note,
+# What gcloud beta container binauthz attestations sign-and-create needs besides the key: find the attestor, attach to the note,
 # store the attestation.
 resource "google_binary_authorization_attestor_iam_member" "attester" {
   attestor = google_binary_authorization_attestor.attestor.name
