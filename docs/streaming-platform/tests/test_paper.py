@@ -10,7 +10,7 @@ from pathlib import Path
 
 from streaming.paper import drawings, figures, links, schemas, slo, trace
 from streaming.paper.documents import VALUE, fill, markdown, too_long
-from streaming.paper.values import magnitude, short
+from streaming.paper.values import heartbeats_to_lose, magnitude, short
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -76,6 +76,12 @@ class Figures(unittest.TestCase):
         bare = re.sub(r"<!--=atlantic-->60 ms<!--/-->", "90 ms", text)
         self.assertNotEqual(bare, text)
         self.assertEqual(len(figures.unmarked(bare)), len(figures.unmarked(text)) + 1)
+
+
+class Lease(unittest.TestCase):
+    def test_how_many_heartbeats_may_be_lost(self) -> None:
+        found = [heartbeats_to_lose(lease, 60) for lease in (60, 150, 180, 200, 240, 250)]
+        self.assertEqual(found, [0, 1, 1, 2, 2, 3])
 
 
 class Diagrams(unittest.TestCase):

@@ -9,6 +9,8 @@ from math import exp, log
 from .compute import Result, run
 from .inputs import Inputs, numeric_fields, with_factor
 
+DRAWS = 500
+
 
 @dataclass(frozen=True)
 class Swing:
@@ -36,7 +38,7 @@ def _swing(base: Inputs, name: str, low: float, high: float) -> Swing:
     return Swing(name, cost(low), cost(high), elasticity)
 
 
-def spread(base: Inputs, draws: int = 500, seed: int = 7) -> list[float]:
+def spread(base: Inputs, draws: int = DRAWS, seed: int = 7) -> list[float]:
     """Sorted costs per subscriber with every input drawn from its range (triangular in the logarithm, mode 1)."""
     rng = random.Random(seed)
     out = []

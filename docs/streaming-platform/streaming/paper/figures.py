@@ -22,7 +22,7 @@ NAMES = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
-BASIS = re.compile(r"(design|assumption|S\d+|arithmetic: .+|shown by .+)")
+BASIS = re.compile(r"(design|assumption|S\d+|arithmetic: .+)")
 PARTS = (
     r"<!--table:[\w-]+-->\n.*?<!--/table-->",
     r"<!--=[\w.-]+-->.*?<!--/-->",

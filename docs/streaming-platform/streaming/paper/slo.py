@@ -17,6 +17,7 @@ BURNS = (
 )
 LEAST_BAD = 10  # bad events in the long window before anybody is called: three in a quiet night are no outage
 HOURS = {"5m": 1 / 12, "30m": 0.5, "1h": 1, "2h": 2, "6h": 6, "1d": 24, "3d": 72}
+NO_DATA_MIN = 15  # how long a counter may be missing
 USUAL = 1_000  # events in ten minutes a week ago: what is expected to be heard
 SLICE = "country, device"
 SLICE_RATIO, SLICE_BAD = 0.25, 50  # a slice pages or makes a ticket from this share and number of failures
@@ -123,7 +124,7 @@ def _alerts(slo: Slo) -> Iterator[list[str]]:
         what = "less than half of what it was a week ago in {{ $labels.region }}"
         yield _alert(slo, "Silent", f"{_silence(slo, 'region')} {drained}", "page", what)
         what = "no data at all: neither the counter nor its past is there"
-        yield _alert(slo, "NoData", f"absent({slo.total})", "page", what, wait="15m")
+        yield _alert(slo, "NoData", f"absent({slo.total})", "page", what, wait=f"{NO_DATA_MIN}m")
     if slo.sliced:
         bad = f"slo:slice_error_ratio:rate10m{of} > {SLICE_RATIO} and slo:slice_bad:increase10m{of} >= {SLICE_BAD}"
         usual = f"slo:slice_usual:increase10m{of} > {USUAL}"

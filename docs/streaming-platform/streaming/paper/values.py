@@ -9,9 +9,10 @@ from ..model.calibration import dense_events, hours_from_report
 from ..model.compute import run
 from ..model.inputs import SCENARIOS, WITHOUT_ASIAN_PAIR, WORLD, Inputs, numeric_fields
 from ..model.plan import FIRST_MONTHS, STAGES, first_release_eur
-from ..model.sensitivity import break_even, break_even_range, percentile
-from ..sim import fanout
+from ..model.sensitivity import DRAWS, break_even, break_even_range, percentile
+from ..sim import experiments, fanout, ledger
 from ..sim.experiments import detectable
+from . import slo
 from .results import CURVE_POINTS, SIMULATIONS, Results
 
 
@@ -34,6 +35,11 @@ def magnitude(value: float) -> str:
 
 
 LEASE_S = 200  # how long a stream slot lives without a heartbeat
+
+
+def heartbeats_to_lose(lease_s: float, heartbeat_s: float) -> int:
+    """How many heartbeats in a row may be lost: the one after them must arrive before the lease ends."""
+    return max(0, math.ceil(lease_s / heartbeat_s) - 2)
 
 
 def values(results: Results) -> dict[str, str]:
@@ -66,7 +72,26 @@ def values(results: Results) -> dict[str, str]:
             f"{name}.p10": f"{percentile(results.spreads[name], 0.1):.3f}",
             f"{name}.p90": f"{percentile(results.spreads[name], 0.9):.3f}",
         }
-    return out | _special(results) | _simulated(results)
+    return out | _special(results) | _simulated(results) | _constants()
+
+
+def _constants() -> dict[str, str]:
+    """Figures that stand in the code of the rules and simulations."""
+    world = fanout.World()
+    return {
+        "usual": short(slo.USUAL),
+        "slice-bad": f"{slo.SLICE_BAD} failures",
+        "nodata": f"{slo.NO_DATA_MIN} min",
+        "least-bad": f"{slo.LEAST_BAD} bad events",
+        "slo-window": f"{slo.WINDOW_DAYS} days",
+        "sim-personal": f"{short(world.personal_s)} a second",
+        "sim-outage": f"{world.outage[0] // 60} to {world.outage[1] // 60}",
+        "push-drill": f"{(world.outage[1] - world.outage[0]) // 60} minutes",
+        "buckets": short(experiments.BUCKETS),
+        "srm-level": f"{experiments.SRM_LEVEL:g}",
+        "dunning-tries": f"{ledger.ATTEMPTS} attempts",
+        "draws": f"{DRAWS} draws",
+    }
 
 
 def _special(results: Results) -> dict[str, str]:
@@ -101,7 +126,7 @@ def _special(results: Results) -> dict[str, str]:
         "heartbeat": f"{i.heartbeat_s:.0f} s",
         "token": f"{i.token_min:.0f} minutes",
         "lease": f"{LEASE_S} s",
-        "lease_losses": ("no", "one", "two", "three")[LEASE_S // round(i.heartbeat_s) - 1],
+        "lease_losses": ("no", "one", "two", "three")[heartbeats_to_lose(LEASE_S, i.heartbeat_s)],
         "shard_accounts": magnitude(i.shard_accounts),
         "first_people": short(STAGES[0].people),
         "first_months": short(FIRST_MONTHS),
@@ -156,7 +181,7 @@ def _site_gbps(inputs: Inputs) -> float:
 
 
 def _simulated(results: Results) -> dict[str, str]:
-    ledger = results.verdicts["ledger", "design"].figures
+    books = results.verdicts["ledger", "design"].figures
     tests = results.verdicts["experiments", "design"].figures
     apart = results.verdicts["experiments", "by-account"].figures
     push = results.verdicts["fanout", "design"].figures
@@ -164,14 +189,14 @@ def _simulated(results: Results) -> dict[str, str]:
     booked = {v: results.verdicts["ledger", v].figures for v in SIMULATIONS["ledger"].VARIANTS}
     world = fanout.World()
     return {
-        "sim.invoices": short(ledger["invoices"]),
-        "sim.events": short(ledger["events"]),
-        "sim.deliveries": short(ledger["deliveries"]),
-        "sim.postings": short(ledger["postings"]),
-        "sim.turns": short(ledger["turns"]),
-        "sim.kills": short(ledger["kills"]),
-        "sim.lost": short(ledger["lost"]),
-        "sim.found": short(ledger["found"]),
+        "sim.invoices": short(books["invoices"]),
+        "sim.events": short(books["events"]),
+        "sim.deliveries": short(books["deliveries"]),
+        "sim.postings": short(books["postings"]),
+        "sim.turns": short(books["turns"]),
+        "sim.kills": short(books["kills"]),
+        "sim.lost": short(books["lost"]),
+        "sim.found": short(books["found"]),
         "sim.twice_no_key": short(booked["no-key"]["twice"]),
         "sim.twice_timeout": short(booked["timeout-is-failure"]["twice"]),
         "sim.dual_missing": short(booked["dual-write"]["missing"]),
