@@ -157,5 +157,11 @@ def test_prometheus(images, tmp_path):
         assert prometheus.terminate() == 0
 
 
+def test_backup_tools_runs_to_its_end(images, tmp_path):
+    with Container(images["backup-tools"], tmp_path / "rclone", "version", "--config=") as rclone:
+        assert rclone.process.wait(30) == 0, rclone.log.read_text()
+        assert "rclone v" in rclone.log.read_text()
+
+
 def test_every_image_is_started(images):
     assert set(images) == set(IMAGES) == set(SERVICES) | {"backup-tools", "etcd", "prometheus"}
