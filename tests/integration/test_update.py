@@ -59,6 +59,7 @@ def update(tree: Path, *parts: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.scripts
 @pytest.mark.skipif(shutil.which("go") is None and "CI" not in os.environ, reason="needs Go")
 def test_tools_are_raised_within_their_major_version(tree: Path):
     """A module within a module that has not the pinned version is another; what is pinned is never lowered."""
