@@ -193,7 +193,7 @@ def test_another_user_builds_the_same_elsewhere_and_later(tree, images, tmp_path
     place = tmp_path_factory.mktemp("other")
     for folder in ("nix", "home/bin", "tmp-of-another-name"):
         (place / folder).mkdir(parents=True)
-    for program in ("etcd", "etcdctl", "etcdutl", "prometheus"):
+    for program in ("age", "etcd", "etcdctl", "etcdutl", "prometheus", "rclone"):
         shutil.copy(shutil.which(program), place / "home/bin")
     Tree(place / "a/longer/path/slipway", tree.folder)
     passwd = pathlib.Path("/etc/passwd").read_text()

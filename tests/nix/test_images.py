@@ -16,7 +16,12 @@ import pytest
 
 from conftest import IMAGES, SERVICES
 
-KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s*[A-Za-z0-9+/]{40}|AKIA[0-9A-Z]{16}|ghp_[0-9A-Za-z]{36}")
+KEY = re.compile(
+    rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s*[A-Za-z0-9+/]{40}"
+    rb"|AKIA(?!IOSFODNN7EXAMPLE)[0-9A-Z]{16}"  # the key of AWS's own documentation, in the help text of rclone
+    rb"|ghp_[0-9A-Za-z]{36}"
+)
+ENTRYPOINTS = {"backup-tools": "rclone"}  # where it is not the program of the image's name
 BUILD_PATH = re.compile(rb"/nix/store/|nix-build")
 # Static libraries give themselves away by a text that only they contain.
 SIGNS = {"lmdb": b"LMDB 0.9", "grpc": b"grpc-c/", "protobuf-c": b"protobuf-c/protobuf-c.c"}
@@ -80,7 +85,7 @@ def test_its_configuration(image):
     labels = {key.removeprefix("org.opencontainers.image."): value for key, value in run["Labels"].items()}
     assert config["created"] == labels["created"] == "1970-01-01T00:00:00Z"
     assert run["User"] == "65532:65532"
-    assert run["Entrypoint"] == [f"/bin/{labels['title']}"]
+    assert run["Entrypoint"] == [f"/bin/{ENTRYPOINTS.get(labels['title'], labels['title'])}"]
     assert labels["version"] and labels["source"].startswith("https://") and labels["licenses"] == "Apache-2.0"
     assert "revision" not in labels, "it would rebuild every image with every commit"
 
