@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #define WRITE_TIMEOUT_NS (30 * CLOCK_NS_PER_S)
-#define READ_TIMEOUT_NS  (2 * CLOCK_NS_PER_S)
+#define READ_TIMEOUT_NS  (200 * CLOCK_NS_PER_MS) /* well below that of a probe */
 
 const struct store_table jobs_table = {.name = "jobs"};
 

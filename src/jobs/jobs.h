@@ -14,6 +14,7 @@ enum jobs_event { JOBS_BEGUN, JOBS_SUCCEEDED };
 int jobs_record(struct store *store, struct str job, enum jobs_event event);
 
 /* Calls each for every time that is recorded, in no particular order; job is valid during the call. 0 or what reading
- * says. Takes what the view has, however old: it never waits for a peer. */
+ * says. Takes what the view has, however old. Blocks for 200 ms at most, and only while etcd has not answered since the
+ * store was opened. */
 typedef void jobs_visitor(void *arg, struct str job, enum jobs_event event, uint64_t unix_seconds);
 int jobs_visit(struct store *store, jobs_visitor *visit, void *arg);

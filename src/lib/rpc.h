@@ -99,8 +99,8 @@ struct rpc_server_def {
     /* Bytes that clients can make the server take, about; 0: no bound. Half is C-core's quota for connections and for
      * what has been received and not been handed to a handler: beyond it C-core reads no more, closes idle connections
      * and ends calls with RESOURCE_EXHAUSTED. max_in_flight and max_connections are lowered to one per 32 KiB, and
-     * calls whose client may still send are bounded to one per 32 KiB and twice max_message. What handlers queue or
-     * keep is not counted. */
+     * calls whose client may still send are bounded to one per 32 KiB and twice max_message, streams to half of that
+     * number. What handlers queue or keep is not counted. */
     size_t max_memory;
 };
 

@@ -258,11 +258,15 @@ static void log_call(struct rpc_call *call, enum err_grpc code, uint64_t now)
                 });
 }
 
-/* False where the server has no memory for one more unfinished message. */
+/* False where the server has no memory for one more unfinished message. Streams may hold their part for an hour without
+ * sending anything: they get half, so that unary calls still find some. */
 static bool expect_messages(struct rpc_call *call)
 {
     struct rpc_server *server = call->loop->server;
-    size_t max = (size_t)server->max_receiving + (call->entry->quiet ? RPC_QUIET_RESERVE : 0);
+    bool is_stream = list_of(call) == &call->loop->streams;
+    size_t max = is_stream ? server->max_receiving - server->max_receiving / 2 : server->max_receiving;
+
+    max += call->entry->quiet ? RPC_QUIET_RESERVE : 0;
 
     call->may_receive = atomic_fetch_add(&server->receiving, 1) < max;
     if (!call->may_receive)

@@ -208,7 +208,7 @@ static void share_descriptors(struct svc *svc)
     bool has_http = svc->def->routes != NULL, has_rpc = svc->def->rpc != NULL;
     unsigned threads = svc->workers + 1 + (has_rpc ? rpc_threads(svc) : 0), wanted;
 
-    svc->descriptors = svc_descriptors_share(threads, has_http + has_rpc);
+    svc->descriptors = svc_descriptors_share(threads, has_http + 2 * has_rpc); /* gRPC takes two for a connection */
     wanted = (unsigned)config_int(svc->config, "MAX_CONNECTIONS");
     log_fields(
         svc->log, wanted > max_connections(svc) ? LOG_WARNING : LOG_INFO, NULL,

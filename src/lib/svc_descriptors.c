@@ -27,14 +27,14 @@ static unsigned between(unsigned least, unsigned value, unsigned most)
     return value < least ? least : value > most ? most : value;
 }
 
-struct svc_descriptors svc_descriptors_share(unsigned threads, unsigned listeners)
+struct svc_descriptors svc_descriptors_share(unsigned threads, unsigned shares)
 {
     struct svc_descriptors result = {.limit = raise_limit()};
     unsigned taken;
 
     result.admin = between(ADMIN_MIN, result.limit / ADMIN_PART, ADMIN_MAX);
     taken = FOR_PROCESS + FOR_A_THREAD * threads + result.admin;
-    result.share = result.limit > taken ? (result.limit - taken) / (listeners + 1) : 0;
+    result.share = result.limit > taken ? (result.limit - taken) / (shares + 1) : 0;
     result.share = result.share > 0 ? result.share : 1;
     return result;
 }

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#define MAX_PATH 256 /* bytes of a certificate's path, with the NUL */
+
 struct upkeep {
     struct store *store;
     struct metrics *metrics;
@@ -63,7 +65,7 @@ static double end_of(const char *path)
 static void set_ends(const struct upkeep *upkeep)
 {
     const char *rest = upkeep->certificates;
-    char path[256];
+    char path[MAX_PATH];
 
     while (*rest != '\0') {
         size_t len = strcspn(rest, ",");
@@ -89,15 +91,27 @@ static void scrape(void *arg)
 
 /* ---- wiring ---- */
 
+/* A path that does not fit would have no metric, and its alert could never fire. */
+static int check_paths(struct svc *svc, const char *paths)
+{
+    for (const char *rest = paths; *rest != '\0'; rest += strcspn(rest, ","), rest += *rest == ',')
+        if (strcspn(rest, ",") >= MAX_PATH)
+            return svc_fail(svc, "CERTIFICATES: a path is longer than %d bytes", MAX_PATH - 1);
+    return 0;
+}
+
 static int start(struct svc *svc, void *state)
 {
     struct metrics *metrics = svc_metrics(svc);
     struct upkeep *upkeep = state;
-    int err = svc_store_open(svc, &jobs_table, 1, &upkeep->store);
+    int err;
 
+    upkeep->certificates = config_string(svc_config(svc), "CERTIFICATES");
+    err = check_paths(svc, upkeep->certificates);
+    if (err == 0)
+        err = svc_store_open(svc, &jobs_table, 1, &upkeep->store);
     if (err < 0)
         return err;
-    upkeep->certificates = config_string(svc_config(svc), "CERTIFICATES");
     for (unsigned event = 0; event < sizeof(times) / sizeof(times[0]); event++)
         upkeep->times[event] = metrics_family(metrics, &times[event]);
     upkeep->ends = metrics_family(metrics, &ends);

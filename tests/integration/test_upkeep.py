@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -77,6 +78,18 @@ def test_ends_of_certificates(address: str, start: Callable[..., Service], tmp_p
     name = "certificate_not_after_timestamp_seconds"
     assert abs(gauge(upkeep, name, f'file="{file}"') - time.time() - 825 * DAY_S) < DAY_S
     assert gauge(upkeep, name, f'file="{none}"') == 0
+
+
+def test_a_path_that_is_too_long_is_refused_at_start(tmp_path: Path):
+    env = os.environ | {
+        "STORE_URL": f"lmdb://{tmp_path}/store",
+        "CERTIFICATES": "/tls.crt,/" + 256 * "x",
+        "METRICS_PORT": "0",
+    }
+    done = subprocess.run(
+        [harness.program("upkeep")], env=env, capture_output=True, text=True, timeout=harness.START_S, check=False
+    )
+    assert done.returncode == 1 and "CERTIFICATES: a path is longer than 255 bytes" in done.stderr, done.stderr
 
 
 def test_a_service_takes_renewed_certificates(start: Callable[..., Service], tmp_path: Path):
