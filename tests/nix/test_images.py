@@ -21,7 +21,8 @@ KEY = re.compile(
     rb"|AKIA(?!IOSFODNN7EXAMPLE)[0-9A-Z]{16}"  # the key of AWS's own documentation, in the help text of rclone
     rb"|ghp_[0-9A-Za-z]{36}"
 )
-ENTRYPOINTS = {"backup-tools": "rclone"}  # where it is not the program of the image's name
+# Program and licence, where they are not the image's name and this project's licence.
+OTHERS = {"backup-tools": ("rclone", "MIT AND BSD-3-Clause")}
 BUILD_PATH = re.compile(rb"/nix/store/|nix-build")
 # Static libraries give themselves away by a text that only they contain.
 SIGNS = {"lmdb": b"LMDB 0.9", "grpc": b"grpc-c/", "protobuf-c": b"protobuf-c/protobuf-c.c"}
@@ -85,8 +86,9 @@ def test_its_configuration(image):
     labels = {key.removeprefix("org.opencontainers.image."): value for key, value in run["Labels"].items()}
     assert config["created"] == labels["created"] == "1970-01-01T00:00:00Z"
     assert run["User"] == "65532:65532"
-    assert run["Entrypoint"] == [f"/bin/{ENTRYPOINTS.get(labels['title'], labels['title'])}"]
-    assert labels["version"] and labels["source"].startswith("https://") and labels["licenses"] == "Apache-2.0"
+    program, licence = OTHERS.get(labels["title"], (labels["title"], "Apache-2.0"))
+    assert run["Entrypoint"] == [f"/bin/{program}"]
+    assert labels["version"] and labels["source"].startswith("https://") and labels["licenses"] == licence
     assert "revision" not in labels, "it would rebuild every image with every commit"
 
 
