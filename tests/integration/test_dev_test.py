@@ -84,3 +84,10 @@ def test_groups_bring_the_steps_that_they_need(script: dict[str, Any]) -> None:
     assert names[0] == "current: chroot" and len({name.split(":")[0] for name in names}) == 2
     plain = {step.group for step in script["chosen"](list(script["GROUPS"]), None)}
     assert plain == script["GROUPS"].keys()
+
+
+def test_an_h2o_that_is_given_is_taken_by_every_configuration(script: dict[str, Any]) -> None:
+    groups = [name for name in (*script["GROUPS"], *script["LONG_GROUPS"]) if name.startswith("current")]
+    builds = [step for step in script["chosen"](groups, Path("/opt/some")) if ": build " in step.name]
+    assert len(builds) == len(groups) == 4
+    assert all("--h2o /opt/some " in step.command and "-Dh2o_prefix=/opt/h2o " in step.command for step in builds)
