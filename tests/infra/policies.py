@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import Any
 
 import yaml
+from permissions import NEEDS, ROLES
 from tree import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -249,7 +250,7 @@ def is_for_plans(resource: Resource) -> bool:
 def plans_read(env: Environment) -> Iterator[str]:
     """Their jobs are their authors': they get one account, in a pool of its own, which only reads."""
     allowed = {"roles/viewer", "roles/iam.securityReviewer", "roles/serviceusage.serviceUsageConsumer",
-               "roles/storage.objectViewer", "roles/iam.workloadIdentityUser"}  # fmt: skip
+               "roles/cloudkms.publicKeyViewer", "roles/storage.objectViewer", "roles/iam.workloadIdentityUser"}  # fmt: skip
     for resource in filter(is_for_plans, env.resources):
         if "_iam_member" in resource.type and resource.values["role"] not in allowed:
             yield f"{resource.address}: {resource.values['role']}"
@@ -259,6 +260,16 @@ def plans_read(env: Environment) -> Iterator[str]:
     pools = [pool.values["workload_identity_pool_id"] for pool in env.of("google_iam_workload_identity_pool")]
     if len(set(pools)) != len(pools) or len(pools) > 2:
         yield f"pools: {pools}"
+
+
+@each("what runs commands has the permissions that they need")
+def permitted(env: Environment) -> Iterator[str]:
+    """Grants are found by their addresses: members of the environment's own accounts are not known before they are made."""
+    for need in NEEDS:
+        roles = {item.values["role"] for item in env.resources if re.match(need.grants, item.address)}
+        granted = set().union(*(ROLES.get(role, set()) for role in roles))
+        if missing := need.permissions - granted:
+            yield f"{need.command}: {sorted(missing)} not in {sorted(roles)}"
 
 
 @each("no sink, exclusion or filter drops the line of a request")
