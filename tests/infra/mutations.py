@@ -675,10 +675,14 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
             "",
         ),
     ),
+    ("platform", "dev"): in_file(
+        "environments/dev/platform.tfvars",
+        ("the public services have names, the others none", '"notes"]', '"notes", "route-guide"]'),
+    ),
     ("platform", "prod"): [
         Mutation(
             "the public services have names, the others none",
-            "layers/platform/main.tf",
+            "layers/platform/variables.tf",
             '"route-guide"]',
             '"route-guide", "users"]',
         ),
