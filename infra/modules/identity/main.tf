@@ -137,8 +137,8 @@ resource "google_project_iam_member" "nodes" {
 }
 
 # The account that calls notes from outside during a release, through the identity-aware proxy (granted in layers/platform). It
-# has no other right. The CI's deploying account and the people in var.deployers impersonate it: `gcloud auth
-# print-identity-token --impersonate-service-account` gets an access token first, so the role for identity tokens alone
+# has no other right. The CI's deploying account and the people in var.deployers impersonate it. gcloud gets an access token of an
+# impersonated account before any identity token, so the role for identity tokens alone
 # (roles/iam.serviceAccountOpenIdTokenCreator) does not suffice.
 resource "google_service_account" "smoke" {
   account_id   = "smoke"
