@@ -65,7 +65,7 @@ class Signer:
 
     def verify(self, images: Images) -> None:
         """Signature, bill of materials and provenance of each."""
-        need("cosign")
+        need_cosign()
         for reference in images.values():
             self.verify_signature(reference)
             for kind in ATTESTED:
@@ -97,6 +97,14 @@ class Signer:
         self.cosign("sign", reference)
 
 
+def need_cosign() -> None:
+    """Version 3: older ones know neither --use-signing-config nor what cosign 3 stores."""
+    need("cosign")
+    version = json.loads(run("cosign", "version", "--json"))["gitVersion"]
+    if re.match(r"v?[012]\.", version):
+        raise Failure(f"needs cosign 3; this is {version}")
+
+
 def signatures_of(reference: str) -> str:
     """The repository of an image's signature and attestations. Where a registry does not list what refers to an image
     (Artifact Registry does not), cosign keeps that list in a tag that moves with every attestation, and the tags of the
@@ -114,7 +122,9 @@ def names() -> list[str]:
 
 def build(registry: Registry, signer: Signer | None) -> Images:
     """All images of the revision that is checked out, in the registry: a tag for the revision, which never moves."""
-    need("git", "nix", "skopeo", *(["cosign"] if signer else []))
+    need("git", "nix", "skopeo")
+    if signer:
+        need_cosign()
     images, tag = {}, trees.revision()  # the program that pushes takes no tree with changes
     for name in names():
         with tempfile.TemporaryDirectory() as folder:

@@ -84,7 +84,11 @@ MODULES: dict[str, list[Mutation]] = {
             "assertion.event_name == 'pull_request'",
             "assertion.event_name != ''",
         ),
-        ("the account is for jobs in the environment for plans", ":environment:plan-", ":environment:"),
+        (
+            "the account is for every job that the pool believes, whatever the format of its subject",
+            'workload_identity_pool_id}/*"',
+            'workload_identity_pool_id}/subject/repo:${var.repository}:environment:plan-${var.environment}"',
+        ),
         ("who plans only reads", '"roles/viewer"', '"roles/editor"'),
         ("who plans reads the states, and locks none", '"roles/storage.objectViewer"', '"roles/storage.objectUser"'),
     ),
@@ -227,6 +231,11 @@ MODULES: dict[str, list[Mutation]] = {
         ),
         ("nobody is owner or editor", '"roles/artifactregistry.admin"', '"roles/owner"'),
         (
+            "who plans the infrastructure reads the public key of attestations",
+            '        "roles/cloudkms.publicKeyViewer", #',
+            "        #",
+        ),
+        (
             "who deploys can do nothing else",
             '["roles/container.developer"]',
             '["roles/container.developer", "roles/viewer"]',
@@ -240,9 +249,14 @@ MODULES: dict[str, list[Mutation]] = {
         ),
         ("people who deploy test as the CI does", "}, var.deployers)", "}, { operators = var.environment })"),
         (
-            "who tests gets identity tokens, and no access tokens",
-            '"roles/iam.serviceAccountOpenIdTokenCreator"',
+            "who tests may impersonate smoke as gcloud does it: an access token, then an identity token",
             '"roles/iam.serviceAccountTokenCreator"',
+            '"roles/iam.serviceAccountOpenIdTokenCreator"',
+        ),
+        (
+            "developers may connect to the cluster, and nothing else",
+            '"roles/container.clusterViewer"',
+            '"roles/container.viewer"',
         ),
         ("who promotes may look, and nothing else", '"roles/container.viewer"', '"roles/container.developer"'),
         (
@@ -293,6 +307,11 @@ MODULES: dict[str, list[Mutation]] = {
         ("health and metrics cannot be reached", "metrics|healthz|readyz", "metrics"),
         ("an address has its limit", "= var.requests_per_minute", "= 1000000"),
         ("the WAF refuses the usual attacks", '    "rce-v33-stable",\n', ""),
+        (
+            "PUT, PATCH and DELETE are let through",
+            '"scannerdetection-v33-stable",',
+            '"methodenforcement-v33-stable", "scannerdetection-v33-stable",',
+        ),
         ("in preview the WAF only logs", "= var.waf_preview", "= false"),
         ("the WAF reads JSON bodies field by field", 'json_parsing = "STANDARD"', 'json_parsing = "DISABLED"'),
         ("no two rules have one priority", "priority    = 2000", "priority    = 1000"),
@@ -321,13 +340,17 @@ MODULES: dict[str, list[Mutation]] = {
     ),
     "modules/attestor": in_file(
         "modules/attestor/main.tf",
-        ("the attestor trusts the key in KMS", "//cloudkms.googleapis.com/v1/", ""),
+        (
+            "the attestor trusts the key in KMS",
+            "id = data.google_kms_crypto_key_version.attestations.id",
+            'id = "//cloudkms.googleapis.com/v1/${data.google_kms_crypto_key_version.attestations.id}"',
+        ),
         ("the attestor has the key's public part", ".public_key[0].pem", ".public_key[0].algorithm"),
         ("the attestor expects the key's algorithm", '"ECDSA_P256_SHA256"', '"ECDSA_P384_SHA384"'),
         (
-            "who attests may attach to the note, and not change it",
-            '"roles/containeranalysis.notes.attacher"',
-            '"roles/containeranalysis.notes.editor"',
+            "who attests may attach to the note and list what is attached, and not change the note",
+            ', "roles/containeranalysis.notes.occurrences.viewer"]',
+            "]",
         ),
         (
             "who attests may store attestations",
@@ -335,9 +358,22 @@ MODULES: dict[str, list[Mutation]] = {
             '"roles/containeranalysis.admin"',
         ),
         (
-            "who attests may read the attestor, and not change it",
-            '"roles/binaryauthorization.attestorsViewer"',
+            "who attests may read the attestor and have it verify, and not change it",
+            '"roles/binaryauthorization.attestorsVerifier"',
             '"roles/binaryauthorization.attestorsAdmin"',
+        ),
+        (
+            "all of it is granted to one account",
+            'occurrences.editor"\n  member  = var.attester',
+            'occurrences.editor"\n  member  = "serviceAccount:other@example.com"',
+        ),
+    )
+    + in_file(
+        "modules/attestor/outputs.tf",
+        (
+            "the key version is named as gcloud names it",
+            'trimprefix(data.google_kms_crypto_key_version.attestations.id, "//cloudkms.googleapis.com/v1/")',
+            "data.google_kms_crypto_key_version.attestations.id",
         ),
     ),
     "modules/backups": [
@@ -522,6 +558,23 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
             "immutable_tags = true",
             "immutable_tags = false",
         ),
+        *(
+            Mutation("what runs commands has the permissions that they need", f"modules/{file}", old, new)
+            for file, old, new in (
+                ("attestor/main.tf", ', "roles/containeranalysis.notes.occurrences.viewer"]', "]"),
+                ("attestor/main.tf", '"roles/containeranalysis.notes.attacher", ', ""),
+                ("attestor/main.tf", "attestorsVerifier", "attestorsViewer"),
+                ("keys/main.tf", "cloudkms.signerVerifier", "cloudkms.verifier"),
+                (
+                    "identity/main.tf",
+                    '"roles/iam.serviceAccountTokenCreator"',
+                    '"roles/iam.serviceAccountOpenIdTokenCreator"',
+                ),
+                ("identity/main.tf", "for_each = var.developers", "for_each = {}"),
+                ("identity/main.tf", '["roles/container.developer"]', '["roles/container.viewer"]'),
+                ("plans/main.tf", '    "roles/cloudkms.publicKeyViewer",', "    #"),
+            )
+        ),
         *in_file(
             "modules/plans/main.tf",
             ("what pull requests run changes nothing", '"roles/viewer"', '"roles/editor"'),
@@ -622,10 +675,14 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
             "",
         ),
     ),
+    ("platform", "dev"): in_file(
+        "environments/dev/platform.tfvars",
+        ("the public services have names, the others none", '"notes"]', '"notes", "route-guide"]'),
+    ),
     ("platform", "prod"): [
         Mutation(
             "the public services have names, the others none",
-            "layers/platform/main.tf",
+            "layers/platform/variables.tf",
             '"route-guide"]',
             '"route-guide", "users"]',
         ),

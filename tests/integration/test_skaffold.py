@@ -115,14 +115,14 @@ def test_the_minikube_that_skaffold_sees(machine: Machine):
 
 
 def test_what_is_missing_is_said_before_skaffold_starts(machine: Machine):
-    machine.context("minikube", node("containerd", kubeletVersion="v1.26.1", architecture="s390x"))
+    machine.context("minikube", node("containerd", kubeletVersion="v1.28.9", architecture="s390x"))
     (machine.programs / "docker.fails").touch()
     (machine.programs / "kustomize").unlink()
     done = machine.run("dev")
     assert done.returncode == 1
     for said in (
         "kustomize is not installed",
-        "Kubernetes 1.26",
+        "Kubernetes 1.28",
         "no default StorageClass",
         "nodes are s390x",
         "Docker daemon",

@@ -16,3 +16,7 @@ next_project = "slipway-example-stage"
 keep_images = {
   days = 14
 }
+
+developers = {
+  developers = "group:developers@slipway.example"
+}

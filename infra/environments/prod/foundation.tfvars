@@ -25,3 +25,7 @@ quotas = {
   SSD-TOTAL-GB-per-project-region     = 2000
   IN-USE-ADDRESSES-per-project-region = 32
 }
+
+developers = {
+  developers = "group:developers@slipway.example"
+}

@@ -12,3 +12,7 @@ ci = {
 }
 
 next_project = "slipway-example-prod"
+
+developers = {
+  developers = "group:developers@slipway.example"
+}

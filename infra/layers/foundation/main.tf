@@ -48,6 +48,7 @@ module "identity" {
   ci             = var.ci
   next_project   = var.next_project
   deployers      = var.deployers
+  developers     = var.developers
   depends_on     = [google_project_service.apis]
 }
 

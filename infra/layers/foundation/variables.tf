@@ -43,6 +43,12 @@ variable "deployers" {
   default     = {}
 }
 
+variable "developers" {
+  description = "Of modules/identity."
+  type        = map(string)
+  default     = {}
+}
+
 variable "keep_images" {
   description = "Of modules/registry."
   type = object({
@@ -70,7 +76,7 @@ variable "contact" {
 }
 
 variable "budget" {
-  description = "A month's budget in the billing account's currency, with mail at 50, 90 and 100 %. Who applies it may manage the account's costs."
+  description = "A month's budget in the billing account's currency, with mail at 50, 90 and 100 %. Who applies it may manage the account's costs (roles/billing.costsManager on the billing account), and ci-plan needs roles/billing.viewer there to plan."
   type = object({
     billing_account = string
     amount          = number

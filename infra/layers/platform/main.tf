@@ -3,7 +3,7 @@ module "edge" {
   source              = "../../modules/dns-and-certificates"
   name                = "slipway"
   domain              = var.environment.domain
-  hosts               = ["countries", "demo", "notes", "route-guide"]
+  hosts               = var.hosts
   requests_per_minute = var.requests_per_minute
   waf_preview         = var.waf_preview
 }

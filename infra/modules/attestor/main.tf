@@ -21,7 +21,7 @@ resource "google_binary_authorization_attestor" "attestor" {
     note_reference = google_container_analysis_note.attestor.name
 
     public_keys {
-      id = "//cloudkms.googleapis.com/v1/${data.google_kms_crypto_key_version.attestations.id}"
+      id = data.google_kms_crypto_key_version.attestations.id # //cloudkms.googleapis.com/v1/projects/..., which gcloud signs as
       pkix_public_key {
         public_key_pem      = data.google_kms_crypto_key_version.attestations.public_key[0].pem
         signature_algorithm = "ECDSA_P256_SHA256"
@@ -30,18 +30,20 @@ resource "google_binary_authorization_attestor" "attestor" {
   }
 }
 
-# What gcloud beta container binauthz attestations sign-and-create needs besides the key: find the attestor, attach to the note,
-# store the attestation.
+# What `gcloud container binauthz attestations list` and `sign-and-create --validate` need besides the key: read the attestor and
+# ask it to verify an attestation, list what is attached to the note and attach to it, store the attestation. The permissions of
+# each command are in tests/infra/permissions.py.
 resource "google_binary_authorization_attestor_iam_member" "attester" {
   attestor = google_binary_authorization_attestor.attestor.name
-  role     = "roles/binaryauthorization.attestorsViewer"
+  role     = "roles/binaryauthorization.attestorsVerifier"
   member   = var.attester
 }
 
 resource "google_container_analysis_note_iam_member" "attester" {
-  note   = google_container_analysis_note.attestor.name
-  role   = "roles/containeranalysis.notes.attacher"
-  member = var.attester
+  for_each = toset(["roles/containeranalysis.notes.attacher", "roles/containeranalysis.notes.occurrences.viewer"])
+  note     = google_container_analysis_note.attestor.name
+  role     = each.value
+  member   = var.attester
 }
 
 resource "google_project_iam_member" "attester" {

@@ -4,6 +4,6 @@ output "attestor" {
 }
 
 output "key_version" {
-  description = "The version of the key that signs attestations."
-  value       = data.google_kms_crypto_key_version.attestations.id
+  description = "The version of the key that signs attestations: projects/..."
+  value       = trimprefix(data.google_kms_crypto_key_version.attestations.id, "//cloudkms.googleapis.com/v1/")
 }

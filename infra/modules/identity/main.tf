@@ -33,6 +33,7 @@ locals {
         "roles/binaryauthorization.policyAdmin",
         "roles/certificatemanager.owner",
         "roles/cloudkms.admin",
+        "roles/cloudkms.publicKeyViewer", # modules/attestor reads the public key, which admins may not
         "roles/cloudquotas.admin",
         "roles/compute.loadBalancerAdmin",
         "roles/compute.networkAdmin",
@@ -105,6 +106,15 @@ resource "google_project_iam_member" "ci" {
   member   = google_service_account.ci[each.value.account].member
 }
 
+# People who look at the cluster. This role lets them connect to the control plane and read nothing in it: what they may read is
+# RBAC's (k8s/cluster/developers.yaml).
+resource "google_project_iam_member" "developers" {
+  for_each = var.developers
+  project  = var.project
+  role     = "roles/container.clusterViewer"
+  member   = each.value
+}
+
 # What is tried here goes on to the next environment: its CI sees which images serve here, and no Secret, and pulls them
 # (outputs.tf). It is granted here, by whose it is, so the next environment's accounts must be there first.
 resource "google_project_iam_member" "next" {
@@ -126,8 +136,10 @@ resource "google_project_iam_member" "nodes" {
   member  = google_service_account.nodes.member
 }
 
-# As whom a release calls notes from outside, through the identity-aware proxy. It may do nothing else (layers/platform
-# lets it in). The CI's deploying account gets identity tokens for it, and so may people who deploy (var.deployers).
+# The account that calls notes from outside during a release, through the identity-aware proxy (granted in layers/platform). It
+# has no other right. The CI's deploying account and the people in var.deployers impersonate it. gcloud gets an access token of an
+# impersonated account before any identity token, so the role for identity tokens alone
+# (roles/iam.serviceAccountOpenIdTokenCreator) does not suffice.
 resource "google_service_account" "smoke" {
   account_id   = "smoke"
   display_name = "Smoke tests"
@@ -137,6 +149,6 @@ resource "google_service_account" "smoke" {
 resource "google_service_account_iam_member" "smoke" {
   for_each           = merge({ ci = google_service_account.ci["deploy"].member }, var.deployers)
   service_account_id = google_service_account.smoke.name
-  role               = "roles/iam.serviceAccountOpenIdTokenCreator"
+  role               = "roles/iam.serviceAccountTokenCreator"
   member             = each.value
 }

@@ -70,3 +70,9 @@ variable "deployers" {
   type        = map(string)
   default     = {}
 }
+
+variable "developers" {
+  description = "People who may connect to the cluster: name => member. RBAC decides what they may do there."
+  type        = map(string)
+  default     = {}
+}

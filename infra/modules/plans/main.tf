@@ -7,7 +7,12 @@ locals {
     "assertion.environment == 'plan-${var.environment}'",
     "assertion.event_name == 'pull_request'",
   ])
-  roles = toset(["roles/iam.securityReviewer", "roles/serviceusage.serviceUsageConsumer", "roles/viewer"])
+  roles = toset([
+    "roles/cloudkms.publicKeyViewer", # modules/attestor reads the public key, which viewers may not
+    "roles/iam.securityReviewer",
+    "roles/serviceusage.serviceUsageConsumer",
+    "roles/viewer",
+  ])
 }
 
 resource "google_iam_workload_identity_pool" "plans" {
@@ -34,13 +39,14 @@ resource "google_service_account" "plans" {
   description  = "Reads what plans of pull requests need."
 }
 
+# For every job that the pool believes: local.condition has named repository, environment and event. The subject is not compared,
+# because its format differs: repositories created since 2026-07-15 have repo:OWNER@ID/NAME@ID in it.
 resource "google_service_account_iam_member" "plans" {
   service_account_id = google_service_account.plans.name
   role               = "roles/iam.workloadIdentityUser"
   member = join("/", [
-    "principal://iam.googleapis.com/projects/${var.project_number}/locations/global/workloadIdentityPools",
-    "${google_iam_workload_identity_pool.plans.workload_identity_pool_id}/subject",
-    "repo:${var.repository}:environment:plan-${var.environment}",
+    "principalSet://iam.googleapis.com/projects/${var.project_number}/locations/global/workloadIdentityPools",
+    "${google_iam_workload_identity_pool.plans.workload_identity_pool_id}/*",
   ])
 }
 

@@ -106,6 +106,12 @@ run "let_through" {
     error_message = "the WAF refuses the usual attacks"
   }
   assert {
+    condition = alltrue([
+      for rule in google_compute_security_policy.edge.rule : !strcontains(try(rule.match[0].expr[0].expression, ""), "methodenforcement")
+    ])
+    error_message = "PUT, PATCH and DELETE are let through"
+  }
+  assert {
     condition     = one(google_compute_security_policy.edge.advanced_options_config).json_parsing == "STANDARD"
     error_message = "the WAF reads JSON bodies field by field"
   }

@@ -71,8 +71,8 @@ run "one_branch" {
     error_message = "nobody but the CI tests as smoke unless named"
   }
   assert {
-    condition     = google_service_account_iam_member.smoke["ci"].role == "roles/iam.serviceAccountOpenIdTokenCreator"
-    error_message = "who tests gets identity tokens, and no access tokens"
+    condition     = google_service_account_iam_member.smoke["ci"].role == "roles/iam.serviceAccountTokenCreator"
+    error_message = "who tests may impersonate smoke as gcloud does it: an access token, then an identity token"
   }
   assert {
     condition     = length(google_project_iam_member.next) == 0 && keys(output.image_readers) == ["nodes"]
@@ -99,6 +99,10 @@ run "owned" {
     condition     = [for grant in google_project_iam_member.ci : grant.role if strcontains(grant.role, "owner") && grant.role != "roles/certificatemanager.owner" || strcontains(grant.role, "editor")] == []
     error_message = "nobody is owner or editor"
   }
+  assert {
+    condition     = contains(keys(google_project_iam_member.ci), "infra roles/cloudkms.publicKeyViewer")
+    error_message = "who plans the infrastructure reads the public key of attestations"
+  }
 }
 
 run "deployers" {
@@ -110,6 +114,18 @@ run "deployers" {
   assert {
     condition     = google_service_account_iam_member.smoke["operators"].member == "group:operators@example.com"
     error_message = "people who deploy test as the CI does"
+  }
+}
+
+run "developers" {
+  command = plan
+  variables {
+    developers = { developers = "group:developers@example.com" }
+  }
+
+  assert {
+    condition     = { for name, grant in google_project_iam_member.developers : name => "${grant.role} ${grant.member}" } == { developers = "roles/container.clusterViewer group:developers@example.com" }
+    error_message = "developers may connect to the cluster, and nothing else"
   }
 }
 

@@ -17,11 +17,11 @@ run "reads" {
     error_message = "only pull requests of the repository are believed, in the environment for plans"
   }
   assert {
-    condition     = google_service_account_iam_member.plans.member == "principal://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/pull-requests/subject/repo:example/slipway:environment:plan-prod"
-    error_message = "the account is for jobs in the environment for plans"
+    condition     = google_service_account_iam_member.plans.member == "principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/pull-requests/*"
+    error_message = "the account is for every job that the pool believes, whatever the format of its subject"
   }
   assert {
-    condition     = [for grant in google_project_iam_member.plans : grant.role] == ["roles/iam.securityReviewer", "roles/serviceusage.serviceUsageConsumer", "roles/viewer"]
+    condition     = [for grant in google_project_iam_member.plans : grant.role] == ["roles/cloudkms.publicKeyViewer", "roles/iam.securityReviewer", "roles/serviceusage.serviceUsageConsumer", "roles/viewer"]
     error_message = "who plans only reads"
   }
   assert {
