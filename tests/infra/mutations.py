@@ -43,6 +43,14 @@ KEY = """resource "google_service_account_key" "key" {
 
 """
 
+SMOKE_READS = """resource "google_project_iam_member" "smoke" {
+  project = var.project
+  role    = "roles/viewer"
+  member  = google_service_account.smoke.member
+}
+
+"""
+
 EXCLUSIONS = """  exclusions {
     name   = "x"
     filter = "httpRequest.status=200"
@@ -584,6 +592,11 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
         *in_file(
             "modules/identity/main.tf",
             (
+                "smoke may use notes, and nothing else",
+                'resource "google_service_account" "smoke" {',
+                SMOKE_READS + 'resource "google_service_account" "smoke" {',
+            ),
+            (
                 "there are no keys",
                 'resource "google_service_account" "nodes" {',
                 KEY + 'resource "google_service_account" "nodes" {',
@@ -678,6 +691,10 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
     ("platform", "dev"): in_file(
         "environments/dev/platform.tfvars",
         ("the public services have names, the others none", '"notes"]', '"notes", "route-guide"]'),
+    ),
+    ("platform", "stage"): in_file(
+        "layers/platform/main.tf",
+        ("smoke may use notes, and nothing else", '"roles/iap.httpsResourceAccessor"', '"roles/iap.admin"'),
     ),
     ("platform", "prod"): [
         Mutation(

@@ -273,6 +273,19 @@ def permitted(env: Environment) -> Iterator[str]:
             yield f"{need.command}: {sorted(missing)} not in {sorted(roles)}"
 
 
+@each("smoke may use notes, and nothing else")
+def smoke_only_tests(env: Environment) -> Iterator[str]:
+    """Whoever tests impersonates it. In foundation its name is not known before it is made: there it is granted nothing."""
+    grants = [item for item in env.resources if str(item.values.get("member")).startswith("serviceAccount:smoke@")]
+    if [(item.type, item.values["role"]) for item in grants] != [
+        ("google_iap_web_iam_member", "roles/iap.httpsResourceAccessor")
+    ]:
+        yield f"{[item.address for item in grants]}: {[item.values['role'] for item in grants]}"
+    for item in env.resources:
+        if re.search(r"_iam_member\.smoke\b", item.address) and item.type != "google_service_account_iam_member":
+            yield item.address
+
+
 @each("no sink, exclusion or filter drops the line of a request")
 def no_line_dropped(env: Environment) -> Iterator[str]:
     yield from (item.address for item in env.resources if re.fullmatch(r"google_logging_\w+_exclusion", item.type))
