@@ -1,5 +1,6 @@
 """The simulations judge rightly: the oracle is right, verdicts do not depend on the seed, kills do happen."""
 
+import math
 import random
 import tempfile
 import unittest
@@ -102,6 +103,22 @@ class Fanout(unittest.TestCase):
             )
         verdict = fanout.simulate("no-replay")
         self.assertEqual(verdict.figures["followers_p99"], fanout.World().end)
+
+    def test_the_promise_ends_where_the_formula_says(self) -> None:
+        """One percent more of the followers open the page than Home can serve in time, and the promise breaks."""
+        world = fanout.World()
+        limit = math.floor(100 * world.largest_open_share) / 100
+        for share, broken in ((limit, False), (limit + 0.01, True)):
+            verdict = fanout.simulate("design", replace(world, open_share=share))
+            self.assertEqual(fanout.FOLLOWERS in verdict.broken(), broken, share)
+
+    def test_nobody_returns_to_the_dead_gateway(self) -> None:
+        push = fanout.Push(fanout.World(), "design", 3)
+        while push.returning or len(push.alive) == push.world.gateways:
+            push.step(len(push.trace.backlog))
+        dead = set(range(push.world.gateways)) - set(push.alive)
+        self.assertEqual([push.local[n] for n in dead], [0])
+        self.assertTrue(all(push.local[n] > 0 for n in push.alive))
 
     def test_expansion_does_not_depend_on_the_size(self) -> None:
         """Ten times the followers on ten times the gateways, with a Home to match, take as long."""

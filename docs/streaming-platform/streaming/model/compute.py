@@ -144,11 +144,6 @@ class Result:
     def per_subscriber(self) -> float:
         return self.bill.infrastructure / self.inputs.subscribers
 
-    @property
-    def per_hour(self) -> float:
-        """Infrastructure per hour watched."""
-        return self.per_subscriber / (self.inputs.hours_per_day * DAYS)
-
 
 def audience(i: Inputs) -> Audience:
     mean = i.subscribers * i.hours_per_day / 24
@@ -246,7 +241,9 @@ def control(i: Inputs, a: Audience) -> Control:
     views_s = a.peak_streams / 3600
     daily = i.subscribers / 86_400 * a.peak_ratio
     people = views_s * i.requests_per_hour
-    heartbeats, refreshes = a.peak_streams / i.heartbeat_s, a.peak_streams / i.token_min / 60
+    connections = i.subscribers * i.connected_share
+    # Every connected device keeps a valid token, also one that plays nothing.
+    heartbeats, refreshes = a.peak_streams / i.heartbeat_s, connections / i.token_min / 60
     calls = people * i.service_hops + (heartbeats + refreshes) * i.timer_hops
     client = views_s * i.client_events_per_hour
     events = client + calls * i.telemetry_per_hop
@@ -258,7 +255,7 @@ def control(i: Inputs, a: Audience) -> Control:
         refreshes_s=refreshes,
         calls_s=calls,
         pushes_s=daily * i.pushes_per_day,
-        connections=i.subscribers * i.connected_share,
+        connections=connections,
         client_events_s=client,
         events_s=events,
         event_mb_s=events * i.event_bytes / 1e6,

@@ -65,7 +65,7 @@ EVENING = (45, 28, 17, 11, 9, 9, 12, 18, 25, 32, 38, 43, 50, 54, 56, 60, 68, 80,
 # assumption.
 EEA, AMERICA, JAPAN, LATIN = (0.015, 0.25), (0.029, 0.28), (0.036, 0.0), (0.040, 0.10)
 ONE_COUNTRY = (Zone("one country", 1, 1.0, "only", *EEA),)
-TWO_SHORES = (Zone("Europe", 1, 0.55, "only", *EEA), Zone("Americas", -5, 0.45, "only", *AMERICA))
+TWO_SHORES = (Zone("Europe", 1, 0.55, "east", *EEA), Zone("Americas", -5, 0.45, "west", *AMERICA))
 # Shares of paid memberships by region in mid-2023 (S4); the offsets stand for the middle of each region. Asia has a pair
 # of its own: problem Q3 gives what it adds to the bill.
 WORLD = (
@@ -148,7 +148,7 @@ class Inputs:
     broker_mb: float = given(80, "MB/s written a log broker", "assumption", 0.5, 2.0)
     broker_tb: float = given(6, "TB used a log broker", "assumption", 0.5, 2.0)
     shard_accounts: float = given(2e6, "accounts a PostgreSQL shard", "design", 0.5, 1.5)
-    shard_copies: float = given(3, "two zones at home, one at the neighbour", "design", 1.0, 1.34)
+    shard_copies: float = given(4, "three zones at home, one at the neighbour", "design", 0.75, 1.5)
     searches_per_hour: float = given(0.5, "searches per hour watched", "assumption", 0.4, 3.0)
     search_core_ms: float = given(20, "core-ms per search", "assumption", 0.4, 3.0)
     plays_per_hour: float = given(1.3, "plays started per hour watched", "assumption", 0.6, 1.6)

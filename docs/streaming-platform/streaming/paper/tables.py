@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from ..model.compute import Result
 from ..model.inputs import LADDER, SCENARIOS, TITLES, Inputs
-from ..model.plan import STAGES
+from ..model.plan import FIRST_MONTHS, REVIEW_MONTHS, STAGES, approval
 from ..model.sensitivity import percentile
 from ..sim import books
 from ..sim.books import CHART
@@ -40,6 +40,7 @@ def tables(results: Results) -> dict[str, str]:
         "simulations": _simulations,
         "claims": _claims,
         "stages": _stages,
+        "approval": _approval,
         "chart": _chart,
         "runbooks": lambda r: runbooks(r.slos),
         "fees": _fees,
@@ -259,10 +260,19 @@ def _stages(results: Results) -> str:
         ["support", *(f"{s.support_eur:.2f}" for s in STAGES)],
         ["engineers", *(f"{s.people_eur:.2f}" for s in STAGES)],
         ["**total**", *(f"**{s.total_eur:.2f}**" for s in STAGES)],
-        ["infrastructure per hour watched, cents", *(f"{100 * s.result.per_hour:.2f}" for s in STAGES)],
+        ["total per hour watched, cents", *(f"{100 * s.total_per_hour:.2f}" for s in STAGES)],
         ["engineers, teams", *(f"{s.people}, {s.teams}" for s in STAGES)],
     ]
     return table(head, rows)
+
+
+def _approval(results: Results) -> str:
+    """What the first release costs, line by line."""
+    a = approval()
+    parts = (a.until_sale, a.until_review)
+    rows = [[name, *(f"{part[name]:,.0f}" for part in parts)] for name in a.until_sale]
+    rows.append(["**sum**", *(f"**{sum(part.values()):,.0f}**" for part in parts)])
+    return table(["euros", f"until the sale, {FIRST_MONTHS} months", f"then to the review, {REVIEW_MONTHS} months"], rows)
 
 
 def _chart(results: Results) -> str:

@@ -251,6 +251,6 @@ def spill_over(by_cluster: bool, rng: random.Random) -> tuple[float, float]:
     return means[1] - means[0], math.sqrt(variance)
 
 
-def detectable(accounts: float, deviation: float = 1.0, mean: float = 1.5) -> float:
+def detectable(accounts: float, mean: float, deviation: float = 1.0) -> float:
     """The smallest relative change of mean hours that nine experiments in ten find at p < 0.05, all accounts taking part."""
     return (1.959964 + 1.281552) * deviation * 2 / math.sqrt(accounts) / mean
