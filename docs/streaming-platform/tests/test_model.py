@@ -20,6 +20,7 @@ from streaming.model.sensitivity import (
     spread,
     swings,
 )
+from streaming.sim import fanout
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -120,9 +121,15 @@ class Bill(unittest.TestCase):
         large = run(SCENARIOS["large"])
         self.assertAlmostEqual(large.control.heartbeats_s * 60, large.audience.peak_streams)
         self.assertAlmostEqual(large.control.refreshes_s * 1_800, large.control.connections)
+        self.assertAlmostEqual(large.control.polls_s * fanout.World().poll_s, large.control.connections)
         quick = run(replace(SCENARIOS["large"], heartbeat_s=10.0))
         self.assertGreater(quick.control.requests_s, large.control.requests_s + large.audience.peak_streams / 13)
         self.assertGreater(quick.plant.service_machines, large.plant.service_machines)
+
+    def test_the_event_log_carries_every_pairs_busiest_hour(self) -> None:
+        large = run(SCENARIOS["large"])
+        needed = large.control.event_mb_s * large.audience.pairs_streams / large.audience.peak_streams * 3 / 80
+        self.assertGreaterEqual(large.plant.log_brokers, needed)
 
     def test_unequal_sites_need_more_servers(self) -> None:
         even, skewed = (run(replace(SCENARIOS["large"], site_skew=s)).delivery.edge_servers for s in (0.01, 0.8))

@@ -70,7 +70,7 @@ def _load(results: Results) -> str:
             ("byte hit rate with the second tier", lambda r: f"{r.delivery.origin_hit:.2%}"),
             ("origin at the busiest hour, Gb/s", lambda r: short(r.delivery.origin_peak_gbps)),
             ("API requests/s", lambda r: magnitude(r.control.requests_s)),
-            ("of which heartbeats, token refreshes", _timers),
+            ("of which heartbeats, token refreshes, polls", _timers),
             (
                 "events/s, of which from clients",
                 lambda r: f"{magnitude(r.control.events_s)} ({magnitude(r.control.client_events_s)})",
@@ -86,7 +86,7 @@ def _load(results: Results) -> str:
 
 
 def _timers(r: Result) -> str:
-    return f"{short(r.control.heartbeats_s)}, {short(r.control.refreshes_s)}"
+    return f"{short(r.control.heartbeats_s)}, {short(r.control.refreshes_s)}, {short(r.control.polls_s)}"
 
 
 def _plant(results: Results) -> str:
@@ -216,7 +216,7 @@ def _slo(results: Results) -> str:
             f"{s.objective * 100:g} %",
             short(s.budget_minutes),
             s.owner,
-            "page" if s.page else "ticket",
+            s.shown,
         ]
         for s in results.slos
     ]

@@ -62,6 +62,7 @@ def values(results: Results) -> dict[str, str]:
             f"{name}.provisioned": f"{r.audience.provisioned:.1f}",
             f"{name}.misses": f"{with_known_misses(r.inputs):.3f}",
             f"{name}.detect": _detectable(r.inputs),
+            f"{name}.detect_friends": _detectable(r.inputs, experiments.DESIGN_EFFECT),
             f"{name}.licence_share": f"{r.bill.licences / r.bill.infrastructure:.0%}",
             f"{name}.shards": short(r.plant.shards),
             f"{name}.delivery_share": f"{r.bill.delivery / r.bill.infrastructure:.0%}",
@@ -74,6 +75,8 @@ def values(results: Results) -> dict[str, str]:
             f"{name}.requests_s": magnitude(r.control.requests_s),
             f"{name}.heartbeats_s": short(r.control.heartbeats_s),
             f"{name}.refreshes_s": short(r.control.refreshes_s),
+            f"{name}.polls_s": short(r.control.polls_s),
+            f"{name}.library_writes_s": short(r.control.library_writes_s),
             f"{name}.events_s": magnitude(r.control.events_s),
             f"{name}.writes_s": short(r.control.writes_s),
             f"{name}.invoices_s": short(r.control.invoices_s),
@@ -93,6 +96,8 @@ def _constants(results: Results) -> dict[str, str]:
     return {
         **_one_percent(results.slos),
         "usual": short(slo.USUAL),
+        "slice-many": f"{slo.SLICE_MANY} failures",
+        "heard": f"{slo.HEARD} events",
         "slice-bad": f"{slo.SLICE_BAD} failures",
         "nodata": f"{slo.NO_DATA_MIN} min",
         "least-bad": f"{slo.LEAST_BAD} bad events",
@@ -198,21 +203,23 @@ def _special(results: Results) -> dict[str, str]:
         "push_miss": f"{1 / results.checks[5].ratio:.0f}",
         "live_ratio": f"{1 / results.checks[8].ratio:.1f}",
         "fill_at_60": short(large.delivery.fill_servers * 0.4 / (1 - large.delivery.edge_hit)),
-        "large.rerank_hours": f"{24 * large.inputs.batch_utilisation * region / (1 - region):.1f}",
+        "large.rerank_hours": f"{24 * large.inputs.batch_utilisation:.1f}",
         "large.region_profiles": magnitude(large.control.profiles * region),
         "large.key_gb": short(large.control.profiles * 100 / 1e9),
         "medium.list_eur": f"{run(replace(medium, cdn_usd_per_gb=0.02)).per_subscriber:.2f}",
         "fill_gbps": f"{night * 8 / (6 * 3600) / 1e9:.1f}",
         "fill_share": f"{night * large.inputs.edge_sites * 30.4 / (large.delivery.egress_pb * 1e15):.0%}",
         "snapshot_tbps": f"{large.plant.service_machines * 3e9 * 8 / 60 / 1e12:.1f}",
+        "poll": f"{i.poll_s / 60:.0f} minutes",
+        "cluster_effect": f"{experiments.DESIGN_EFFECT:.1f}",
         "lost_key_s": short(large.control.connections / 600),
         "site_gbps": short(_site_gbps(medium)),
     }
 
 
-def _detectable(inputs: Inputs) -> str:
+def _detectable(inputs: Inputs, effect: float = 1.0) -> str:
     """The smallest change of hours that a test of all accounts finds, with two digits."""
-    share = 100 * experiments.detectable(inputs.subscribers, inputs.hours_per_day)
+    share = 100 * experiments.detectable(inputs.subscribers / effect)
     return f"{share:.{1 - math.floor(math.log10(share))}f}%"
 
 
