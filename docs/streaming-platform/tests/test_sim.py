@@ -118,7 +118,7 @@ class Fanout(unittest.TestCase):
             self.assertEqual(fanout.FOLLOWERS in verdict.broken(), broken, share)
 
     def test_nobody_returns_to_the_dead_gateway(self) -> None:
-        push = fanout.Push(fanout.World(), "design", 3)
+        push = fanout.Push(replace(fanout.World(), gateway_s=0), "design", 3)  # who returns stays in the queue
         for now in range(push.world.crash_at + push.world.reconnect_s + 1):
             push.step(now)
         self.assertEqual((len(push.returning), push.local.count(0)), (0, 1))
