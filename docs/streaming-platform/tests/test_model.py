@@ -6,10 +6,10 @@ import unittest
 from dataclasses import replace
 from pathlib import Path
 
-from streaming.model.calibration import ceiling, checks
+from streaming.model.calibration import ceiling, checks, dense_events, more_cache, with_known_misses
 from streaming.model.compute import audience, delivery, media, payment_eur, renditions, run
 from streaming.model.inputs import LADDER, ONE_COUNTRY, SCENARIOS, WORLD, numeric_fields, with_factor
-from streaming.model.plan import STAGES
+from streaming.model.plan import FIRST_MONTHS, STAGES, TRIGGERS, approval, while_building
 from streaming.model.popularity import File, harmonic, prefilled, retained
 from streaming.model.sensitivity import (
     break_even,
@@ -20,6 +20,7 @@ from streaming.model.sensitivity import (
     spread,
     swings,
 )
+from streaming.sim import fanout
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -103,19 +104,32 @@ class Bill(unittest.TestCase):
             )
 
     def test_either_region_of_a_pair_carries_the_busiest_hour_of_both(self) -> None:
-        self.assertEqual(audience(SCENARIOS["medium"]).provisioned, 2.0)
+        self.assertEqual(audience(SCENARIOS["small"]).provisioned, 2.0)
         world = audience(SCENARIOS["large"])
         apart = tuple(replace(z, pair=z.name) for z in WORLD)
         self.assertGreater(world.provisioned, 2.0)
         self.assertLess(world.provisioned, audience(replace(SCENARIOS["large"], zones=apart)).provisioned)
 
+    def test_the_zones_of_a_pair_share_an_evening(self) -> None:
+        """Neighbours are a short round trip apart and under one law: no pair spans an ocean."""
+        for name, inputs in SCENARIOS.items():
+            for pair in {z.pair for z in inputs.zones}:
+                offsets = [z.offset for z in inputs.zones if z.pair == pair]
+                self.assertLessEqual(max(offsets) - min(offsets), 2, f"{name}: {pair}")
+
     def test_the_timers_of_the_diagrams_are_in_the_load(self) -> None:
         large = run(SCENARIOS["large"])
         self.assertAlmostEqual(large.control.heartbeats_s * 60, large.audience.peak_streams)
-        self.assertAlmostEqual(large.control.refreshes_s * 1_800, large.audience.peak_streams)
+        self.assertAlmostEqual(large.control.refreshes_s * 1_800, large.control.connections)
+        self.assertAlmostEqual(large.control.polls_s * fanout.World().poll_s, large.control.connections)
         quick = run(replace(SCENARIOS["large"], heartbeat_s=10.0))
         self.assertGreater(quick.control.requests_s, large.control.requests_s + large.audience.peak_streams / 13)
         self.assertGreater(quick.plant.service_machines, large.plant.service_machines)
+
+    def test_the_event_log_carries_every_pairs_busiest_hour(self) -> None:
+        large = run(replace(SCENARIOS["large"], log_days=0.1))  # set by what is written, not by what is kept
+        needed = large.control.event_mb_s * large.audience.pairs_streams / large.audience.peak_streams * 3 / 80
+        self.assertGreaterEqual(large.plant.log_brokers, needed)
 
     def test_unequal_sites_need_more_servers(self) -> None:
         even, skewed = (run(replace(SCENARIOS["large"], site_skew=s)).delivery.edge_servers for s in (0.01, 0.8))
@@ -187,7 +201,7 @@ class Delivery(unittest.TestCase):
     def test_shards_are_counted_as_the_design_says(self) -> None:
         plant = run(SCENARIOS["large"]).plant
         self.assertEqual(plant.shards, 2 * 125)
-        self.assertEqual(plant.postgres_nodes, plant.shards * 3)
+        self.assertEqual(plant.postgres_nodes, plant.shards * 4)  # three zones at home and the neighbour
 
     def test_fees_are_those_of_the_zones(self) -> None:
         i = replace(SCENARIOS["small"], app_shop_share=0.0)
@@ -219,11 +233,33 @@ class Stages(unittest.TestCase):
             self.assertAlmostEqual(parts, stage.total_eur)
         self.assertEqual([s.total_eur for s in STAGES], sorted((s.total_eur for s in STAGES), reverse=True))
 
+    def test_a_stage_is_paid_for_before_its_subscribers_are_there(self) -> None:
+        for built, subscribers in enumerate(TRIGGERS, 1):
+            paid = while_building(built) * subscribers
+            self.assertAlmostEqual(paid, STAGES[built].people_eur * STAGES[built].inputs.subscribers)
+            self.assertGreater(while_building(built), STAGES[built].people_eur)
+
+    def test_the_approval_holds_what_the_stage_costs(self) -> None:
+        """Six months of sales cost what the first stage costs to run, beside the people who are no engineers."""
+        a, first = approval(), STAGES[0]
+        month = (first.people_eur + first.result.per_subscriber) * first.inputs.subscribers
+        self.assertAlmostEqual(sum(a.until_review.values()) - a.until_review["other people"], 6 * month)
+        self.assertEqual(a.until_sale["engineers"], first.people * first.inputs.person_eur * FIRST_MONTHS)
+        self.assertAlmostEqual(a.total, sum(a.until_sale.values()) + sum(a.until_review.values()))
+
 
 class Calibration(unittest.TestCase):
     def test_the_bill_is_below_the_ceiling(self) -> None:
         self.assertLess(ceiling().ratio, 1.0)
         self.assertGreater(ceiling().ratio, 0.05)
+
+    def test_the_known_misses_cost_more_than_either(self) -> None:
+        large = SCENARIOS["large"]
+        both, events = with_known_misses(large), dense_events()
+        cache = more_cache()
+        self.assertGreater(both, max(cache, events[1]))
+        self.assertGreater(cache, 2 * events[0])
+        self.assertAlmostEqual(both - events[0], (cache - events[0]) + (events[1] - events[0]), places=6)
 
     def test_bitrate_and_capacity_stay_near_the_published_figures(self) -> None:
         found = checks()

@@ -165,12 +165,20 @@ class Objectives(unittest.TestCase):
     def test_rules_hold_every_objective(self) -> None:
         slos = slo.load(HERE)
         text = slo.rules(slos)
-        expected = 4 * len(slos) + 2 * sum(s.page for s in slos) + 3 * sum(s.sliced for s in slos)
+        expected = 4 * sum(s.burns for s in slos) + 2 * len(slos) + 3 * sum(s.sliced for s in slos)
         self.assertEqual(text.count("- alert:"), expected)
         self.assertTrue(all(s.good in text and s.total in text for s in slos))
+        for s in slos:
+            self.assertIn(f"alert: {s.alert}NoData", text)
+            self.assertIn(f"alert: {s.alert}Silent", text)
+
+    def test_an_objective_that_makes_tickets_never_pages(self) -> None:
+        for s in slo.load(HERE):
+            severities = set(re.findall(r"severity: (\w+)", slo.rules([s])))
+            self.assertEqual("page" in severities, s.page, s.id)
 
 
-GOOD, TOTAL = "playback_answers_good_total", "playback_answers_total"
+GOOD, TOTAL = "playback_answers_good_total", "playback_requests_total"
 WEEK = 7 * 24 * 60  # in minutes
 
 
@@ -264,6 +272,13 @@ class AlertRules(unittest.TestCase):
         drained = {'steering_region_drained{region="west"}': f"1x{WEEK + 120}"}
         self.assertTrue(self.finds("Silent", WEEK + 90, series | drained))
         self.assertTrue(self.finds("Silent", WEEK + 90, east))
+
+    def test_a_small_region_that_falls_silent_pages(self) -> None:
+        """Twenty an hour are heard in a longer window than ten minutes."""
+        quiet = f"0+1x{WEEK} _x400"
+        self.assertTrue(self.finds("Silent", WEEK + 380, self.series(quiet, quiet), {"region": "west"}))
+        steady = f"0+1x{WEEK + 400}"
+        self.assertTrue(self.finds("Silent", WEEK + 380, self.series(steady, steady)))
 
     def test_no_data_at_all_pages(self) -> None:
         self.assertTrue(self.finds("NoData", 90, {"something_else": "1x120"}, {}))

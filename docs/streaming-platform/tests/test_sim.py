@@ -1,5 +1,6 @@
 """The simulations judge rightly: the oracle is right, verdicts do not depend on the seed, kills do happen."""
 
+import math
 import random
 import tempfile
 import unittest
@@ -78,6 +79,11 @@ class Experiments(unittest.TestCase):
         """A change of the hash would move every running experiment; the buckets of three accounts stand here."""
         self.assertEqual([experiments.buckets("pin", n)[0] for n in (1, 2, 3)], PINNED)
 
+    def test_accounts_that_are_assigned_by_hash_show_the_direct_effect(self) -> None:
+        """What friends pass on reaches both sides alike, so only the feature's own effect is measured."""
+        estimates = [experiments.spill_over(False, random.Random(seed))[0] for seed in (4, 5, 6)]
+        self.assertAlmostEqual(sum(estimates) / 3, experiments.DIRECT, delta=0.014)
+
     def test_needed_for_falls_with_the_loss(self) -> None:
         needed = [experiments.needed_for(loss) for loss in (0.01, 0.02, 0.05)]
         self.assertEqual(needed, sorted(needed, reverse=True))
@@ -102,6 +108,20 @@ class Fanout(unittest.TestCase):
             )
         verdict = fanout.simulate("no-replay")
         self.assertEqual(verdict.figures["followers_p99"], fanout.World().end)
+
+    def test_the_promise_ends_where_the_formula_says(self) -> None:
+        """One percent more of the followers open the page than Home can serve in time, and the promise breaks."""
+        world = fanout.World()
+        limit = math.floor(100 * world.largest_open_share) / 100
+        for share, broken in ((limit, False), (limit + 0.01, True)):
+            verdict = fanout.simulate("design", replace(world, open_share=share))
+            self.assertEqual(fanout.FOLLOWERS in verdict.broken(), broken, share)
+
+    def test_nobody_returns_to_the_dead_gateway(self) -> None:
+        push = fanout.Push(replace(fanout.World(), gateway_s=0), "design", 3)  # who returns stays in the queue
+        for now in range(push.world.crash_at + push.world.reconnect_s + 1):
+            push.step(now)
+        self.assertEqual((len(push.returning), push.local.count(0)), (0, 1))
 
     def test_expansion_does_not_depend_on_the_size(self) -> None:
         """Ten times the followers on ten times the gateways, with a Home to match, take as long."""

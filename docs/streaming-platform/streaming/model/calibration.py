@@ -155,10 +155,30 @@ def ceiling() -> Check:
     )
 
 
-def dense_events() -> tuple[float, float]:
-    """Euros per subscriber of the large scenario as modelled, and with the published 5,600 events per hour watched."""
-    base: Inputs = SCENARIOS["large"]
+def _dense(base: Inputs) -> Inputs:
+    """With the published 5,600 events per hour watched (S6)."""
     c = run(base).control
     calls_per_hour = c.calls_s / (c.client_events_s / base.client_events_per_hour)
-    per_call = (700e9 / 125e6 - base.client_events_per_hour) / calls_per_hour
-    return run(base).per_subscriber, run(replace(base, telemetry_per_hop=per_call)).per_subscriber
+    return replace(base, telemetry_per_hop=(700e9 / 125e6 - base.client_events_per_hour) / calls_per_hour)
+
+
+def dense_events() -> tuple[float, float]:
+    """Euros per subscriber of the large scenario as modelled, and with the published density of events."""
+    base: Inputs = SCENARIOS["large"]
+    return run(base).per_subscriber, run(_dense(base)).per_subscriber
+
+
+def _cached(base: Inputs) -> Inputs:
+    """With the published cache per member (S8)."""
+    cache = 1 / next(check.ratio for check in checks() if check.source == "S8")
+    return replace(base, cache_kb_per_profile=base.cache_kb_per_profile * cache)
+
+
+def more_cache() -> float:
+    """Euros per subscriber of the large scenario with the published cache."""
+    return run(_cached(SCENARIOS["large"])).per_subscriber
+
+
+def with_known_misses(base: Inputs) -> float:
+    """Euros per subscriber with the published density of events and the published cache."""
+    return run(_dense(_cached(base))).per_subscriber

@@ -63,6 +63,7 @@ class Control:
     requests_s: float  # by people, and by the clients' timers
     heartbeats_s: float
     refreshes_s: float
+    polls_s: float
     calls_s: float  # between services
     pushes_s: float
     connections: float
@@ -143,11 +144,6 @@ class Result:
     @property
     def per_subscriber(self) -> float:
         return self.bill.infrastructure / self.inputs.subscribers
-
-    @property
-    def per_hour(self) -> float:
-        """Infrastructure per hour watched."""
-        return self.per_subscriber / (self.inputs.hours_per_day * DAYS)
 
 
 def audience(i: Inputs) -> Audience:
@@ -246,19 +242,24 @@ def control(i: Inputs, a: Audience) -> Control:
     views_s = a.peak_streams / 3600
     daily = i.subscribers / 86_400 * a.peak_ratio
     people = views_s * i.requests_per_hour
-    heartbeats, refreshes = a.peak_streams / i.heartbeat_s, a.peak_streams / i.token_min / 60
-    calls = people * i.service_hops + (heartbeats + refreshes) * i.timer_hops
+    connections = i.subscribers * i.connected_share
+    # Every connected device keeps a valid token, also one that plays nothing.
+    heartbeats, refreshes = a.peak_streams / i.heartbeat_s, connections / i.token_min / 60
+    polls = connections / i.poll_s
+    timers = heartbeats + refreshes + polls
+    calls = people * i.service_hops + timers * i.timer_hops
     client = views_s * i.client_events_per_hour
     events = client + calls * i.telemetry_per_hop
     invoices = i.subscribers / SECONDS_PER_MONTH * i.invoice_peak
     library = views_s * i.writes_per_hour + daily * i.writes_per_day
     return Control(
-        requests_s=people + heartbeats + refreshes,
+        requests_s=people + timers,
         heartbeats_s=heartbeats,
         refreshes_s=refreshes,
+        polls_s=polls,
         calls_s=calls,
         pushes_s=daily * i.pushes_per_day,
-        connections=i.subscribers * i.connected_share,
+        connections=connections,
         client_events_s=client,
         events_s=events,
         event_mb_s=events * i.event_bytes / 1e6,
@@ -274,11 +275,13 @@ def control(i: Inputs, a: Audience) -> Control:
 
 def plant(i: Inputs, a: Audience, m: Media, c: Control) -> Plant:
     spare = a.provisioned
+    busy = spare / 2  # each pair has its own busiest hour; in an evacuation telemetry is sampled
     service_cores = c.calls_s * i.core_ms_per_hop / 1000 / i.service_utilisation * spare
     ranking_cores = c.profiles * i.ranking_core_s / 86_400 / i.batch_utilisation
     client_bytes = c.client_events_s / a.peak_ratio * i.event_bytes * 86_400
     all_bytes = c.event_mb_s / a.peak_ratio * 1e6 * 86_400
-    lake = (client_bytes * i.lake_days + (all_bytes - client_bytes) * i.telemetry_days) / i.lake_compression
+    # Product events are kept in two regions, telemetry in one.
+    lake = (client_bytes * i.lake_days * 2 + (all_bytes - client_bytes) * i.telemetry_days) / i.lake_compression
     log_disk = all_bytes * i.log_days * 3 / (i.broker_tb * 1e12)
     stored = c.profiles * i.profile_kb * 1e3 * i.data_copies / (i.node_tb * 1e12)
     library = max(c.library_writes_s * i.data_copies / i.node_writes, stored)
@@ -290,7 +293,7 @@ def plant(i: Inputs, a: Audience, m: Media, c: Control) -> Plant:
         ranking_machines=_at_least(ranking_cores / CORES_PER_MACHINE, 1),
         push_machines=_at_least(c.connections * spare / i.connections_per_machine, 3 * i.regions),
         transcode_machines=_at_least(m.core_hours_per_month / (DAYS * 24 * i.batch_utilisation) / CORES_PER_MACHINE, 1),
-        log_brokers=_at_least(max(c.event_mb_s * 3 / i.broker_mb, log_disk), 3 * i.regions),
+        log_brokers=_at_least(max(c.event_mb_s * busy * 3 / i.broker_mb, log_disk), 3 * i.regions),
         licence_machines=_at_least(own_licences / CORES_PER_MACHINE, 0),
         search_machines=_at_least(search / CORES_PER_MACHINE, 2 * i.regions if i.subscribers >= 1e6 else 0),
         shards=shards,
@@ -315,8 +318,8 @@ def _region_bytes(i: Inputs, a: Audience, c: Control) -> float:
 
 
 def _answer_bytes(i: Inputs, a: Audience, c: Control) -> float:
-    """Bytes a second from the control plane to clients on average; a heartbeat's answer weighs nothing beside a page's."""
-    return (c.requests_s - c.heartbeats_s - c.refreshes_s) * i.answer_kb * 1e3 / a.peak_ratio
+    """Bytes a second from the control plane to clients on average; a timer's answer weighs nothing beside a page's."""
+    return (c.requests_s - c.heartbeats_s - c.refreshes_s - c.polls_s) * i.answer_kb * 1e3 / a.peak_ratio
 
 
 def _at_least(value: float, floor: float) -> float:

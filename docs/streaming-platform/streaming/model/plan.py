@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .compute import Result, run
+from .compute import DAYS, Result, run
 from .inputs import SCENARIOS, Inputs
 from .sensitivity import contract_price
 
@@ -49,6 +49,11 @@ class Stage:
     def total_eur(self) -> float:
         return self.result.per_subscriber + self.people_eur + self.payments_eur + self.support_eur
 
+    @property
+    def total_per_hour(self) -> float:
+        """Everything, per hour watched."""
+        return self.total_eur / (self.inputs.hours_per_day * DAYS)
+
 
 STAGES = (
     Stage("100,000", SCENARIOS["small"], 2, 14),
@@ -56,10 +61,50 @@ STAGES = (
     Stage("10 million", SCENARIOS["medium"], 8, 64),
     Stage("250 million", SCENARIOS["large"], 18, 180),
 )
-FIRST_MONTHS = 9  # from the decision to the first paying subscriber
+TRIGGERS = (60_000, 600_000)  # subscribers at which the second and the third stage are begun
+FIRST_MONTHS = 9  # from the decision to the sale
+REVIEW_MONTHS = 6  # from the sale to the review
+OTHERS = 4  # people of the first release who are not engineers: product, design, support, legal and finance (assumption)
+BUILD_INFRA = 0.25  # of the running infrastructure while the first release is built (assumption)
+REVIEW_SUBSCRIBERS = 30_000  # expected at the review (assumption)
 
 
-def first_release_eur() -> float:
-    """People only, until the first subscriber pays."""
+def while_building(built: int) -> float:
+    """Engineers per account and month when a stage is begun: its engineers, paid by the subscribers of its trigger."""
+    stage = STAGES[built]
+    return stage.people * stage.inputs.person_eur / TRIGGERS[built - 1]
+
+
+@dataclass(frozen=True)
+class Approval:
+    """What the first release costs, in euros, beside films, marketing, tax, and what grows with subscribers."""
+
+    until_sale: dict[str, float]
+    until_review: dict[str, float]  # from the sale on
+
+    @property
+    def total(self) -> float:
+        return sum(self.until_sale.values()) + sum(self.until_review.values())
+
+    @property
+    def month_of_delay(self) -> float:
+        """A month more of building: people and test infrastructure."""
+        return (sum(self.until_sale.values()) - self.until_sale[ENCODING]) / FIRST_MONTHS
+
+
+ENCODING = "first encoding of the catalogue"
+
+
+def approval() -> Approval:
     first = STAGES[0]
-    return first.people * first.inputs.person_eur * FIRST_MONTHS
+    person, running = first.inputs.person_eur, first.result.bill.infrastructure
+    encoding = first.inputs.catalogue_hours * first.result.media.core_hours_per_hour * first.inputs.spot_core_hour_eur
+
+    def months(number: int, share: float) -> dict[str, float]:
+        return {
+            "engineers": number * first.people * person,
+            "other people": number * OTHERS * person,
+            "infrastructure": number * share * running,
+        }
+
+    return Approval(months(FIRST_MONTHS, BUILD_INFRA) | {ENCODING: encoding}, months(REVIEW_MONTHS, 1.0) | {ENCODING: 0.0})

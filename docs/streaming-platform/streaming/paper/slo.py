@@ -18,9 +18,11 @@ BURNS = (
 LEAST_BAD = 10  # bad events in the long window before anybody is called: three in a quiet night are no outage
 HOURS = {"5m": 1 / 12, "30m": 0.5, "1h": 1, "2h": 2, "6h": 6, "1d": 24, "3d": 72}
 NO_DATA_MIN = 15  # how long a counter may be missing
-USUAL = 1_000  # events in ten minutes a week ago: what is expected to be heard
+USUAL = 1_000  # events in ten minutes a week ago: a slice that usually counts
+HEARD = 100  # events a week ago that make silence meaningful
+SILENT_WINDOWS = ("10m", "1h", "6h", "1d")  # the first of them with that many events is the one that is watched
 SLICE = "country, device"
-SLICE_RATIO, SLICE_BAD = 0.25, 50  # a slice pages or makes a ticket from this share and number of failures
+SLICE_RATIO, SLICE_BAD, SLICE_MANY = 0.25, 50, 250  # a slice counts from this share and number; pages from the third
 RUNBOOKS = "docs/streaming-platform/appendix/runbooks.md"
 
 
@@ -36,6 +38,8 @@ class Slo:
     page: bool
     steps: tuple[str, ...] = field(default=())
     sliced: bool = False  # watched for each country and device class as well
+    burns: bool = True  # enough events for burn rates
+    outside: bool = False  # a second provider counts and pages
 
     @property
     def budget(self) -> float:
@@ -45,6 +49,15 @@ class Slo:
     def budget_minutes(self) -> float:
         """Minutes of total outage a month that spend the budget."""
         return self.budget * WINDOW_DAYS * 24 * 60
+
+    @property
+    def severity(self) -> str:
+        return "page" if self.page else "ticket"
+
+    @property
+    def shown(self) -> str:
+        """How the table of objectives names the alert."""
+        return "page, outside" if self.outside else self.severity
 
     @property
     def alert(self) -> str:
@@ -113,34 +126,39 @@ def _recordings(slo: Slo) -> Iterator[tuple[str, str]]:
 
 def _alerts(slo: Slo) -> Iterator[list[str]]:
     of = f'{{slo="{slo.id}"}}'
-    for burn, long, short, severity in BURNS:
+    for burn, long, short, severity in BURNS if slo.burns else ():
         limit = f"{burn * slo.budget:.6g}"
         ratios = " and ".join(f"slo:error_ratio:rate{window}{of} > {limit}" for window in (long, short))
         expression = f"{ratios} and slo:bad:increase{long}{of} >= {LEAST_BAD}"
         what = f"the budget of {slo.id} burns {burn:g} times too fast in {{{{ $labels.region }}}}"
         yield _alert(slo, f"Burn{long}", expression, severity if slo.page else "ticket", what)
-    if slo.page:
-        drained = "unless on (region) steering_region_drained == 1"
-        what = "less than half of what it was a week ago in {{ $labels.region }}"
-        yield _alert(slo, "Silent", f"{_silence(slo, 'region')} {drained}", "page", what)
-        what = "no data at all: neither the counter nor its past is there"
-        yield _alert(slo, "NoData", f"absent({slo.total})", "page", what, wait=f"{NO_DATA_MIN}m")
+    drained = "unless on (region) steering_region_drained == 1"
+    what = "less than half of what it was a week ago in {{ $labels.region }}"
+    yield _alert(slo, "Silent", f"({_silence(slo, 'region')}) {drained}", slo.severity, what)
+    what = "no data at all: neither the counter nor its past is there"
+    yield _alert(slo, "NoData", f"absent({slo.total})", slo.severity, what, wait=f"{NO_DATA_MIN}m")
     if slo.sliced:
         bad = f"slo:slice_error_ratio:rate10m{of} > {SLICE_RATIO} and slo:slice_bad:increase10m{of} >= {SLICE_BAD}"
-        usual = f"slo:slice_usual:increase10m{of} > {USUAL}"
+        many = f"(slo:slice_usual:increase10m{of} > {USUAL} or slo:slice_bad:increase10m{of} >= {SLICE_MANY})"
         where = "{{ $labels.device }} in {{ $labels.country }}"
-        yield _alert(slo, "SliceFails", f"{bad} and {usual}", "page", f"a quarter fails for {where}")
-        yield _alert(slo, "SmallSliceFails", f"{bad} unless {usual}", "ticket", f"a quarter fails for {where}")
-        yield _alert(
-            slo, "SliceSilent", _silence(slo, SLICE), "page", f"less than half of what it was a week ago for {where}"
-        )
+        yield _alert(slo, "SliceFails", f"{bad} and {many}", slo.severity, f"a quarter fails for {where}")
+        yield _alert(slo, "SmallSliceFails", f"{bad} unless {many}", "ticket", f"a quarter fails for {where}")
+        what = f"less than half of what it was a week ago for {where}"
+        yield _alert(slo, "SliceSilent", _silence(slo, SLICE), slo.severity, what)
 
 
 def _silence(slo: Slo, by: str) -> str:
-    """A ratio of nothing is nothing and never alerts, so journeys are also held against the same time a week ago."""
-    then = _total(slo, "rate", "10m", by, " offset 1w")
-    now = f"({_total(slo, 'rate', '10m', by)} or 0 * {then})"
-    return f"{now} < 0.5 * {then} and {_total(slo, 'increase', '10m', by, ' offset 1w')} > {USUAL}"
+    """A ratio of nothing is nothing and never alerts, so journeys are also held against the same time a week ago.
+
+    The window is the shortest in which enough was heard then, so that a small stage is watched as well.
+    """
+    parts, before = [], ""
+    for window in SILENT_WINDOWS:
+        then = _total(slo, "increase", window, by, " offset 1w")
+        now = f"({_total(slo, 'increase', window, by)} or 0 * {then})"
+        parts.append(f"({now} < 0.5 * {then} and {then} >= {HEARD}{before})")
+        before = f" unless {then} >= {HEARD}"
+    return " or ".join(parts)
 
 
 def _record(slo: Slo, name: str, expression: str) -> list[str]:

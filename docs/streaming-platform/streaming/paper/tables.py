@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from ..model.compute import Result
 from ..model.inputs import LADDER, SCENARIOS, TITLES, Inputs
-from ..model.plan import STAGES
+from ..model.plan import FIRST_MONTHS, REVIEW_MONTHS, STAGES, approval
 from ..model.sensitivity import percentile
 from ..sim import books
 from ..sim.books import CHART
@@ -40,6 +40,7 @@ def tables(results: Results) -> dict[str, str]:
         "simulations": _simulations,
         "claims": _claims,
         "stages": _stages,
+        "approval": _approval,
         "chart": _chart,
         "runbooks": lambda r: runbooks(r.slos),
         "fees": _fees,
@@ -69,7 +70,7 @@ def _load(results: Results) -> str:
             ("byte hit rate with the second tier", lambda r: f"{r.delivery.origin_hit:.2%}"),
             ("origin at the busiest hour, Gb/s", lambda r: short(r.delivery.origin_peak_gbps)),
             ("API requests/s", lambda r: magnitude(r.control.requests_s)),
-            ("of which heartbeats, token refreshes", _timers),
+            ("of which heartbeats, token refreshes, polls", _timers),
             (
                 "events/s, of which from clients",
                 lambda r: f"{magnitude(r.control.events_s)} ({magnitude(r.control.client_events_s)})",
@@ -85,7 +86,7 @@ def _load(results: Results) -> str:
 
 
 def _timers(r: Result) -> str:
-    return f"{short(r.control.heartbeats_s)}, {short(r.control.refreshes_s)}"
+    return f"{short(r.control.heartbeats_s)}, {short(r.control.refreshes_s)}, {short(r.control.polls_s)}"
 
 
 def _plant(results: Results) -> str:
@@ -215,7 +216,7 @@ def _slo(results: Results) -> str:
             f"{s.objective * 100:g} %",
             short(s.budget_minutes),
             s.owner,
-            "page" if s.page else "ticket",
+            s.shown,
         ]
         for s in results.slos
     ]
@@ -259,10 +260,19 @@ def _stages(results: Results) -> str:
         ["support", *(f"{s.support_eur:.2f}" for s in STAGES)],
         ["engineers", *(f"{s.people_eur:.2f}" for s in STAGES)],
         ["**total**", *(f"**{s.total_eur:.2f}**" for s in STAGES)],
-        ["infrastructure per hour watched, cents", *(f"{100 * s.result.per_hour:.2f}" for s in STAGES)],
+        ["total per hour watched, cents", *(f"{100 * s.total_per_hour:.2f}" for s in STAGES)],
         ["engineers, teams", *(f"{s.people}, {s.teams}" for s in STAGES)],
     ]
     return table(head, rows)
+
+
+def _approval(results: Results) -> str:
+    """What the first release costs, line by line."""
+    a = approval()
+    parts = (a.until_sale, a.until_review)
+    rows = [[name, *(f"{part[name]:,.0f}" for part in parts)] for name in a.until_sale]
+    rows.append(["**sum**", *(f"**{sum(part.values()):,.0f}**" for part in parts)])
+    return table(["euros", f"until the sale, {FIRST_MONTHS} months", f"then to the review, {REVIEW_MONTHS} months"], rows)
 
 
 def _chart(results: Results) -> str:

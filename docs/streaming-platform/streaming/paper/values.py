@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ..model.calibration import dense_events, hours_from_report
+from ..model.calibration import dense_events, hours_from_report, more_cache, with_known_misses
 from ..model.compute import run
 from ..model.inputs import SCENARIOS, WITHOUT_ASIAN_PAIR, WORLD, Inputs, numeric_fields
-from ..model.plan import FIRST_MONTHS, STAGES, first_release_eur
+from ..model.plan import (
+    BUILD_INFRA,
+    FIRST_MONTHS,
+    OTHERS,
+    REVIEW_MONTHS,
+    REVIEW_SUBSCRIBERS,
+    STAGES,
+    TRIGGERS,
+    approval,
+    while_building,
+)
 from ..model.sensitivity import DRAWS, break_even, break_even_range, percentile
 from ..sim import experiments, fanout, ledger
-from ..sim.experiments import detectable
 from . import slo
 from .results import CURVE_POINTS, SIMULATIONS, Results
 
@@ -50,6 +59,10 @@ def values(results: Results) -> dict[str, str]:
             f"{name}.payments_eur": f"{r.bill.payments / r.inputs.subscribers:.2f}",
             f"{name}.support_eur": f"{r.bill.support / r.inputs.subscribers:.2f}",
             f"{name}.licences_s": magnitude(r.control.licences_s),
+            f"{name}.provisioned": f"{r.audience.provisioned:.1f}",
+            f"{name}.misses": f"{with_known_misses(r.inputs):.3f}",
+            f"{name}.detect": _detectable(r.inputs),
+            f"{name}.detect_friends": _detectable(r.inputs, experiments.DESIGN_EFFECT),
             f"{name}.licence_share": f"{r.bill.licences / r.bill.infrastructure:.0%}",
             f"{name}.shards": short(r.plant.shards),
             f"{name}.delivery_share": f"{r.bill.delivery / r.bill.infrastructure:.0%}",
@@ -62,6 +75,8 @@ def values(results: Results) -> dict[str, str]:
             f"{name}.requests_s": magnitude(r.control.requests_s),
             f"{name}.heartbeats_s": short(r.control.heartbeats_s),
             f"{name}.refreshes_s": short(r.control.refreshes_s),
+            f"{name}.polls_s": short(r.control.polls_s),
+            f"{name}.library_writes_s": short(r.control.library_writes_s),
             f"{name}.events_s": magnitude(r.control.events_s),
             f"{name}.writes_s": short(r.control.writes_s),
             f"{name}.invoices_s": short(r.control.invoices_s),
@@ -72,14 +87,17 @@ def values(results: Results) -> dict[str, str]:
             f"{name}.p10": f"{percentile(results.spreads[name], 0.1):.3f}",
             f"{name}.p90": f"{percentile(results.spreads[name], 0.9):.3f}",
         }
-    return out | _special(results) | _simulated(results) | _constants()
+    return out | _special(results) | _simulated(results) | _constants(results)
 
 
-def _constants() -> dict[str, str]:
+def _constants(results: Results) -> dict[str, str]:
     """Figures that stand in the code of the rules and simulations."""
     world = fanout.World()
     return {
+        **_one_percent(results.slos),
         "usual": short(slo.USUAL),
+        "slice-many": f"{slo.SLICE_MANY} failures",
+        "heard": f"{slo.HEARD} events",
         "slice-bad": f"{slo.SLICE_BAD} failures",
         "nodata": f"{slo.NO_DATA_MIN} min",
         "least-bad": f"{slo.LEAST_BAD} bad events",
@@ -91,6 +109,16 @@ def _constants() -> dict[str, str]:
         "srm-level": f"{experiments.SRM_LEVEL:g}",
         "dunning-tries": f"{ledger.ATTEMPTS} attempts",
         "draws": f"{DRAWS} draws",
+    }
+
+
+def _one_percent(slos: list[slo.Slo]) -> dict[str, str]:
+    """How long one percent of failing requests takes to page, from the strictest objective to the mildest that pages."""
+    times = {s.id: slo.minutes_to_page(s, 0.01) for s in slos if s.page}
+    found = sorted(t for t in times.values() if t is not None)
+    return {
+        "slow_page": f"{found[0]:.0f} minutes to {found[-1] / 60:.1f} hours",
+        "never_pages": " and ".join(name for name, t in times.items() if t is None),
     }
 
 
@@ -108,6 +136,7 @@ def _special(results: Results) -> dict[str, str]:
     apart = run(replace(large.inputs, zones=WITHOUT_ASIAN_PAIR)).per_subscriber
     teams = break_even_range(medium, CURVE_POINTS)
     i = medium
+    approved, small = approval(), results.scenarios["small"].bill
     served = large.audience.peak_streams / large.inputs.edge_sites
     return {
         "bitrate": f"{results.scenarios['medium'].media.delivered_mbps:.2f}",
@@ -130,7 +159,22 @@ def _special(results: Results) -> dict[str, str]:
         "shard_accounts": magnitude(i.shard_accounts),
         "first_people": short(STAGES[0].people),
         "first_months": short(FIRST_MONTHS),
-        "first_eur": magnitude(first_release_eur()),
+        "first_eur": magnitude(sum(approved.until_sale.values())),
+        "first_review_eur": magnitude(sum(approved.until_review.values())),
+        "approval_eur": magnitude(approved.total),
+        "delay_eur": magnitude(approved.month_of_delay),
+        "first_others": short(OTHERS),
+        "review_months": short(REVIEW_MONTHS),
+        "review_subscribers": short(REVIEW_SUBSCRIBERS),
+        "review_engineers_eur": f"{STAGES[0].people * i.person_eur / REVIEW_SUBSCRIBERS:.2f}",
+        "build_infra": f"{BUILD_INFRA:.0%}",
+        "price": f"{STAGES[0].inputs.price_eur:g}",
+        "trigger_million": short(TRIGGERS[0]),
+        "trigger_ten": short(TRIGGERS[1]),
+        "building_million": f"{while_building(1):.2f}",
+        "building_ten": f"{while_building(2):.2f}",
+        "unbuilt_eur": magnitude((small.push + small.events + small.search) * (1 + STAGES[0].inputs.overhead)),
+        "small.transcoding": short(small.transcoding),
         "first_run_eur": magnitude(STAGES[0].people * i.person_eur + run(STAGES[0].inputs).bill.infrastructure),
         "first_people_eur": f"{STAGES[0].people_eur:.2f}",
         "first_total_eur": f"{STAGES[0].total_eur:.2f}",
@@ -140,9 +184,6 @@ def _special(results: Results) -> dict[str, str]:
         "ceiling": f"{results.ceiling.published:.2f}",
         "ceiling_model": f"{results.ceiling.modelled:.2f}",
         "ceiling_share": f"{results.ceiling.ratio:.0%}",
-        "small.detect": f"{detectable(1e5):.1%}",
-        "medium.detect": f"{detectable(1e7):.2%}",
-        "large.detect": f"{detectable(2.5e8):.3%}",
         "break_even_half": magnitude(break_even(results.curves[0.5])),
         "break_even_double": magnitude(break_even(results.curves[2.0])),
         "medium.own_delivery": magnitude(own_edge(medium.transit_share)),
@@ -151,9 +192,9 @@ def _special(results: Results) -> dict[str, str]:
         "medium.delivery": magnitude(results.scenarios["medium"].bill.delivery),
         "dense.before": f"{dense[0]:.3f}",
         "dense.after": f"{dense[1]:.3f}",
+        "cache.after": f"{more_cache():.3f}",
         "large.site_streams": short(served),
         "large.zones_over_global": f"{large.delivery.edge_tbps / large.delivery.peak_tbps:.1f}",
-        "large.provisioned": f"{large.audience.provisioned:.1f}",
         "large.cache_tb": short(large.plant.cache_tb),
         "inputs": str(len(numeric_fields())),
         "assumptions": str(sum(f.metadata["basis"] == "assumption" for f in numeric_fields())),
@@ -162,16 +203,24 @@ def _special(results: Results) -> dict[str, str]:
         "push_miss": f"{1 / results.checks[5].ratio:.0f}",
         "live_ratio": f"{1 / results.checks[8].ratio:.1f}",
         "fill_at_60": short(large.delivery.fill_servers * 0.4 / (1 - large.delivery.edge_hit)),
-        "large.rerank_hours": f"{24 * large.inputs.batch_utilisation * region / (1 - region):.1f}",
+        "large.rerank_hours": f"{24 * large.inputs.batch_utilisation:.1f}",
         "large.region_profiles": magnitude(large.control.profiles * region),
         "large.key_gb": short(large.control.profiles * 100 / 1e9),
         "medium.list_eur": f"{run(replace(medium, cdn_usd_per_gb=0.02)).per_subscriber:.2f}",
         "fill_gbps": f"{night * 8 / (6 * 3600) / 1e9:.1f}",
         "fill_share": f"{night * large.inputs.edge_sites * 30.4 / (large.delivery.egress_pb * 1e15):.0%}",
         "snapshot_tbps": f"{large.plant.service_machines * 3e9 * 8 / 60 / 1e12:.1f}",
-        "lost_key_s": short(large.audience.peak_streams / 600),
+        "poll": f"{i.poll_s / 60:.0f} minutes",
+        "cluster_effect": f"{experiments.DESIGN_EFFECT:.1f}",
+        "lost_key_s": short(large.control.connections / 600),
         "site_gbps": short(_site_gbps(medium)),
     }
+
+
+def _detectable(inputs: Inputs, effect: float = 1.0) -> str:
+    """The smallest change of hours that a test of all accounts finds, with two digits."""
+    share = 100 * experiments.detectable(inputs.subscribers / effect)
+    return f"{share:.{1 - math.floor(math.log10(share))}f}%"
 
 
 def _site_gbps(inputs: Inputs) -> float:
@@ -216,6 +265,10 @@ def _simulated(results: Results) -> dict[str, str]:
         "sim.catch_up": f"{push['catch_up']:.0f}",
         "sim.no_lanes": f"{variant['no-lanes']['friends_catch_up']:.0f}",
         "sim.no_broadcast_in_time": f"{variant['no-broadcast']['in_time']:.0%}",
+        "sim.larger_in_time": f"{variant['larger-dispatcher']['in_time']:.0%}",
+        "sim.open_share": f"{world.open_share:.0%}",
+        "sim.open_limit": f"{math.floor(100 * world.largest_open_share)}%",
+        "sim.home_needed": f"{world.open_share / world.largest_open_share:.0%}",
         "sim.no_card_in_time": f"{variant['no-card']['in_time']:.0%}",
         "sim.no_replay_missed": short(variant["no-replay"]["missed"]),
         "sim.no_coalescing": f"{variant['no-coalescing']['catch_up']:.0f}",

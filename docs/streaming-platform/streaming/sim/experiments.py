@@ -218,7 +218,9 @@ def interaction_p(sides: list[tuple[bool, bool]], together: float, rng: random.R
     return normal_tail(estimate / math.sqrt(variance))
 
 
-CLUSTERS, FRIENDS = 2_500, 8  # groups of friends who recommend to each other
+CLUSTERS, FRIENDS = 10_000, 8  # groups of friends who recommend to each other
+ALIKE = 0.3  # standard deviation of what friends have in common; the rest has one of 1.0
+DESIGN_EFFECT = 1 + (FRIENDS - 1) * ALIKE**2 / (ALIKE**2 + 1.0)  # of assigning by cluster, on the variance
 DIRECT, PASSED_ON = 0.10, 0.15  # hours a day: from having the feature, and from all of one's friends having it
 
 
@@ -233,11 +235,13 @@ def _interference(verdict: Verdict, variant: str, rng: random.Random) -> None:
 
 
 def spill_over(by_cluster: bool, rng: random.Random) -> tuple[float, float]:
-    """The measured difference between the sides and its standard error, from the means of groups of friends."""
+    """The measured difference between the sides and its standard error, from the units that were assigned: clusters or accounts."""
     sides: tuple[list[float], list[float]] = ([], [])
+    experiment = Experiment("friends-1", 0, BUCKETS)
     for group in range(CLUSTERS):
-        shared = rng.gauss(0, 0.3)  # friends resemble each other
-        treated = [(group if by_cluster else n) % 2 == 1 for n in range(FRIENDS)]
+        shared = rng.gauss(0, ALIKE)  # friends resemble each other
+        units = [group if by_cluster else group * FRIENDS + n for n in range(FRIENDS)]
+        treated = [assign("design", experiment, unit) == "treatment" for unit in units]
         for side in (False, True):
             hours = [
                 1.5 + shared + rng.gauss(0, 1.0) + DIRECT * t + PASSED_ON * (sum(treated) - t) / (FRIENDS - 1)
@@ -245,12 +249,12 @@ def spill_over(by_cluster: bool, rng: random.Random) -> tuple[float, float]:
                 if t == side
             ]
             if hours:
-                sides[side].append(sum(hours) / len(hours))
+                sides[side].extend([sum(hours) / len(hours)] if by_cluster else hours)
     means = [sum(s) / len(s) for s in sides]
     variance = sum(sum((v - m) ** 2 for v in s) / (len(s) - 1) / len(s) for s, m in zip(sides, means))
     return means[1] - means[0], math.sqrt(variance)
 
 
-def detectable(accounts: float, deviation: float = 1.0, mean: float = 1.5) -> float:
+def detectable(accounts: float, variation: float = 2 / 3) -> float:
     """The smallest relative change of mean hours that nine experiments in ten find at p < 0.05, all accounts taking part."""
-    return (1.959964 + 1.281552) * deviation * 2 / math.sqrt(accounts) / mean
+    return (1.959964 + 1.281552) * variation * 2 / math.sqrt(accounts)
