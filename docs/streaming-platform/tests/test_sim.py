@@ -67,7 +67,7 @@ class Ledger(unittest.TestCase):
         earning = f"SELECT count(*) FROM invoice WHERE {ledger.EARNING}"
         biller._take("1", Fact("captured", "in-1", "in-1", "EUR", 1_200, 24))
         found = [biller._all(earning)]
-        for n, kind in enumerate(("dispute opened", "dispute won"), 2):
+        for n, kind in enumerate(("dispute withdrawn", "dispute won"), 2):
             biller._take(str(n), Fact(kind, "dp-1", "in-1", "EUR", 1_200))
             found.append(biller._all(earning))
         self.assertEqual(found, [[(1,)], [(0,)], [(1,)]])
@@ -121,7 +121,7 @@ class Books(unittest.TestCase):
                 books.fees_invoiced("EUR", 7),
                 books.recognised("EUR", price),
                 books.refunded("USD", books.Return(price, price, 100)),
-                books.dispute_opened("EUR", price),
+                books.dispute_withdrawn("EUR", price),
                 books.dispute_won("EUR", price),
                 books.dispute_lost("EUR", books.Return(price, price, 100, price // 2)),
                 books.paid_out("EUR", price, price),
@@ -150,9 +150,14 @@ class Books(unittest.TestCase):
     def test_a_lost_dispute_leaves_nothing_deferred(self) -> None:
         """12.00 paid, 4.00 of the net recognised, then lost: the rest of the period is no expense."""
         lines = books.invoiced("EUR", 1_200) + books.captured("EUR", 1_200, 0) + books.recognised("EUR", 400)
-        lines += books.dispute_opened("EUR", 1_200) + books.dispute_lost("EUR", books.Return(1_200, 1_200, 600))
+        lines += books.dispute_withdrawn("EUR", 1_200) + books.dispute_lost("EUR", books.Return(1_200, 1_200, 600))
         fee = books.DISPUTE_FEE
-        expected = {("clearing", "EUR"): -fee, ("fees", "EUR"): fee, ("revenue", "EUR"): -400, ("chargebacks", "EUR"): 400}
+        expected = {
+            ("clearing", "EUR"): -fee,
+            ("fees", "EUR"): fee,
+            ("revenue", "EUR"): -400,
+            ("chargebacks", "EUR"): 400,
+        }
         self.assertEqual(books.totals(lines), expected)
 
     def test_tax_is_given_back_once(self) -> None:

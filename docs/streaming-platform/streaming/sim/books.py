@@ -127,7 +127,7 @@ def refunded(currency: str, back: Return) -> list[Line]:
     ]
 
 
-def dispute_opened(currency: str, gross: int) -> list[Line]:
+def dispute_withdrawn(currency: str, gross: int) -> list[Line]:
     return [
         ("disputed", currency, gross),
         ("fees", currency, DISPUTE_FEE),

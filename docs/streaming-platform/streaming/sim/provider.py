@@ -119,7 +119,7 @@ class Provider:
         if luck < 0.12:
             row = (f"dp-{charge}", payment, currency, gross, "opened")
             self.db.execute("INSERT INTO dispute VALUES (?, ?, ?, ?, ?)", row)
-            self._emit(Fact("dispute opened", f"dp-{charge}", payment, currency, gross))
+            self._emit(Fact("dispute withdrawn", f"dp-{charge}", payment, currency, gross))
 
     def pay_out(self) -> None:
         for currency in CURRENCIES:
@@ -163,7 +163,9 @@ class Provider:
         read = self.db.execute
         facts = [
             Fact(status, payment, payment, currency, gross, fee)
-            for payment, currency, gross, fee, status in read("SELECT payment, currency, gross, fee, status FROM charge")
+            for payment, currency, gross, fee, status in read(
+                "SELECT payment, currency, gross, fee, status FROM charge"
+            )
             if status != "action"
         ]
         facts += [
@@ -171,7 +173,7 @@ class Provider:
             for id_, payment, currency, gross in read("SELECT id, payment, currency, gross FROM refund")
         ]
         for id_, payment, currency, gross, status in read("SELECT id, payment, currency, gross, status FROM dispute"):
-            facts.append(Fact("dispute opened", id_, payment, currency, gross))
+            facts.append(Fact("dispute withdrawn", id_, payment, currency, gross))
             if status != "opened":
                 facts.append(Fact(f"dispute {status}", id_, payment, currency, gross))
         for id_, currency, net, sent, status in read("SELECT id, currency, net, sent, status FROM payout"):
