@@ -10,8 +10,8 @@ from ..model.compute import Result
 from ..model.inputs import LADDER, SCENARIOS, TITLES, Inputs
 from ..model.plan import FIRST_MONTHS, REVIEW_MONTHS, STAGES, approval
 from ..model.sensitivity import percentile
-from ..sim import books
-from ..sim.books import CHART
+from ..sim import books, ledger
+from ..sim.books import CHART, Return
 from ..sim.ledger import NEEDS_CAPTURED, NEXT
 from .results import SIMULATIONS, Results
 from .slo import minutes_to_page, runbooks
@@ -239,7 +239,8 @@ def _simulations(results: Results) -> str:
             if variant == "design":
                 continue
             broken = results.verdicts[name, variant].broken()
-            rows.append([name, f"`{variant}`", what, "; ".join(sorted(broken)) or "nothing: the measure can be spared"])
+            spare = "an alternative" if variant in ledger.ALTERNATIVES else "the measure can be spared"
+            rows.append([name, f"`{variant}`", what, "; ".join(sorted(broken)) or f"nothing: {spare}"])
     return table(["simulation", "variant", "what is changed", "claims that fail"], rows)
 
 
@@ -290,16 +291,23 @@ def _postings(results: Results) -> str:
     price = 1_200
     facts = {
         "invoice opened": books.invoiced("EUR", price),
-        "invoice void": books.voided("EUR", price),
-        "payment captured": books.captured("EUR", price),
+        "invoice void, with a credit note": books.voided("EUR", price),
+        "payment captured": books.captured("EUR", price, 24),
+        "captured, invoice not open": books.unapplied("EUR", price, 24),
+        "fees that are invoiced later": books.fees_accrued("EUR", 24),
+        "fees taken by the provider": books.fees_invoiced("EUR", 24),
         "period over": books.recognised("EUR", books.Price(price).net),
-        "refunded, nothing recognised": books.refunded("EUR", price, books.Price(price).net),
-        "refunded, all recognised": books.refunded("EUR", price, 0),
-        "dispute opened": books.dispute_opened("EUR", price),
+        "upgrade, half of the period unused": books.voided("EUR", price // 2),
+        "refunded, nothing recognised": books.refunded("EUR", Return(price, price, books.Price(price).net)),
+        "refunded, all recognised": books.refunded("EUR", Return(price, price, 0)),
+        "dispute withdrawn": books.dispute_withdrawn("EUR", price),
         "dispute won": books.dispute_won("EUR", price),
-        "dispute lost": books.dispute_lost("EUR", price),
-        "paid out in euros": books.paid_out("EUR", price, 24),
-        "paid out from dollars": books.paid_out("USD", price, 24),
+        "dispute lost, half recognised": books.dispute_lost("EUR", Return(price, price, books.Price(price).net // 2)),
+        "dispute lost, after a full refund": books.dispute_lost("EUR", Return(price, price, 0, price)),
+        "paid out in euros": books.paid_out("EUR", price, price),
+        "paid out from dollars": books.paid_out("USD", price, 1_080),
+        "payout returned": books.payout_returned("EUR", price, price),
+        "payout on the bank's statement": books.received(price),
     }
 
     def side(lines: list[books.Line], sign: int) -> str:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 HOME = "EUR"
 BOOKING_RATE = {"EUR": 1.0, "USD": 0.92}  # euros by which the ledger converts
-PROVIDER_RATE = {"EUR": 1.0, "USD": 0.90}  # euros that the provider pays
 TAX_PERCENT = 20  # included in the price
 DISPUTE_FEE = 1_500
 
@@ -26,17 +25,20 @@ class Book:
 
 CHART = (
     Book(1000, "bank", "asset", "money received; equals the bank's statement"),
-    Book(1100, "clearing", "asset", "captured and not yet paid out; equals the balance at the payment provider"),
+    Book(1050, "in transit", "asset", "paid out by the provider, not yet on the bank's statement"),
+    Book(1100, "clearing", "asset", "captured less fees, not yet paid out; equals the balance at the payment provider"),
     Book(1200, "receivable", "asset", "invoiced and not yet captured"),
     Book(1300, "disputed", "asset", "withdrawn by an open chargeback"),
     Book(1900, "fx clearing", "asset", "both sides of a conversion, at the booking rate"),
     Book(2100, "tax", "liability", "sales tax or VAT owed, by country and rate"),
     Book(2200, "deferred revenue", "liability", "invoiced for days that are not over"),
+    Book(2300, "accrued fees", "liability", "fees of captured payments that the provider invoices later"),
+    Book(2400, "unapplied payments", "liability", "captured for an invoice that is not open; refunded"),
     Book(4000, "revenue", "income", "recognised: the days are over"),
     Book(4900, "refunds", "income, reducing", "given back after recognition"),
     Book(5100, "fees", "expense", "the provider's fees, those of chargebacks included"),
-    Book(5200, "chargebacks", "expense", "lost disputes, without tax"),
-    Book(5900, "fx difference", "expense", "booking rate against the rate that was paid"),
+    Book(5200, "chargebacks", "expense", "lost disputes, without tax and without what was still deferred"),
+    Book(5900, "fx difference", "expense", "booking rate against the rate of the payout"),
 )
 BOOKS = {book.name for book in CHART}
 Line = tuple[str, str, int]  # book, currency, amount
@@ -66,27 +68,66 @@ def voided(currency: str, gross: int) -> list[Line]:
     return [(book, currency, -cents) for book, _, cents in invoiced(currency, gross)]
 
 
-def captured(currency: str, gross: int) -> list[Line]:
-    return [("clearing", currency, gross), ("receivable", currency, -gross)]
+def captured(currency: str, gross: int, fee: int) -> list[Line]:
+    """The provider adds a payment to its balance less the fee that its balance transaction states."""
+    return [("clearing", currency, gross - fee), ("fees", currency, fee), ("receivable", currency, -gross)]
+
+
+def unapplied(currency: str, gross: int, fee: int) -> list[Line]:
+    """A payment for an invoice that is not open is owed to the customer."""
+    return [("clearing", currency, gross - fee), ("fees", currency, fee), ("unapplied payments", currency, -gross)]
+
+
+def fees_accrued(currency: str, fee: int) -> list[Line]:
+    return [("fees", currency, fee), ("accrued fees", currency, -fee)]
+
+
+def fees_invoiced(currency: str, fee: int) -> list[Line]:
+    """The provider takes fees of an earlier month from its balance."""
+    return [("accrued fees", currency, fee), ("clearing", currency, -fee)]
 
 
 def recognised(currency: str, net: int) -> list[Line]:
     return [("deferred revenue", currency, net), ("revenue", currency, -net)]
 
 
-def refunded(currency: str, gross: int, deferred: int) -> list[Line]:
+@dataclass(frozen=True)
+class Return:
+    """What giving back an amount of an invoice takes from deferred revenue and tax; the rest is an expense.
+
+    `returned` was given back before. Over all returns the tax is that of the sum and never more than the invoice's.
+    """
+
+    amount: int
+    invoice: int
+    deferred: int
+    returned: int = 0
+
+    @property
+    def tax(self) -> int:
+        before, after = (min(cents, self.invoice) for cents in (self.returned, self.returned + self.amount))
+        return Price(after).tax - Price(before).tax
+
+    @property
+    def unearned(self) -> int:
+        return min(self.deferred, self.amount - self.tax)
+
+    @property
+    def rest(self) -> int:
+        return self.amount - self.tax - self.unearned
+
+
+def refunded(currency: str, back: Return) -> list[Line]:
     """Takes back what is still deferred first; the rest reduces revenue."""
-    p = Price(gross)
-    unearned = min(deferred, p.net)
     return [
-        ("deferred revenue", currency, unearned),
-        ("refunds", currency, p.net - unearned),
-        ("tax", currency, p.tax),
-        ("clearing", currency, -gross),
+        ("deferred revenue", currency, back.unearned),
+        ("refunds", currency, back.rest),
+        ("tax", currency, back.tax),
+        ("clearing", currency, -back.amount),
     ]
 
 
-def dispute_opened(currency: str, gross: int) -> list[Line]:
+def dispute_withdrawn(currency: str, gross: int) -> list[Line]:
     return [
         ("disputed", currency, gross),
         ("fees", currency, DISPUTE_FEE),
@@ -98,24 +139,38 @@ def dispute_won(currency: str, gross: int) -> list[Line]:
     return [("clearing", currency, gross), ("disputed", currency, -gross)]
 
 
-def dispute_lost(currency: str, gross: int) -> list[Line]:
-    p = Price(gross)
-    return [("chargebacks", currency, p.net), ("tax", currency, p.tax), ("disputed", currency, -gross)]
-
-
-def paid_out(currency: str, net: int, fee: int) -> list[Line]:
-    """The provider pays its balance out, less its fees; a foreign currency arrives converted."""
-    lines = [("clearing", currency, -net - fee), ("fees", currency, fee)]
-    if currency == HOME:
-        return [*lines, ("bank", HOME, net)]
-    booked, received = round(net * BOOKING_RATE[currency]), round(net * PROVIDER_RATE[currency])
+def dispute_lost(currency: str, back: Return) -> list[Line]:
+    """Takes back what is still deferred first; the rest is a chargeback."""
     return [
-        *lines,
+        ("deferred revenue", currency, back.unearned),
+        ("chargebacks", currency, back.rest),
+        ("tax", currency, back.tax),
+        ("disputed", currency, -back.amount),
+    ]
+
+
+def paid_out(currency: str, net: int, sent: int) -> list[Line]:
+    """The provider pays its balance out: `sent` is what it sends to the bank, converted to the bank's currency."""
+    if currency == HOME:
+        return [("in transit", HOME, sent), ("clearing", HOME, -net)]
+    booked = round(net * BOOKING_RATE[currency])
+    return [
+        ("clearing", currency, -net),
         ("fx clearing", currency, net),
         ("fx clearing", HOME, -booked),
-        ("bank", HOME, received),
-        ("fx difference", HOME, booked - received),
+        ("in transit", HOME, sent),
+        ("fx difference", HOME, booked - sent),
     ]
+
+
+def payout_returned(currency: str, net: int, sent: int) -> list[Line]:
+    """The bank refused the payout; the provider has the balance again."""
+    return [(book, c, -cents) for book, c, cents in paid_out(currency, net, sent)]
+
+
+def received(sent: int) -> list[Line]:
+    """The payout is on the bank's statement."""
+    return [("bank", HOME, sent), ("in transit", HOME, -sent)]
 
 
 def totals(lines: Iterable[Line]) -> dict[tuple[str, str], int]:
