@@ -64,7 +64,9 @@ STAGES = (
 TRIGGERS = (60_000, 600_000)  # subscribers at which the second and the third stage are begun
 FIRST_MONTHS = 9  # from the decision to the sale
 REVIEW_MONTHS = 6  # from the sale to the review
-OTHERS = 4  # people of the first release who are not engineers: product, design, support, legal and finance (assumption)
+OTHERS = (
+    4  # people of the first release who are not engineers: product, design, support, legal and finance (assumption)
+)
 BUILD_INFRA = 0.25  # of the running infrastructure while the first release is built (assumption)
 REVIEW_SUBSCRIBERS = 30_000  # expected at the review (assumption)
 
@@ -107,4 +109,6 @@ def approval() -> Approval:
             "infrastructure": number * share * running,
         }
 
-    return Approval(months(FIRST_MONTHS, BUILD_INFRA) | {ENCODING: encoding}, months(REVIEW_MONTHS, 1.0) | {ENCODING: 0.0})
+    return Approval(
+        months(FIRST_MONTHS, BUILD_INFRA) | {ENCODING: encoding}, months(REVIEW_MONTHS, 1.0) | {ENCODING: 0.0}
+    )

@@ -273,7 +273,9 @@ def _approval(results: Results) -> str:
     parts = (a.until_sale, a.until_review)
     rows = [[name, *(f"{part[name]:,.0f}" for part in parts)] for name in a.until_sale]
     rows.append(["**sum**", *(f"**{sum(part.values()):,.0f}**" for part in parts)])
-    return table(["euros", f"until the sale, {FIRST_MONTHS} months", f"then to the review, {REVIEW_MONTHS} months"], rows)
+    return table(
+        ["euros", f"until the sale, {FIRST_MONTHS} months", f"then to the review, {REVIEW_MONTHS} months"], rows
+    )
 
 
 def _chart(results: Results) -> str:
