@@ -6,6 +6,7 @@
 #include <h2o/http1.h>
 #include <h2o/http2.h>
 #include <h2o/version.h>
+#include <linux/tcp.h> /* struct tcp_info with all its fields */
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -160,26 +161,67 @@ static inline bool h2o_compat_is_whole(const h2o_req_t *req)
 #endif
 }
 
-/* Bytes of its head and body that are not in the connection's input buffer. Where h2o does not tell how many have come
- * (the body in HTTP/2 of 2.2.5, the header block in both), as many as it would take. */
+/* More fields than that are decoded into the pool and dropped by 2.3. Huffman coding makes at most 8 bytes of 5. */
+#define H2O_COMPAT_MAX_HEAD (H2O_MAX_REQLEN / 5 * 8)
+
+/* Of the head of an HTTP/2 request, which is decoded into its pool. Fields that h2o itself drops (a second Host or
+ * Expect) are not told. A request that began as an Upgrade of HTTP/1 keeps that connection's input buffer. */
+static inline size_t h2o_compat_head_bytes(const h2o_req_t *req)
+{
+    size_t bytes = req->input.path.len + req->input.authority.len;
+
+    if (req->headers.size >= H2O_MAX_HEADERS)
+        return H2O_COMPAT_MAX_HEAD;
+    for (size_t i = 0; i < req->headers.size; i++) {
+        const h2o_header_t *field = &req->headers.entries[i];
+
+        bytes += field->name->len + field->value.len;
+        bytes += field->name == &H2O_TOKEN_HTTP2_SETTINGS->buf ? H2O_MAX_REQLEN : 0;
+    }
+    return bytes;
+}
+
+/* Bytes of its head and body that are not in the connection's input buffer, nor in its unfinished header block. The
+ * body in HTTP/2 of 2.2.5, which does not tell how much of it has come, is as long as one may be. */
 static inline size_t h2o_compat_request_bytes(const h2o_req_t *req)
 {
     bool is_http2 = req->version >= 0x200;
+    size_t head = is_http2 ? h2o_compat_head_bytes(req) : 0;
 
     if (h2o_compat_begun_ms(req) == 0)
         return 0;
-    if (is_http2 && req->input.method.base == NULL)
-        return H2O_MAX_REQLEN;
 #if H2O_COMPAT_2_2
     if (!is_http2)
         return 0;
     if (!h2o_compat_is_whole(req) && req->timestamps.request_body_begin_at.tv_sec != 0)
-        return req->conn->ctx->globalconf->max_request_entity_size;
+        return head + req->conn->ctx->globalconf->max_request_entity_size;
 #endif
-    return req->entity.len;
+    return head + req->entity.len;
 }
 
 /* ---- sockets ---- */
+
+/* Bytes that an HTTP/2 connection's output may have before it is read from no more. */
+#if H2O_COMPAT_2_2
+#define H2O_COMPAT_MAX_OUTPUT SIZE_MAX
+#else
+#define H2O_COMPAT_MAX_OUTPUT H2O_HTTP2_DEFAULT_OUTBUF_SOFT_MAX_SIZE
+#endif
+
+/* Bytes that a connection has received. 2.2.5 counts those of the last read only; the kernel counts all, also those
+ * that have not been read. */
+static inline uint64_t h2o_compat_received(h2o_socket_t *socket)
+{
+#if H2O_COMPAT_2_2
+    struct tcp_info info = {0};
+    socklen_t len = sizeof(info);
+
+    return getsockopt(h2o_socket_get_fd(socket), IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_bytes_received
+                                                                                          : 0;
+#else
+    return socket->bytes_read;
+#endif
+}
 
 /* NULL with errno where it failed at once. */
 static inline h2o_socket_t *h2o_compat_connect(h2o_loop_t *loop, const struct sockaddr *address, socklen_t len,

@@ -18,13 +18,15 @@
  * connection is closed; so is one on which a client gives up 1,000 requests more than it lets be answered.
  *
  * Memory: what clients make the server hold is bounded by max_memory, over all connections: requests that are not
- * whole, the buffers that they are read into, bodies of requests that are being answered, and replies that have not
- * been taken. Buffers are counted when the process has grown by a sixteenth of max_memory, and once per
- * receive_timeout_ms / 10. Beyond the bound, requests get 503 with Retry-After, and so does a reply that does not fit
- * (of GET, HEAD and OPTIONS; others have had an effect, and are sent), and the connections that hold most are closed
- * until a quarter of the bound is free. http_memory_bytes{server}, http_memory_max_bytes{server},
- * http_memory_refused_total{server} and http_memory_closed_total{server} count it; a log line says it, at most once in
- * 10 s. What a single request can add at a time is not covered: a reply that is being made, and one read of a socket.
+ * whole, the buffers that they are read into, heads and bodies of requests that are being answered, replies that have
+ * not been taken, and answers of HTTP/2 frames. Not counted are header fields that h2o drops (a second Host or Expect),
+ * HPACK's tables, and the kernel's buffers, which are bounded per connection instead. Buffers are counted when the
+ * process has grown by a sixteenth of max_memory, and once per receive_timeout_ms / 10. Beyond the bound, requests get
+ * 503 with Retry-After, and so does a reply that does not fit (of GET, HEAD and OPTIONS; others have had an effect, and
+ * are sent), and the connections that hold most are closed until a quarter of the bound is free.
+ * http_memory_bytes{server}, http_memory_max_bytes{server}, http_memory_refused_total{server} and
+ * http_memory_closed_total{server} count it; a log line says it, at most once in 10 s. What a single request can add at
+ * a time is not covered: a reply that is being made, and one read of a socket.
  *
  * What h2o answers by itself is a problem response too, counted and logged (413 for bodies more than 64 KiB beyond the
  * largest max_body, 400 for broken chunks, 417), except: what cannot be parsed as HTTP/1 gets a plain 400 and is

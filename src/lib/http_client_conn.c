@@ -110,28 +110,35 @@ static int take_length(struct client_conn *conn, struct str value)
 {
     uint64_t len;
 
-    if (str_to_u64(value, SIZE_MAX / 2, &len) < 0 || (conn->part == CLIENT_LENGTH && conn->body_len != len))
+    if (str_to_u64(value, SIZE_MAX / 2, &len) < 0 || conn->part == CLIENT_CHUNKED ||
+        (conn->part == CLIENT_LENGTH && conn->body_len != len))
         return -EBADMSG;
-    if (conn->part != CLIENT_CHUNKED) {
-        conn->part = CLIENT_LENGTH;
-        conn->body_len = (size_t)len;
-    }
+    conn->part = CLIENT_LENGTH;
+    conn->body_len = (size_t)len;
     return 0;
 }
 
-static int take_field(struct client_conn *conn, const struct http_field *field)
+/* Nothing but one chunked coding was asked for. With a length, twice, or in HTTP/1.0 it tells of a server and a proxy
+ * that may not agree on where the answer ends (RFC 9112, 6.1 and 6.3). */
+static int take_coding(struct client_conn *conn, struct str value, int minor_version)
+{
+    if (!str_caseeq(value, STR("chunked")) || minor_version < 1 || conn->part != CLIENT_UNTIL_CLOSE)
+        return -EBADMSG;
+    conn->part = CLIENT_CHUNKED;
+    conn->body_len = 0;
+    conn->chunks = (struct http_chunks){0};
+    return 0;
+}
+
+static int take_field(struct client_conn *conn, const struct http_field *field, int minor_version)
 {
     struct str value = field->value;
 
     if (has_name(field, STR("content-length")))
         return take_length(conn, value);
-    if (has_name(field, STR("transfer-encoding"))) {
-        if (!str_caseeq(value, STR("chunked")))
-            return -EBADMSG; /* nothing else was asked for */
-        conn->part = CLIENT_CHUNKED;
-        conn->body_len = 0;
-        conn->chunks = (struct http_chunks){0};
-    } else if (has_name(field, STR("connection"))) {
+    if (has_name(field, STR("transfer-encoding")))
+        return take_coding(conn, value, minor_version);
+    if (has_name(field, STR("connection"))) {
         if (h2o_contains_token(value.s, value.len, H2O_STRLIT("close"), ','))
             conn->keep_alive = false;
         else if (h2o_contains_token(value.s, value.len, H2O_STRLIT("keep-alive"), ','))
@@ -146,7 +153,7 @@ static int take_fields(struct client_conn *conn, const struct http_head *head)
 
     conn->part = CLIENT_UNTIL_CLOSE;
     for (unsigned i = 0; i < head->field_count && err == 0; i++)
-        err = take_field(conn, &head->fields[i]);
+        err = take_field(conn, &head->fields[i], head->minor_version);
     if (err < 0)
         return err;
     if (conn->status == 204 || conn->status == 304) {

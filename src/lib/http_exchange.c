@@ -450,7 +450,7 @@ static struct http_reply *dispatch(struct http_exchange *exchange)
     if (exchange->too_many)
         return http_set_header(http_problem(503, "too many requests in flight"), "retry-after", "1");
     if (http_watch_is_full(exchange->worker))
-        return http_set_header(http_problem(503, "too much memory in use"), "retry-after", "1");
+        return http_watch_refuse(exchange->worker->server);
     if (auth != NULL &&
         !http_auth_admits(auth, http_header(&exchange->req, "authorization"), clock_monotonic_ns(), &refusal))
         return refusal;

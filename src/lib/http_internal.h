@@ -89,6 +89,7 @@ struct http_worker {
     struct loop_timer exchange_timer;
     uint64_t turns_ms[HTTP_RECEIVE_TURNS]; /* when the receive timer's last turns were; the last one is [turn] */
     unsigned turn;
+    unsigned room_made;   /* the server's wants_room when this worker last made room */
     uint64_t look_ns;     /* no look at memory before that */
     uint64_t trim_ns;     /* the heap is trimmed then; 0: it need not */
     size_t seen_resident; /* bytes of the process when it was last looked at */
@@ -109,7 +110,7 @@ struct http_server {
 
     struct budget memory;
     int statm_fd;             /* /proc/self/statm, -1 without a bound */
-    atomic_bool wants_room;   /* something did not fit since a worker last made room */
+    atomic_uint wants_room;   /* how often something did not fit */
     _Atomic uint64_t warn_ns; /* no line about it before that */
     atomic_uint_fast64_t refused, closed;
     struct metrics_series *memory_gauge, *refused_total, *closed_total;
@@ -129,11 +130,13 @@ struct http_conn {
     h2o_socket_t *socket;
     unsigned resets;    /* requests given up by the client, less those answered */
     unsigned exchanges; /* that are being answered */
-    bool cut;
+    bool cut, is_http1;
     size_t buffers;    /* bytes, when http_watch last looked */
     size_t replies;    /* bytes of those not yet taken */
     unsigned waits;    /* turns of the receive timer in which it was neither idle nor had a request */
     uint64_t begun_ms; /* when the oldest request began that is not whole, at the last look; 0: none */
+    /* Bytes received when it was last seen without a half-sent HTTP/2 request, and without output under way. */
+    uint64_t block_mark, output_mark;
     char remote_ip[46];
 };
 
@@ -150,7 +153,9 @@ void http_watch_init(struct http_worker *worker);  /* loop's thread */
 void http_watch_start(struct http_worker *worker); /* with its first connection; it ends with the last */
 /* Whether the budget is exceeded, although the worker has made what room it can. */
 bool http_watch_is_full(struct http_worker *worker);
-void http_watch_refused(struct http_server *server); /* counts a 503, and has room made; any thread */
+void http_watch_want_room(struct http_server *server); /* has every worker make room; any thread */
+/* Counts a 503 for want of memory, has room made, and returns that reply; any thread. */
+struct http_reply *http_watch_refuse(struct http_server *server);
 
 /* ---- exchanges: http_exchange.c ---- */
 

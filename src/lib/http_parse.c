@@ -66,6 +66,12 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
+/* No control character. */
+static bool is_text(char c)
+{
+    return ((unsigned char)c >= 0x20 && c != 0x7f) || c == '\t';
+}
+
 static struct str trim(struct str s)
 {
     while (s.len > 0 && is_blank(s.s[0]))
@@ -86,8 +92,7 @@ static int parse_field(struct str line, struct http_field *ret_field)
     ret_field->name = (struct str){line.s, len};
     ret_field->value = trim((struct str){line.s + len + 1, line.len - len - 1});
     for (size_t i = 0; i < ret_field->value.len; i++)
-        if (((unsigned char)ret_field->value.s[i] < 0x20 && ret_field->value.s[i] != '\t') ||
-            ret_field->value.s[i] == 0x7f)
+        if (!is_text(ret_field->value.s[i]))
             return -EBADMSG;
     return 0;
 }
@@ -138,6 +143,23 @@ static int take_digit(struct http_chunks *chunks, char c)
     return 1;
 }
 
+/* LF, or CR LF. */
+static int take_data_end(struct http_chunks *chunks, char c)
+{
+    if (c == '\r' && chunks->state == HTTP_CHUNK_DATA_END) {
+        chunks->state = HTTP_CHUNK_DATA_LF;
+        return 1;
+    }
+    chunks->state = HTTP_CHUNK_SIZE;
+    chunks->digits = 0;
+    return c == '\n' ? 1 : -EBADMSG;
+}
+
+static bool is_line_end(char c)
+{
+    return c == '\r' || c == '\n';
+}
+
 /* One byte of the framing: 1: it was taken, 0: look at it again in another state, 2: it ends the body, or -EBADMSG. */
 static int take_byte(struct http_chunks *chunks, char c)
 {
@@ -147,22 +169,19 @@ static int take_byte(struct http_chunks *chunks, char c)
     case HTTP_CHUNK_EXTENSION:
         if (c == '\n')
             chunks->state = chunks->left > 0 ? HTTP_CHUNK_DATA : HTTP_CHUNK_TRAILER;
-        return 1;
+        return is_text(c) || is_line_end(c) ? 1 : -EBADMSG;
     case HTTP_CHUNK_DATA_END:
-        if (c == '\n') {
-            chunks->state = HTTP_CHUNK_SIZE;
-            chunks->digits = 0;
-        } else if (c != '\r') {
-            return -EBADMSG;
-        }
-        return 1;
+    case HTTP_CHUNK_DATA_LF:
+        return take_data_end(chunks, c);
     case HTTP_CHUNK_TRAILER:
+        if (c == '\n')
+            return 2;
         chunks->state = c == '\r' ? HTTP_CHUNK_LAST : HTTP_CHUNK_TRAILER_LINE;
-        return c == '\n' ? 2 : 1;
+        return is_text(c) || c == '\r' ? 1 : -EBADMSG;
     case HTTP_CHUNK_TRAILER_LINE:
         if (c == '\n')
             chunks->state = HTTP_CHUNK_TRAILER;
-        return 1;
+        return is_text(c) || is_line_end(c) ? 1 : -EBADMSG;
     case HTTP_CHUNK_LAST:
         return c == '\n' ? 2 : -EBADMSG;
     case HTTP_CHUNK_DATA:

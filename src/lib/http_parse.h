@@ -28,7 +28,8 @@ struct http_chunks {
         HTTP_CHUNK_SIZE,      /* its hexadecimal digits */
         HTTP_CHUNK_EXTENSION, /* what follows them, up to the end of the line */
         HTTP_CHUNK_DATA,
-        HTTP_CHUNK_DATA_END, /* the end of line after the data */
+        HTTP_CHUNK_DATA_END, /* the end of line after the data, ... */
+        HTTP_CHUNK_DATA_LF,  /* ... of which its CR has come */
         HTTP_CHUNK_TRAILER,  /* the beginning of a line of the trailer, or of the empty line that ends the body */
         HTTP_CHUNK_TRAILER_LINE,
         HTTP_CHUNK_LAST, /* the LF of the empty line */

@@ -133,11 +133,10 @@ struct http_reply *http_reply_charge(struct http_reply *reply, struct http_serve
     } else if (must_be_sent) {
         budget_add(&server->memory, reply->body_len);
         reply->server = server;
-        atomic_store_explicit(&server->wants_room, true, memory_order_relaxed);
+        http_watch_want_room(server);
     } else {
         http_reply_free(reply);
-        http_watch_refused(server);
-        return http_set_header(http_problem(503, "too much memory in use"), "retry-after", "1");
+        return http_watch_refuse(server);
     }
     reply->charged = reply->body_len;
     return reply;

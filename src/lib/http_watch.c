@@ -15,7 +15,7 @@
  * not tell when its own buffers grow. Looking at all connections for them takes long where there are thousands; so it
  * is done when the process has grown by a sixteenth of the bound since the last time, at most every millisecond, and
  * with each turn of the receive timer. What grows without being seen is that sixteenth, and what one turn of the loop
- * reads.
+ * reads. Not counted: header fields that h2o decodes and drops, HPACK's tables, the kernel's buffers.
  *
  * Where the bound is exceeded, or something did not fit, every worker closes its connections that hold most, down to
  * half of what an equal share would be, until three quarters of the bound are used. The memory of those is free after
@@ -29,11 +29,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LOOK_NS       CLOCK_NS_PER_MS
-#define WARN_NS       (10 * CLOCK_NS_PER_S)
-#define TRIM_NS       (50 * CLOCK_NS_PER_MS)
-#define MIN_RCVBUF    (64 * 1024)
-#define REQUEST_BYTES 8192 /* about what h2o, its pool and an exchange take for a stream, beside its body */
+#define LOOK_NS        CLOCK_NS_PER_MS
+#define WARN_NS        (10 * CLOCK_NS_PER_S)
+#define TRIM_NS        (50 * CLOCK_NS_PER_MS)
+#define MIN_SOCKBUF    (64 * 1024)
+#define HTTP2_COPIED   81920 /* of replies into an HTTP/2 connection's output at a time */
+#define HTTP2_ANSWERED 2     /* bytes of output, at most, for one of a frame that is answered by a frame */
+#define REQUEST_BYTES  8192  /* about what h2o, its pool and an exchange take for a stream, beside its body */
 
 /* ---- looking ---- */
 
@@ -42,6 +44,7 @@ static int look_at_request(h2o_req_t *h2o, void *arg)
     struct http_conn *conn = http_conn_of(h2o);
     uint64_t begun_ms = h2o_compat_begun_ms(h2o);
 
+    conn->is_http1 = h2o->version < 0x200;
     if (begun_ms != 0)
         conn->buffers += REQUEST_BYTES + h2o_compat_request_bytes(h2o);
     if (begun_ms != 0 && !h2o_compat_is_whole(h2o) && (conn->begun_ms == 0 || begun_ms < conn->begun_ms))
@@ -54,6 +57,28 @@ static struct http_conn *conn_of(h2o_linklist_t *link)
     return H2O_STRUCT_FROM_MEMBER(struct http_conn, link, link);
 }
 
+static size_t least_of(uint64_t a, size_t b)
+{
+    return a < b ? (size_t)a : b;
+}
+
+/* What h2o does not tell of an HTTP/2 connection is bounded by what has been received since it was last seen to be
+ * empty: the unfinished header block, which may be a trailer, and the frames that answer frames. */
+static size_t http2_bytes(struct http_conn *conn)
+{
+    uint64_t received = h2o_compat_received(conn->socket);
+    size_t copied = least_of(conn->replies, HTTP2_COPIED);
+
+    if (conn->begun_ms == 0)
+        conn->block_mark = received;
+    if (!h2o_socket_is_writing(conn->socket)) {
+        conn->output_mark = received;
+        copied = 0;
+    }
+    return least_of(received - conn->block_mark, H2O_MAX_REQLEN) +
+           least_of(HTTP2_ANSWERED * (received - conn->output_mark), H2O_COMPAT_MAX_OUTPUT) + copied;
+}
+
 static void look(struct http_worker *worker)
 {
     size_t before = 0, after = 0;
@@ -64,10 +89,15 @@ static void look(struct http_worker *worker)
         before += conn->buffers;
         conn->buffers = conn->socket->input->capacity;
         conn->begun_ms = 0;
+        conn->is_http1 = false;
     }
     h2o_compat_each_request(&worker->h2o, look_at_request, NULL);
-    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next)
-        after += conn_of(link)->buffers;
+    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
+        struct http_conn *conn = conn_of(link);
+
+        conn->buffers += conn->is_http1 ? 0 : http2_bytes(conn);
+        after += conn->buffers;
+    }
     budget_add(&worker->server->memory, after - before); /* modulo 2^64, where it is less */
 }
 
@@ -150,23 +180,27 @@ static size_t resident_bytes(const struct http_server *server)
     return (size_t)(resident - shared) * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-static bool is_exceeded(struct http_server *server)
+static bool is_exceeded(const struct http_worker *worker)
 {
-    return budget_exceeded(&server->memory) || atomic_load_explicit(&server->wants_room, memory_order_relaxed);
+    struct http_server *server = worker->server;
+
+    return budget_exceeded(&server->memory) ||
+           atomic_load_explicit(&server->wants_room, memory_order_relaxed) != worker->room_made;
 }
 
-static void look_at_memory(struct http_worker *worker)
+static void look_at_memory(struct http_worker *worker, uint64_t now_ns)
 {
     struct http_server *server = worker->server;
 
     look(worker);
-    if (!is_exceeded(server))
-        return;
-    atomic_store_explicit(&server->wants_room, false, memory_order_relaxed);
-    make_room(worker);
-    warn(server);
-    if (worker->trim_ns == 0)
-        worker->trim_ns = clock_monotonic_ns() + TRIM_NS;
+    if (is_exceeded(worker)) {
+        worker->room_made = atomic_load_explicit(&server->wants_room, memory_order_relaxed);
+        make_room(worker);
+        warn(server);
+        if (worker->trim_ns == 0)
+            worker->trim_ns = now_ns + TRIM_NS;
+    }
+    worker->look_ns = now_ns + LOOK_NS;
 }
 
 /* After each turn of the loop. */
@@ -188,35 +222,43 @@ static void watch_memory(void *arg)
     resident = resident_bytes(server);
     if (resident < worker->seen_resident)
         worker->seen_resident = resident;
-    if (!is_exceeded(server) && resident - worker->seen_resident < server->memory.max / 16)
+    if (!is_exceeded(worker) && resident - worker->seen_resident < server->memory.max / 16)
         return;
     worker->seen_resident = resident;
-    look_at_memory(worker);
+    look_at_memory(worker, now_ns);
 }
 
-/* What a turn reads of a socket, which nobody can count before, is bounded by what the kernel holds of it. */
-static void bound_reads(const struct http_worker *worker)
+/* What a turn reads of a socket, which nobody can count before, is bounded by what the kernel holds of it. What it
+ * holds for the client to take is charged to the same cgroup. */
+static void bound_kernel_buffers(const struct http_worker *worker)
 {
     size_t share = worker->server->memory.max / 64;
-    int bytes = share < MIN_RCVBUF ? MIN_RCVBUF : share < INT_MAX / 2 ? (int)share : INT_MAX / 2;
+    int bytes = share < MIN_SOCKBUF ? MIN_SOCKBUF : share < INT_MAX / 2 ? (int)share : INT_MAX / 2;
 
     setsockopt(worker->listen_fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    setsockopt(worker->listen_fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 }
 
 void http_watch_init(struct http_worker *worker)
 {
     if (worker->server->memory.max == 0)
         return;
-    bound_reads(worker);
+    bound_kernel_buffers(worker);
     worker->seen_resident = resident_bytes(worker->server);
     loop_each_turn(worker->loop, watch_memory, worker);
 }
 
-void http_watch_refused(struct http_server *server)
+void http_watch_want_room(struct http_server *server)
+{
+    atomic_fetch_add_explicit(&server->wants_room, 1, memory_order_relaxed);
+}
+
+struct http_reply *http_watch_refuse(struct http_server *server)
 {
     atomic_fetch_add_explicit(&server->refused, 1, memory_order_relaxed);
     metrics_add(server->refused_total, 1);
-    atomic_store_explicit(&server->wants_room, true, memory_order_relaxed);
+    http_watch_want_room(server);
+    return http_set_header(http_problem(503, "too much memory in use"), "retry-after", "1");
 }
 
 bool http_watch_is_full(struct http_worker *worker)
@@ -225,14 +267,9 @@ bool http_watch_is_full(struct http_worker *worker)
 
     if (!budget_exceeded(&worker->server->memory))
         return false;
-    if ((now_ns = clock_monotonic_ns()) >= worker->look_ns) { /* what was counted may have been freed */
-        worker->look_ns = now_ns + LOOK_NS;
-        look_at_memory(worker);
-    }
-    if (!budget_exceeded(&worker->server->memory))
-        return false;
-    http_watch_refused(worker->server);
-    return true;
+    if ((now_ns = clock_monotonic_ns()) >= worker->look_ns) /* what was counted may have been freed */
+        look_at_memory(worker, now_ns);
+    return budget_exceeded(&worker->server->memory);
 }
 
 /* ---- what waits too long ---- */

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.limited
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MAX_FRAME = 16384
 STREAMS = 100  # of a connection
+NO_WINDOW = SettingsFrame(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 0}).serialize()  # no body of a reply is taken
 
 
 class Attack:
@@ -34,7 +35,9 @@ class Attack:
     def send(self, data: bytes) -> None:
         """On a new connection. What the server does not take is lost."""
         try:
-            sock = self.open.enter_context(socket.create_connection(self.address, timeout=harness.START_S))
+            sock = self.open.enter_context(socket.socket())
+            sock.settimeout(harness.START_S)
+            sock.connect(self.address)
             sock.sendall(data)
         except OSError:
             self.refused += 1
@@ -52,11 +55,20 @@ def attack() -> Iterator[Callable[[Service], Attack]]:
         yield begin
 
 
-def headers(stream: int, method: str, path: str, end: bool, length: int | None = None) -> bytes:
+def continuations(stream: int, end: bool) -> bytes:
+    """The rest of a header block: about as much as h2o takes."""
+    frames = [ContinuationFrame(stream, b"\0\1x\x7f\xfb\x7e" + b"y" * (MAX_FRAME - 6)) for _ in range(24)]
+    frames[-1].flags |= {"END_HEADERS"} if end else set()
+    return b"".join(frame.serialize() for frame in frames)
+
+
+def headers(
+    stream: int, method: str, path: str, end: bool, length: int | None = None, block_ends: bool = True
+) -> bytes:
     fields = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "test")]
     fields += [("content-length", str(length))] if length is not None else []
     frame = HeadersFrame(stream, hpack.Encoder().encode([hpack.NeverIndexedHeaderTuple(*field) for field in fields]))
-    frame.flags |= {"END_HEADERS", "END_STREAM"} if end else {"END_HEADERS"}
+    frame.flags |= ({"END_STREAM"} if end else set()) | ({"END_HEADERS"} if block_ends else set())
     return frame.serialize()
 
 
@@ -99,11 +111,10 @@ def test_replies_that_are_not_read(limited: Callable[..., Service], attack: Call
             note = {"title": f"note {i}", "body": "x" * 50_000, "tags": []}
             key = {"Idempotency-Key": f"note-{i}"}
             assert client.post("/v1/notes", json=note, headers=key).status_code == 201
-    window = SettingsFrame(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 0}).serialize()
     attacker = attack(notes)
     for _ in range(8):
         ask = (headers(1 + 2 * i, "GET", "/v1/notes?limit=100", end=True) for i in range(STREAMS))
-        attacker.send(PREFACE + window + b"".join(ask))
+        attacker.send(PREFACE + NO_WINDOW + b"".join(ask))
     harness.until(lambda: metric(notes, "http_memory_refused_total") > 0)
     holds(notes, "/v1/notes?limit=1")
 
@@ -121,9 +132,44 @@ def test_half_sent_heads(limited: Callable[..., Service], attack: Callable[[Serv
 def test_half_sent_header_blocks(limited: Callable[..., Service], attack: Callable[[Service], Attack]) -> None:
     demo = limited("demo")
     attacker = attack(demo)
-    block = b"".join(ContinuationFrame(1, b"\0\1x\x7f\x81\x7f" + b"y" * (MAX_FRAME - 6)).serialize() for _ in range(24))
+    block = HeadersFrame(1, b"\x82").serialize() + continuations(1, end=False)
     for _ in range(400):
-        attacker.send(PREFACE + SettingsFrame().serialize() + HeadersFrame(1, b"\x82").serialize() + block)
+        attacker.send(PREFACE + SettingsFrame().serialize() + block)
+    holds(demo, "/demo/hello")
+
+
+def test_half_sent_trailers(limited: Callable[..., Service], attack: Callable[[Service], Attack]) -> None:
+    demo = limited("demo")
+    attacker = attack(demo)
+    trailer = HeadersFrame(1, b"", flags={"END_STREAM"}).serialize() + continuations(1, end=False)
+    for _ in range(400):
+        attacker.send(PREFACE + SettingsFrame().serialize() + headers(1, "POST", "/", end=False) + trailer)
+    holds(demo, "/demo/hello")
+
+
+def test_heads_of_requests_whose_answers_are_not_read(
+    limited: Callable[..., Service], attack: Callable[[Service], Attack]
+) -> None:
+    demo = limited("demo")
+    attacker = attack(demo)
+    for _ in range(4):
+        asked = b""
+        for stream in range(1, 2 * STREAMS, 2):
+            asked += headers(stream, "GET", "/demo/hello", end=True, block_ends=False) + continuations(stream, end=True)
+        attacker.send(PREFACE + NO_WINDOW + asked)
+    holds(demo, "/demo/hello")
+
+
+def test_heads_of_upgrades_whose_answers_are_not_read(
+    limited: Callable[..., Service], attack: Callable[[Service], Attack]
+) -> None:
+    demo = limited("demo")
+    attacker = attack(demo)
+    head = b"GET /demo/hello HTTP/1.1\r\nHost: test\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    head += b"HTTP2-Settings: AAQAAAAA\r\n"  # as NO_WINDOW
+    head += b"".join(b"X-%d: %s\r\n" % (i, b"y" * 8000) for i in range(50))
+    for _ in range(400):
+        attacker.send(head + b"\r\n" + PREFACE + SettingsFrame().serialize())
     holds(demo, "/demo/hello")
 
 

@@ -337,7 +337,6 @@ Test(http_client, bodies_by_length_in_chunks_and_up_to_the_close)
     expect_answer("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" OK
                   "content-length: 2\r\n\r\nok",
                   0, 200, "ok");
-    expect_answer(OK "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 0, 200, "ok");
 }
 
 Test(http_client, answers_that_are_not_HTTP)
@@ -352,6 +351,34 @@ Test(http_client, answers_that_are_not_HTTP)
     expect_answer(OK "content-length: 99999999999999999999999\r\n\r\nhello", -EBADMSG, 0, NULL);
     expect_answer(OK "transfer-encoding: gzip, chunked\r\n\r\n", -EBADMSG, 0, NULL);
     expect_answer(OK "transfer-encoding: chunked\r\n\r\nzz\r\n", -EBADMSG, 0, NULL);
+}
+
+Test(http_client, answers_whose_end_is_ambiguous)
+{
+    static const char chunks[] = "2\r\nok\r\n0\r\n\r\n";
+    static const char *const heads[] = {OK "content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
+                                        OK "transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n",
+                                        OK "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n",
+                                        "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"};
+    char answer[128];
+
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        snprintf(answer, sizeof(answer), "%s%s", heads[i], chunks);
+        expect_answer(answer, -EBADMSG, 0, NULL);
+    }
+}
+
+Test(http_client, chunks_that_are_badly_framed)
+{
+    static const char *const bodies[] = {"2\r\nok\r\r\n0\r\n\r\n", "2\r\nokx\r\n0\r\n\r\n", "2;a=\1\r\nok\r\n0\r\n\r\n",
+                                         "2\r\nok\r\n0\r\nx: \1\r\n\r\n", "2\r\nok\r\n0\r\n\1\r\n\r\n"};
+    char answer[128];
+
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        snprintf(answer, sizeof(answer), OK "transfer-encoding: chunked\r\n\r\n%s", bodies[i]);
+        expect_answer(answer, -EBADMSG, 0, NULL);
+    }
+    expect_answer(OK "transfer-encoding: chunked\r\n\r\n2;a=\"\tb\"\nok\n0\nx: \ty\n\n", 0, 200, "ok");
 }
 
 Test(http_client, answers_that_break_off)
