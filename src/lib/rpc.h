@@ -54,21 +54,28 @@ void *rpc_call_data(const struct rpc_call *call);
 const struct trace *rpc_call_trace(const struct rpc_call *call);
 uint64_t rpc_call_deadline_ns(const struct rpc_call *call);                  /* monotonic; never beyond max_call_ms */
 struct str rpc_call_metadata(const struct rpc_call *call, const char *name); /* first value; STR_NULL; until on_close */
-/* What the client gets before the first message; one value a call, to be set before anything is sent. name is static
- * and lower case, value is copied: visible ASCII and spaces. Any thread. */
-void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *value);
+/* The value of that name that came as number index, from 0; STR_NULL. Values of names ending in -bin are bytes. */
+struct str rpc_call_metadata_at(const struct rpc_call *call, const char *name, size_t index);
+/* What the client gets before the first message, to be set before anything is sent, and with the status, to be set before
+ * rpc_finish: at most 8 values each, of one name or several. name is static and lower case; value is copied: visible ASCII
+ * and spaces, or any bytes where name ends in -bin. What cannot be sent is left out. Any thread. */
+void rpc_call_add_metadata(struct rpc_call *call, const char *name, struct str value);
+void rpc_call_add_trailer(struct rpc_call *call, const char *name, struct str value);
+void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *value); /* the same, of a C string */
 bool rpc_call_cancelled(const struct rpc_call *call);   /* by the client or the deadline; any thread */
 struct rpc_call *rpc_call_ref(struct rpc_call *call);   /* for answers from another thread; any thread */
 struct rpc_call *rpc_call_unref(struct rpc_call *call); /* returns NULL */
 
 /* Packs and queues a message. 0: go on; 1: queued, but the queue is now full: send nothing more until on_writable (a
- * queue is full from 16 messages or 256 KiB on, and writable again at half of that; from 4 times that on, -ENOBUFS and
+ * queue is full from 128 messages or 256 KiB on, and writable again at half of that; from 4 times that on, -ENOBUFS and
  * nothing is queued). -ECANCELED: the call has ended or been finished. What a handler sends goes out when it returns.
  * Any thread. */
 int rpc_send(struct rpc_call *call, const ProtobufCMessage *message);
 /* Ends the call after what is queued has been sent. Later calls of it do nothing. message may be NULL; it is copied, up
  * to 1 KiB of it. Any thread. */
 void rpc_finish(struct rpc_call *call, enum err_grpc status, const char *message);
+/* The same with a serialized google.rpc.Status, which clients find as grpc-status-details-bin; it is copied. */
+void rpc_finish_with_details(struct rpc_call *call, enum err_grpc status, const char *message, struct str details);
 /* A unary answer: send and finish with OK. */
 void rpc_reply(struct rpc_call *call, const ProtobufCMessage *message);
 /* Finish with the status of an errno (err.h) and a text. */
@@ -80,6 +87,19 @@ void rpc_resume(struct rpc_call *call);
 
 /* ---- the server ---- */
 
+/* What is done for every call but those that are refused. All run in the loop's thread, and must not block. */
+struct rpc_interceptor {
+    /* In order, when the headers have come and before on_open; may set metadata, and may finish the call, which its
+     * handlers then do not see. May be NULL. */
+    void (*before)(struct rpc_call *call, void *state);
+    /* In reverse order, after on_close, for calls whose handlers were called. May be NULL. */
+    void (*after)(struct rpc_call *call, enum err_grpc status, void *state);
+    void *state;
+};
+
+struct http_auth;
+struct loop;
+
 struct rpc_server_def {
     const struct rpc_method *methods;
     /* Serialized google.protobuf.FileDescriptorSet with imports, for reflection: made at build. */
@@ -89,10 +109,15 @@ struct rpc_server_def {
     bool (*ready)(void *state); /* asked by any thread while serving: false is NOT_SERVING; NULL: always true */
     struct log *log;            /* may be NULL */
     struct metrics *metrics;    /* may be NULL */
-    unsigned threads;           /* completion queues; 0: 1 */
+    struct http_auth *auth;     /* who may call the methods of the table; outlives the server; NULL: everybody */
+    const struct rpc_interceptor *interceptors;
+    size_t interceptor_count;
+    /* Event loops that the server shares, of which it uses all; they outlive it. NULL: it has threads of its own. */
+    struct loop *const *loops;
+    unsigned threads;           /* number of loops; 0: 1 */
     size_t max_message;         /* bytes received; 0: 4 MiB (gRPC's default) */
     unsigned max_in_flight;     /* calls; 0: 10,000 */
-    unsigned max_connections;   /* beyond it none is accepted until one ends; each takes two descriptors; 0: 10,000 */
+    unsigned max_connections;   /* beyond it none is accepted until one ends; 0: 10,000 */
     unsigned max_call_ms;       /* of a unary call, whatever deadline the client gave; 0: 30,000 */
     unsigned max_stream_ms;     /* of the other kinds; 0: 3,600,000 */
     unsigned max_connection_age_ms; /* 0: 10,000 */

@@ -1,5 +1,5 @@
 /* The numbers are those of descriptor.proto, which never change. */
-#include "rpc_internal.h"
+#include "rpc_server_internal.h"
 #include <errno.h>
 #include <stdlib.h>
 

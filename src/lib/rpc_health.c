@@ -3,7 +3,7 @@
  * ready. Whether it is ready can only be asked: for Check at each call, for Watch every LOOK_NS. */
 #include "clock.h"
 #include "health.pb-c.h"
-#include "rpc_internal.h"
+#include "rpc_server_internal.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -120,6 +120,7 @@ static void watch_begun(struct rpc_call *call, const ProtobufCMessage *message)
     if (health->ended)
         end_watch(watch);
     pthread_mutex_unlock(&health->lock);
+    rpc_call_watch_health(call);
 }
 
 static void watch_closed(struct rpc_call *call)

@@ -1,4 +1,4 @@
-#include "rpc_internal.h"
+#include "rpc_server_internal.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>

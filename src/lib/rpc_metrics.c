@@ -1,5 +1,5 @@
 #include "clock.h"
-#include "rpc_internal.h"
+#include "rpc_common.h"
 
 enum { STARTED, HANDLED, SECONDS };
 

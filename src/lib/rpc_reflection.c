@@ -5,7 +5,7 @@
 #include "reflection_v1.pb-c.h"
 #include "reflection_v1alpha.descriptors.h"
 #include "reflection_v1alpha.pb-c.h"
-#include "rpc_internal.h"
+#include "rpc_server_internal.h"
 #include <errno.h>
 #include <stdlib.h>
 

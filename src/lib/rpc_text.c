@@ -1,6 +1,6 @@
 /* protobuf-c gives a string as a C string: of one with a NUL in it only the beginning would be seen, and the rest lost
  * without a word. So the bytes of a message are searched for such strings before they are unpacked. */
-#include "rpc_internal.h"
+#include "rpc_common.h"
 
 enum wire_type { WIRE_VARINT = 0, WIRE_64BIT = 1, WIRE_BYTES = 2, WIRE_32BIT = 5 };
 
