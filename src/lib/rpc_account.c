@@ -56,51 +56,47 @@ void rpc_account_close(struct rpc_account *account)
 
 #define BLOCK_HEAD _Alignof(max_align_t)
 
+static size_t *size_of(void *p)
+{
+    return (size_t *)(void *)((char *)p - BLOCK_HEAD);
+}
+
+/* The process ends where there is no memory, as with what h2o allocates: nghttp2 1.52 frees an item twice after it could
+ * not queue it. */
 static void *account_malloc(size_t size, void *arg)
 {
-    char *block = malloc(BLOCK_HEAD + size);
+    char *block = aligned_alloc(BLOCK_HEAD, (BLOCK_HEAD + size + BLOCK_HEAD - 1) / BLOCK_HEAD * BLOCK_HEAD);
 
     if (block == NULL)
-        return NULL;
+        abort();
     *(size_t *)(void *)block = size;
     rpc_account_add(arg, BLOCK_HEAD + size);
     return block + BLOCK_HEAD;
 }
 
-static void account_free(void *p, void *arg)
-{
-    char *block = (char *)p - BLOCK_HEAD;
-
-    if (p == NULL)
-        return;
-    rpc_account_give(arg, BLOCK_HEAD + *(size_t *)(void *)block);
-    free(block);
-}
-
 static void *account_calloc(size_t count, size_t size, void *arg)
 {
     size_t bytes;
-    void *p;
 
-    if (__builtin_mul_overflow(count, size, &bytes) || (p = account_malloc(bytes, arg)) == NULL)
-        return NULL;
-    return memset(p, 0, bytes);
+    return __builtin_mul_overflow(count, size, &bytes) ? NULL : memset(account_malloc(bytes, arg), 0, bytes);
+}
+
+static void account_free(void *p, void *arg)
+{
+    if (p == NULL)
+        return;
+    rpc_account_give(arg, BLOCK_HEAD + *size_of(p));
+    free(size_of(p));
 }
 
 static void *account_realloc(void *p, size_t size, void *arg)
 {
-    char *block = (char *)p - BLOCK_HEAD;
-    size_t before;
+    void *grown = account_malloc(size, arg);
 
-    if (p == NULL)
-        return account_malloc(size, arg);
-    before = *(size_t *)(void *)block;
-    if ((block = realloc(block, BLOCK_HEAD + size)) == NULL)
-        return NULL;
-    *(size_t *)(void *)block = size;
-    rpc_account_add(arg, size);
-    rpc_account_give(arg, before);
-    return block + BLOCK_HEAD;
+    if (p != NULL)
+        memcpy(grown, p, *size_of(p) < size ? *size_of(p) : size);
+    account_free(p, arg);
+    return grown;
 }
 
 nghttp2_mem rpc_account_mem(struct rpc_account *account)

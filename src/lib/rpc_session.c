@@ -152,8 +152,11 @@ int rpc_session_open(struct rpc_conn *conn)
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
 
-    if (nghttp2_session_server_new3(&conn->session, server->callbacks, conn, server->option, &conn->loop->mem) != 0)
+    nghttp2_session *session; /* nghttp2 sets it also where it fails */
+
+    if (nghttp2_session_server_new3(&session, server->callbacks, conn, server->option, &conn->loop->mem) != 0)
         return -ENOMEM;
+    conn->session = session;
     if (nghttp2_submit_settings(conn->session, NGHTTP2_FLAG_NONE, settings, sizeof(settings) / sizeof(settings[0])) !=
             0 ||
         nghttp2_session_set_local_window_size(conn->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW) != 0)
