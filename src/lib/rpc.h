@@ -141,10 +141,11 @@ void rpc_server_drain(struct rpc_server *server);
  * connection to take no new calls, without losing one that is on its way, only at the connection's age. 0, or
  * -ETIMEDOUT where calls had to be cancelled. */
 int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns);
-/* Cancels what is left, ends the threads. Returns NULL. */
+/* Cancels what is left, ends its own threads. Not from a loop that it uses. Returns NULL. */
 struct rpc_server *rpc_server_close(struct rpc_server *server);
+uint64_t rpc_server_last_turn_ns(const struct rpc_server *server); /* the oldest of its loops': liveness */
 
-/* What svc needs to run an rpc server without linking gRPC into services that have none. */
+/* What svc needs to run an rpc server without linking it into services that have none. */
 struct rpc_endpoint {
     int (*open)(int take_listen_fd, const struct rpc_server_def *def, struct rpc_server **ret_server);
     void (*start)(struct rpc_server *server);
@@ -152,7 +153,7 @@ struct rpc_endpoint {
     void (*drain)(struct rpc_server *server);
     int (*wait)(struct rpc_server *server, uint64_t deadline_ns);
     struct rpc_server *(*close)(struct rpc_server *server);
-    const char *(*library_version)(void); /* of C-core: "56.0.0" */
+    uint64_t (*last_turn_ns)(const struct rpc_server *server);
 };
 extern const struct rpc_endpoint rpc_endpoint;
 
@@ -186,6 +187,7 @@ struct rpc_client_def {
     const char *const *idempotent_methods; /* "package.Service/Method", ended by NULL */
 };
 
+const char *rpc_client_library_version(void); /* of C-core: "56.0.0" */
 /* Does not wait for a connection. The methods' names must outlive the client. 0, -ENOMEM, -EINVAL (the target, or what
  * a file of tls holds), what opening such a file says. */
 int rpc_client_open(const struct rpc_client_def *def, struct rpc_client **ret_client);

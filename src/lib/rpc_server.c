@@ -11,7 +11,6 @@
 
 #define DEFAULT_MAX_MESSAGE (4u * 1024 * 1024)
 #define MEMORY_PER_CALL     (32u * 1024) /* of a call without its message, and of a connection: more than either takes */
-#define CLOSE_BOUND_MS      10000
 
 /* ---- limits ---- */
 
@@ -267,9 +266,16 @@ struct rpc_server *rpc_server_close(struct rpc_server *server)
     return NULL;
 }
 
-static const char *library_version(void)
+uint64_t rpc_server_last_turn_ns(const struct rpc_server *server)
 {
-    return nghttp2_version(0)->version_str;
+    uint64_t oldest = UINT64_MAX;
+
+    for (unsigned i = 0; i < server->loop_count; i++) {
+        uint64_t turn = loop_last_turn_ns(server->loops[i]->loop);
+
+        oldest = turn < oldest ? turn : oldest;
+    }
+    return oldest;
 }
 
 const struct rpc_endpoint rpc_endpoint = {
@@ -279,5 +285,5 @@ const struct rpc_endpoint rpc_endpoint = {
     .drain = rpc_server_drain,
     .wait = rpc_server_wait,
     .close = rpc_server_close,
-    .library_version = library_version,
+    .last_turn_ns = rpc_server_last_turn_ns,
 };

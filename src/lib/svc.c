@@ -16,7 +16,7 @@
 enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 #define LOG_FLUSH_MS 2000
-#define MAX_TABLES   5
+#define MAX_TABLES   6
 
 struct svc {
     const struct svc_def *def;
@@ -27,6 +27,7 @@ struct svc {
     struct http_auth *auth;
     struct http_server *http, *admin_http;
     struct rpc_server *rpc;
+    struct loop **loops; /* HTTP's, which gRPC shares */
     unsigned workers;
     struct svc_descriptors descriptors;
     char error[1024];
@@ -54,6 +55,10 @@ static const struct config_option http_options[] = {
     {"REQUEST_TIMEOUT_MS", "30000", CONFIG_INT, 1, 3600000, .unit = "ms", .help = "bound on a request's answer"},
     {"HTTP_IDLE_SECONDS", "620", CONFIG_INT, 1, 86400, .unit = "s",
      .help = "a connection without a request is closed then; let it be more than a load balancer's"},
+    {0},
+};
+
+static const struct config_option auth_options[] = {
     {"AUTH_TOKENS_FILE", "",
      .help = "lines NAME SHA256 RATE, of the bearer tokens that may call; empty: everybody may"},
     {0},
@@ -61,11 +66,10 @@ static const struct config_option http_options[] = {
 
 static const struct config_option grpc_options[] = {
     {"GRPC_PORT", "9000", CONFIG_INT, 0, 65535, .help = "port of gRPC; 0 picks one"},
-    {"GRPC_THREADS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as WORKERS"},
     {"GRPC_MAX_MESSAGE_BYTES", "64Ki", CONFIG_BYTES, 1024, 64 << 20,
      .help = "of a request: beyond it RESOURCE_EXHAUSTED"},
     {"MAX_CONNECTION_AGE_MS", "10000", CONFIG_INT, 100, 3600000, .unit = "ms",
-     .help = "gRPC clients are moved on then, or after 8/11 of SHUTDOWN_TIMEOUT_SECONDS"},
+     .help = "gRPC clients are told to connect again then, give or take a tenth"},
     {0},
 };
 
@@ -96,6 +100,8 @@ static void make_tables(const struct svc_def *def, struct tables *ret_tables)
             ret_tables->ports[ports++].value = def->grpc_port;
         }
     }
+    if (def->routes != NULL || def->rpc != NULL)
+        ret_tables->list[ret_tables->count++] = auth_options;
     if (ports > 0)
         ret_tables->list[ret_tables->count++] = ret_tables->ports;
     if (def->options != NULL)
@@ -189,13 +195,6 @@ static int listen_on(struct svc *svc, const char *protocol, const char *option, 
     return 0;
 }
 
-static unsigned rpc_threads(const struct svc *svc)
-{
-    unsigned threads = (unsigned)config_int(svc->config, "GRPC_THREADS");
-
-    return threads == 0 ? svc->workers : threads;
-}
-
 static unsigned max_connections(const struct svc *svc)
 {
     unsigned wanted = (unsigned)config_int(svc->config, "MAX_CONNECTIONS");
@@ -206,9 +205,9 @@ static unsigned max_connections(const struct svc *svc)
 static void share_descriptors(struct svc *svc)
 {
     bool has_http = svc->def->routes != NULL, has_rpc = svc->def->rpc != NULL;
-    unsigned threads = svc->workers + 1 + (has_rpc ? rpc_threads(svc) : 0), wanted;
+    unsigned wanted;
 
-    svc->descriptors = svc_descriptors_share(threads, has_http + 2 * has_rpc); /* gRPC takes two for a connection */
+    svc->descriptors = svc_descriptors_share(svc->workers + 1, has_http + has_rpc);
     wanted = (unsigned)config_int(svc->config, "MAX_CONNECTIONS");
     log_fields(
         svc->log, wanted > max_connections(svc) ? LOG_WARNING : LOG_INFO, NULL,
@@ -267,16 +266,6 @@ static int open_http(struct svc *svc)
     return r != 0 ? r : http_server_open(fd, &def, &svc->http);
 }
 
-/* A drain waits until every connection has been moved on, which may take a tenth longer, and then some turns: an age
- * that does not fit into its bound would have it cancel calls. */
-static unsigned connection_age_ms(const struct config *config)
-{
-    int64_t age_ms = config_int(config, "MAX_CONNECTION_AGE_MS");
-    int64_t fits_ms = config_int(config, "SHUTDOWN_TIMEOUT_SECONDS") * 1000 * 8 / 11;
-
-    return (unsigned)(age_ms < fits_ms ? age_ms : fits_ms);
-}
-
 /* Half of the memory limit is for clients' connections and calls; the rest is for what handlers queue and keep, for the
  * service's data and for the page cache of its files. */
 static size_t rpc_memory(void)
@@ -284,8 +273,22 @@ static size_t rpc_memory(void)
     return cgroup_memory_bytes() / 2;
 }
 
+/* The loops of HTTP, where there is HTTP: so a service has as many threads as it may use cores. */
+static int find_loops(struct svc *svc)
+{
+    if (svc->http == NULL)
+        return 0;
+    svc->loops = calloc(svc->workers, sizeof(*svc->loops));
+    if (svc->loops == NULL)
+        return -ENOMEM;
+    for (unsigned i = 0; i < svc->workers; i++)
+        svc->loops[i] = http_server_loop(svc->http, i);
+    return 0;
+}
+
 static int open_rpc(struct svc *svc)
 {
+    int fd, r = find_loops(svc);
     struct rpc_server_def def = {
         .methods = svc->def->rpc->methods,
         .descriptors = svc->def->rpc->descriptors,
@@ -294,14 +297,16 @@ static int open_rpc(struct svc *svc)
         .ready = svc->def->ready,
         .log = svc->log,
         .metrics = svc->metrics,
-        .threads = rpc_threads(svc),
+        .auth = svc->auth,
+        .loops = svc->loops,
+        .threads = svc->workers,
         .max_message = (size_t)config_int(svc->config, "GRPC_MAX_MESSAGE_BYTES"),
         .max_connections = max_connections(svc),
-        .max_connection_age_ms = connection_age_ms(svc->config),
+        .max_connection_age_ms = (unsigned)config_int(svc->config, "MAX_CONNECTION_AGE_MS"),
         .max_memory = rpc_memory(),
     };
-    int fd, r = listen_on(svc, "grpc", "GRPC_PORT", &fd);
 
+    r = r == 0 ? listen_on(svc, "grpc", "GRPC_PORT", &fd) : r;
     return r != 0 ? r : svc->def->rpc->endpoint->open(fd, &def, &svc->rpc);
 }
 
@@ -312,13 +317,14 @@ static int open_listeners(struct svc *svc)
     int r = 0;
 
     share_descriptors(svc);
-    if (svc->def->routes != NULL) {
+    if (svc->def->routes != NULL || svc->def->rpc != NULL)
         r = open_auth(svc);
-        r = r == 0 ? open_http(svc) : r;
-    }
+    if (r == 0 && svc->def->routes != NULL)
+        r = open_http(svc);
     if (r == 0 && svc->def->rpc != NULL)
         r = open_rpc(svc);
     svc->admin.http = svc->http;
+    svc->admin.rpc = svc->rpc;
     return r == 0 ? open_admin(svc) : r;
 }
 
@@ -427,16 +433,17 @@ static int drain(struct svc *svc)
     return r;
 }
 
-/* The admin listener goes first: it watches the others' loops. */
+/* The admin listener goes first: it watches the others' loops. gRPC uses those of HTTP. */
 static void stop(struct svc *svc)
 {
     if (svc->admin_http != NULL)
         svc->admin_http = http_server_close(svc->admin_http);
+    if (svc->rpc != NULL)
+        svc->rpc = svc->def->rpc->endpoint->close(svc->rpc);
     if (svc->http != NULL)
         svc->http = http_server_close(svc->http);
     svc->auth = http_auth_free(svc->auth);
-    if (svc->rpc != NULL)
-        svc->rpc = svc->def->rpc->endpoint->close(svc->rpc);
+    free(svc->loops);
     if (svc->def->stop != NULL)
         svc->def->stop(svc->def->state);
 }
@@ -488,7 +495,7 @@ static int run(struct svc *svc)
     svc_signals_block(); /* before the first thread there is */
     r = open_common(svc);
     if (r == 0) {
-        svc_libraries_warn(svc->log, svc->def->rpc != NULL ? svc->def->rpc->endpoint->library_version() : NULL);
+        svc_libraries_warn(svc->log);
         r = live(svc);
     }
     stop(svc);

@@ -11,7 +11,10 @@ static struct http_reply *plain(int status, const char *text)
 
 static bool loops_turn(const struct svc_admin *admin)
 {
-    return admin->http == NULL || clock_monotonic_ns() < http_server_last_turn_ns(admin->http) + STUCK_NS;
+    uint64_t now = clock_monotonic_ns();
+
+    return (admin->http == NULL || now < http_server_last_turn_ns(admin->http) + STUCK_NS) &&
+           (admin->rpc == NULL || now < admin->def->rpc->endpoint->last_turn_ns(admin->rpc) + STUCK_NS);
 }
 
 static struct http_reply *healthz(struct http_req *req)

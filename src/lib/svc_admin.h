@@ -9,6 +9,7 @@ enum svc_phase { SVC_STARTING, SVC_READY, SVC_DRAINING };
 struct svc_admin {
     const struct svc_def *def;
     struct metrics *metrics;
+    struct rpc_server *rpc;   /* NULL: none */
     struct http_server *http; /* whose loops are watched; NULL: none */
     _Atomic(enum svc_phase) phase;
 };

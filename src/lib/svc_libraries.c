@@ -22,8 +22,12 @@ static bool is_old_c_core(const char *version)
     return version != NULL && atoi(version) < LEAST_C_CORE;
 }
 
-void svc_libraries_warn(struct log *log, const char *c_core)
+/* NULL in programs that have no gRPC client. */
+const char *rpc_client_library_version(void) __attribute__((weak));
+
+void svc_libraries_warn(struct log *log)
 {
+    const char *c_core = rpc_client_library_version != NULL ? rpc_client_library_version() : NULL;
     char h2o_name[64] = "", c_core_name[64] = "", names[160];
 
     if (is_old_h2o())
