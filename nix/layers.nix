@@ -9,6 +9,6 @@ in
 builtins.listToAttrs (
   map (match: {
     name = builtins.head match;
-    value = builtins.filter (word: word != "") (lib.splitString " " (lib.last match));
+    value = builtins.filter (word: word != "") (lib.splitString " " (builtins.elemAt match 1));
   }) parsed
 )

@@ -11,7 +11,10 @@
 let
   names = builtins.attrNames (removeAttrs layers [ "services" ]);
   hasSources =
-    layer: builtins.any (lib.hasSuffix ".c") (builtins.attrNames (builtins.readDir (../src/lib + "/${layer}")));
+    layer:
+    builtins.any (lib.hasSuffix ".c") (
+      builtins.attrNames (builtins.readDir (../src/lib + "/${layer}"))
+    );
   part =
     layer:
     objects {

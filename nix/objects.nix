@@ -20,9 +20,10 @@ let
     let
       path = ../src + "/${from}";
     in
-    lib.optionals (builtins.pathExists path) (
+    if builtins.pathExists path then
       builtins.filter (lib.hasSuffix suffix) (builtins.attrNames (builtins.readDir path))
-    );
+    else
+      [ ];
   pathsIn = from: map (file: "src/${from}/${file}");
   isLayer = lib.hasPrefix "lib/" folder;
   name = builtins.replaceStrings [ "/" ] [ "-" ] folder;
