@@ -97,6 +97,7 @@ let
     grpc
     lmdb
     jansson
+    nghttp2
     protobufc
   ]);
   commonFlags = [

@@ -29,8 +29,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define NOTICE_NS            CLOCK_NS_PER_S
 #define LINGER_NS            CLOCK_NS_PER_S
@@ -259,6 +261,13 @@ static void send_all(struct rpc_conn *conn)
         wait_for_socket(conn);
 }
 
+/* nghttp2 wants no more after the first GOAWAY, too. */
+static bool is_done(const struct rpc_conn *conn)
+{
+    return (conn->state == RPC_CONN_OPEN || conn->state == RPC_CONN_LEAVING) && conn->rest == NULL &&
+           !nghttp2_session_want_read(conn->session) && !nghttp2_session_want_write(conn->session);
+}
+
 void rpc_conn_flush(struct rpc_conn *conn)
 {
     bool was_broken = conn->broken; /* what nghttp2 has to say of it is still sent */
@@ -268,8 +277,7 @@ void rpc_conn_flush(struct rpc_conn *conn)
         send_all(conn);
     if (was_broken || conn->broken) {
         rpc_conn_cut(conn);
-    } else if (conn->state != RPC_CONN_ENDED && conn->rest == NULL && !nghttp2_session_want_read(conn->session) &&
-               !nghttp2_session_want_write(conn->session)) {
+    } else if (is_done(conn)) {
         shutdown(conn->fd, SHUT_WR);
         set_state(conn, RPC_CONN_ENDED, LINGER_NS);
     }

@@ -243,7 +243,7 @@ static enum rpc_encoding encoding_of(struct str value)
 static bool add_known(struct rpc_head *head, struct rpc_arena *arena, struct str name, struct str value)
 {
     if (str_eq(name, STR(":path")))
-        head->path = copy(head, arena, value);
+        head->path = head->too_large ? STR_NULL : copy(head, arena, value);
     else if (str_eq(name, STR(":method")))
         head->is_post = str_eq(value, STR("POST"));
     else if (str_eq(name, STR("content-type")))
@@ -261,7 +261,7 @@ void rpc_head_add(struct rpc_head *head, struct rpc_arena *arena, struct str nam
 {
     head->bytes += name.len + value.len + FIELD_OVERHEAD;
     head->too_large = head->too_large || head->bytes > RPC_MAX_HEAD;
-    if (name.len > 0 && !head->too_large && !head->no_memory && !add_known(head, arena, name, value))
+    if (name.len > 0 && !add_known(head, arena, name, value) && !head->too_large && !head->no_memory)
         add_metadata(head, arena, name, value);
 }
 

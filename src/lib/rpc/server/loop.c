@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define ACCEPTS_A_TURN  16
 #define ACCEPT_RETRY_MS 10

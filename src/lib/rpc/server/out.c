@@ -10,10 +10,10 @@ static bool beyond(const struct rpc_out *out, unsigned times)
     return out->messages >= RPC_OUT_FULL_MESSAGES * times || out->bytes >= (size_t)RPC_OUT_FULL_BYTES * times;
 }
 
-static struct rpc_out_chunk *own_chunk(struct rpc_out *out, union rpc_out_own *own)
+static struct rpc_out_chunk *own_chunk(struct rpc_out *out, struct rpc_out_own *own)
 {
     out->own_taken = true;
-    own->chunk = (struct rpc_out_chunk){.capacity = RPC_OUT_FIRST};
+    own->chunk = (struct rpc_out_chunk){.capacity = RPC_OUT_FIRST, .bytes = own->bytes};
     return &own->chunk;
 }
 
@@ -24,13 +24,13 @@ static struct rpc_out_chunk *new_chunk(struct rpc_out *out, size_t size)
 
     if (chunk == NULL)
         return NULL;
-    *chunk = (struct rpc_out_chunk){.capacity = capacity};
+    *chunk = (struct rpc_out_chunk){.capacity = capacity, .bytes = (uint8_t *)(chunk + 1)};
     budget_add(out->budget, sizeof(*chunk) + capacity);
     return chunk;
 }
 
 /* The chunk that size bytes go into; NULL out of memory. */
-static struct rpc_out_chunk *room(struct rpc_out *out, union rpc_out_own *own, size_t size)
+static struct rpc_out_chunk *room(struct rpc_out *out, struct rpc_out_own *own, size_t size)
 {
     struct rpc_out_chunk *chunk;
 
@@ -47,7 +47,7 @@ static struct rpc_out_chunk *room(struct rpc_out *out, union rpc_out_own *own, s
     return chunk;
 }
 
-static void drop_first(struct rpc_out *out, union rpc_out_own *own)
+static void drop_first(struct rpc_out *out, struct rpc_out_own *own)
 {
     struct rpc_out_chunk *chunk = out->first;
 
@@ -63,7 +63,7 @@ static void drop_first(struct rpc_out *out, union rpc_out_own *own)
     free(chunk);
 }
 
-int rpc_out_put(struct rpc_out *out, union rpc_out_own *own, const ProtobufCMessage *message, size_t *ret_size)
+int rpc_out_put(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMessage *message, size_t *ret_size)
 {
     size_t size = protobuf_c_message_get_packed_size(message);
     struct rpc_out_chunk *chunk;
@@ -87,7 +87,7 @@ int rpc_out_put(struct rpc_out *out, union rpc_out_own *own, const ProtobufCMess
     return out->full;
 }
 
-size_t rpc_out_read(struct rpc_out *out, union rpc_out_own *own, uint8_t *to, size_t len)
+size_t rpc_out_read(struct rpc_out *out, struct rpc_out_own *own, uint8_t *to, size_t len)
 {
     size_t done = 0;
 
@@ -127,7 +127,7 @@ bool rpc_out_is_whole(const struct rpc_out *out)
     return chunk == NULL || at == chunk->offset;
 }
 
-void rpc_out_clear(struct rpc_out *out, union rpc_out_own *own)
+void rpc_out_clear(struct rpc_out *out, struct rpc_out_own *own)
 {
     while (out->first != NULL)
         drop_first(out, own);

@@ -7,17 +7,18 @@
  */
 #pragma once
 #include "budget.h"
-#include "h2o_compat.h"
 #include "include/names.h"
 #include "loop.h"
 #include "rpc.h"
 #include "rpc_core.h"
 #include <arpa/inet.h>
+#include <h2o/socket.h>
 #include <nghttp2/nghttp2.h>
 #include <pthread.h>
 #include <sys/queue.h>
 
-#define RPC_OWNER(pointer_, type_, member_) H2O_STRUCT_FROM_MEMBER(type_, member_, pointer_)
+/* The object that a member is part of. */
+#define RPC_OWNER(pointer_, type_, member_) ((type_ *)((char *)(pointer_)-offsetof(type_, member_)))
 
 #define RPC_MAX_STREAMS 100         /* of a connection */
 #define RPC_MAX_HEAD    (16 * 1024) /* bytes of a call's metadata, as HTTP/2 counts them */
@@ -51,7 +52,7 @@ struct rpc_out_chunk {
     struct rpc_out_chunk *next;
     size_t len, offset, capacity;
     unsigned messages;
-    uint8_t bytes[];
+    uint8_t *bytes;
 };
 
 struct rpc_out {
@@ -64,18 +65,18 @@ struct rpc_out {
 };
 
 /* A chunk that lies in its call. */
-union rpc_out_own {
+struct rpc_out_own {
     struct rpc_out_chunk chunk;
-    uint8_t bytes[sizeof(struct rpc_out_chunk) + RPC_OUT_FIRST];
+    uint8_t bytes[RPC_OUT_FIRST];
 };
 
 /* 0, 1 (now full), -ENOBUFS or -ENOMEM: nothing was put. A single message is always taken, whatever its size.
  * ret_size: its bytes without prefix. */
-int rpc_out_put(struct rpc_out *out, union rpc_out_own *own, const ProtobufCMessage *message, size_t *ret_size);
-size_t rpc_out_read(struct rpc_out *out, union rpc_out_own *own, uint8_t *to, size_t len);
+int rpc_out_put(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMessage *message, size_t *ret_size);
+size_t rpc_out_read(struct rpc_out *out, struct rpc_out_own *own, uint8_t *to, size_t len);
 bool rpc_out_writable(struct rpc_out *out);         /* true once after it was full: when half of it is free */
 bool rpc_out_is_whole(const struct rpc_out *out);   /* no message was read in part */
-void rpc_out_clear(struct rpc_out *out, union rpc_out_own *own);
+void rpc_out_clear(struct rpc_out *out, struct rpc_out_own *own);
 
 /* ---- in.c: messages out of the bytes that come on a call ---- */
 
@@ -228,7 +229,7 @@ struct rpc_call {
     uint64_t response_size;
 
     /* not zeroed with the rest */
-    union rpc_out_own out_own;
+    struct rpc_out_own out_own;
     uint8_t in_first[RPC_IN_FIRST];
     _Alignas(max_align_t) char arena_first[RPC_ARENA_FIRST];
 };
