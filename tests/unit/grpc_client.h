@@ -151,8 +151,9 @@ static inline ssize_t grpc_read_body(nghttp2_session *session, int32_t stream, u
     struct grpc_call *call = source->ptr;
     size_t some = call->body_len < len ? call->body_len : len;
 
-    memcpy(to, call->body, some);
-    call->body += some;
+    if (some > 0)
+        memcpy(to, call->body, some);
+    call->body = some > 0 ? call->body + some : call->body;
     call->body_len -= some;
     if (call->body_len == 0 && !call->open_end)
         *flags |= NGHTTP2_DATA_FLAG_EOF;

@@ -634,14 +634,15 @@ static struct rpc_field *field_new(const char *name, struct str value)
     struct str name_str = str_of(name);
     bool is_binary = name_str.len > 4 && strcmp(name + name_str.len - 4, "-bin") == 0;
     struct rpc_field *field = is_binary || is_text(value) ? malloc(sizeof(*field) + 4 * (value.len / 3 + 1)) : NULL;
-    char *bytes = (char *)(field + 1);
+    char *bytes;
 
     if (field == NULL)
         return NULL;
+    bytes = (char *)(field + 1);
     *field = (struct rpc_field){.name = name_str, .value = {bytes, value.len}};
     if (is_binary)
         field->value.len = rpc_base64_encode(value, bytes);
-    else
+    else if (value.len > 0)
         memcpy(bytes, value.s, value.len);
     return field;
 }

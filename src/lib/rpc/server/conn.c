@@ -171,8 +171,10 @@ static size_t gather(struct rpc_conn *conn)
         }
         if (size == 0 && TAILQ_EMPTY(&loop->due))
             break;
-        if (size == 0)
+        if (size == 0) {
             rpc_loop_run_due(loop);
+            continue;
+        }
         memcpy(loop->out + len, frame, (size_t)size);
         len += (size_t)size;
     }
