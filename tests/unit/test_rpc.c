@@ -339,14 +339,16 @@ static struct fixture_stream send_to(const char *method, const ProtobufCMessage 
 
 Test(rpc, refuses_bytes_that_are_no_message)
 {
+    ProtobufCMessageUnknownField cut_off = {
+        .tag = 15, .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, .len = 3, .data = (uint8_t *)"\5ab"};
     Routeguide__Point point = ROUTEGUIDE__POINT__INIT;
-    Routeguide__RouteNote note = ROUTEGUIDE__ROUTE_NOTE__INIT;
     struct fixture_stream stream;
 
-    note.location = &point; /* where a Point has a number */
-    stream = send_to("GetFeature", &note.base, 1);
+    point.base.n_unknown_fields = 1;
+    point.base.unknown_fields = &cut_off;
+    stream = send_to("GetFeature", &point.base, 1);
     cr_assert_eq(stream.code, ERR_GRPC_INVALID_ARGUMENT, "%s: %s", err_grpc_name(stream.code), stream.text);
-    stream = send_to("RecordRoute", &note.base, 1);
+    stream = send_to("RecordRoute", &point.base, 1);
     cr_assert_eq(stream.code, ERR_GRPC_INVALID_ARGUMENT, "%s: %s", err_grpc_name(stream.code), stream.text);
 }
 

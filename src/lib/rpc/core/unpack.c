@@ -53,10 +53,8 @@ void rpc_unpacked_release(struct rpc_unpacked *unpacked)
     unpacked->message = NULL;
 }
 
-int rpc_unpack_bytes(struct str bytes, const ProtobufCMessageDescriptor *type, struct rpc_unpacked *ret_unpacked)
+static int unpack(struct str bytes, const ProtobufCMessageDescriptor *type, struct rpc_unpacked *ret_unpacked)
 {
-    if (!rpc_text_whole(bytes, type, RPC_MAX_DEPTH))
-        return -EILSEQ;
     ret_unpacked->allocator =
         (ProtobufCAllocator){.alloc = unpack_alloc, .free = unpack_free, .allocator_data = ret_unpacked};
     ret_unpacked->chunks = NULL;
@@ -70,4 +68,21 @@ int rpc_unpack_bytes(struct str bytes, const ProtobufCMessageDescriptor *type, s
         return -EBADMSG;
     }
     return 0;
+}
+
+int rpc_unpack_bytes(struct str bytes, const ProtobufCMessageDescriptor *type, struct rpc_unpacked *ret_unpacked)
+{
+    struct buf normal = {0};
+    bool is_plain = true;
+    int err;
+
+    if (!rpc_text_whole(bytes, type, RPC_MAX_DEPTH, &is_plain))
+        return -EILSEQ;
+    if (is_plain)
+        return unpack(bytes, type, ret_unpacked);
+    err = rpc_normalize(bytes, type, &normal);
+    if (err == 0)
+        err = unpack(buf_str(&normal), type, ret_unpacked);
+    buf_release(&normal);
+    return err;
 }
