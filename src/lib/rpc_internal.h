@@ -21,6 +21,12 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
+/* ---- rpc_library.c: C-core in this process ---- */
+
+void rpc_library_use(void);
+/* The last use waits until C-core's threads are done with it, for two seconds at most. Not for a thread of C-core. */
+void rpc_library_done(void);
+
 /* ---- rpc_worker.c: a completion queue and its thread ---- */
 
 struct rpc_event {
