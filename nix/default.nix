@@ -112,8 +112,16 @@ let
       "-Dc_link_args=-s"
     ]
     ++ lib.optional (target.grpc.archives or false) "-Dprefer_static=true"; # nixpkgs has no archives but ours of h2o
-  objects = call ./objects.nix { inherit configured dependencies; };
-  library = call ./library.nix { inherit version configured objects; };
+  layers = import ./layers.nix { inherit lib; };
+  objects = call ./objects.nix { inherit configured dependencies layers; };
+  library = call ./library.nix {
+    inherit
+      version
+      configured
+      layers
+      objects
+      ;
+  };
   objectsOf =
     folder:
     objects {
