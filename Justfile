@@ -55,6 +55,10 @@ fmt:
 torture *args:
     @scripts/torture "$@"
 
+# what follows from the declarations src/NAME/service.toml: manifests, policies, routes, monitoring, ... (--check)
+generate *args:
+    @scripts/generate "$@"
+
 # a new service that passes every check at once: just new-service quote
 new-service *name:
     @scripts/new-service "$@"

@@ -189,10 +189,9 @@ def test_grpc_health_flips_and_serving_goes_on(
     service.signal(signal.SIGTERM)
     assert next(watch).status == serving.NOT_SERVING
     assert health.Check(request, timeout=harness.START_S).status == serving.NOT_SERVING
-    named = stubs.health.HealthCheckRequest(service="routeguide.RouteGuide")
+    named = stubs.health.HealthCheckRequest(service=examples.GRPC[name].service)
     assert health.Check(named, timeout=harness.START_S).status == serving.NOT_SERVING
-    guide = stubs.routeguide_grpc.RouteGuideStub(line)
-    assert guide.GetFeature(stubs.routeguide.Point(), timeout=harness.START_S).name == ""
+    examples.GRPC[name].caller(line)(examples.GRPC[name].ok, timeout=harness.START_S)
     assert httpx.get(service.admin_url + "/readyz").status_code == 503
     watch.cancel()
     line.close()
@@ -315,15 +314,11 @@ def test_unary_load_sees_no_failure(
     name: str, start_with_peers: Callable[..., Service], stubs: SimpleNamespace
 ) -> None:
     service = start_with_peers(name, SHUTDOWN_DELAY_SECONDS=1, MAX_CONNECTION_AGE_MS=1000)
-    feature = stubs.routeguide.Feature(name="Here", location=stubs.routeguide.Point(latitude=1, longitude=2))
+    example = examples.GRPC[name]
 
     def call(channel: grpc.Channel) -> None:
-        stub = stubs.routeguide_grpc.RouteGuideStub(channel)
-        if name == "feature-store":
-            assert stub.SaveFeature(feature, timeout=clients.TIMEOUT_S).ok
-        else:
-            known = stubs.routeguide.Point(latitude=409146138, longitude=-746188906)
-            assert stub.GetFeature(known, timeout=clients.TIMEOUT_S).name
+        reply = example.caller(channel)(example.ok, timeout=clients.TIMEOUT_S)
+        assert reply != type(reply)()
 
     drained(service, clients.grpc_calls(service.grpc_address, call))
 
