@@ -101,11 +101,6 @@ def declared(name: str, text: str) -> Declaration:
     return _Reader(name, said).declaration()
 
 
-def names() -> list[str]:
-    """Every folder of src with a main.c."""
-    return sorted(path.parent.name for path in (ROOT / "src").glob("*/main.c"))
-
-
 def load(root: Path = ROOT) -> dict[str, Declaration]:
     """All declarations, by name."""
     found = {}
@@ -114,7 +109,7 @@ def load(root: Path = ROOT) -> dict[str, Declaration]:
         if not file.exists():
             raise Invalid(f"src/{main.parent.name}/service.toml is missing: every folder with a main.c has one")
         found[main.parent.name] = declared(main.parent.name, file.read_text())
-    _check_calls(found)
+    check_calls(found)
     return found
 
 
@@ -132,7 +127,8 @@ def callers(every: dict[str, Declaration], name: str) -> list[str]:
     return [each.name for each in every.values() if name in each.calls]
 
 
-def _check_calls(every: dict[str, Declaration]) -> None:
+def check_calls(every: dict[str, Declaration]) -> None:
+    """That each callee is there, and that nobody calls itself by others."""
     for each in every.values():
         for callee in each.calls:
             if callee not in every or not every[callee].ports:
