@@ -22,11 +22,12 @@ import clients
 import examples
 import harness
 from harness import Service
-from system import PLACES, service_names
+from system import DECLARED, PLACES, service_names
 
 SERVICES = service_names()
 HTTP_SERVICES = [name for name in SERVICES if name in examples.HTTP]
 GRPC_SERVICES = [name for name in SERVICES if name in examples.GRPC]
+ROUTE_SERVICES = [name for name in GRPC_SERVICES if examples.GRPC[name].service == "routeguide.RouteGuide"]
 # Required options that name a peer which is not there: enough to check options and to start.
 NO_PEERS = {name: dict.fromkeys(PLACES[name].peers, "127.0.0.1:1") if name in PLACES else {} for name in SERVICES}
 
@@ -38,9 +39,14 @@ NO_PEERS = {name: dict.fromkeys(PLACES[name].peers, "127.0.0.1:1") if name in PL
 def test_help_names_every_option_and_exits(name: str, tmp_path: Path) -> None:
     result = harness.run(name, "--help", folder=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
-    for option in ["METRICS_PORT", "SHUTDOWN_DELAY_SECONDS", "LOG_LEVEL", *NO_PEERS[name]]:
+    one = DECLARED[name]
+    stored = ["STORE_URL"] if one.store else []
+    for option in ["METRICS_PORT", "SHUTDOWN_DELAY_SECONDS", "LOG_LEVEL", *NO_PEERS[name], *stored]:
         assert option in result.stdout
         assert "--" + option.lower().replace("_", "-") in result.stdout
+    assert ("STORE_URL" in result.stdout) == bool(one.store)
+    ports = {variable: int(port) for variable, port in re.findall(r" (PORT|GRPC_PORT) +(\d+) ", result.stdout)}
+    assert ports == {{"http": "PORT", "grpc": "GRPC_PORT"}[protocol]: port for protocol, port in one.ports.items()}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -323,7 +329,7 @@ def test_unary_load_sees_no_failure(
     drained(service, clients.grpc_calls(service.grpc_address, call))
 
 
-@pytest.mark.parametrize("name", GRPC_SERVICES)
+@pytest.mark.parametrize("name", ROUTE_SERVICES)
 def test_stream_load_sees_no_failure(
     name: str, start_with_peers: Callable[..., Service], stubs: SimpleNamespace
 ) -> None:
