@@ -44,7 +44,7 @@
 #define LONGEST_FRAME        (20 * 1024) /* that nghttp2 gives at a time: 16 KiB and its head */
 #define SENDS_A_TURN         16
 
-static const uint8_t keepalive_ping[8] = "keepaliv", leave_ping[8] = "leave\0\0";
+static const uint8_t keepalive_ping[8] = {'a', 'l', 'i', 'v', 'e'}, leave_ping[8] = {'l', 'e', 'a', 'v', 'e'};
 
 static void on_readable(h2o_socket_t *socket, const char *err);
 static void on_timer(struct loop_timer *timer);

@@ -41,3 +41,5 @@
 #pragma redefine_extname rpc_worker_init slipway_rpc_worker_init
 #pragma redefine_extname rpc_worker_release slipway_rpc_worker_release
 #pragma redefine_extname rpc_worker_start slipway_rpc_worker_start
+#pragma redefine_extname rpc_library_done slipway_rpc_library_done
+#pragma redefine_extname rpc_library_use slipway_rpc_library_use
