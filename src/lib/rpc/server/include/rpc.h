@@ -10,7 +10,7 @@
  * do not unpack or would take more than 16 times their size and 64 KiB in memory, UNIMPLEMENTED for unknown methods and
  * where not exactly one message comes that should, a bound on calls in flight (RESOURCE_EXHAUSTED) and on their length
  * (DEADLINE_EXCEEDED), traceparent, one log line, grpc_server_started_total, grpc_server_handled_total,
- * grpc_server_handling_seconds; grpc.health.v1.Health (Check, Watch) for "" and every service; reflection v1 and
+ * grpc_server_handling_seconds; grpc.health.v1.Health (Check, List, Watch) for "" and every service; reflection v1 and
  * v1alpha. Their calls are counted as all others, and logged only where the log's least severity is DEBUG.
  *
  * Messages are unpacked by recursion: a message type that contains itself would let a client choose its depth.
