@@ -1,5 +1,5 @@
-/* grpc_client -- a gRPC client frame by frame, on nghttp2: for what a client library does not let one send or see. Every
- * wait is bounded. */
+/* grpc_client -- a gRPC client frame by frame, on nghttp2: for what a client library does not let one send or see.
+ * Every wait is bounded. */
 #pragma once
 #include "buf.h"
 #include "net.h"
@@ -23,7 +23,7 @@ struct grpc_call {
     uint8_t data[256 * 1024];
     size_t data_len;
     bool closed, ended; /* ended: by the server, with END_STREAM */
-    uint32_t error; /* of RST_STREAM, or 0 */
+    uint32_t error;     /* of RST_STREAM, or 0 */
 };
 
 struct grpc_connection {
@@ -145,8 +145,8 @@ static inline void grpc_turn(struct grpc_connection *connection)
     nghttp2_session_send(connection->session);
 }
 
-static inline ssize_t grpc_read_body(nghttp2_session *session, int32_t stream, uint8_t *to, size_t len,
-                                     uint32_t *flags, nghttp2_data_source *source, void *arg)
+static inline ssize_t grpc_read_body(nghttp2_session *session, int32_t stream, uint8_t *to, size_t len, uint32_t *flags,
+                                     nghttp2_data_source *source, void *arg)
 {
     struct grpc_call *call = source->ptr;
     size_t some = call->body_len < len ? call->body_len : len;

@@ -1,7 +1,7 @@
 /* The server's calls: what a client sees, and what handlers see. */
 #include "rpc_client.h"
-#include "rpc_fixture.h"
 #include "rpc_client_internal.h"
+#include "rpc_fixture.h"
 #include <grpc/support/time.h>
 
 static struct fixture fixture;

@@ -38,7 +38,8 @@ Test(rpc_unpack, merges_a_message_that_comes_in_parts)
     cr_assert_eq(feature->location->longitude, 6);
     release();
     /* The last part has the last word. */
-    cr_assert_eq(unpack(BYTES("\x12\x04\x08\x05\x10\x07\x0a\x01m\x12\x02\x08\x06"), &routeguide__feature__descriptor), 0);
+    cr_assert_eq(unpack(BYTES("\x12\x04\x08\x05\x10\x07\x0a\x01m\x12\x02\x08\x06"), &routeguide__feature__descriptor),
+                 0);
     feature = (const Routeguide__Feature *)unpacked.message;
     cr_assert_eq(feature->location->latitude, 6);
     cr_assert_eq(feature->location->longitude, 7);

@@ -1,6 +1,6 @@
 /* Decision 24 says which versions these are, and why they are good enough for development. */
-#include "svc_libraries.h"
 #include "rpc_client.h"
+#include "svc_libraries.h"
 #include <h2o/version.h>
 #include <stdbool.h>
 #include <stdio.h>

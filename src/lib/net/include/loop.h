@@ -44,7 +44,8 @@ struct loop_hook {
     void (*run)(struct loop_hook *hook);
 };
 void loop_each_turn(struct loop *loop, struct loop_hook *hook);
-void loop_each_turn_remove(struct loop *loop, struct loop_hook *hook); /* not from a hook; one that is not there is fine */
+void loop_each_turn_remove(struct loop *loop,
+                           struct loop_hook *hook); /* not from a hook; one that is not there is fine */
 
 /* A timer: embed it, zeroed. Loop's thread only. Resolution: milliseconds. Starting a running one moves it. */
 struct loop_timer {

@@ -1,7 +1,7 @@
 #include "rpc_fields.h"
 
-#define GROUP_END    4
-#define MAX_GROUPS   100 /* in each other, as protobuf's own decoders have it */
+#define GROUP_END  4
+#define MAX_GROUPS 100 /* in each other, as protobuf's own decoders have it */
 
 static bool skip(struct str *bytes, uint64_t len)
 {

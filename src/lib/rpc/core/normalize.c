@@ -1,8 +1,8 @@
-/* Messages that are valid and that protobuf-c does not decode as the specification says: it fails at unknown groups and at
- * known fields of another wire type, which are to be skipped, and of a sub-message that comes in parts it takes the last
- * alone where proto3's fields tell it nothing of their presence, while the parts are to be merged. Such messages are
- * written anew without these before they are unpacked; parts are merged by putting them one after the other, which is how
- * the specification defines it. No client that we know sends any of this, so that it need not be fast. */
+/* Messages that are valid and that protobuf-c does not decode as the specification says: it fails at unknown groups and
+ * at known fields of another wire type, which are to be skipped, and of a sub-message that comes in parts it takes the
+ * last alone where proto3's fields tell it nothing of their presence, while the parts are to be merged. Such messages
+ * are written anew without these before they are unpacked; parts are merged by putting them one after the other, which
+ * is how the specification defines it. No client that we know sends any of this, so that it need not be fast. */
 #include "rpc_fields.h"
 #include <errno.h>
 
@@ -36,7 +36,7 @@ static bool is_message(struct str bytes)
 
 /* All parts up to end, one after the other. */
 static int merge_parts(struct str bytes, const char *end, const ProtobufCMessageDescriptor *type,
-                        const ProtobufCFieldDescriptor *known, struct buf *to)
+                       const ProtobufCFieldDescriptor *known, struct buf *to)
 {
     struct rpc_wire_field field;
 

@@ -61,8 +61,8 @@ static size_t *size_of(void *p)
     return (size_t *)(void *)((char *)p - BLOCK_HEAD);
 }
 
-/* The process ends where there is no memory, as with what h2o allocates: nghttp2 1.52 frees an item twice after it could
- * not queue it. */
+/* The process ends where there is no memory, as with what h2o allocates: nghttp2 1.52 frees an item twice after it
+ * could not queue it. */
 static void *account_malloc(size_t size, void *arg)
 {
     char *block = aligned_alloc(BLOCK_HEAD, (BLOCK_HEAD + size + BLOCK_HEAD - 1) / BLOCK_HEAD * BLOCK_HEAD);

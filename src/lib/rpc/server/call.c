@@ -1,18 +1,11 @@
-/* One call: from its headers to its end. What comes is told to the handlers at once; what they do about it (send,
- * finish, resume) is done at the end of the turn, by rpc_call_run, whether it was asked for by the loop's thread or by
- * another, which posts a message then. */
+/* One call: from its headers to its end. What comes (input.c) is told to the handlers at once; what they do about it
+ * (send, finish, resume: handler.c) is done at the end of the turn, by rpc_call_run, whether it was asked for by the
+ * loop's thread or by another, which posts a message then. */
 #include "clock.h"
 #include "rpc_server_internal.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-
-#define STATUS_MESSAGE_MAX 1024 /* bytes: clients accept 8 KiB of trailers, percent-encoded */
-
-static bool takes_one_message(const struct rpc_call *call)
-{
-    return call->entry->method->kind == RPC_UNARY_KIND || call->entry->method->kind == RPC_SERVER_STREAM_KIND;
-}
 
 static bool is_stream(const struct rpc_call *call)
 {
@@ -143,7 +136,7 @@ static void on_message_to_loop(struct loop_message *message)
 }
 
 /* Under the lock, of a call that is not over: so its loop is there. Any thread. */
-static void have_run(struct rpc_call *call)
+void rpc_call_want_run(struct rpc_call *call)
 {
     if (loop_is_current(call->loop->loop)) {
         rpc_call_due(call);
@@ -154,181 +147,6 @@ static void have_run(struct rpc_call *call)
     }
 }
 
-/* ---- messages ---- */
-
-enum may { MAY_GO, MAY_WAIT, MAY_NOT };
-
-static enum may may_deliver(struct rpc_call *call)
-{
-    enum may may;
-
-    pthread_mutex_lock(&call->lock);
-    may = call->finished || !call->opened ? MAY_NOT : call->paused ? MAY_WAIT : MAY_GO;
-    pthread_mutex_unlock(&call->lock);
-    return may;
-}
-
-static void refuse(struct rpc_call *call, int err)
-{
-    switch (err) {
-    case -EMSGSIZE:
-        rpc_finish(call, ERR_GRPC_RESOURCE_EXHAUSTED, "the message is larger than the server accepts");
-        break;
-    case -EPROTO:
-        rpc_finish(call, ERR_GRPC_INTERNAL, "a message does not begin as gRPC's do");
-        break;
-    case -EILSEQ:
-        rpc_finish(call, ERR_GRPC_INVALID_ARGUMENT, "a string must not contain a NUL");
-        break;
-    case -EBADMSG:
-        rpc_finish(call, ERR_GRPC_INVALID_ARGUMENT, "the message cannot be unpacked");
-        break;
-    default:
-        rpc_finish(call, ERR_GRPC_RESOURCE_EXHAUSTED, "the server has too little memory");
-    }
-}
-
-static int unpack_and_tell(struct rpc_call *call, struct str bytes)
-{
-    struct rpc_unpacked unpacked;
-    int err = rpc_unpack_bytes(bytes, call->entry->input, &unpacked);
-
-    if (err != 0)
-        return err;
-    call->entry->method->on_message(call, unpacked.message);
-    rpc_unpacked_release(&unpacked);
-    return 0;
-}
-
-static void tell_message(struct rpc_call *call, struct str bytes)
-{
-    int err;
-
-    if (!call->in.compressed) {
-        err = unpack_and_tell(call, bytes);
-    } else if (call->head.encoding != RPC_GZIP) {
-        err = -EPROTO;
-    } else {
-        err = rpc_inflate(bytes, call->in.max, &call->loop->account, &bytes);
-        if (err == 0) {
-            err = unpack_and_tell(call, bytes);
-            rpc_inflated_free(bytes, &call->loop->account);
-        }
-    }
-    if (err != 0)
-        refuse(call, err);
-}
-
-static void message_came(struct rpc_call *call, struct str message)
-{
-    call->request_size += message.len;
-    if (!takes_one_message(call)) {
-        tell_message(call, message);
-        return;
-    }
-    call->held = true;
-    call->message = message;
-}
-
-/* Tells the handlers the messages in bytes, as long as they may be told. Returns how many bytes were used. */
-static size_t deliver(struct rpc_call *call, struct str bytes)
-{
-    size_t len = bytes.len;
-    enum may may = MAY_GO;
-
-    while (bytes.len > 0 && (may = may_deliver(call)) == MAY_GO) {
-        struct str message;
-        int result;
-
-        if (call->held) {
-            rpc_finish(call, ERR_GRPC_UNIMPLEMENTED, "the method takes one request message, more came");
-            continue;
-        }
-        result = rpc_in_take(&call->in, call->in_first, &bytes, takes_one_message(call), &message);
-        if (result < 0)
-            refuse(call, result);
-        else if (result == 1)
-            message_came(call, message);
-    }
-    return may == MAY_NOT ? len : len - bytes.len;
-}
-
-static void consumed(struct rpc_call *call, size_t len)
-{
-    if (len > 0)
-        nghttp2_session_consume_stream(call->conn->session, call->stream, len);
-}
-
-/* A client sends no more than its window, while nothing of it is consumed. */
-static bool keep(struct rpc_call *call, struct str bytes)
-{
-    size_t capacity = call->backlog_len + bytes.len;
-    uint8_t *backlog;
-
-    if (capacity > call->backlog_capacity) {
-        capacity = 2 * capacity;
-        if (!rpc_account_take(&call->loop->account, capacity - call->backlog_capacity))
-            return false;
-        if ((backlog = realloc(call->backlog, capacity)) == NULL) {
-            rpc_account_give(&call->loop->account, capacity - call->backlog_capacity);
-            return false;
-        }
-        call->backlog = backlog;
-        call->backlog_capacity = capacity;
-    }
-    memcpy(call->backlog + call->backlog_len, bytes.s, bytes.len);
-    call->backlog_len += bytes.len;
-    return true;
-}
-
-void rpc_call_bytes(struct rpc_call *call, struct str bytes)
-{
-    size_t used = call->backlog_len == 0 ? deliver(call, bytes) : 0;
-
-    consumed(call, used);
-    if (used == bytes.len)
-        return;
-    if (!keep(call, (struct str){bytes.s + used, bytes.len - used}))
-        refuse(call, -ENOBUFS);
-}
-
-static void deliver_backlog(struct rpc_call *call)
-{
-    size_t used = deliver(call, (struct str){(const char *)call->backlog, call->backlog_len});
-
-    call->backlog_len -= used;
-    memmove(call->backlog, call->backlog + used, call->backlog_len);
-    consumed(call, used);
-}
-
-static void tell_end(struct rpc_call *call)
-{
-    call->end_told = true;
-    if (!rpc_in_is_between(&call->in))
-        rpc_finish(call, ERR_GRPC_INTERNAL, "the last message is cut off");
-    else if (takes_one_message(call) && call->held)
-        tell_message(call, call->message);
-    else if (takes_one_message(call))
-        rpc_finish(call, ERR_GRPC_UNIMPLEMENTED, "the method takes one request message, none came");
-    else if (call->entry->method->on_half_close != NULL)
-        call->entry->method->on_half_close(call);
-}
-
-static void expect_no_messages(struct rpc_call *call)
-{
-    if (call->may_receive)
-        atomic_fetch_sub(&call->loop->server->receiving, 1);
-    call->may_receive = false;
-}
-
-void rpc_call_half_closed(struct rpc_call *call)
-{
-    call->half_closed = true;
-    expect_no_messages(call);
-    if (call->backlog_len == 0 && may_deliver(call) == MAY_GO)
-        tell_end(call);
-}
-
 void rpc_call_run(struct rpc_call *call)
 {
     bool room = call->room;
@@ -336,17 +154,21 @@ void rpc_call_run(struct rpc_call *call)
     if (call->conn == NULL)
         return;
     call->room = false;
-    if (room && call->entry->method->on_writable != NULL && may_deliver(call) != MAY_NOT)
+    if (room && call->entry->method->on_writable != NULL && rpc_input_is_wanted(call))
         call->entry->method->on_writable(call);
-    if (call->backlog_len > 0)
-        deliver_backlog(call);
-    if (call->half_closed && !call->end_told && call->backlog_len == 0 && may_deliver(call) == MAY_GO)
-        tell_end(call);
+    rpc_input_resume(call);
     rpc_response_pump(call);
     rpc_conn_dirty(call->conn);
 }
 
 /* ---- the end ---- */
+
+void rpc_call_expect_no_messages(struct rpc_call *call)
+{
+    if (call->may_receive)
+        atomic_fetch_sub(&call->loop->server->receiving, 1);
+    call->may_receive = false;
+}
 
 static enum err_grpc outcome(const struct rpc_call *call, bool whole, uint64_t now)
 {
@@ -430,7 +252,7 @@ void rpc_call_end(struct rpc_call *call, bool whole)
     call->is_due = call->is_fresh = false;
     call->conn = NULL;
     loop_timer_stop(call->loop->loop, &call->timer);
-    expect_no_messages(call);
+    rpc_call_expect_no_messages(call);
     release(call);
     if (begun)
         atomic_fetch_sub(&server->in_flight, 1);
@@ -463,7 +285,7 @@ void rpc_call_set_timer(struct rpc_call *call)
     uint64_t left_ms = call->deadline_ns > now ? (call->deadline_ns - now) / CLOCK_NS_PER_MS : 0;
 
     if (loop_timer_start(call->loop->loop, &call->timer, left_ms, expire) < 0)
-        refuse(call, -ENOMEM);
+        rpc_input_refuse(call, -ENOMEM);
 }
 
 /* ---- the beginning ---- */
@@ -571,207 +393,4 @@ void rpc_call_begin(struct rpc_call *call)
         if (call->entry->method->on_open != NULL)
             call->entry->method->on_open(call);
     }
-}
-
-/* ---- what handlers call ---- */
-
-struct rpc_server *rpc_call_server(const struct rpc_call *call)
-{
-    return call->loop->server;
-}
-
-void rpc_call_watch_health(struct rpc_call *call)
-{
-    rpc_loop_watch_health(call->loop);
-}
-
-void *rpc_call_service_state(const struct rpc_call *call)
-{
-    return call->loop->server->def.state;
-}
-
-void rpc_call_set_data(struct rpc_call *call, void *data)
-{
-    call->data = data;
-}
-
-void *rpc_call_data(const struct rpc_call *call)
-{
-    return call->data;
-}
-
-const struct trace *rpc_call_trace(const struct rpc_call *call)
-{
-    return &call->trace;
-}
-
-uint64_t rpc_call_deadline_ns(const struct rpc_call *call)
-{
-    return call->deadline_ns;
-}
-
-struct str rpc_call_metadata(const struct rpc_call *call, const char *name)
-{
-    return rpc_head_find(&call->head, name, 0);
-}
-
-struct str rpc_call_metadata_at(const struct rpc_call *call, const char *name, size_t index)
-{
-    return rpc_head_find(&call->head, name, index);
-}
-
-static bool is_text(struct str value)
-{
-    for (size_t i = 0; i < value.len; i++)
-        if (value.s[i] < 0x20 || value.s[i] > 0x7e)
-            return false;
-    return true;
-}
-
-/* NULL out of memory, or where HTTP/2 would not carry the value. */
-static struct rpc_field *field_new(const char *name, struct str value)
-{
-    struct str name_str = str_of(name);
-    bool is_binary = name_str.len > 4 && strcmp(name + name_str.len - 4, "-bin") == 0;
-    struct rpc_field *field = is_binary || is_text(value) ? malloc(sizeof(*field) + 4 * (value.len / 3 + 1)) : NULL;
-    char *bytes;
-
-    if (field == NULL)
-        return NULL;
-    bytes = (char *)(field + 1);
-    *field = (struct rpc_field){.name = name_str, .value = {bytes, value.len}};
-    if (is_binary)
-        field->value.len = rpc_base64_encode(value, bytes);
-    else if (value.len > 0)
-        memcpy(bytes, value.s, value.len);
-    return field;
-}
-
-static void add_field(struct rpc_call *call, struct rpc_fields *fields, bool too_late, const char *name,
-                      struct str value)
-{
-    struct rpc_field *field = !too_late && fields->count < RPC_MAX_FIELDS ? field_new(name, value) : NULL;
-
-    if (field != NULL)
-        fields->field[fields->count++] = field;
-}
-
-void rpc_call_add_metadata(struct rpc_call *call, const char *name, struct str value)
-{
-    pthread_mutex_lock(&call->lock);
-    add_field(call, &call->initial, call->metadata_sent || call->over, name, value);
-    pthread_mutex_unlock(&call->lock);
-}
-
-void rpc_call_add_trailer(struct rpc_call *call, const char *name, struct str value)
-{
-    pthread_mutex_lock(&call->lock);
-    add_field(call, &call->trailing, call->finished || call->over, name, value);
-    pthread_mutex_unlock(&call->lock);
-}
-
-void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *value)
-{
-    rpc_call_add_metadata(call, name, str_of(value));
-}
-
-bool rpc_call_cancelled(const struct rpc_call *call)
-{
-    return atomic_load(&call->cancelled);
-}
-
-/* NULL out of memory: the status is worth more than its text. */
-static char *copy_text(const char *text, size_t len)
-{
-    char *copy = malloc(len + 1);
-
-    if (copy != NULL) {
-        memcpy(copy, text, len);
-        copy[len] = '\0';
-    }
-    return copy;
-}
-
-static void finish_locked(struct rpc_call *call, enum err_grpc status, const char *message)
-{
-    if (call->finished || call->over)
-        return;
-    call->finished = true;
-    call->status = status;
-    if (message != NULL)
-        call->status_message = copy_text(message, strnlen(message, STATUS_MESSAGE_MAX));
-    have_run(call);
-}
-
-static int send_locked(struct rpc_call *call, const ProtobufCMessage *message)
-{
-    size_t size = 0;
-    int result;
-
-    if (call->finished || call->over)
-        return -ECANCELED;
-    result = rpc_out_put(&call->out, &call->out_own, message, &size);
-    if (result == -ENOMEM) {
-        finish_locked(call, ERR_GRPC_RESOURCE_EXHAUSTED, err_text(-ENOMEM));
-        return -ECANCELED;
-    }
-    call->response_size += size;
-    have_run(call);
-    return result;
-}
-
-int rpc_send(struct rpc_call *call, const ProtobufCMessage *message)
-{
-    int result;
-
-    pthread_mutex_lock(&call->lock);
-    result = send_locked(call, message);
-    pthread_mutex_unlock(&call->lock);
-    return result;
-}
-
-void rpc_finish(struct rpc_call *call, enum err_grpc status, const char *message)
-{
-    pthread_mutex_lock(&call->lock);
-    finish_locked(call, status, message);
-    pthread_mutex_unlock(&call->lock);
-}
-
-void rpc_finish_with_details(struct rpc_call *call, enum err_grpc status, const char *message, struct str details)
-{
-    pthread_mutex_lock(&call->lock);
-    add_field(call, &call->trailing, call->finished || call->over, "grpc-status-details-bin", details);
-    finish_locked(call, status, message);
-    pthread_mutex_unlock(&call->lock);
-}
-
-void rpc_reply(struct rpc_call *call, const ProtobufCMessage *message)
-{
-    pthread_mutex_lock(&call->lock);
-    if (send_locked(call, message) >= 0)
-        finish_locked(call, ERR_GRPC_OK, NULL);
-    else
-        finish_locked(call, ERR_GRPC_RESOURCE_EXHAUSTED, "too much is waiting to be sent");
-    pthread_mutex_unlock(&call->lock);
-}
-
-void rpc_fail(struct rpc_call *call, int err, const char *message)
-{
-    rpc_finish(call, err_grpc_status(err), message != NULL ? message : err_text(err));
-}
-
-void rpc_pause(struct rpc_call *call)
-{
-    pthread_mutex_lock(&call->lock);
-    call->paused = true;
-    pthread_mutex_unlock(&call->lock);
-}
-
-void rpc_resume(struct rpc_call *call)
-{
-    pthread_mutex_lock(&call->lock);
-    call->paused = false;
-    if (!call->over)
-        have_run(call);
-    pthread_mutex_unlock(&call->lock);
 }

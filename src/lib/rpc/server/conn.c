@@ -1,25 +1,24 @@
 /* A connection of the gRPC server: an nghttp2 session on a socket of an event loop.
  *
  * Reading: when the socket is readable, one recv into a buffer of the loop, and nghttp2 calls session.c, which calls
- * the handlers. Writing: whatever has something to send marks the connection dirty; at the end of the turn all frames of
- * it are gathered in another buffer of the loop and sent by one send(2). Only what the socket does not take is kept by
- * the connection; until the socket takes it nothing more is gathered, and nothing is read: so a client that does not
+ * the handlers. Writing: whatever has something to send marks the connection dirty; at the end of the turn all frames
+ * of it are gathered in another buffer of the loop and sent by one send(2). Only what the socket does not take is kept
+ * by the connection; until the socket takes it nothing more is gathered, and nothing is read: so a client that does not
  * read cannot make the server keep answers.
  *
  * States and their ends:
  *
  *   OPEN     to NOTICED by rpc_conn_leave, when the server drains or the connection has reached its age
- *   NOTICED  GOAWAY with the largest stream id and a ping were sent. The client begins no new call once it has read that;
- *            calls that crossed it are served. To LEAVING when the ping is answered, or after NOTICE_NS
- *   LEAVING  GOAWAY with the last stream's id was sent. To ENDED when no call is left (nghttp2 wants neither to read nor
- *            to write), also from the other states where the client has sent a GOAWAY
- *   ENDED    shut for sending, closed when the client closes, or after LINGER_NS: a close with unread bytes would reset
- *            the connection, and the client might lose the last answers
+ *   NOTICED  GOAWAY with the largest stream id and a ping were sent. The client begins no new call once it has read
+ * that; calls that crossed it are served. To LEAVING when the ping is answered, or after NOTICE_NS LEAVING  GOAWAY with
+ * the last stream's id was sent. To ENDED when no call is left (nghttp2 wants neither to read nor to write), also from
+ * the other states where the client has sent a GOAWAY ENDED    shut for sending, closed when the client closes, or
+ * after LINGER_NS: a close with unread bytes would reset the connection, and the client might lose the last answers
  *
  * One timer for each connection, at the earliest of: its age; the end of NOTICED or ENDED; KEEPALIVE_NS after something
  * was last heard of the client (then a ping is sent), and KEEPALIVE_TIMEOUT_NS after that ping (then the connection is
- * cut). A client that does not read for KEEPALIVE_NS is cut too. Times are looked at when the timer runs, so that a call
- * moves no timer.
+ * cut). A client that does not read for KEEPALIVE_NS is cut too. Times are looked at when the timer runs, so that a
+ * call moves no timer.
  *
  * Callers: loop.c opens, flushes and cuts connections; session.c and call.c mark them dirty. A connection is
  * freed by rpc_conn_cut alone, which is never called from within nghttp2.
@@ -38,7 +37,7 @@
 #define LINGER_NS            CLOCK_NS_PER_S
 #define KEEPALIVE_NS         (30 * CLOCK_NS_PER_S)
 #define KEEPALIVE_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
-#define USER_TIMEOUT_MS      20000               /* a peer that does not acknowledge for so long is gone */
+#define USER_TIMEOUT_MS      20000                /* a peer that does not acknowledge for so long is gone */
 #define PING_INTERVAL_NS     (5 * CLOCK_NS_PER_S) /* clients may ping so often, also without a call */
 #define PING_STRIKES         2
 #define LONGEST_FRAME        (20 * 1024) /* that nghttp2 gives at a time: 16 KiB and its head */

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define BLOCK_SIZE      4096
-#define FIELD_OVERHEAD  32 /* that HTTP/2 counts for each field */
-#define TIMEOUT_DIGITS  8
+#define BLOCK_SIZE     4096
+#define FIELD_OVERHEAD 32 /* that HTTP/2 counts for each field */
+#define TIMEOUT_DIGITS 8
 
 /* ---- the arena ---- */
 
@@ -65,8 +65,12 @@ int rpc_timeout_parse(struct str text, uint64_t *ret_ns)
     static const struct {
         char unit;
         uint64_t ns;
-    } units[] = {{'H', 3600 * CLOCK_NS_PER_S}, {'M', 60 * CLOCK_NS_PER_S}, {'S', CLOCK_NS_PER_S},
-                 {'m', CLOCK_NS_PER_MS},       {'u', 1000},                {'n', 1}};
+    } units[] = {{'H', 3600 * CLOCK_NS_PER_S},
+                 {'M', 60 * CLOCK_NS_PER_S},
+                 {'S', CLOCK_NS_PER_S},
+                 {'m', CLOCK_NS_PER_MS},
+                 {'u', 1000},
+                 {'n', 1}};
     uint64_t value;
 
     if (text.len < 2 || str_to_u64((struct str){text.s, text.len - 1}, UINT64_MAX, &value) < 0 ||
@@ -135,7 +139,8 @@ int rpc_base64_decode(struct str text, char *to, size_t *ret_len)
     unsigned count = 0;
     size_t len = 0;
 
-    for (unsigned padding = 0; padding < 2 && text.len % 4 == 0 && text.len > 0 && text.s[text.len - 1] == '='; padding++)
+    for (unsigned padding = 0; padding < 2 && text.len % 4 == 0 && text.len > 0 && text.s[text.len - 1] == '=';
+         padding++)
         text.len--;
     if (text.len % 4 == 1)
         return -EINVAL;

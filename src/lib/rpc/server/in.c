@@ -29,7 +29,8 @@ static int read_prefix(struct rpc_in *in, struct str *bytes)
 /* Room grows with what comes, not with what was announced. */
 static int reserve(struct rpc_in *in, size_t len)
 {
-    size_t capacity = in->bytes != NULL ? in->capacity : RPC_IN_FIRST, wanted = 2 * len < in->wanted ? 2 * len : in->wanted;
+    size_t capacity = in->bytes != NULL ? in->capacity : RPC_IN_FIRST,
+           wanted = 2 * len < in->wanted ? 2 * len : in->wanted;
     uint8_t *bytes;
 
     if (len <= capacity)

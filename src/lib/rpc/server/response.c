@@ -45,7 +45,7 @@ static void add_set(struct fields *fields, const struct rpc_fields *set)
 /* Under the lock, once finished. */
 static void add_status(struct fields *fields, struct rpc_call *call)
 {
-    static const char digits[][3] = {"0", "1", "2",  "3",  "4",  "5",  "6",  "7", "8",
+    static const char digits[][3] = {"0", "1",  "2",  "3",  "4",  "5",  "6",  "7", "8",
                                      "9", "10", "11", "12", "13", "14", "15", "16"};
     struct str message = str_of(call->status_message);
     char *encoded = message.len > 0 ? rpc_arena_alloc(&call->arena, 3 * message.len) : NULL;
@@ -105,8 +105,8 @@ static void submit_head(struct rpc_call *call)
     else
         add_set(&fields, &call->initial);
     call->answered = call->metadata_sent = true;
-    check(call, nghttp2_submit_response(session, call->stream, fields.nv, fields.count,
-                                        trailers_only ? NULL : &provider));
+    check(call,
+          nghttp2_submit_response(session, call->stream, fields.nv, fields.count, trailers_only ? NULL : &provider));
 }
 
 void rpc_response_pump(struct rpc_call *call)

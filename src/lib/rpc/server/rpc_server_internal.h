@@ -74,8 +74,8 @@ struct rpc_out_own {
  * ret_size: its bytes without prefix. */
 int rpc_out_put(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMessage *message, size_t *ret_size);
 size_t rpc_out_read(struct rpc_out *out, struct rpc_out_own *own, uint8_t *to, size_t len);
-bool rpc_out_writable(struct rpc_out *out);         /* true once after it was full: when half of it is free */
-bool rpc_out_is_whole(const struct rpc_out *out);   /* no message was read in part */
+bool rpc_out_writable(struct rpc_out *out);       /* true once after it was full: when half of it is free */
+bool rpc_out_is_whole(const struct rpc_out *out); /* no message was read in part */
 void rpc_out_clear(struct rpc_out *out, struct rpc_out_own *own);
 
 /* ---- in.c: messages out of the bytes that come on a call ---- */
@@ -86,16 +86,16 @@ struct rpc_in {
     uint8_t prefix[5];
     uint8_t prefix_len;
     bool compressed;
-    size_t wanted;                /* bytes of the message that has begun */
-    uint8_t *bytes;               /* NULL: in first */
+    size_t wanted;  /* bytes of the message that has begun */
+    uint8_t *bytes; /* NULL: in first */
     size_t len, capacity;
     struct rpc_account *account;
-    size_t max;                   /* bytes of a message */
+    size_t max; /* bytes of a message */
 };
 
 /* Takes bytes off the front until a message is whole. 1: *ret_message is it, valid until the next call; 0: all was
- * taken; -EMSGSIZE: it is longer than max, known from its prefix; -ENOBUFS: the budget; -ENOMEM; -EPROTO: no such prefix.
- * keep: the message stays in the rpc_in, else it may lie in bytes. */
+ * taken; -EMSGSIZE: it is longer than max, known from its prefix; -ENOBUFS: the budget; -ENOMEM; -EPROTO: no such
+ * prefix. keep: the message stays in the rpc_in, else it may lie in bytes. */
 int rpc_in_take(struct rpc_in *in, uint8_t first[RPC_IN_FIRST], struct str *bytes, bool keep, struct str *ret_message);
 bool rpc_in_is_between(const struct rpc_in *in); /* no message has begun that is not whole */
 void rpc_in_release(struct rpc_in *in);
@@ -185,14 +185,14 @@ struct rpc_fields {
 
 struct rpc_call {
     struct rpc_loop *loop;
-    struct rpc_conn *conn;        /* NULL: its stream has ended */
-    TAILQ_ENTRY(rpc_call) link;   /* of the connection's calls */
-    TAILQ_ENTRY(rpc_call) due;    /* of the loop's calls with something to do */
-    TAILQ_ENTRY(rpc_call) fresh;  /* of the loop's calls that have begun in this turn */
+    struct rpc_conn *conn;       /* NULL: its stream has ended */
+    TAILQ_ENTRY(rpc_call) link;  /* of the connection's calls */
+    TAILQ_ENTRY(rpc_call) due;   /* of the loop's calls with something to do */
+    TAILQ_ENTRY(rpc_call) fresh; /* of the loop's calls that have begun in this turn */
     bool is_due, is_fresh;
-    struct loop_timer timer;      /* its deadline; not for calls that end in the turn that they begin in */
+    struct loop_timer timer; /* its deadline; not for calls that end in the turn that they begin in */
     int32_t stream;
-    struct rpc_entry *entry;      /* NULL until the headers have come */
+    struct rpc_entry *entry; /* NULL until the headers have come */
     struct rpc_arena arena;
     struct rpc_head head;
     struct rpc_in in;
@@ -200,17 +200,17 @@ struct rpc_call {
     uint64_t begun_ns, deadline_ns;
     void *data;
     uint64_t request_size;
-    bool opened;                  /* the handlers know of it */
-    bool may_receive;             /* counted among the server's receiving */
-    bool half_closed, end_told;   /* the client's end has come; the handlers know */
-    bool held;                    /* in holds the one message of a unary call */
-    struct str message;           /* that one */
-    bool answered;                /* the response's headers have been handed to nghttp2 */
-    bool deferred;                /* nghttp2 waits for more to send */
-    bool trailers_sent;           /* ... for which there is nothing more to do */
-    bool room;                    /* on_writable is to be called */
-    int http_status;              /* of an answer that is not gRPC's; 0: it is */
-    uint8_t *backlog;             /* what came while paused */
+    bool opened;                /* the handlers know of it */
+    bool may_receive;           /* counted among the server's receiving */
+    bool half_closed, end_told; /* the client's end has come; the handlers know */
+    bool held;                  /* in holds the one message of a unary call */
+    struct str message;         /* that one */
+    bool answered;              /* the response's headers have been handed to nghttp2 */
+    bool deferred;              /* nghttp2 waits for more to send */
+    bool trailers_sent;         /* ... for which there is nothing more to do */
+    bool room;                  /* on_writable is to be called */
+    int http_status;            /* of an answer that is not gRPC's; 0: it is */
+    uint8_t *backlog;           /* what came while paused */
     size_t backlog_len, backlog_capacity;
 
     atomic_uint refs;
@@ -236,22 +236,31 @@ struct rpc_call {
 
 /* The events of a stream, by session.c. NULL: out of memory. */
 struct rpc_call *rpc_call_new(struct rpc_conn *conn, int32_t stream);
-void rpc_call_begin(struct rpc_call *call);                   /* the headers have come */
-void rpc_call_bytes(struct rpc_call *call, struct str bytes);
-void rpc_call_half_closed(struct rpc_call *call);             /* the client's end has come */
+void rpc_call_begin(struct rpc_call *call); /* the headers have come */
 /* The call's stream has ended, or its connection; whole: the status has been sent. The call may be gone. */
 void rpc_call_end(struct rpc_call *call, bool whole);
 /* Hands nghttp2 what is to be sent, calls on_writable and so on. */
 void rpc_call_run(struct rpc_call *call);
-void rpc_call_due(struct rpc_call *call);     /* it is run at the end of the turn */
+void rpc_call_due(struct rpc_call *call); /* it is run at the end of the turn */
 void rpc_call_set_timer(struct rpc_call *call);
 void rpc_call_destroy(struct rpc_call *call); /* its memory */
 struct rpc_server *rpc_call_server(const struct rpc_call *call);
 void rpc_call_watch_health(struct rpc_call *call); /* its loop calls rpc_health_tick from now on */
 
+void rpc_call_expect_no_messages(struct rpc_call *call); /* its client sends nothing more */
+void rpc_call_want_run(struct rpc_call *call);           /* under the lock, of a call that is not over; any thread */
+
+/* ---- input.c: what comes on a call ---- */
+
+void rpc_input_bytes(struct rpc_call *call, struct str bytes);
+void rpc_input_ended(struct rpc_call *call);           /* the client's end has come */
+void rpc_input_resume(struct rpc_call *call);          /* tells the handlers what they may be told of what has come */
+bool rpc_input_is_wanted(struct rpc_call *call);       /* the handlers know of the call, and have not finished it */
+void rpc_input_refuse(struct rpc_call *call, int err); /* finishes it for an error of what has come */
+
 /* ---- response.c: what a call sends ---- */
 
-void rpc_response_pump(struct rpc_call *call);                   /* gives nghttp2 what there is to send */
+void rpc_response_pump(struct rpc_call *call);             /* gives nghttp2 what there is to send */
 void rpc_response_http(struct rpc_call *call, int status); /* 405 or 415, to what is not gRPC */
 
 /* ---- conn.c ---- */
@@ -281,9 +290,9 @@ struct rpc_conn {
     uint64_t ping_ns;        /* when the last keepalive was sent; 0: answered */
     uint64_t pinged_ns;      /* when the client's last ping came; 0: something was sent since */
     unsigned ping_strikes;
-    bool broken;             /* to be closed once what is there has been sent, as far as that goes */
-    bool waits;              /* for the socket to take more; nothing is sent until then */
-    uint8_t *rest;           /* what the socket did not take */
+    bool broken;   /* to be closed once what is there has been sent, as far as that goes */
+    bool waits;    /* for the socket to take more; nothing is sent until then */
+    uint8_t *rest; /* what the socket did not take */
     size_t rest_len, rest_offset;
     char remote_ip[INET6_ADDRSTRLEN];
 };
@@ -333,8 +342,9 @@ struct rpc_loop {
 
 int rpc_loop_open(struct rpc_loop *loop, struct rpc_server *server, struct loop *events);
 void rpc_loop_listen(struct rpc_loop *loop);
-void rpc_loop_drain(struct rpc_loop *loop); /* of the first: closes the listener, then has all loops' connections leave */
-void rpc_loop_cut(struct rpc_loop *loop);   /* ends what is there; not from its thread */
+void rpc_loop_drain(
+    struct rpc_loop *loop);               /* of the first: closes the listener, then has all loops' connections leave */
+void rpc_loop_cut(struct rpc_loop *loop); /* ends what is there; not from its thread */
 void rpc_loop_close(struct rpc_loop *loop); /* after it was cut */
 void rpc_loop_run_due(struct rpc_loop *loop);
 void rpc_loop_watch_health(struct rpc_loop *loop);

@@ -80,9 +80,8 @@ static const struct metrics_def connections_def = {
     .name = "grpc_server_connections", .help = "Connections of clients that are open.", .type = METRICS_GAUGE};
 static const struct metrics_def in_flight_def = {
     .name = "grpc_server_in_flight", .help = "Calls that have begun and not ended.", .type = METRICS_GAUGE};
-static const struct metrics_def memory_def = {.name = "grpc_server_memory_bytes",
-                                              .help = "Memory that clients make the server hold.",
-                                              .type = METRICS_GAUGE};
+static const struct metrics_def memory_def = {
+    .name = "grpc_server_memory_bytes", .help = "Memory that clients make the server hold.", .type = METRICS_GAUGE};
 static const struct metrics_def memory_max_def = {.name = "grpc_server_memory_max_bytes",
                                                   .help = "Bound of grpc_server_memory_bytes; 0: none.",
                                                   .type = METRICS_GAUGE};

@@ -3,10 +3,10 @@
 #include "rpc_server_internal.h"
 #include <errno.h>
 
-#define WINDOW             (64 * 1024 - 1) /* of a stream: a paused call holds so much; HTTP/2's default */
-#define SMALL_MESSAGE      (64 * 1024)
-#define LARGE_WINDOW       (256 * 1024) /* where messages may be longer */
-#define CONNECTION_WINDOW  (1024 * 1024)
+#define WINDOW            (64 * 1024 - 1) /* of a stream: a paused call holds so much; HTTP/2's default */
+#define SMALL_MESSAGE     (64 * 1024)
+#define LARGE_WINDOW      (256 * 1024) /* where messages may be longer */
+#define CONNECTION_WINDOW (1024 * 1024)
 
 static struct rpc_call *call_of(nghttp2_session *session, int32_t stream)
 {
@@ -44,9 +44,8 @@ static int on_ping(struct rpc_conn *conn, const nghttp2_frame *frame)
     if (frame->hd.flags & NGHTTP2_FLAG_ACK) {
         rpc_conn_ponged(conn, frame->ping.opaque_data);
     } else if (!rpc_conn_admits_ping(conn)) {
-        nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE,
-                              nghttp2_session_get_last_proc_stream_id(conn->session), NGHTTP2_ENHANCE_YOUR_CALM,
-                              (const uint8_t *)text, sizeof(text) - 1);
+        nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
+                              NGHTTP2_ENHANCE_YOUR_CALM, (const uint8_t *)text, sizeof(text) - 1);
         conn->broken = true;
     }
     return 0;
@@ -66,7 +65,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     if (call->entry == NULL)
         rpc_call_begin(call);
     if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
-        rpc_call_half_closed(call);
+        rpc_input_ended(call);
     return 0;
 }
 
@@ -79,7 +78,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, cons
     if (call == NULL)
         nghttp2_session_consume_stream(session, stream, len);
     else
-        rpc_call_bytes(call, (struct str){(const char *)data, len});
+        rpc_input_bytes(call, (struct str){(const char *)data, len});
     return 0;
 }
 

@@ -1,5 +1,5 @@
-/* rpc_core -- what the gRPC server and client share: checking and unpacking of messages, and metrics. It does not depend
- * on C-core or nghttp2.
+/* rpc_core -- what the gRPC server and client share: checking and unpacking of messages, and metrics. It does not
+ * depend on C-core or nghttp2.
  */
 #pragma once
 #include "buf.h"

@@ -57,9 +57,9 @@ uint64_t rpc_call_deadline_ns(const struct rpc_call *call);                  /* 
 struct str rpc_call_metadata(const struct rpc_call *call, const char *name); /* first value; STR_NULL; until on_close */
 /* The value of that name that came as number index, from 0; STR_NULL. Values of names ending in -bin are bytes. */
 struct str rpc_call_metadata_at(const struct rpc_call *call, const char *name, size_t index);
-/* What the client gets before the first message, to be set before anything is sent, and with the status, to be set before
- * rpc_finish: at most 8 values each, of one name or several. name is static and lower case; value is copied: visible ASCII
- * and spaces, or any bytes where name ends in -bin. What cannot be sent is left out. Any thread. */
+/* What the client gets before the first message, to be set before anything is sent, and with the status, to be set
+ * before rpc_finish: at most 8 values each, of one name or several. name is static and lower case; value is copied:
+ * visible ASCII and spaces, or any bytes where name ends in -bin. What cannot be sent is left out. Any thread. */
 void rpc_call_add_metadata(struct rpc_call *call, const char *name, struct str value);
 void rpc_call_add_trailer(struct rpc_call *call, const char *name, struct str value);
 void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *value); /* the same, of a C string */
@@ -114,12 +114,12 @@ struct rpc_server_def {
     size_t interceptor_count;
     /* Event loops that the server shares, of which it uses all; they outlive it. NULL: it has threads of its own. */
     struct loop *const *loops;
-    unsigned threads;           /* number of loops; 0: 1 */
-    size_t max_message;         /* bytes received; 0: 4 MiB (gRPC's default) */
-    unsigned max_in_flight;     /* calls; 0: 10,000 */
-    unsigned max_connections;   /* beyond it none is accepted until one ends; 0: 10,000 */
-    unsigned max_call_ms;       /* of a unary call, whatever deadline the client gave; 0: 30,000 */
-    unsigned max_stream_ms;     /* of the other kinds; 0: 3,600,000 */
+    unsigned threads;               /* number of loops; 0: 1 */
+    size_t max_message;             /* bytes received; 0: 4 MiB (gRPC's default) */
+    unsigned max_in_flight;         /* calls; 0: 10,000 */
+    unsigned max_connections;       /* beyond it none is accepted until one ends; 0: 10,000 */
+    unsigned max_call_ms;           /* of a unary call, whatever deadline the client gave; 0: 30,000 */
+    unsigned max_stream_ms;         /* of the other kinds; 0: 3,600,000 */
     unsigned max_connection_age_ms; /* 0: 10,000 */
     /* Bytes that clients can make the server take, about; 0: no bound. Half is C-core's quota for connections and for
      * what has been received and not been handed to a handler: beyond it C-core reads no more, closes idle connections
