@@ -261,6 +261,47 @@ Test(rpc_server, tells_the_handler_that_the_client_has_cancelled)
     free(call);
 }
 
+/* What the client does not take keeps no call open. */
+static void expire_unread(uint32_t window)
+{
+    Routeguide__Point lo = ROUTEGUIDE__POINT__INIT, hi = ROUTEGUIDE__POINT__INIT;
+    Routeguide__Rectangle rectangle = ROUTEGUIDE__RECTANGLE__INIT;
+    struct grpc_call *call;
+    struct buf body = {0};
+    uint8_t bytes[64];
+
+    grpc_disconnect(&connection);
+    grpc_connect(&connection, fixture.port, window);
+    lo.latitude = 1000;
+    hi.latitude = 95; /* each takes 5 + 2 + 95 bytes */
+    rectangle.lo = &lo;
+    rectangle.hi = &hi;
+    grpc_append(&body, false, (struct str){(char *)bytes, routeguide__rectangle__pack(&rectangle, bytes)});
+    call = call_with("/routeguide.RouteGuide/ListFeatures", buf_str(&body),
+                     (const char *const[]){"grpc-timeout", "50m", NULL});
+    cr_assert_eq(call->data_len, window);
+    cr_assert_eq(call->error, (uint32_t)NGHTTP2_CANCEL);
+    fixture_wait(&fixture.closed);
+    cr_assert_eq(atomic_load(&fixture.cancelled), 1);
+    buf_release(&body);
+    free(call);
+}
+
+Test(rpc_server, resets_a_late_call_whose_client_takes_nothing)
+{
+    expire_unread(0);
+}
+
+Test(rpc_server, resets_a_late_call_whose_client_took_whole_messages)
+{
+    expire_unread(2 * (5 + 2 + 95));
+}
+
+Test(rpc_server, resets_a_late_call_whose_client_took_part_of_a_message)
+{
+    expire_unread(150);
+}
+
 /* ---- compression ---- */
 
 static void append_gzip(struct buf *body, struct str message)

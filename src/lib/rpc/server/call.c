@@ -260,6 +260,16 @@ void rpc_call_end(struct rpc_call *call, bool whole)
 
 /* ---- deadlines ---- */
 
+/* Whether the client's windows keep nghttp2 from asking for what is to be sent, a status included. */
+static bool is_blocked(const struct rpc_call *call)
+{
+    nghttp2_session *session = call->conn->session;
+
+    return call->answered && !call->deferred &&
+           (nghttp2_session_get_stream_remote_window_size(session, call->stream) <= 0 ||
+            nghttp2_session_get_remote_window_size(session) <= 0);
+}
+
 static void expire(struct loop_timer *timer)
 {
     struct rpc_call *call = RPC_OWNER(timer, struct rpc_call, timer);
@@ -274,7 +284,7 @@ static void expire(struct loop_timer *timer)
     pthread_mutex_unlock(&call->lock);
     rpc_finish(call, ERR_GRPC_DEADLINE_EXCEEDED, "the call took too long");
     /* A status after a part of a message would be taken for a fault of the server's. */
-    if (!whole)
+    if (!whole || is_blocked(call))
         nghttp2_submit_rst_stream(call->conn->session, NGHTTP2_FLAG_NONE, call->stream, NGHTTP2_CANCEL);
     rpc_conn_dirty(call->conn);
 }
