@@ -147,12 +147,26 @@ void rpc_call_want_run(struct rpc_call *call)
     }
 }
 
+static void expire(struct loop_timer *timer);
+
+/* Whether a call's time is over, and its timer has not run yet. What its handlers answer now, perhaps because their own
+ * calls have the same deadline, comes too late. */
+static bool is_late(struct rpc_call *call)
+{
+    return !call->is_fresh && !call->answered && loop_timer_running(&call->timer) &&
+           clock_monotonic_ns() >= call->deadline_ns;
+}
+
 void rpc_call_run(struct rpc_call *call)
 {
     bool room = call->room;
 
     if (call->conn == NULL)
         return;
+    if (is_late(call)) {
+        loop_timer_stop(call->loop->loop, &call->timer);
+        expire(&call->timer);
+    }
     call->room = false;
     if (room && call->entry->method->on_writable != NULL && rpc_input_is_wanted(call))
         call->entry->method->on_writable(call);
@@ -278,7 +292,7 @@ static void expire(struct loop_timer *timer)
     atomic_store(&call->cancelled, true);
     pthread_mutex_lock(&call->lock);
     whole = rpc_out_is_whole(&call->out);
-    if (call->out.first != NULL && call->finished)
+    if (call->finished && (call->out.first != NULL || !call->answered))
         call->status = ERR_GRPC_DEADLINE_EXCEEDED;
     rpc_out_clear(&call->out, &call->out_own);
     pthread_mutex_unlock(&call->lock);
