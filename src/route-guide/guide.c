@@ -20,8 +20,8 @@ struct saving {
     const struct feature *feature; /* GetFeature's */
 };
 
-/* Milliseconds that the store has: its own limit, or what is left of the call's time where that is less. Rounded up: a call
- * whose time is over is late, and has not failed. */
+/* Milliseconds that the store has: its own limit, or what is left of the call's time where that is less. Rounded up: a
+ * call whose time is over is late, and has not failed. */
 static uint64_t store_timeout_ms(const struct guide *guide, const struct rpc_call *call)
 {
     uint64_t now = clock_monotonic_ns(), deadline = rpc_call_deadline_ns(call);

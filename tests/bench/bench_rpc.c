@@ -9,8 +9,8 @@
 #include "net_listen.h"
 #include "routeguide.descriptors.h"
 #include "routeguide.pb-c.h"
-#include "rpc_client.h"
 #include "rpc.h"
+#include "rpc_client.h"
 #include "rpc_client_internal.h"
 #include <fcntl.h>
 #include <grpc/byte_buffer_reader.h>

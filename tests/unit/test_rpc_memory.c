@@ -11,8 +11,8 @@ Test(rpc_memory, is_tested_without_sanitizers)
 }
 #else
 
-/* h2o ends the process where it gets no memory, also where it is linked statically. meson.build has the linker call these
- * for the two of its functions that allocate here. */
+/* h2o ends the process where it gets no memory, also where it is linked statically. meson.build has the linker call
+ * these for the two of its functions that allocate here. */
 h2o_evloop_t *__real_h2o_evloop_create(void);
 h2o_evloop_t *__wrap_h2o_evloop_create(void);
 h2o_socket_t *__real_h2o_evloop_socket_create(h2o_evloop_t *loop, int fd, int flags);

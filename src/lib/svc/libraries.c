@@ -1,5 +1,4 @@
 /* Decision 24 says which versions these are, and why they are good enough for development. */
-#include "rpc_client.h"
 #include "svc_libraries.h"
 #include <h2o/version.h>
 #include <stdbool.h>
@@ -23,12 +22,12 @@ static bool is_old_c_core(const char *version)
     return version != NULL && atoi(version) < LEAST_C_CORE;
 }
 
-/* Not there in programs without a gRPC client. */
-extern __typeof__(rpc_client_library_version) rpc_client_library_version __attribute__((weak));
+/* Of C-core: "56.0.0". Not there in programs without a gRPC client (library.c of rpc/client refers to it). */
+const char *grpc_version_string(void) __attribute__((weak));
 
 void svc_libraries_warn(struct log *log)
 {
-    const char *c_core = rpc_client_library_version != NULL ? rpc_client_library_version() : NULL;
+    const char *c_core = grpc_version_string != NULL ? grpc_version_string() : NULL;
     char h2o_name[64] = "", c_core_name[64] = "", names[160];
 
     if (is_old_h2o())

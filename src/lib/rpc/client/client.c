@@ -83,8 +83,3 @@ struct rpc_client *rpc_client_free(struct rpc_client *client)
     free(client);
     return NULL;
 }
-
-const char *rpc_client_library_version(void)
-{
-    return grpc_version_string();
-}

@@ -8,7 +8,6 @@
 #pragma redefine_extname rpc_channel_use slipway_rpc_channel_use
 #pragma redefine_extname rpc_client_cancel slipway_rpc_client_cancel
 #pragma redefine_extname rpc_client_free slipway_rpc_client_free
-#pragma redefine_extname rpc_client_library_version slipway_rpc_client_library_version
 #pragma redefine_extname rpc_client_open slipway_rpc_client_open
 #pragma redefine_extname rpc_credentials_create slipway_rpc_credentials_create
 #pragma redefine_extname rpc_event_hand_over slipway_rpc_event_hand_over

@@ -37,7 +37,6 @@ struct rpc_client_def {
     const char *const *idempotent_methods; /* "package.Service/Method", ended by NULL */
 };
 
-const char *rpc_client_library_version(void); /* of C-core: "56.0.0" */
 /* Does not wait for a connection. The methods' names must outlive the client. 0, -ENOMEM, -EINVAL (the target, or what
  * a file of tls holds), what opening such a file says. */
 int rpc_client_open(const struct rpc_client_def *def, struct rpc_client **ret_client);
