@@ -742,6 +742,12 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
             "\\$value *",
         ),
         Mutation(
+            "Cloud Monitoring can evaluate every alert",
+            "modules/observability/rules.tf",
+            "= each.value.expr",
+            '= replace(each.value.expr, "[20h]", "[26h]")',
+        ),
+        Mutation(
             "in prod somebody is told of every alert", "modules/observability/main.tf", "= var.emails", "= toset([])"
         ),
         Mutation(

@@ -341,6 +341,23 @@ def every_rule(env: Environment) -> Iterator[str]:
     yield from (item.address for name, item in alerts.items() if ".rules[" in item.address and name not in rules)
 
 
+@each("Cloud Monitoring can evaluate every alert")
+def can_be_evaluated(env: Environment) -> Iterator[str]:
+    """At most 24 hours of metrics, and 25 with the time for which the condition must hold."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+    for alert in env.of("google_monitoring_alert_policy"):
+        query, duration = (only(alert.values, "conditions", "condition_prometheus_query_language", name)
+                           for name in ("query", "duration"))  # fmt: skip
+        if query is None:
+            continue
+        spans = re.findall(r"(?:\[|\boffset )((?:\d+[smhdw])+)", query)
+        back = max(
+            (sum(int(n) * units[u] for n, u in re.findall(r"(\d+)([smhdw])", span)) for span in spans), default=0
+        )
+        if back > 24 * 3600 or back + int(duration.rstrip("s")) > 25 * 3600:
+            yield f"{alert.address}: looks back for {back} s"
+
+
 @each("notes is guarded in every environment, and an outage of it is seen")
 def guarded(env: Environment) -> Iterator[str]:
     """By the identity-aware proxy, which answers by itself: 401 is no sign of life."""
