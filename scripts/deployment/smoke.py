@@ -15,6 +15,7 @@ from deployment.cluster import Cluster, Docs, find
 from deployment.images import Images, to_artifacts
 from deployment.shell import Failure, run, say, wait
 
+CALLS_S = 660  # the deadline of k8s/verify/job.yaml, and a minute to make and delete the job
 QUIET = {"SKAFFOLD_UPDATE_CHECK": "false", "SKAFFOLD_INTERACTIVE": "false"}
 
 
@@ -161,6 +162,6 @@ def calls(cluster: Cluster, images: Images) -> None:
         config = Path(folder) / "kubeconfig"  # skaffold verify has no flag for the context
         config.touch(mode=0o600)
         config.write_text(cluster.kubectl("config", "view", "--minify", "--flatten"))
-        run("skaffold", "verify", "--build-artifacts", artifacts, "--namespace", cluster.namespace, timeout=240,
+        run("skaffold", "verify", "--build-artifacts", artifacts, "--namespace", cluster.namespace, timeout=CALLS_S,
             env=QUIET | {"KUBECONFIG": str(config)})  # fmt: skip
     say("route-guide: the five calls are right")
