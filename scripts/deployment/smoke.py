@@ -90,14 +90,14 @@ def closed(base: str, token: str) -> None:
 
 
 def token_for(docs: Docs) -> str:
-    """SMOKE_TOKEN or, behind the identity-aware proxy, a token of the account smoke in the environment's project: whoever
+    """SMOKE_TOKEN or, behind the identity-aware proxy, a token of the account smoke-test in the environment's project: whoever
     deploys may get one (infra/modules/identity)."""
     policy = find(docs, "GCPBackendPolicy", "notes") or {"spec": {"default": {}}}
     client = policy["spec"]["default"].get("iap", {}).get("clientID", "")
     if os.environ.get("SMOKE_TOKEN") or not client:
         return os.environ.get("SMOKE_TOKEN", "")
     project = (find(docs, "ConfigMap", "environment") or {"data": {"project": ""}})["data"]["project"]
-    account = f"smoke@{project}.iam.gserviceaccount.com"
+    account = f"smoke-test@{project}.iam.gserviceaccount.com"
     return run("gcloud", "auth", "print-identity-token", f"--impersonate-service-account={account}",
                f"--audiences={client}", "--include-email").strip()  # fmt: skip
 
