@@ -58,7 +58,9 @@ class Results:
     @cached_property
     def seeds(self) -> dict[tuple[str, str], list[Verdict]]:
         """Every simulation in every variant, at each seed at which it is judged."""
-        single = [(name, v, None) for name, sim in SIMULATIONS.items() if sim is not ledger for v in sim.VARIANTS]
+        single: list[tuple[str, str, int | None]] = [
+            (name, v, None) for name, sim in SIMULATIONS.items() if sim is not ledger for v in sim.VARIANTS
+        ]
         jobs = [*SEEDED, *single]
         out: dict[tuple[str, str], list[Verdict]] = {}
         with ProcessPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
