@@ -155,6 +155,8 @@ uint64_t http_server_last_turn_ns(const struct http_server *server); /* the olde
 /* A listening TCP socket, non-blocking, CLOEXEC, backlog as large as allowed. host: a numeric address ("::" is both
  * families where there is IPv6, else IPv4); port 0 picks one. No SO_REUSEPORT: a port in use is -EADDRINUSE. */
 int http_listen(const char *host, int port, int *ret_fd, int *ret_port);
+/* For options: NULL, or what a host to listen on must be. */
+const char *http_listen_check_host(const char *host);
 /* Drops new SYNs of a listening socket, so that its backlog can be emptied and closed without a reset: handshakes that
  * have begun still end. 0 or -errno; -EPERM: this kernel asks for a capability. */
 int http_listen_stop_syn(int fd);
