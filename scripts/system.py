@@ -129,7 +129,9 @@ def protocols(program: Path) -> set[str]:
     """What a service serves, by the options that it has."""
     said = subprocess.run([program, "--help"], capture_output=True, text=True, check=False, timeout=60).stdout
     return {
-        name for name, flag in (("http", "--port"), ("grpc", "--grpc-port")) if re.search(rf"^ *{flag} ", said, re.MULTILINE)
+        name
+        for name, flag in (("http", "--port"), ("grpc", "--grpc-port"))
+        if re.search(rf"^ *{flag} ", said, re.MULTILINE)
     }
 
 

@@ -68,10 +68,13 @@ class Edits:
                 if mask & _OVERFLOW:
                     changed, others = changed | {"the sources"}, True
                 elif (folder := self._folders.get(watch)) and self._counts(folder, name, mask):
+                    others |= not mask & _CLOSED
                     if mask & _IS_DIR:
                         self._add_tree(folder / name)
-                    others |= not mask & _CLOSED
-                    changed.add(str((folder / name).relative_to(self.root)))
+                    if mask & (
+                        _IS_DIR | _MASK & ~_CREATED
+                    ):  # a new file is still being written: its closing is told, too
+                        changed.add(str((folder / name).relative_to(self.root)))
         return changed, others
 
     def _read(self) -> bytes:
@@ -81,12 +84,10 @@ class Edits:
             return b""
 
     def _counts(self, folder: Path, name: str, mask: int) -> bool:
-        """Not what editors keep beside a file; not a file that is still being written: its closing is told, too."""
+        """Not what editors keep beside a file."""
         if name.startswith((".", "#")) or name.endswith(("~", ".swp", ".tmp")) or name.isdigit():
             return False
-        if folder == self.root and (mask & _IS_DIR or name not in FILES):
-            return False
-        return bool(mask & _IS_DIR or mask & _MASK & ~_CREATED)
+        return folder != self.root or (name in FILES and not mask & _IS_DIR)
 
 
 class Rebuild:
@@ -104,7 +105,8 @@ class Rebuild:
         self._on_readable, self._done = on_readable, done
         self._edits = Edits()
         self._files: set[str] = set()  # that are not built yet
-        self._others = False
+        self._others = False  # there are files that the build does not know
+        self._configures = False  # what is building now
         self._edited = 0.0  # when the first of them was seen
         self._due: float | None = None  # when to begin
         self._process: subprocess.Popen[bytes] | None = None
@@ -114,12 +116,12 @@ class Rebuild:
 
     def _see(self) -> None:
         files, others = self._edits.read()
+        self._others |= others
         if not files:
             return
         if not self._files and not self._process:
             self._edited = time.monotonic()
         self._files |= files
-        self._others |= others
         self._due = time.monotonic() + SETTLE_S
 
     def timeout(self) -> float | None:
@@ -139,7 +141,8 @@ class Rebuild:
 
     def _start(self) -> None:
         command: list[str | Path] = ["ninja", "-C", self.build, "--quiet", *self.targets]
-        if self._others:  # files that the build does not know
+        self._configures = self._others
+        if self._configures:
             command = [
                 "sh",
                 "-ec",
@@ -170,6 +173,7 @@ class Rebuild:
         stream.close()
         status = self._process.wait()
         self._process = None
+        self._others |= self._configures and status != 0  # whatever it was that failed
         if self._files:
             return  # edited meanwhile: what was built is not what is there now
         files, self._building = self._building, set()
