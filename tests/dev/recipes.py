@@ -99,6 +99,9 @@ OPTIONS = {
 
 
 def options_are_those_of_the_scripts(folder: Path) -> Iterator[str]:
+    said = subprocess.run([ROOT / "scripts/test", "--list"], capture_output=True, text=True, check=True).stdout
+    groups = set(re.findall(r"^  (\S+) ", said, re.MULTILINE))
+    yield from (f"test: group {name}" for name in sorted(groups ^ set(fields("test")["names"].split())))
     for recipe, (script, *words) in OPTIONS.items():
         said = subprocess.run([ROOT / script, *words, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
         takes = set(re.findall(r"^ +(?:-h, )?(--[a-z0-9][a-z0-9-]*)", said.stdout, re.MULTILINE)) - {"--help"}
@@ -122,6 +125,7 @@ REFUSED = [
     (["scale", "users", "2", "3"], "usage: ./dev scale SERVICE PODS"),
     (["promote", "stage", "prod", "--sourcekey", "x"], "promote has no option --sourcekey"),
     (["fmt", "src"], "usage: ./dev fmt"),
+    (["test", "debug", "lnit"], "test: lnit is none of: debug "),
 ]
 
 
@@ -282,8 +286,18 @@ def other_distributions_get_nix(folder: Path) -> Iterator[str]:
     flake = f"develop {tree.root} -c {tree.root}/dev unit a b"
     if done.returncode or len(ran) != 2 or ran[0] != "pacman -S --needed --noconfirm nix" or not ran[1].endswith(flake):
         yield f"status {done.returncode}, ran {ran}: {done.stderr}"
-    (programs / "pacman").unlink()
     (programs / "nix").unlink()
+    for path in (folder.parent, folder):
+        path.chmod(0o755)
+    user = enter.replace(f"exec {tree.root}", f"exec setpriv --reuid={NOBODY} --clear-groups {tree.root}")
+    done = tree.run("unshare", "--mount", "sh", "-ec", user, PATH=programs)
+    if (
+        done.returncode != 1
+        or "an administrator must run: pacman -S --needed --noconfirm nix" not in done.stderr
+        or installed(folder)
+    ):
+        yield f"without sudo: status {done.returncode}: {done.stderr}"
+    (programs / "pacman").unlink()
     done = tree.run(*command, PATH=programs)
     if done.returncode != 1 or "https://nixos.org/download" not in done.stderr:
         yield f"without a package manager: status {done.returncode}: {done.stderr}"
