@@ -71,7 +71,8 @@ class Workshop:
         self.write("src/both/service.toml", DECLARATION)
         self.data = DataFolder(folder / "data")
         enter = 'mount --bind "$0" "$1"; cd "$1"; shift; exec "$@"'
-        command = [ROOT / "scripts/up", "--ports", "auto", "--data", self.data.path]
+        self.port = harness.free_port()
+        command = [ROOT / "scripts/up", "--ports", "auto", f"--port-both={self.port}", "--data", self.data.path]
         with open(folder / "said", "wb") as said:
             self.process = subprocess.Popen(
                 [*namespace(), "sh", "-ec", enter, self.tree, ROOT, *command],
@@ -124,7 +125,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 
 def test_http_and_grpc_have_ports_of_their_own(workshop: Workshop, tool: Callable[[str], str]) -> None:
     both = workshop.services()["both"]
-    assert both["http"] != both["grpc"]
+    assert both["http"] == f"127.0.0.1:{workshop.port}" != both["grpc"]
     assert workshop.get("both", "/hello").text == "hello"
     health = [tool("grpcurl"), "-plaintext", both["grpc"], "grpc.health.v1.Health/Check"]
     assert "SERVING" in subprocess.run(health, capture_output=True, text=True, check=True).stdout
