@@ -55,9 +55,17 @@ fmt:
 torture *args:
     @scripts/torture "$@"
 
-# a new service that passes every check at once: just new-service quote
-new-service *name:
+# what follows from the declarations src/NAME/service.toml: manifests, policies, routes, monitoring, ... (--check)
+generate *args:
+    @scripts/generate "$@"
+
+# a new service that passes every check: just new-service quote [--grpc] [--store] [--public] [--calls SERVICE]
+new-service *args:
     @scripts/new-service "$@"
+
+# undo it: just remove-service quote
+remove-service *name:
+    @scripts/remove-service "$@"
 
 # all records of a store into FILE (URL: lmdb:///DIR or etcd://HOST:PORT/PREFIX)
 [no-cd]

@@ -31,7 +31,7 @@ stdenv.mkDerivation {
   postPatch = ''
     patchShebangs scripts
     mkdir -p src/lib src/empty
-    echo 'extern int empty;' > src/lib/empty.c
+    printf 'services:\n' > src/lib/layers
     echo 'int main(void) { return 0; }' > src/empty/main.c
   '';
   # Without the names of its own files: a line each of `cc ARGUMENTS -MD ... -c FILE` and `cc -o empty OBJECT ARGUMENTS`.
@@ -41,7 +41,7 @@ stdenv.mkDerivation {
     ar rcsD $out/lib/libslipway-proto.a proto/libproto.a.p/*.o
     ninja -t commands empty > commands
     sed -n '/ -c .*\/empty\/main\.c$/ { s/^[^ ]* //; s/ -MD .*//; s/ *-I[^/ ][^ ]*//g; p }' commands > $out/compile
-    sed -n '/ -o empty / { s/^.* empty\.p[^ ]*//; s/ liblib\.a//; s/ proto\/libproto\.a//; p }' commands > $out/link
+    sed -n '/ -o empty / { s/^.* empty\.p[^ ]*//; s/ proto\/libproto\.a//; p }' commands > $out/link
     mkdir try
     cd try
     $CC @$out/compile -c ../../src/empty/main.c -o empty.o

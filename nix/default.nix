@@ -23,24 +23,18 @@ let
 
   # ---- services: every folder of src with a main.c ----
 
-  special = import ./services.nix;
   isService = name: type: type == "directory" && builtins.pathExists (../src + "/${name}/main.c");
   names = builtins.attrNames (lib.filterAttrs isService (builtins.readDir ../src));
   librariesOf = import ./libraries.nix { inherit lib; };
   described = lib.genAttrs names (
     name:
-    {
+    import ./declared.nix { inherit lib name; }
+    // {
       inherit name;
-      ports = [
-        8080
-        9090
-      ];
-      volumes = [ ];
       libraries = librariesOf name;
       share = builtins.pathExists (../share + "/${name}");
       env = { };
     }
-    // special.${name} or { }
   );
 
   # The .summary of its svc_def.
@@ -112,8 +106,16 @@ let
       "-Dc_link_args=-s"
     ]
     ++ lib.optional (target.grpc.archives or false) "-Dprefer_static=true"; # nixpkgs has no archives but ours of h2o
-  objects = call ./objects.nix { inherit configured dependencies; };
-  library = call ./library.nix { inherit version configured objects; };
+  layers = import ./layers.nix { inherit lib; };
+  objects = call ./objects.nix { inherit configured dependencies layers; };
+  library = call ./library.nix {
+    inherit
+      version
+      configured
+      layers
+      objects
+      ;
+  };
   objectsOf =
     folder:
     objects {

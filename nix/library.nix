@@ -1,23 +1,27 @@
-# src/lib and the messages as archives, once for all services. Compiled in parts, by what the files' names begin with, so that
-# an edit of one file compiles its part again and nothing else (decision 22).
+# src/lib and the messages as archives, once for all services. Compiled in parts, a layer each, so that an edit of one file
+# compiles its layer again and nothing else (decision 22).
 {
   lib,
   runCommandCC,
   configured,
+  layers,
   objects,
   version,
 }:
 let
-  sources = builtins.filter (lib.hasSuffix ".c") (builtins.attrNames (builtins.readDir ../src/lib));
-  topicOf = file: builtins.head (builtins.match "([a-z0-9]*).*" file); # of http_route.c: http
+  names = builtins.attrNames (removeAttrs layers [ "services" ]);
+  hasSources =
+    layer:
+    builtins.any (lib.hasSuffix ".c") (
+      builtins.attrNames (builtins.readDir (../src/lib + "/${layer}"))
+    );
   part =
-    topic:
+    layer:
     objects {
-      folder = "lib";
-      name = "lib-${topic}";
-      isWanted = file: topicOf file == topic;
+      folder = "lib/${layer}";
+      sees = layers.${layer};
     };
-  parts = map part (lib.unique (map topicOf sources));
+  parts = map part (builtins.filter hasSources names);
 in
 runCommandCC "slipway-library-${version}" { } ''
   mkdir -p $out/lib

@@ -1,35 +1,41 @@
-# C files of a folder of src, compiled: $out/FILE.o for each that is wanted. They may include the headers of their folder, of
-# the libraries named (other folders), of src/lib, and the generated messages; so an edit of another .c file compiles nothing
-# here again.
+# C files of a folder of src, compiled: an object for each in $out. They may include the headers of their folder, the public
+# headers of the layers of src/lib that it sees (those that services see, unless it says otherwise), the headers of the
+# libraries named (other folders), and the generated messages; so an edit of another .c file compiles nothing here again.
 {
   lib,
   runCommandCC,
   python3,
   configured,
   dependencies,
+  layers,
 }:
 {
   folder,
-  name ? folder,
-  isWanted ? _: true,
+  sees ? layers.services,
   libraries ? [ ],
 }:
 let
   filesOf =
     from: suffix:
-    builtins.filter (lib.hasSuffix suffix) (
-      builtins.attrNames (builtins.readDir (../src + "/${from}"))
-    );
+    let
+      path = ../src + "/${from}";
+    in
+    if builtins.pathExists path then
+      builtins.filter (lib.hasSuffix suffix) (builtins.attrNames (builtins.readDir path))
+    else
+      [ ];
   pathsIn = from: map (file: "src/${from}/${file}");
+  isLayer = lib.hasPrefix "lib/" folder;
+  name = builtins.replaceStrings [ "/" ] [ "-" ] folder;
   folders = lib.unique (
-    [
-      folder
-      "lib"
-    ]
+    [ folder ]
+    ++ lib.optional isLayer "${folder}/include"
+    ++ map (layer: "lib/${layer}/include") sees
     ++ libraries
   );
-  sources = builtins.filter isWanted (filesOf folder ".c");
-  json = builtins.filter isWanted (filesOf folder ".json");
+  withHeaders = builtins.filter (from: filesOf from ".h" != [ ]) folders;
+  sources = filesOf folder ".c";
+  json = filesOf folder ".json";
 in
 runCommandCC "objects-${name}"
   {
@@ -40,10 +46,11 @@ runCommandCC "objects-${name}"
       name = "objects-${name}";
       wanted =
         pathsIn folder (sources ++ json)
-        ++ builtins.concatMap (from: pathsIn from (filesOf from ".h")) folders;
+        ++ builtins.concatMap (from: pathsIn from (filesOf from ".h")) withHeaders;
     };
   }
-  # FILE.json is the array FOLDER_FILE_json, as meson.build has it for services.
+  # FILE.json is the array FOLDER_FILE_json, as meson.build has it for services. Objects of different layers have different
+  # names: they become members of one archive.
   ''
     cp -r --no-preserve=mode $src/src .
     ${lib.concatMapStringsSep "\n" (file: ''
@@ -51,9 +58,9 @@ runCommandCC "objects-${name}"
       python3 ${../scripts/embed} src/${folder}/${file} ''${data}_json src/${folder}/$data.c src/${folder}/$data.h
     '') json}
     mkdir $out
-    find src/${folder} -name '*.c' -printf '%f\n' | xargs -P "$NIX_BUILD_CORES" -I FILE \
+    find src/${folder} -maxdepth 1 -name '*.c' -printf '%f\n' | xargs -P "$NIX_BUILD_CORES" -I FILE \
       $CC @${configured}/compile -I${configured}/include ${
-        lib.concatMapStringsSep " " (from: "-Isrc/${from}") folders
+        lib.concatMapStringsSep " " (from: "-Isrc/${from}") withHeaders
       } \
-      -c src/${folder}/FILE -o $out/FILE.o
+      -c src/${folder}/FILE -o $out/${name}-FILE.o
   ''

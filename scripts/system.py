@@ -12,12 +12,12 @@ import ctypes
 import fcntl
 import json
 import os
-import re
 import selectors
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -27,13 +27,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-ROOT = Path(__file__).resolve().parents[1]
-TOOLS = {"route-client", "store-tool", "upkeep"}  # what has no place outside of a cluster
+from services import ROOT, Declaration, Invalid, load
 
 
 @dataclass(frozen=True)
 class Place:
-    """What up knows of a service beforehand. One that has none runs on free ports."""
+    """What up knows of a service beforehand. Port 0 is a free one."""
 
     port: int = 0  # of gRPC where that is its only protocol
     admin: int = 0
@@ -41,26 +40,37 @@ class Place:
     grpc: int = 0  # where it has HTTP, too
 
 
-PLACES = {
-    "route-guide": Place(8888, 9190, {"FEATURE_STORE_SERVICE_ADDR": "feature-store"}),
-    "feature-store": Place(9999, 9191),
-    "demo": Place(8080, 9192),
-    "notes": Place(8081, 9193),
-    "users": Place(8082, 9194),
-    "countries": Place(8083, 9195, {"USERS_SERVICE_ADDR": "users"}),
-    "etcd": Place(2379),
-}
-STORED = ("feature-store", "notes")  # services that keep data in STORE_URL
-
-
 class Failure(Exception):
     """Why the system cannot run: one line for people."""
 
 
+def _declared() -> dict[str, Declaration]:
+    """What runs here, by its port of the admin listener; those without one come last."""
+    try:
+        every = load()
+    except Invalid as error:
+        sys.exit(str(error))
+    here = {one.name: (one.local.admin or 65536, one.name) for one in every.values() if one.local}
+    return {name: every[name] for name in sorted(here, key=here.__getitem__)}
+
+
+DECLARED = _declared()
+PLACES = {
+    one.name: Place(
+        one.local.port,
+        one.local.admin,
+        {DECLARED[peer].address_variable: peer for peer in one.calls},
+        one.local.grpc,
+    )
+    for one in DECLARED.values()
+    if one.local
+} | {"etcd": Place(2379)}
+STORED = tuple(one.name for one in DECLARED.values() if one.store)  # services that keep data in STORE_URL
+
+
 def service_names() -> list[str]:
-    """All services, the known ones in the order of PLACES."""
-    order = {name: index for index, name in enumerate(PLACES)}
-    return sorted(set(build_targets()) - TOOLS, key=lambda name: (order.get(name, len(order)), name))
+    """All services that run here."""
+    return list(DECLARED)
 
 
 def build_targets() -> list[str]:
@@ -123,16 +133,6 @@ class Service:
 def _die_with_parent() -> None:
     """In the child: be drained also when this program is killed."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-def protocols(program: Path) -> set[str]:
-    """What a service serves, by the options that it has."""
-    said = subprocess.run([program, "--help"], capture_output=True, text=True, check=False, timeout=60).stdout
-    return {
-        name
-        for name, flag in (("http", "--port"), ("grpc", "--grpc-port"))
-        if re.search(rf"^ *{flag} ", said, re.MULTILINE)
-    }
 
 
 class System:
@@ -224,7 +224,7 @@ class System:
         program = self.build / service.program
         if not program.exists():
             raise Failure(f"{program} is not there: run './dev build'")
-        both = {"http", "grpc"} <= protocols(program)
+        both = {"http", "grpc"} <= DECLARED[service.program].ports.keys()
         settings = {
             "SHUTDOWN_DELAY_SECONDS": os.environ.get("SHUTDOWN_DELAY_SECONDS", "0"),
             "HOST": "127.0.0.1",

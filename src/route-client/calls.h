@@ -4,7 +4,7 @@
  * calls_start.
  */
 #pragma once
-#include "rpc.h"
+#include "rpc_client.h"
 
 /* In the order of a run; what comes behind is made only where it is asked for. */
 enum calls_kind {

@@ -11,7 +11,7 @@
 #include "../../src/route-guide/guide.h"
 #include "bench.h"
 #include "clock.h"
-#include "http.h"
+#include "net_listen.h"
 #include "routeguide.descriptors.h"
 #include <ftw.h>
 #include <math.h>
@@ -245,7 +245,7 @@ static struct rpc_client *serve(const struct rpc_method *methods, void *state, s
     char target[64];
     int fd, port;
 
-    if (http_listen("127.0.0.1", 0, &fd, &port) < 0 || rpc_server_open(fd, &def, ret_server) < 0)
+    if (net_listen("127.0.0.1", 0, &fd, &port) < 0 || rpc_server_open(fd, &def, ret_server) < 0)
         die("cannot serve");
     rpc_server_start(*ret_server);
     snprintf(target, sizeof(target), "127.0.0.1:%d", port);

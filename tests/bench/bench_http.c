@@ -8,6 +8,7 @@
 #include "bench.h"
 #include "h2o_compat.h"
 #include "http.h"
+#include "net_listen.h"
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -171,7 +172,7 @@ static int serve_one(const char *name, int port)
     int fd;
 
     for (enum variant v = BARE; v < VARIANTS; v++)
-        if (strcmp(names[v], name) == 0 && http_listen("127.0.0.1", port, &fd, &port) == 0)
+        if (strcmp(names[v], name) == 0 && net_listen("127.0.0.1", port, &fd, &port) == 0)
             serve(v, fd);
     return 1;
 }
@@ -185,7 +186,7 @@ int main(int argc, char **argv)
         return serve_one(argv[2], atoi(argv[3]));
     rounds = rounds < 1 ? 1 : rounds > MAX_ROUNDS ? MAX_ROUNDS : rounds;
     for (enum variant v = BARE; v < VARIANTS; v++) {
-        if (http_listen("127.0.0.1", 0, &fd, &served[v].port) < 0)
+        if (net_listen("127.0.0.1", 0, &fd, &served[v].port) < 0)
             return 1;
         if ((served[v].pid = fork()) == 0)
             serve(v, fd);

@@ -6,10 +6,11 @@
  */
 #include "bench.h"
 #include "clock.h"
-#include "http.h"
+#include "net_listen.h"
 #include "routeguide.descriptors.h"
 #include "routeguide.pb-c.h"
-#include "rpc_internal.h"
+#include "rpc_client.h"
+#include "rpc_server_internal.h"
 #include <fcntl.h>
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/slice.h>
@@ -59,7 +60,7 @@ static void serve_library(int port)
     int fd;
 
     if (log_open(open("/dev/null", O_WRONLY), LOG_INFO, "bench", NULL, def.metrics, &def.log) < 0 ||
-        http_listen("127.0.0.1", port, &fd, &port) < 0 || rpc_server_open(fd, &def, &server) < 0)
+        net_listen("127.0.0.1", port, &fd, &port) < 0 || rpc_server_open(fd, &def, &server) < 0)
         exit(1);
     rpc_server_set_serving(server, true);
     rpc_server_start(server);
@@ -287,7 +288,7 @@ static pid_t start_server(const char *kind, int *ret_port)
     pid_t pid;
     int fd;
 
-    if (http_listen("127.0.0.1", 0, &fd, ret_port) < 0) /* to find a port that is free */
+    if (net_listen("127.0.0.1", 0, &fd, ret_port) < 0) /* to find a port that is free */
         exit(1);
     close(fd);
     snprintf(port, sizeof(port), "%d", *ret_port);

@@ -9,9 +9,9 @@
  *   bench_store_etcd [SECONDS [RECORDS]]
  *
  * Reads and writes take turns with their peers; what counts is the median of the rounds. */
-#include "../../src/lib/store_etcd_internal.h"
 #include "../unit/etcd_cluster.h"
 #include "bench.h"
+#include "store_etcd_internal.h"
 #include <ftw.h>
 #include <pthread.h>
 #include <semaphore.h>

@@ -82,6 +82,7 @@ OPTIONS = {
     "tour": ["scripts/tour"],
     "test": ["scripts/test"],
     "torture": ["scripts/torture"],
+    "new-service": ["scripts/new-service"],
     "images": ["nix/images", "list"],
     "push-image": ["nix/images", "push"],
     "verify-image": ["nix/images", "verify"],

@@ -6,9 +6,9 @@ from typing import Any
 
 from cluster import Failure, wait
 from suite import E2E, check, expect
-from system import just
+from system import EVERY, SERVICES, just
 
-STORES = ("notes", "feature-store")
+STORES = [app for app in SERVICES if "etcd" in EVERY[app].store]
 CREDENTIALS = "ca=/tls/ca.crt&cert=/tls/tls.crt&key=/tls/tls.key"
 JOB_S = 240
 

@@ -109,7 +109,7 @@ def develops(e2e: E2E) -> str:
             one = new_pods(e2e, ["demo"], edit.format(1), tree / "src/demo/hello.c")
             wait("skaffold watches again", lambda: said(log, "Watching for changes") > 1, 120)
             e2e.cluster.rolled_out()
-            library = new_pods(e2e, SERVICES, edit.format(2), tree / "src/lib/svc.c")
+            library = new_pods(e2e, SERVICES, edit.format(2), tree / "src/lib/svc/svc.c")
             wait("skaffold watches again", lambda: said(log, "Watching for changes") > 2, 240)
             e2e.cluster.rolled_out()
             pods, length = {pod.uid for pod in e2e.cluster.pods()}, len(log.read_text())

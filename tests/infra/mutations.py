@@ -679,18 +679,18 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
         "layers/alerts/main.tf",
         (
             "notes is guarded in every environment, and an outage of it is seen",
-            'notes     = "/openapi.json"',
-            'notes     = "/v1/notes?limit=1"',
+            'service.probe if service.probe != ""',
+            '(service.guarded != "" ? service.guarded : service.probe) if service.probe != ""',
         ),
         (
             "notes is guarded in every environment, and an outage of it is seen",
-            'guarded = { notes = "/v1/notes?limit=1" }',
-            "",
+            'service.guarded if service.guarded != ""',
+            'service.guarded if name == ""',
         ),
     ),
     ("platform", "dev"): in_file(
-        "environments/dev/platform.tfvars",
-        ("the public services have names, the others none", '"notes"]', '"notes", "route-guide"]'),
+        "services.yaml",
+        ("the public services have names, the others none", "not_in: [dev]", "not_in: []"),
     ),
     ("platform", "stage"): in_file(
         "layers/platform/main.tf",
@@ -699,9 +699,9 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
     ("platform", "prod"): [
         Mutation(
             "the public services have names, the others none",
-            "layers/platform/variables.tf",
-            '"route-guide"]',
-            '"route-guide", "users"]',
+            "services.yaml",
+            "notes: {",
+            'users: {probe: "", guarded: "", not_in: []}\nnotes: {',
         ),
         *(
             Mutation(

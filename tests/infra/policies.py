@@ -19,9 +19,9 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from deployment.images import ATTESTED, SIGNATURES
 from deployment.releases import KEPT
+from services import load, public
 
-PUBLIC = {"countries", "demo", "notes", "route-guide"}
-NOT_IN_DEV = {"route-guide"}  # takes writes without authentication
+EVERY = load()
 RULES = [
     rule
     for group in yaml.safe_load((ROOT / "k8s/components/monitoring/rules.yml").read_text())["groups"]
@@ -320,7 +320,7 @@ def kept(env: Environment) -> Iterator[str]:
 @each("the public services have names, the others none")
 def public_names(env: Environment) -> Iterator[str]:
     names = [item.values["name"] for item in env.of("google_dns_record_set") if item.values.get("type") == "A"]
-    if {str(name).split(".")[0] for name in names} != PUBLIC - (NOT_IN_DEV if env.name == "dev" else set()):
+    if {str(name).split(".")[0] for name in names} != {one.name for one in public(EVERY, env.name)}:
         yield str(names)
 
 

@@ -22,11 +22,12 @@ import clients
 import examples
 import harness
 from harness import Service
-from system import PLACES, service_names
+from system import DECLARED, PLACES, service_names
 
 SERVICES = service_names()
 HTTP_SERVICES = [name for name in SERVICES if name in examples.HTTP]
 GRPC_SERVICES = [name for name in SERVICES if name in examples.GRPC]
+ROUTE_SERVICES = [name for name in GRPC_SERVICES if examples.GRPC[name].service == "routeguide.RouteGuide"]
 # Required options that name a peer which is not there: enough to check options and to start.
 NO_PEERS = {name: dict.fromkeys(PLACES[name].peers, "127.0.0.1:1") if name in PLACES else {} for name in SERVICES}
 
@@ -38,9 +39,14 @@ NO_PEERS = {name: dict.fromkeys(PLACES[name].peers, "127.0.0.1:1") if name in PL
 def test_help_names_every_option_and_exits(name: str, tmp_path: Path) -> None:
     result = harness.run(name, "--help", folder=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
-    for option in ["METRICS_PORT", "SHUTDOWN_DELAY_SECONDS", "LOG_LEVEL", *NO_PEERS[name]]:
+    one = DECLARED[name]
+    stored = ["STORE_URL"] if one.store else []
+    for option in ["METRICS_PORT", "SHUTDOWN_DELAY_SECONDS", "LOG_LEVEL", *NO_PEERS[name], *stored]:
         assert option in result.stdout
         assert "--" + option.lower().replace("_", "-") in result.stdout
+    assert ("STORE_URL" in result.stdout) == bool(one.store)
+    ports = {variable: int(port) for variable, port in re.findall(r" (PORT|GRPC_PORT) +(\d+) ", result.stdout)}
+    assert ports == {{"http": "PORT", "grpc": "GRPC_PORT"}[protocol]: port for protocol, port in one.ports.items()}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -237,10 +243,9 @@ def test_grpc_health_flips_and_serving_goes_on(
     service.signal(signal.SIGTERM)
     assert next(watch).status == serving.NOT_SERVING
     assert health.Check(request, timeout=harness.START_S).status == serving.NOT_SERVING
-    named = stubs.health.HealthCheckRequest(service="routeguide.RouteGuide")
+    named = stubs.health.HealthCheckRequest(service=examples.GRPC[name].service)
     assert health.Check(named, timeout=harness.START_S).status == serving.NOT_SERVING
-    guide = stubs.routeguide_grpc.RouteGuideStub(line)
-    assert guide.GetFeature(stubs.routeguide.Point(), timeout=harness.START_S).name == ""
+    examples.GRPC[name].caller(line)(examples.GRPC[name].ok, timeout=harness.START_S)
     assert httpx.get(service.admin_url + "/readyz").status_code == 503
     watch.cancel()
     line.close()
@@ -363,20 +368,16 @@ def test_unary_load_sees_no_failure(
     name: str, start_with_peers: Callable[..., Service], stubs: SimpleNamespace
 ) -> None:
     service = start_with_peers(name, SHUTDOWN_DELAY_SECONDS=1, MAX_CONNECTION_AGE_MS=1000)
-    feature = stubs.routeguide.Feature(name="Here", location=stubs.routeguide.Point(latitude=1, longitude=2))
+    example = examples.GRPC[name]
 
     def call(channel: grpc.Channel) -> None:
-        stub = stubs.routeguide_grpc.RouteGuideStub(channel)
-        if name == "feature-store":
-            assert stub.SaveFeature(feature, timeout=clients.TIMEOUT_S).ok
-        else:
-            known = stubs.routeguide.Point(latitude=409146138, longitude=-746188906)
-            assert stub.GetFeature(known, timeout=clients.TIMEOUT_S).name
+        reply = example.caller(channel)(example.ok, timeout=clients.TIMEOUT_S)
+        assert reply != type(reply)()
 
     drained(service, clients.grpc_calls(service.grpc_address, call))
 
 
-@pytest.mark.parametrize("name", GRPC_SERVICES)
+@pytest.mark.parametrize("name", ROUTE_SERVICES)
 def test_stream_load_sees_no_failure(
     name: str, start_with_peers: Callable[..., Service], stubs: SimpleNamespace
 ) -> None:

@@ -20,7 +20,7 @@ import pytest
 import etcd
 import harness
 from harness import BUILD, ROOT, START_S, STOP_S
-from system import DataFolder, cache_folder, service_names
+from system import DECLARED, DataFolder, cache_folder, service_names
 
 # A whole system starts, or is walked through, within this.
 SYSTEM_S = 3 * START_S
@@ -138,7 +138,7 @@ def test_data_outlives_it(up: Callable[..., Up]) -> None:
 def test_replicas(up: Callable[..., Up]) -> None:
     etcd.program()  # or else skip
     system = up("--replicas", "2")
-    more = {"etcd", "notes-2", "feature-store-2"}
+    more = {"etcd", *(f"{name}-2" for name, one in DECLARED.items() if one.store)}
     assert set(system.services) == set(service_names()) | more
     for name in more:
         assert re.search(rf"^{name} ", system.table(), re.MULTILINE)

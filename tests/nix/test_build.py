@@ -140,7 +140,7 @@ def test_a_commit_rebuilds_nothing(scratch):
 
 
 def test_an_edit_of_the_shared_library_rebuilds_every_service(scratch):
-    assert changed(scratch, "src/lib/buf.c", "/* edited */\n") == set(SERVICES)
+    assert changed(scratch, "src/lib/base/buf.c", "/* edited */\n") == set(SERVICES)
 
 
 def test_a_library_rebuilds_those_that_include_it(scratch):

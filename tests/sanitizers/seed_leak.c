@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #define free(memory) ((void)(memory))
-#include "../../src/lib/buf.c"
+#include "../../src/lib/base/buf.c"
 
 Test(seed, leak)
 {

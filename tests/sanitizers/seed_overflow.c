@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #define realloc(memory, size) realloc(memory, (size)-1)
-#include "../../src/lib/buf.c"
+#include "../../src/lib/base/buf.c"
 
 Test(seed, overflow)
 {

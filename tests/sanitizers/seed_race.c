@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #undef atomic_fetch_add_explicit
 #define atomic_fetch_add_explicit(object, n, order) (*(volatile uint64_t *)(object) += (n))
-#include "../../src/lib/metrics.c"
+#include "../../src/lib/obs/metrics.c"
 
 static void *count(void *series)
 {

@@ -2,6 +2,7 @@
 #pragma once
 #include "http.h"
 #include "net.h"
+#include "net_listen.h"
 
 struct fixture {
     struct http_server *server;
@@ -18,7 +19,7 @@ static inline struct fixture fixture_open(struct http_server_def def)
     def.name = "test";
     def.metrics = fixture.metrics;
     def.workers = def.workers > 0 ? def.workers : 1;
-    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &fixture.port), 0);
+    cr_assert_eq(net_listen("127.0.0.1", 0, &fd, &fixture.port), 0);
     cr_assert_eq(http_server_open(fd, &def, &fixture.server), 0);
     http_server_start(fixture.server);
     return fixture;

@@ -2,10 +2,11 @@
  * request, so that one service serves all tests. */
 #pragma once
 #include "clock.h"
-#include "http.h"
+#include "net_listen.h"
 #include "routeguide.descriptors.h"
 #include "routeguide.pb-c.h"
 #include "rpc.h"
+#include "rpc_client.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
@@ -275,7 +276,7 @@ static inline void fixture_serve(struct fixture *fixture, struct rpc_server_def 
 {
     int fd;
 
-    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &fixture->port), 0);
+    cr_assert_eq(net_listen("127.0.0.1", 0, &fd, &fixture->port), 0);
     fixture_serve_on(fixture, fd, def);
 }
 

@@ -4,11 +4,12 @@
 #include "../../src/feature-store/feature_store.h"
 #include "../../src/route-client/load.h"
 #include "clock.h"
-#include "http.h"
+#include "net_listen.h"
 #include "random.h"
 #include "routeguide.descriptors.h"
 #include "saves_fixture.h"
-#include "store_internal.h"
+#include "store_engine.h"
+#include "store_lmdb.h"
 #include <semaphore.h>
 #include <stdatomic.h>
 
@@ -120,7 +121,7 @@ static void open_server(struct system *s)
     char target[64];
     int fd, port;
 
-    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &port), 0);
+    cr_assert_eq(net_listen("127.0.0.1", 0, &fd, &port), 0);
     cr_assert_eq(rpc_server_open(fd, &def, &s->server), 0);
     rpc_server_start(s->server);
     snprintf(target, sizeof(target), "127.0.0.1:%d", port);

@@ -221,7 +221,7 @@ static int open_with(const struct http_route *table)
     struct http_server *server = NULL;
     int fd, port, err;
 
-    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &port), 0);
+    cr_assert_eq(net_listen("127.0.0.1", 0, &fd, &port), 0);
     err = http_server_open(fd, &def, &server);
     http_server_close(server);
     return err;
@@ -524,9 +524,9 @@ Test(http, a_port_in_use_is_refused)
 {
     int fd, other, port, port2;
 
-    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &port), 0);
-    cr_expect_eq(http_listen("127.0.0.1", port, &other, &port2), -EADDRINUSE);
-    cr_expect_eq(http_listen("localhost", 0, &other, &port2), -EINVAL);
+    cr_assert_eq(net_listen("127.0.0.1", 0, &fd, &port), 0);
+    cr_expect_eq(net_listen("127.0.0.1", port, &other, &port2), -EADDRINUSE);
+    cr_expect_eq(net_listen("localhost", 0, &other, &port2), -EINVAL);
     cr_expect_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
     cr_expect(fcntl(fd, F_GETFL) & O_NONBLOCK);
     close(fd);
@@ -536,7 +536,7 @@ Test(http, the_unspecified_address_is_both_families)
 {
     int fd, client, port;
 
-    cr_assert_eq(http_listen("::", 0, &fd, &port), 0);
+    cr_assert_eq(net_listen("::", 0, &fd, &port), 0);
     client = net_connect("127.0.0.1", port);
     close(client);
     close(fd);

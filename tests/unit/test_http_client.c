@@ -37,7 +37,7 @@ static void peer_open(struct peer *peer, const char *host, int port)
     int fd;
 
     *peer = (struct peer){.def = {.name = "peer", .routes = peer_routes, .state = peer, .workers = 1}};
-    cr_assert_eq(http_listen(host, port, &fd, &peer->port), 0);
+    cr_assert_eq(net_listen(host, port, &fd, &peer->port), 0);
     cr_assert_eq(http_server_open(fd, &peer->def, &peer->server), 0);
     http_server_start(peer->server);
 }

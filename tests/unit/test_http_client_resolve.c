@@ -89,7 +89,7 @@ static void open_peer(struct scene *scene, unsigned i)
     int fd;
 
     snprintf(host, sizeof(host), "127.0.0.%u", i + 1);
-    cr_assert_eq(http_listen(host, scene->port, &fd, &scene->port), 0);
+    cr_assert_eq(net_listen(host, scene->port, &fd, &scene->port), 0);
     cr_assert_eq(http_server_open(fd, &def, &scene->peers[i].server), 0);
     http_server_start(scene->peers[i].server);
 }

@@ -592,8 +592,8 @@ Test(http_server, nor_does_one_without_privileges)
 
     if (geteuid() == 0)
         cr_assert_eq(setresuid(65534, 65534, 65534), 0);
-    cr_assert_eq(http_listen("::", 0, &fd, &port), 0);
-    cr_expect_eq(http_listen_stop_syn_by_ttl(fd), 0);
+    cr_assert_eq(net_listen("::", 0, &fd, &port), 0);
+    cr_expect_eq(net_listen_stop_syn_by_ttl(fd), 0);
     close(fd);
     drain_under_load(true);
 }
@@ -616,15 +616,15 @@ Test(http_server, either_way_of_dropping_syns_drops_them)
 {
     int fd, port;
 
-    cr_assert_eq(http_listen("::", 0, &fd, &port), 0);
+    cr_assert_eq(net_listen("::", 0, &fd, &port), 0);
     cr_expect(can_connect(port));
-    if (http_listen_stop_syn(fd) == 0)
+    if (net_listen_stop_syn(fd) == 0)
         cr_expect_not(can_connect(port));
     close(fd);
-    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &port), 0);
-    cr_expect_eq(http_listen_stop_syn_by_ttl(fd), 0);
+    cr_assert_eq(net_listen("127.0.0.1", 0, &fd, &port), 0);
+    cr_expect_eq(net_listen_stop_syn_by_ttl(fd), 0);
     cr_expect_not(can_connect(port));
-    http_listen_accepted(fd);
+    net_listen_accepted(fd);
     cr_expect(can_connect(port));
     close(fd);
 }
@@ -635,7 +635,7 @@ Test(http_server, a_server_may_be_closed_that_never_started)
     struct http_server *server;
     int fd, port;
 
-    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &port), 0);
+    cr_assert_eq(net_listen("127.0.0.1", 0, &fd, &port), 0);
     cr_assert_eq(http_server_open(fd, &def, &server), 0);
     cr_expect_eq(http_server_workers(server), 3);
     cr_expect_gt(http_server_last_turn_ns(server), 0);

@@ -1,6 +1,7 @@
 /* The server's calls: what a client sees, and what handlers see. */
+#include "rpc_client.h"
 #include "rpc_fixture.h"
-#include "rpc_internal.h"
+#include "rpc_server_internal.h"
 #include <grpc/support/time.h>
 
 static struct fixture fixture;
@@ -576,9 +577,9 @@ Test(rpc, says_why_it_cannot_be_opened)
     int fd, port = 0;
 
     cr_assert_eq(open_on(-1, "", 0), -EBADF);
-    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &port), 0);
+    cr_assert_eq(net_listen("127.0.0.1", 0, &fd, &port), 0);
     cr_assert_eq(open_on(fd, "no descriptors", 14), -EINVAL);
-    cr_assert_eq(http_listen("127.0.0.1", port, &fd, &port), 0, "the socket has been closed");
+    cr_assert_eq(net_listen("127.0.0.1", port, &fd, &port), 0, "the socket has been closed");
     cr_assert_eq(open_on(fd, "", 0), 0);
 }
 

@@ -70,7 +70,7 @@ Test(rpc_client, waits_for_a_server_where_it_is_told_to)
     cr_assert_eq(fixture_begin(&fixture, 100, 0,
                                &(struct rpc_call_options){.timeout_ms = 60000, .wait_for_ready = true}, &answer),
                  0);
-    cr_assert_eq(http_listen("127.0.0.1", port, &fd, &port), 0);
+    cr_assert_eq(net_listen("127.0.0.1", port, &fd, &port), 0);
     cr_assert_eq(rpc_server_open(fd,
                                  &(struct rpc_server_def){.methods = fixture_methods,
                                                           .descriptors = routeguide_descriptors,

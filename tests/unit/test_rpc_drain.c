@@ -47,7 +47,7 @@ Test(rpc_drain, ends_before_it_was_started)
     struct fixture other = {0};
     int fd;
 
-    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &other.port), 0);
+    cr_assert_eq(net_listen("127.0.0.1", 0, &fd, &other.port), 0);
     cr_assert_eq(rpc_server_open(fd,
                                  &(struct rpc_server_def){.methods = fixture_methods,
                                                           .descriptors = routeguide_descriptors,
@@ -270,7 +270,7 @@ static void assert_remote_ip(const char *listen, const char *target_format, cons
 
     cr_assert_eq(pipe2(pipes, O_CLOEXEC), 0);
     cr_assert_eq(log_open(pipes[1], LOG_INFO, "test", NULL, NULL, &fixture.log), 0);
-    cr_assert_eq(http_listen(listen, 0, &fd, &fixture.port), 0);
+    cr_assert_eq(net_listen(listen, 0, &fd, &fixture.port), 0);
     fixture_serve_on(&fixture, fd, (struct rpc_server_def){0});
     snprintf(target, sizeof(target), target_format, fixture.port);
     fixture_connect(&fixture, (struct rpc_client_def){.target = target});

@@ -56,7 +56,7 @@ static void live(struct fixture *fixture)
     char target[64];
     int fd, err;
 
-    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &fixture->port), 0);
+    cr_assert_eq(net_listen("127.0.0.1", 0, &fd, &fixture->port), 0);
     snprintf(target, sizeof(target), "127.0.0.1:%d", fixture->port);
     err = rpc_server_open(fd, &def, &fixture->server);
     cr_assert(err == 0 || err == -ENOMEM, "%d", err);

@@ -4,7 +4,7 @@
 #include "reflection_v1.pb-c.h"
 #include "reflection_v1alpha.pb-c.h"
 #include "rpc_fixture.h"
-#include "rpc_internal.h"
+#include "rpc_server_internal.h"
 
 static struct fixture fixture;
 

@@ -99,7 +99,7 @@ static int listen_everywhere(int fds[PEERS])
 
     for (int i = 0; i < PEERS; i++) {
         snprintf(host, sizeof(host), "127.0.0.%d", i + 1);
-        if (http_listen(host, port, &fds[i], &port) != 0) {
+        if (net_listen(host, port, &fds[i], &port) != 0) {
             while (i > 0)
                 close(fds[--i]);
             return -EADDRINUSE;

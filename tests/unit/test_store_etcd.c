@@ -4,8 +4,9 @@
 
 #include "certificate.h"
 #include "etcd_cluster.h"
-#include "http.h"
 #include "idempotency.h"
+#include "net_listen.h"
+#include "rpc.h"
 #include "store_etcd_internal.h"
 #include "store_fixture.h"
 #include "tcp_proxy.h"
@@ -302,7 +303,7 @@ Test(etcd, refuses_members_that_are_too_old)
     char url[64];
     int fd, port;
 
-    cr_assert_eq(http_listen("127.0.0.1", 0, &fd, &port), 0);
+    cr_assert_eq(net_listen("127.0.0.1", 0, &fd, &port), 0);
     cr_assert_eq(rpc_server_open(fd, &(struct rpc_server_def){.methods = methods, .state = version}, &server), 0);
     rpc_server_start(server);
     snprintf(url, sizeof(url), "etcd://127.0.0.1:%d", port);

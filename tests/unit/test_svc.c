@@ -2,6 +2,7 @@
 #include "health.pb-c.h"
 #include "net.h"
 #include "routeguide.descriptors.h"
+#include "rpc_client.h"
 #include "svc.h"
 #include <criterion/criterion.h>
 #include <fcntl.h>

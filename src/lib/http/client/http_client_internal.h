@@ -1,0 +1,142 @@
+/* http_client_internal -- what the parts of the HTTP client share. No other file includes it.
+ *
+ * http_client.c: calls, and the choice of an address; http_client_resolve.c: the target's addresses;
+ * http_client_conn.c: connections and the parsing of answers.
+ */
+#pragma once
+#include "h2o_compat.h"
+#include "http_client.h"
+#include "http_metrics.h"
+#include "http_parse.h"
+#include "include/names.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* ---- addresses: http_client_resolve.c ---- */
+
+#define CLIENT_MAX_TARGETS   64
+#define CLIENT_MAX_ADDRESSES 256 /* the rest of a larger answer is left out */
+
+struct client_address {
+    struct sockaddr_storage address; /* unused bytes are 0 */
+    socklen_t len;
+    const char *authority; /* for the Host header; lives as long as the client */
+};
+
+struct client_addresses {
+    unsigned count;
+    struct client_address list[CLIENT_MAX_ADDRESSES];
+};
+
+struct client_resolver {
+    char *target; /* a copy, cut into pieces */
+    unsigned target_count;
+    struct client_target {
+        const char *authority, *host, *port;
+    } targets[CLIENT_MAX_TARGETS];
+    unsigned interval_ms;
+    struct metrics_series *address_gauge;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct client_addresses addresses; /* sorted */
+    atomic_uint generation;            /* of addresses */
+    bool wanted, stopping, running;
+    /* Called under lock after each resolution, in the resolver's thread. */
+    void (*resolved)(void *arg);
+    void *arg;
+};
+
+/* Numeric targets are resolved when it returns; for others a thread begins. -EINVAL: target's form. */
+int client_resolver_open(struct client_resolver *resolver, const char *target, unsigned interval_ms,
+                         struct metrics_series *address_gauge, void (*resolved)(void *arg), void *arg);
+bool client_resolver_asks(struct client_resolver *resolver); /* another answer may come: a target is not numeric */
+void client_resolver_want(struct client_resolver *resolver); /* resolve soon; any thread */
+/* False: a resolution goes on that cannot be stopped; the memory must be left to it (it uses no more than that). */
+bool client_resolver_release(struct client_resolver *resolver);
+
+/* ---- a worker's part: http_client.c ---- */
+
+/* An address as a worker knows it. */
+struct client_host {
+    struct client_address address;
+    h2o_linklist_t idle; /* connections, last used first */
+    unsigned users;      /* connections, and the target as long as it has it: freed with the last */
+    uint64_t failed_until_ns, closes_until_ns; /* left out, as long as there are others */
+    bool current;                              /* the target still has it */
+};
+
+struct client_worker {
+    struct http_client *client;
+    struct loop *loop; /* NULL before its first call and after its end; written under the resolver's lock */
+    struct loop_message closer, resolved;
+    bool waiting;  /* calls wait for an address; under the resolver's lock */
+    bool notified; /* resolved has been posted; likewise */
+    bool closed;
+    unsigned generation;
+    struct client_host **hosts;
+    unsigned host_count, next;
+    unsigned in_flight;
+    h2o_linklist_t calls;
+    struct loop_timer sweeper;
+    struct http_statuses requests;
+};
+
+struct http_client {
+    struct http_client_def def;
+    struct client_resolver resolver;
+    struct client_worker *workers;
+    atomic_uint connections; /* of all workers */
+    struct metrics_family *requests;
+    struct metrics_series *durations, *conn_gauge;
+};
+
+struct http_call {
+    h2o_linklist_t link; /* of the worker's calls */
+    struct client_worker *worker;
+    struct client_conn *conn;      /* NULL: waits for an address, or for its end */
+    struct loop_timer timer;       /* the deadline, or the end that must not come at once */
+    int err;                       /* that the timer ends it with */
+    unsigned generation, attempts; /* of the addresses; how many of these have been tried */
+    bool repeated;                 /* after a connection broke */
+    bool asked_again;              /* for addresses, after none could be connected to */
+    bool waiting;
+    uint64_t start_ns;
+    struct buf head; /* of the request, up to the Host header's value */
+    http_client_done *done;
+    void *arg;
+};
+
+void client_call_finish(struct http_call *call, int err, int status, struct str body);
+void client_call_attempt(struct http_call *call);                                /* goes on with another address */
+void client_host_failed(struct client_worker *worker, struct client_host *host); /* could not be connected to */
+/* As a server does that is about to end; each call would have to make a connection of its own. */
+void client_host_closes(struct client_worker *worker, struct client_host *host);
+void client_host_release(struct client_host *host); /* one user less */
+
+/* ---- connections: http_client_conn.c; all of a worker's loop ---- */
+
+struct client_conn {
+    h2o_linklist_t link; /* of host's idle */
+    struct client_worker *worker;
+    struct client_host *host;
+    h2o_socket_t *socket;
+    struct http_call *call;  /* NULL: idle */
+    struct loop_timer timer; /* of connecting */
+    uint64_t retire_ns;
+    bool writing;
+
+    /* The answer; its bytes are in socket->input, without the head once that is parsed. */
+    enum { CLIENT_HEAD, CLIENT_LENGTH, CLIENT_CHUNKED, CLIENT_UNTIL_CLOSE } part;
+    int status;
+    bool keep_alive;
+    size_t seen;     /* bytes of the head that have been looked at; of a chunked body, received */
+    size_t body_len; /* expected; decoded so far where chunked */
+    struct http_chunks chunks;
+};
+
+/* Sends call on an idle connection to host (unless the call must have a new one), or begins to connect. False: failed
+ * at once. */
+bool client_conn_start(struct http_call *call, struct client_host *host);
+void client_conn_close(struct client_conn *conn);             /* its call is left alone */
+void client_conns_retire(struct client_host *host, bool all); /* closes idle ones, all or those too old */

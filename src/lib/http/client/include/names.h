@@ -1,0 +1,22 @@
+/* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
+#pragma once
+
+#pragma redefine_extname client_call_attempt slipway_client_call_attempt
+#pragma redefine_extname client_call_finish slipway_client_call_finish
+#pragma redefine_extname client_conn_close slipway_client_conn_close
+#pragma redefine_extname client_conn_start slipway_client_conn_start
+#pragma redefine_extname client_conns_retire slipway_client_conns_retire
+#pragma redefine_extname client_host_closes slipway_client_host_closes
+#pragma redefine_extname client_host_failed slipway_client_host_failed
+#pragma redefine_extname client_host_release slipway_client_host_release
+#pragma redefine_extname client_resolver_asks slipway_client_resolver_asks
+#pragma redefine_extname client_resolver_open slipway_client_resolver_open
+#pragma redefine_extname client_resolver_release slipway_client_resolver_release
+#pragma redefine_extname client_resolver_want slipway_client_resolver_want
+#pragma redefine_extname http_call_cancel slipway_http_call_cancel
+#pragma redefine_extname http_chunks_decode slipway_http_chunks_decode
+#pragma redefine_extname http_client_check_target slipway_http_client_check_target
+#pragma redefine_extname http_client_free slipway_http_client_free
+#pragma redefine_extname http_client_get slipway_http_client_get
+#pragma redefine_extname http_client_open slipway_http_client_open
+#pragma redefine_extname http_parse_response slipway_http_parse_response

@@ -1,0 +1,205 @@
+/* http_internal -- what the parts of the HTTP server share. No other file includes it.
+ *
+ * server (http_server.c) -- workers, one a loop -- connections (http_conn) -- exchanges
+ * (http_exchange.c): a request from its arrival to the end of its response.
+ */
+#pragma once
+#include "budget.h"
+#include "h2o_compat.h"
+#include "http.h"
+#include "http_metrics.h"
+#include "include/names.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* ---- routes: http_route.c ---- */
+
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_PATCH,
+    HTTP_DELETE,
+    HTTP_OPTIONS,
+    HTTP_OTHER_METHOD, /* TRACE, CONNECT, unknown ones: no route can have them */
+};
+#define HTTP_METHODS (HTTP_OTHER_METHOD + 1)
+
+#define HTTP_MAX_SEGMENTS 16 /* of a template */
+
+/* All routes of one template. */
+struct http_path {
+    const char *template;
+    unsigned segment_count, param_count;
+    struct str segments[HTTP_MAX_SEGMENTS]; /* "{name}" is a parameter */
+    const struct http_route *routes[HTTP_METHODS];
+    char allow[64];
+};
+
+struct http_paths {
+    struct http_path *paths; /* the more specific first */
+    unsigned count;
+    size_t largest_body; /* of all routes' max_body */
+};
+
+/* 0, -ENOMEM, or -EINVAL for a table that is not as http.h says. */
+int http_paths_open(const struct http_route *routes, struct http_paths *ret_paths);
+void http_paths_release(struct http_paths *paths);
+enum http_method http_method_of(struct str method);
+const char *http_method_name(enum http_method method); /* "other" for HTTP_OTHER_METHOD */
+/* The path of a request target's path, with its parameters as sent; NULL where there is none. */
+const struct http_path *http_paths_match(const struct http_paths *paths, struct str path,
+                                         struct str params[HTTP_MAX_PARAMS]);
+/* Decodes into to, which has room for text.len bytes. -EINVAL: a bad escape or a NUL. */
+int http_percent_decode(struct str text, bool plus_is_space, char *to, size_t *ret_len);
+
+/* ---- counting ---- */
+
+/* What is counted of a template and a method. */
+struct http_red {
+    struct http_statuses requests;
+    struct metrics_series *duration;
+};
+
+/* ---- the server ---- */
+
+/* The way of answers to a worker, which may come when the server has been closed: it outlives its worker. */
+struct http_gate {
+    pthread_mutex_t lock;
+    struct loop *loop;          /* NULL once closed */
+    struct http_server *server; /* valid as long as loop is not NULL */
+    unsigned references;        /* the worker's and one a deferred answer */
+};
+
+struct http_gate *http_gate_unref(struct http_gate *gate); /* locked; unlocks; returns NULL */
+
+#define HTTP_RECEIVE_TURNS 10 /* of the receive timer in receive_timeout_ms */
+
+struct http_worker {
+    struct http_server *server;
+    struct loop *loop;
+    struct http_gate *gate;
+    h2o_context_t h2o;
+    int listen_fd;          /* -1 once closed */
+    h2o_socket_t *listener; /* owns listen_fd from start on */
+    struct loop_timer accept_timer, drain_timer, receive_timer;
+    struct loop_message discourage_message, drain_message;
+    h2o_linklist_t conns;
+    h2o_linklist_t exchanges; /* by deadline */
+    struct loop_timer exchange_timer;
+    uint64_t turns_ms[HTTP_RECEIVE_TURNS]; /* when the receive timer's last turns were; the last one is [turn] */
+    unsigned turn;
+    unsigned room_made;   /* the server's wants_room when this worker last made room */
+    uint64_t look_ns;     /* no look at memory before that */
+    uint64_t trim_ns;     /* the heap is trimmed then; 0: it need not */
+    size_t seen_resident; /* bytes of the process when it was last looked at */
+    struct http_red *red; /* [path * HTTP_METHODS + method]; the last path is "other" */
+    bool closing;
+};
+
+struct http_server {
+    struct http_server_def def;
+    h2o_globalconf_t h2o;
+    struct http_paths paths;
+    struct http_worker *workers;
+    unsigned worker_count;
+    atomic_uint connections, in_flight;
+    atomic_size_t bodies; /* bytes of those in flight */
+    struct metrics_family *requests, *durations;
+    struct metrics_series *connections_gauge, *in_flight_gauge;
+
+    struct budget memory;
+    int statm_fd;             /* /proc/self/statm, -1 without a bound */
+    atomic_uint wants_room;   /* how often something did not fit */
+    _Atomic uint64_t warn_ns; /* no line about it before that */
+    atomic_uint_fast64_t refused, closed;
+    struct metrics_series *memory_gauge, *refused_total, *closed_total;
+
+    pthread_mutex_t lock; /* for changed, signalled when active falls to 0 */
+    pthread_cond_t changed;
+    atomic_uint active; /* connections and listeners */
+    atomic_bool discouraged, drained;
+};
+
+/* One accepted connection. h2o hands every request of a connection the hosts that it was accepted with: as each has an
+ * array of its own, they lead back here. Freed when the socket is closed. */
+struct http_conn {
+    h2o_hostconf_t *hosts[2]; /* the server's one host, and NULL */
+    h2o_linklist_t link;      /* of the worker's conns */
+    struct http_worker *worker;
+    h2o_socket_t *socket;
+    unsigned resets;    /* requests given up by the client, less those answered */
+    unsigned exchanges; /* that are being answered */
+    bool cut, is_http1;
+    size_t buffers;    /* bytes, when http_watch last looked */
+    size_t replies;    /* bytes of those not yet taken */
+    unsigned waits;    /* turns of the receive timer in which it was neither idle nor had a request */
+    uint64_t begun_ms; /* when the oldest request began that is not whole, at the last look; 0: none */
+    /* Bytes received when it was last seen without a half-sent HTTP/2 request, and without output under way. */
+    uint64_t block_mark, output_mark;
+    char remote_ip[46];
+};
+
+static inline struct http_conn *http_conn_of(const h2o_req_t *h2o)
+{
+    return H2O_STRUCT_FROM_MEMBER(struct http_conn, hosts, h2o->conn->hosts);
+}
+
+void http_conn_cut(struct http_conn *conn); /* both directions; h2o then closes it */
+
+/* ---- the watch over connections: http_watch.c ---- */
+
+void http_watch_init(struct http_worker *worker);  /* loop's thread */
+void http_watch_start(struct http_worker *worker); /* with its first connection; it ends with the last */
+/* Whether the budget is exceeded, although the worker has made what room it can. */
+bool http_watch_is_full(struct http_worker *worker);
+void http_watch_want_room(struct http_server *server); /* has every worker make room; any thread */
+/* Counts a 503 for want of memory, has room made, and returns that reply; any thread. */
+struct http_reply *http_watch_refuse(struct http_server *server);
+
+/* ---- exchanges: http_exchange.c ---- */
+
+struct http_exchange {
+    struct http_req req;
+    h2o_linklist_t link; /* of the worker's exchanges */
+    h2o_req_t *h2o;
+    struct http_worker *worker;
+    const struct http_path *path; /* NULL: unknown */
+    enum http_method method;
+    struct http_deferred *deferred; /* NULL: never, or no more */
+    bool was_deferred, answered, too_many;
+    struct http_reply *reply; /* kept until it has been sent; NULL in want of memory */
+    int status;
+    uint64_t start_ns, deadline_ns; /* for an answer, then for its sending */
+};
+
+void http_exchange_register(h2o_hostconf_t *host);    /* the handler and the filter */
+void http_exchanges_fail(struct http_worker *worker); /* answers 503 to all that wait; loop's thread */
+
+/* ---- replies: http_reply.c ---- */
+
+struct http_reply {
+    int status;
+    struct http_server *server; /* whose budget charged was taken from; NULL: none */
+    size_t charged;
+    bool problem;             /* its body is made when it is sent, for the trace's sake */
+    const char *content_type; /* NULL: no body */
+    char *body;               /* own, malloc'ed, or NULL */
+    size_t body_len;
+    struct buf text; /* of the headers' values; of a problem's detail from 0 to detail_len */
+    size_t detail_len;
+    unsigned header_count;
+    struct {
+        const char *name;
+        size_t at, len; /* in text */
+    } headers[HTTP_MAX_HEADERS];
+    char own[];
+};
+
+/* Takes a large body's bytes from the server's budget until the reply is freed. Where they do not fit, returns a 503 in
+ * its place, unless the reply must be sent all the same. Any thread, as long as the server is there. NULL stays NULL.
+ */
+struct http_reply *http_reply_charge(struct http_reply *reply, struct http_server *server, bool must_be_sent);
+/* Makes the body of a problem. 0 or -ENOMEM. */
+int http_reply_render(struct http_reply *reply, const struct trace *trace);

@@ -1,0 +1,154 @@
+/* http -- an HTTP server on h2o: HTTP/1.1 and cleartext HTTP/2 (prior knowledge and Upgrade), several event loops,
+ * routes with templates, bounded bodies, problem responses (RFC 9457), answers from other threads.
+ *
+ * A handler runs in a worker's thread and must not block. It returns the reply, or calls http_defer and returns NULL:
+ * then any thread answers later, once. What a request points to is request memory: valid until the handler returns, or,
+ * for the loop's thread alone, until the reply is sent. Replies own all their parts and may be made on any thread.
+ *
+ * The library does, for every route: 404 for an unknown path, 405 with Allow for a wrong method, HEAD for GET, OPTIONS,
+ * 413 beyond max_body, 503 with Retry-After beyond the bound of requests in flight, 504 when a deferred answer
+ * does not come within request_timeout_ms, traceparent, one log line and the RED metrics a request
+ * (http_requests_total{method,path,status}, http_request_duration_seconds{method,path}; path is the route's template,
+ * "other" for unknown paths; method is "other" for unknown ones; status 499: the client went before its answer came).
+ *
+ * Limits: 100 headers and 417,792 bytes of a request's line and headers (h2o's own); 100 requests at a time on an
+ * HTTP/2 connection. A connection without a request is closed after idle_timeout_ms. A request that has begun to come
+ * must be whole within receive_timeout_ms (give or take a tenth), over HTTP/2 too, else its connection is closed. A
+ * response must be taken by the client within request_timeout_ms of its request (or of its deferred answer), else the
+ * connection is closed; so is one on which a client gives up 1,000 requests more than it lets be answered.
+ *
+ * Memory: what clients make the server hold is bounded by max_memory, over all connections: requests that are not
+ * whole, the buffers that they are read into, heads and bodies of requests that are being answered, replies that have
+ * not been taken, and answers of HTTP/2 frames. Not counted are header fields that h2o drops (a second Host or Expect),
+ * HPACK's tables, and the kernel's buffers, which are bounded per connection instead. Buffers are counted when the
+ * process has grown by a sixteenth of max_memory, and once per receive_timeout_ms / 10. Beyond the bound, requests get
+ * 503 with Retry-After, and so does a reply that does not fit (of GET, HEAD and OPTIONS; others have had an effect, and
+ * are sent), and the connections that hold most are closed until a quarter of the bound is free.
+ * http_memory_bytes{server}, http_memory_max_bytes{server}, http_memory_refused_total{server} and
+ * http_memory_closed_total{server} count it; a log line says it, at most once in 10 s. What a single request can add at
+ * a time is not covered: a reply that is being made, and one read of a socket.
+ *
+ * What h2o answers by itself is a problem response too, counted and logged (413 for bodies more than 64 KiB beyond the
+ * largest max_body, 400 for broken chunks, 417), except: what cannot be parsed as HTTP/1 gets a plain 400 and is
+ * neither counted nor logged; over HTTP/2 such a body resets its stream (REFUSED_STREAM) and what is malformed ends the
+ * connection by GOAWAY. Those 413 and 400 close their connection while the client may still be sending, so that it may
+ * see a reset instead.
+ */
+#pragma once
+#include "buf.h"
+#include "log.h"
+#include "loop.h"
+#include "metrics.h"
+#include "names.h"
+#include "trace.h"
+
+#define HTTP_MAX_PARAMS  4
+#define HTTP_MAX_HEADERS 12 /* of a reply */
+
+struct http_auth;
+struct http_req;
+struct http_reply;
+struct http_deferred;
+struct http_server;
+
+struct http_route {
+    const char *method; /* GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS; NULL ends a table */
+    /* "/v1/notes/{id}": a parameter is one whole segment, not empty; 16 segments at most. Matched case-sensitively and
+     * as sent; where several match, a literal segment wins over a parameter. */
+    const char *path;
+    struct http_reply *(*handler)(struct http_req *req);
+    size_t max_body; /* bytes; 0: no body is accepted beyond 0 bytes (413) */
+    /* Optional: called once a request, in the loop's thread, when the response has been sent or given up. */
+    void (*observe)(void *state, const struct http_route *route, int status, uint64_t latency_ns);
+};
+
+/* ---- the request: loop's thread only ---- */
+
+struct http_req {
+    void *state; /* of the server's def */
+    const struct http_route *route;
+    struct loop *loop;                  /* the worker that runs it */
+    struct str method, path, query;     /* path as sent, without the query; query without '?' */
+    struct str params[HTTP_MAX_PARAMS]; /* percent-decoded, in the template's order; never contain NUL */
+    struct str body;
+    struct trace trace;
+};
+
+/* The value of a header by its lower-case name; STR_NULL where there is none, the first where there are several. Not to
+ * be had: content-length, transfer-encoding, expect, upgrade. */
+struct str http_header(const struct http_req *req, const char *name);
+/* Calls each(arg, value) for every header of that name; stops at the first result that is not 0 and returns it. */
+int http_each_header(const struct http_req *req, const char *name, int (*each)(void *arg, struct str value), void *arg);
+/* A query parameter, percent- and plus-decoded into request memory. 1: found, 0: not there, -EINVAL: bad encoding (NUL
+ * is one) or given twice. Only for parameters that may stand once. */
+int http_query(struct http_req *req, const char *name, struct str *ret_value);
+/* Calls each(arg, name, value), decoded, for every parameter in order; stops at the first result that is not 0 and
+ * returns it. -EINVAL for a bad encoding. */
+int http_each_query(struct http_req *req, int (*each)(void *arg, struct str name, struct str value), void *arg);
+
+/* ---- replies: any thread ---- */
+
+/* All constructors return NULL only out of memory; the library then answers 500. Handlers may return that NULL only if
+ * they have not deferred. Statuses are 200 to 599; a content_type must be static. */
+struct http_reply *http_reply_new(int status);                                              /* no body */
+struct http_reply *http_reply_text(int status, const char *content_type, struct str body);  /* copies body */
+struct http_reply *http_reply_take(int status, const char *content_type, struct buf *body); /* steals body's bytes */
+struct json_t;
+struct http_reply *http_reply_json(int status, struct json_t *take_json); /* compact; steals the reference, NULL too */
+/* application/problem+json: type about:blank, title (the status's reason), status, detail, trace_id where known. The
+ * detail also goes into the request's log line. */
+struct http_reply *http_problem(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The problem of an errno, by err's table; -ENOBUFS, -EAGAIN ... (503) carry Retry-After: 1. what may be NULL. */
+struct http_reply *http_problem_errno(int err, const char *what);
+/* name must be static and lower case; value is copied; one with a control character (CR, LF, ...) is not set. Returns
+ * reply; NULL stays NULL, and out of memory (or beyond 64 KiB of values) reply is freed and NULL returned. More than
+ * HTTP_MAX_HEADERS is a bug and asserts. */
+struct http_reply *http_set_header(struct http_reply *reply, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+int http_reply_status(const struct http_reply *reply);
+struct http_reply *http_reply_free(struct http_reply *reply); /* for one that was not sent; returns NULL */
+
+/* Answer later: from any thread, exactly once, also when the client has gone or the server has been closed (the reply
+ * is then dropped). The handler must return NULL after it. NULL out of memory (return a reply then). */
+struct http_deferred *http_defer(struct http_req *req);
+void http_answer(struct http_deferred *take_deferred, struct http_reply *take_reply); /* NULL reply: 500 */
+/* Of the deferred request; valid until http_answer. */
+const struct trace *http_deferred_trace(const struct http_deferred *deferred);
+uint64_t http_deferred_deadline_ns(const struct http_deferred *deferred); /* monotonic: no use answering later */
+struct loop *http_deferred_loop(const struct http_deferred *deferred);
+
+/* ---- the server ---- */
+
+struct http_server_def {
+    const char *name; /* "http", "admin": in threads' names, log and metrics */
+    const struct http_route *routes;
+    void *state;
+    struct http_auth *auth;      /* who may call the routes; outlives the server; NULL: everybody */
+    struct log *log;             /* may be NULL: no request lines */
+    struct metrics *metrics;     /* may be NULL */
+    unsigned workers;            /* >= 1 */
+    unsigned max_connections;    /* over all workers; beyond it none is accepted until one ends; 0: 10,000 */
+    unsigned max_in_flight;      /* requests over all workers; beyond it 503; 0: 10,000 */
+    size_t max_bodies;           /* bytes of the bodies of those requests; beyond it 503; 0: 64 MiB */
+    size_t max_memory;           /* bytes that clients may make the server hold, see above; 0: no bound */
+    unsigned request_timeout_ms; /* of a deferred answer; 0: 30,000 */
+    unsigned idle_timeout_ms;    /* of a connection without a request; 0: 620,000, more than load balancers have */
+    unsigned receive_timeout_ms; /* of a half-sent request, and of an idle connection in a drain; 0: 10,000 */
+};
+
+/* Takes a listening socket (closes it in the end, also on failure). Workers run but do not accept yet. 0 or -errno;
+ * -EINVAL: the routes are not as a table must be (a method or a path that is not allowed, one route twice). */
+int http_server_open(int take_listen_fd, const struct http_server_def *def, struct http_server **ret_server);
+void http_server_start(struct http_server *server); /* begin to accept */
+/* From here on every HTTP/1 response carries Connection: close; still accepting. */
+void http_server_discourage(struct http_server *server);
+/* Stops accepting without losing a connection that is in the backlog; GOAWAY on HTTP/2; idle HTTP/1 connections may
+ * send one more request. Does not wait. */
+void http_server_drain(struct http_server *server);
+/* Waits until no connection is left or deadline (monotonic ns). 0; connections that are merely idle at the deadline are
+ * no error. -ETIMEDOUT with requests still in flight. */
+int http_server_wait(struct http_server *server, uint64_t deadline_ns);
+struct http_server *
+http_server_close(struct http_server *server); /* drops what is left, ends the workers; returns NULL */
+unsigned http_server_workers(const struct http_server *server);
+uint64_t http_server_last_turn_ns(const struct http_server *server); /* the oldest of its loops': liveness */

@@ -1,0 +1,498 @@
+#include "clock.h"
+#include "http_internal.h"
+#include "net_listen.h"
+#include "thread.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+
+#define ACCEPTS_A_TURN  16
+#define ACCEPT_RETRY_MS 10
+#define HANDSHAKES_MS   20 /* for those that have begun to end, once new ones are dropped */
+#define CLOSE_BOUND_MS  10000
+/* Beyond the largest max_body, so that our own 413 is sent after the body has been read. */
+#define BODY_MARGIN (64 * 1024)
+
+/* ---- what keeps a server from being drained: connections and listeners ---- */
+
+static void begin_activity(struct http_server *server)
+{
+    atomic_fetch_add_explicit(&server->active, 1, memory_order_relaxed);
+}
+
+static void end_activity(struct http_server *server)
+{
+    if (atomic_fetch_sub_explicit(&server->active, 1, memory_order_acq_rel) != 1)
+        return;
+    pthread_mutex_lock(&server->lock);
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+/* Returns whether there is nothing left. */
+static bool wait_inactive(struct http_server *server, uint64_t deadline_ns)
+{
+    int err = 0;
+
+    pthread_mutex_lock(&server->lock);
+    while (atomic_load(&server->active) != 0 && err == 0)
+        err = thread_wait_until(&server->changed, &server->lock, deadline_ns);
+    pthread_mutex_unlock(&server->lock);
+    return atomic_load(&server->active) == 0;
+}
+
+/* ---- connections ---- */
+
+void http_conn_cut(struct http_conn *conn)
+{
+    conn->cut = true;
+    shutdown(h2o_socket_get_fd(conn->socket), SHUT_RDWR);
+}
+
+static void on_close(void *data)
+{
+    struct http_conn *conn = data;
+    struct http_server *server = conn->worker->server;
+
+    h2o_linklist_unlink(&conn->link);
+    budget_give(&server->memory, conn->buffers);
+    free(conn);
+    atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
+    end_activity(server);
+}
+
+/* IPv4 as itself, also where it comes through an IPv6 socket. */
+static void format_peer(int fd, char text[46])
+{
+    struct sockaddr_storage address = {0};
+    socklen_t len = sizeof(address);
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&address;
+
+    if (getpeername(fd, (struct sockaddr *)&address, &len) < 0)
+        return;
+    if (address.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, text, 46);
+    else if (address.ss_family == AF_INET6)
+        inet_ntop(AF_INET6, &v6->sin6_addr, text, 46);
+    else
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)&address)->sin_addr, text, 46);
+}
+
+/* 0, also where one was gone before it was accepted; -EAGAIN: there is none; or another errno of accept(2). */
+static int accept_one(struct http_worker *worker)
+{
+    struct http_conn *conn;
+    h2o_socket_t *socket;
+
+    errno = EAGAIN;
+    if ((socket = h2o_evloop_socket_accept(worker->listener)) == NULL)
+        return errno == ECONNABORTED || errno == EPROTO || errno == EINTR ? 0 : -errno;
+    if (atomic_load_explicit(&worker->server->drained, memory_order_relaxed))
+        net_listen_accepted(h2o_socket_get_fd(socket));
+    conn = h2o_mem_alloc(sizeof(*conn));
+    *conn = (struct http_conn){.hosts = {worker->server->h2o.hosts[0]}, .worker = worker, .socket = socket};
+    if (h2o_linklist_is_empty(&worker->conns))
+        http_watch_start(worker);
+    h2o_linklist_insert(&worker->conns, &conn->link);
+    atomic_fetch_add_explicit(&worker->server->connections, 1, memory_order_relaxed);
+    begin_activity(worker->server);
+    format_peer(h2o_socket_get_fd(socket), conn->remote_ip);
+    socket->on_close.cb = on_close;
+    socket->on_close.data = conn;
+    h2o_accept(&(h2o_accept_ctx_t){.ctx = &worker->h2o, .hosts = conn->hosts}, socket);
+    return 0;
+}
+
+/* ---- accepting ---- */
+
+static bool is_full(const struct http_server *server)
+{
+    return atomic_load_explicit(&server->connections, memory_order_relaxed) >= server->def.max_connections;
+}
+
+static void on_connection(h2o_socket_t *listener, const char *err);
+
+static void resume_accepting(struct loop_timer *timer)
+{
+    struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, accept_timer, timer);
+
+    h2o_socket_read_start(worker->listener, on_connection);
+}
+
+/* Those who wait stay in the kernel's queue. A connection may end in any worker: so this one looks again soon. */
+static void pause_accepting(struct http_worker *worker)
+{
+    if (loop_timer_start(worker->loop, &worker->accept_timer, ACCEPT_RETRY_MS, resume_accepting) == 0)
+        h2o_socket_read_stop(worker->listener);
+}
+
+static void on_connection(h2o_socket_t *listener, const char *err)
+{
+    struct http_worker *worker = listener->data;
+    int result = 0;
+
+    for (int i = 0; i < ACCEPTS_A_TURN && result == 0; i++)
+        result = is_full(worker->server) ? -EMFILE : accept_one(worker);
+    /* Out of descriptors or memory, the listener would stay readable and the loop never sleep. */
+    if (result == -EMFILE || result == -ENFILE || result == -ENOBUFS || result == -ENOMEM)
+        pause_accepting(worker);
+}
+
+static void start_accepting(void *arg)
+{
+    struct http_worker *worker = arg;
+
+    worker->listener = h2o_evloop_socket_create(worker->h2o.loop, worker->listen_fd, H2O_SOCKET_FLAG_DONT_READ);
+    worker->listener->data = worker;
+    h2o_socket_read_start(worker->listener, on_connection);
+}
+
+static void close_listener(struct http_worker *worker)
+{
+    if (worker->listen_fd < 0)
+        return;
+    loop_timer_stop(worker->loop, &worker->accept_timer);
+    if (worker->listener != NULL)
+        h2o_socket_close(worker->listener);
+    else
+        close(worker->listen_fd);
+    worker->listener = NULL;
+    worker->listen_fd = -1;
+    end_activity(worker->server);
+}
+
+/* ---- leaving ---- */
+
+static void discourage_worker(struct loop_message *message)
+{
+    H2O_STRUCT_FROM_MEMBER(struct http_worker, discourage_message, message)->h2o.shutdown_requested = 1;
+}
+
+/* What is in the backlog has been accepted by the kernel: a client may have sent its request already. Closing the
+ * listener would reset it. */
+static void finish_drain(struct loop_timer *timer)
+{
+    struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, drain_timer, timer);
+
+    if (worker->listener != NULL)
+        while (accept_one(worker) == 0)
+            ;
+    close_listener(worker);
+    h2o_context_request_shutdown(&worker->h2o);
+}
+
+static void drain_worker(struct loop_message *message)
+{
+    struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, drain_message, message);
+
+    if (loop_timer_start(worker->loop, &worker->drain_timer, HANDSHAKES_MS, finish_drain) < 0)
+        finish_drain(&worker->drain_timer);
+}
+
+/* Ends all that is there: waiting requests are answered 503, then connections are cut. Requests that still come from
+ * what had been received are answered 503 too. */
+static void cut_worker(void *arg)
+{
+    struct http_worker *worker = arg;
+
+    worker->closing = true;
+    loop_timer_stop(worker->loop, &worker->drain_timer);
+    close_listener(worker);
+    http_exchanges_fail(worker); /* now no deferred answer has a request any more, ... */
+    pthread_mutex_lock(&worker->gate->lock);
+    worker->gate->loop = NULL; /* ... so that it may be freed by whoever gives it */
+    pthread_mutex_unlock(&worker->gate->lock);
+    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next)
+        http_conn_cut(H2O_STRUCT_FROM_MEMBER(struct http_conn, link, link));
+}
+
+struct http_gate *http_gate_unref(struct http_gate *gate)
+{
+    bool last = --gate->references == 0;
+
+    pthread_mutex_unlock(&gate->lock);
+    if (last) {
+        pthread_mutex_destroy(&gate->lock);
+        free(gate);
+    }
+    return NULL;
+}
+
+/* ---- workers ---- */
+
+static void init_worker(void *arg)
+{
+    struct http_worker *worker = arg;
+
+    h2o_context_init(&worker->h2o, loop_h2o(worker->loop), &worker->server->h2o);
+    http_watch_init(worker);
+}
+
+static void dispose_worker(void *arg)
+{
+    struct http_worker *worker = arg;
+
+    loop_timer_stop(worker->loop, &worker->exchange_timer);
+    loop_timer_stop(worker->loop, &worker->receive_timer);
+    h2o_compat_context_dispose(&worker->h2o);
+}
+
+static struct http_gate *gate_new(struct loop *loop, struct http_server *server)
+{
+    struct http_gate *gate = malloc(sizeof(*gate));
+
+    if (gate == NULL)
+        return NULL;
+    *gate = (struct http_gate){.loop = loop, .server = server, .references = 1};
+    pthread_mutex_init(&gate->lock, NULL);
+    return gate;
+}
+
+static int open_worker(struct http_server *server, unsigned index, int take_fd)
+{
+    struct http_worker *worker = &server->workers[index];
+    int err;
+
+    *worker = (struct http_worker){.server = server, .listen_fd = take_fd};
+    h2o_linklist_init_anchor(&worker->conns);
+    h2o_linklist_init_anchor(&worker->exchanges);
+    worker->red = calloc((server->paths.count + 1) * HTTP_METHODS, sizeof(*worker->red));
+    if (worker->red == NULL) {
+        err = -ENOMEM;
+        goto fail;
+    }
+    if ((err = loop_open(index, server->def.name, server->def.metrics, &worker->loop)) < 0)
+        goto fail;
+    if ((worker->gate = gate_new(worker->loop, server)) == NULL) {
+        err = -ENOMEM;
+        goto fail;
+    }
+    loop_call(worker->loop, init_worker, worker);
+    begin_activity(server);
+    return 0;
+fail:
+    loop_close(worker->loop);
+    free(worker->red);
+    close(take_fd);
+    return err;
+}
+
+static void close_worker(struct http_worker *worker)
+{
+    loop_call(worker->loop, dispose_worker, worker);
+    loop_close(worker->loop);
+    pthread_mutex_lock(&worker->gate->lock);
+    worker->gate = http_gate_unref(worker->gate);
+    free(worker->red);
+}
+
+/* ---- metrics ---- */
+
+static void on_scrape(void *arg)
+{
+    struct http_server *server = arg;
+
+    metrics_set(server->connections_gauge, atomic_load_explicit(&server->connections, memory_order_relaxed));
+    metrics_set(server->in_flight_gauge, atomic_load_explicit(&server->in_flight, memory_order_relaxed));
+    metrics_set(server->memory_gauge, (double)budget_used(&server->memory));
+}
+
+static struct metrics_series *own_series(struct http_server *server, const struct metrics_def *def)
+{
+    return metrics_series(metrics_family(server->def.metrics, def), (const struct str[]){str_of(server->def.name)});
+}
+
+static void open_memory_metrics(struct http_server *server)
+{
+    static const struct metrics_def used = {.name = "http_memory_bytes",
+                                            .help = "Memory that clients make a listener hold.",
+                                            .type = METRICS_GAUGE,
+                                            .labels = {"server"}};
+    static const struct metrics_def max = {.name = "http_memory_max_bytes",
+                                           .help = "Bound of http_memory_bytes; 0: none.",
+                                           .type = METRICS_GAUGE,
+                                           .labels = {"server"}};
+    static const struct metrics_def refused = {.name = "http_memory_refused_total",
+                                               .help = "HTTP requests answered 503 for http_memory_max_bytes.",
+                                               .type = METRICS_COUNTER,
+                                               .labels = {"server"}};
+    static const struct metrics_def closed = {.name = "http_memory_closed_total",
+                                              .help = "HTTP connections closed for http_memory_max_bytes.",
+                                              .type = METRICS_COUNTER,
+                                              .labels = {"server"}};
+
+    server->memory_gauge = own_series(server, &used);
+    metrics_set(own_series(server, &max), (double)server->memory.max);
+    server->refused_total = own_series(server, &refused);
+    server->closed_total = own_series(server, &closed);
+}
+
+static void open_metrics(struct http_server *server)
+{
+    static const struct metrics_def requests = {.name = "http_requests_total",
+                                                .help = "HTTP requests by method, route and status.",
+                                                .type = METRICS_COUNTER,
+                                                .labels = {"method", "path", "status"}};
+    static const struct metrics_def durations = {
+        .name = "http_request_duration_seconds",
+        .help = "Time from an HTTP request's being received to its response's having been sent.",
+        .type = METRICS_HISTOGRAM,
+        .labels = {"method", "path"}};
+    static const struct metrics_def connections = {.name = "http_connections",
+                                                   .help = "Open HTTP connections of a listener.",
+                                                   .type = METRICS_GAUGE,
+                                                   .labels = {"server"}};
+    static const struct metrics_def in_flight = {.name = "http_requests_in_flight",
+                                                 .help = "HTTP requests that are being answered.",
+                                                 .type = METRICS_GAUGE,
+                                                 .labels = {"server"}};
+    struct metrics *metrics = server->def.metrics;
+
+    if (metrics == NULL)
+        return;
+    server->requests = metrics_family(metrics, &requests);
+    server->durations = metrics_family(metrics, &durations);
+    server->connections_gauge = own_series(server, &connections);
+    server->in_flight_gauge = own_series(server, &in_flight);
+    open_memory_metrics(server);
+    metrics_on_scrape(metrics, on_scrape, server);
+}
+
+/* ---- the server ---- */
+
+static void set_defaults(struct http_server_def *def)
+{
+    def->max_connections = def->max_connections > 0 ? def->max_connections : 10000;
+    def->max_in_flight = def->max_in_flight > 0 ? def->max_in_flight : 10000;
+    def->request_timeout_ms = def->request_timeout_ms > 0 ? def->request_timeout_ms : 30000;
+    def->max_bodies = def->max_bodies > 0 ? def->max_bodies : 64 << 20;
+    def->idle_timeout_ms = def->idle_timeout_ms > 0 ? def->idle_timeout_ms : 620000;
+    def->receive_timeout_ms = def->receive_timeout_ms > 0 ? def->receive_timeout_ms : 10000;
+}
+
+static void open_config(struct http_server *server)
+{
+    h2o_config_init(&server->h2o);
+    server->h2o.server_name = h2o_iovec_init(H2O_STRLIT("")); /* no Server header */
+    server->h2o.max_request_entity_size = server->paths.largest_body + BODY_MARGIN;
+    h2o_compat_set_timeouts(&server->h2o, server->def.idle_timeout_ms);
+    http_exchange_register(h2o_config_register_host(&server->h2o, h2o_iovec_init(H2O_STRLIT("default")), 65535));
+}
+
+static int open_workers(struct http_server *server, int listen_fd)
+{
+    int fd, err;
+
+    server->workers = calloc(server->def.workers, sizeof(*server->workers));
+    if (server->workers == NULL)
+        return -ENOMEM;
+    for (unsigned i = 0; i < server->def.workers; i++, server->worker_count++) {
+        if ((fd = fcntl(listen_fd, F_DUPFD_CLOEXEC, 0)) < 0)
+            return -errno;
+        if ((err = open_worker(server, i, fd)) < 0)
+            return err;
+    }
+    return 0;
+}
+
+int http_server_open(int take_listen_fd, const struct http_server_def *def, struct http_server **ret_server)
+{
+    struct http_server *server = calloc(1, sizeof(*server));
+    int err = -ENOMEM;
+
+    assert(def->workers > 0);
+    if (server == NULL)
+        goto done;
+    server->def = *def;
+    set_defaults(&server->def);
+    server->memory.max = def->max_memory;
+    server->statm_fd = def->max_memory > 0 ? open("/proc/self/statm", O_RDONLY | O_CLOEXEC) : -1;
+    thread_cond_init(&server->changed);
+    pthread_mutex_init(&server->lock, NULL);
+    if ((err = http_paths_open(def->routes, &server->paths)) < 0)
+        goto done;
+    open_config(server);
+    open_metrics(server);
+    if ((err = open_workers(server, take_listen_fd)) == 0) {
+        *ret_server = server;
+        server = NULL;
+    }
+done:
+    close(take_listen_fd); /* the workers have it as their own */
+    http_server_close(server);
+    return err;
+}
+
+void http_server_start(struct http_server *server)
+{
+    for (unsigned i = 0; i < server->worker_count; i++)
+        loop_call(server->workers[i].loop, start_accepting, &server->workers[i]);
+}
+
+void http_server_discourage(struct http_server *server)
+{
+    if (atomic_exchange(&server->discouraged, true))
+        return;
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        server->workers[i].discourage_message.run = discourage_worker;
+        loop_post(server->workers[i].loop, &server->workers[i].discourage_message);
+    }
+}
+
+void http_server_drain(struct http_server *server)
+{
+    if (atomic_exchange(&server->drained, true))
+        return;
+    net_listen_stop(server->workers[0].listen_fd); /* one socket, whichever descriptor it is called by */
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        server->workers[i].drain_message.run = drain_worker;
+        loop_post(server->workers[i].loop, &server->workers[i].drain_message);
+    }
+}
+
+int http_server_wait(struct http_server *server, uint64_t deadline_ns)
+{
+    if (wait_inactive(server, deadline_ns))
+        return 0;
+    return atomic_load(&server->in_flight) == 0 ? 0 : -ETIMEDOUT;
+}
+
+struct http_server *http_server_close(struct http_server *server)
+{
+    if (server == NULL)
+        return NULL;
+    for (unsigned i = 0; i < server->worker_count; i++)
+        loop_call(server->workers[i].loop, cut_worker, &server->workers[i]);
+    bool ended = wait_inactive(server, clock_monotonic_ns() + CLOSE_BOUND_MS * CLOCK_NS_PER_MS);
+    assert(ended); /* a handler that blocks its loop, or a response that h2o does not give up */
+    metrics_off_scrape(server->def.metrics, on_scrape, server);
+    for (unsigned i = 0; i < server->worker_count; i++)
+        close_worker(&server->workers[i]);
+    free(server->workers);
+    if (server->h2o.hosts != NULL)
+        h2o_config_dispose(&server->h2o);
+    if (server->statm_fd >= 0)
+        close(server->statm_fd);
+    http_paths_release(&server->paths);
+    pthread_cond_destroy(&server->changed);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+    return NULL;
+}
+
+unsigned http_server_workers(const struct http_server *server)
+{
+    return server->worker_count;
+}
+
+uint64_t http_server_last_turn_ns(const struct http_server *server)
+{
+    uint64_t oldest = UINT64_MAX;
+
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        uint64_t turn = loop_last_turn_ns(server->workers[i].loop);
+        oldest = turn < oldest ? turn : oldest;
+    }
+    return oldest;
+}

@@ -1,0 +1,21 @@
+/* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
+#pragma once
+
+#pragma redefine_extname loop_at_close slipway_loop_at_close
+#pragma redefine_extname loop_call slipway_loop_call
+#pragma redefine_extname loop_close slipway_loop_close
+#pragma redefine_extname loop_each_turn slipway_loop_each_turn
+#pragma redefine_extname loop_h2o slipway_loop_h2o
+#pragma redefine_extname loop_index slipway_loop_index
+#pragma redefine_extname loop_is_current slipway_loop_is_current
+#pragma redefine_extname loop_last_turn_ns slipway_loop_last_turn_ns
+#pragma redefine_extname loop_open slipway_loop_open
+#pragma redefine_extname loop_post slipway_loop_post
+#pragma redefine_extname loop_timer_start slipway_loop_timer_start
+#pragma redefine_extname loop_timer_stop slipway_loop_timer_stop
+#pragma redefine_extname net_listen slipway_net_listen
+#pragma redefine_extname net_listen_accepted slipway_net_listen_accepted
+#pragma redefine_extname net_listen_check_host slipway_net_listen_check_host
+#pragma redefine_extname net_listen_stop slipway_net_listen_stop
+#pragma redefine_extname net_listen_stop_syn slipway_net_listen_stop_syn
+#pragma redefine_extname net_listen_stop_syn_by_ttl slipway_net_listen_stop_syn_by_ttl

@@ -1,0 +1,72 @@
+/* log -- one JSON object a line in Cloud Logging's format, to standard output, without ever blocking the caller on it.
+ *
+ * Lines (of 64 KiB at most: a longer one has its strings cut and says "truncated":true) are put into a bounded queue in
+ * memory (4 MiB) and written by a thread of the log's own; when the reader of standard output is slower than that for
+ * long, lines are dropped and counted, and the next line that fits says how many.
+ * Any thread may log. Library code logs nothing above DEBUG.
+ */
+#pragma once
+#include "buf.h"
+#include "names.h"
+#include "trace.h"
+
+enum log_severity {
+    LOG_DEBUG,
+    LOG_INFO,
+    LOG_NOTICE,
+    LOG_WARNING,
+    LOG_ERROR,
+    LOG_CRITICAL,
+};
+
+struct log;
+struct metrics;
+
+/* service goes into every line's logging.googleapis.com/labels and serviceContext; project (GOOGLE_CLOUD_PROJECT) may
+ * be NULL or "", then the trace is written without "projects/...". metrics may be NULL. 0 or -errno. */
+int log_open(int fd, enum log_severity least, const char *service, const char *project, struct metrics *metrics,
+             struct log **ret_log);
+/* Waits until what is queued has been written, for timeout_ms at most. One thread at a time. log may be NULL. */
+void log_flush(struct log *log, int timeout_ms);
+/* Writes what is queued, for timeout_ms at most, and ends the thread. Returns NULL. */
+struct log *log_close(struct log *log, int timeout_ms);
+
+/* From now on, what is written to the stream stderr (h2o, C-core and others report there what clients do) becomes a log
+ * line: its text is a string of it, so that it cannot forge a line, and nobody waits for a reader. Of the messages of a
+ * second the first is logged; the next line says how many were left out. File descriptor 2 stays as it is: what the C
+ * library and sanitizers write there by themselves arrives, and so do the last words before an abort, such as those of
+ * an assertion. log must be there until log_return_stderr, and that is called once, before log_close. 0 or -ENOMEM. */
+int log_take_stderr(struct log *log);
+void log_return_stderr(void);
+
+bool log_enabled(const struct log *log, enum log_severity severity);
+
+/* A further member of the line: a key and a value, valid during the call only. */
+struct log_field {
+    const char *key;
+    enum { LOG_STRING, LOG_INTEGER, LOG_BOOLEAN } kind;
+    struct str string;
+    int64_t integer;
+};
+#define LOG_STR(key_, str_)     ((struct log_field){.key = (key_), .kind = LOG_STRING, .string = (str_)})
+#define LOG_CSTR(key_, cstr_)   ((struct log_field){.key = (key_), .kind = LOG_STRING, .string = str_of(cstr_)})
+#define LOG_INT(key_, integer_) ((struct log_field){.key = (key_), .kind = LOG_INTEGER, .integer = (integer_)})
+
+/* A message with members. trace may be NULL. log may be NULL (nothing happens). */
+void log_fields(struct log *log, enum log_severity severity, const struct trace *trace, const char *message,
+                const struct log_field *fields, size_t count);
+void log_printf(struct log *log, enum log_severity severity, const struct trace *trace, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* The line of a request, HTTP or gRPC, at its end. Empty strings are left out. */
+struct log_request {
+    struct str method, url, user_agent, remote_ip, referer, protocol;
+    struct str message;                   /* the line's message; "METHOD URL STATUS" where empty */
+    struct str detail;                    /* why it failed, for people; left out where empty */
+    int status;                           /* HTTP status (of a gRPC call: what its status maps to) */
+    struct str grpc_code;                 /* "OK", ...: gRPC only */
+    uint64_t request_size, response_size; /* bytes of body */
+    uint64_t latency_ns;
+};
+/* INFO below 400, WARNING below 500, ERROR from 500 on. */
+void log_request(struct log *log, const struct trace *trace, const struct log_request *request);

@@ -1,0 +1,60 @@
+/* metrics -- counters, gauges and histograms in the Prometheus text format, version 0.0.4.
+ *
+ * A family has a name, a help text, label names and series; a series has one value a label. Families are made at
+ * start; series are found or made at any time by any thread, up to the family's bound: beyond it all further ones
+ * share a series whose label values are all "other", so that hostile input cannot grow memory or the scrape. So do
+ * those with a value beyond 256 bytes, or that is not UTF-8 or holds a NUL: it would break the scrape.
+ * Updating a series is a relaxed atomic operation: keep the pointer of a series that is used often.
+ * Families and series live as long as the registry.
+ */
+#pragma once
+#include "buf.h"
+#include "names.h"
+
+#define METRICS_MAX_LABELS  6
+#define METRICS_MAX_BUCKETS 24
+
+struct metrics; /* the registry */
+struct metrics_family;
+struct metrics_series;
+
+enum metrics_type { METRICS_COUNTER, METRICS_GAUGE, METRICS_HISTOGRAM };
+
+struct metrics_def {
+    const char *name, *help;
+    enum metrics_type type;
+    const char *labels[METRICS_MAX_LABELS]; /* names, ended by NULL where fewer */
+    const double *buckets; /* histograms: upper bounds, ascending, without +Inf; NULL: metrics_seconds */
+    size_t bucket_count;
+    size_t max_series; /* 0: 1000 */
+};
+
+/* .005 .01 .025 .05 .1 .25 .5 1 2.5 5 10: Prometheus's usual bounds for seconds. */
+extern const double metrics_seconds[11];
+
+struct metrics *metrics_new(void); /* NULL out of memory */
+struct metrics *metrics_free(struct metrics *metrics);
+
+/* Makes a family, or returns the one of the same name (whose type must be the same). The def's strings must outlive
+ * the registry. NULL out of memory. NULL registry: NULL. Everything below accepts NULL and does nothing. */
+struct metrics_family *metrics_family(struct metrics *metrics, const struct metrics_def *def);
+/* The series with these label values (as many as the family has label names), copied. NULL out of memory. */
+struct metrics_series *metrics_series(struct metrics_family *family, const struct str *values);
+/* The series of a family without labels. */
+struct metrics_series *metrics_single(struct metrics *metrics, const struct metrics_def *def);
+
+void metrics_add(struct metrics_series *series, uint64_t n);         /* counter */
+void metrics_set(struct metrics_series *series, double value);       /* gauge */
+void metrics_change(struct metrics_series *series, double by);       /* gauge */
+void metrics_observe(struct metrics_series *series, double value);   /* histogram */
+uint64_t metrics_counter_value(const struct metrics_series *series); /* counter; histogram: number of observations */
+
+/* Called at every scrape before the values are read, to set gauges that are cheaper to read than to keep. */
+void metrics_on_scrape(struct metrics *metrics, void (*callback)(void *arg), void *arg);
+/* Stops calling it; returns after a running call has ended. */
+void metrics_off_scrape(struct metrics *metrics, void (*callback)(void *arg), void *arg);
+
+/* Appends the exposition of everything, families sorted by name. Any thread. */
+void metrics_write(struct metrics *metrics, struct buf *out);
+/* process_* (CPU, memory, file descriptors, start time) and build_info{service,version,compiler}. */
+void metrics_add_process(struct metrics *metrics, const char *service);

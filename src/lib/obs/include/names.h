@@ -1,0 +1,33 @@
+/* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
+#pragma once
+
+#pragma redefine_extname log_close slipway_log_close
+#pragma redefine_extname log_enabled slipway_log_enabled
+#pragma redefine_extname log_fields slipway_log_fields
+#pragma redefine_extname log_flush slipway_log_flush
+#pragma redefine_extname log_open slipway_log_open
+#pragma redefine_extname log_printf slipway_log_printf
+#pragma redefine_extname log_request slipway_log_request
+#pragma redefine_extname log_return_stderr slipway_log_return_stderr
+#pragma redefine_extname log_take_stderr slipway_log_take_stderr
+#pragma redefine_extname metrics_add slipway_metrics_add
+#pragma redefine_extname metrics_add_process slipway_metrics_add_process
+#pragma redefine_extname metrics_change slipway_metrics_change
+#pragma redefine_extname metrics_counter_value slipway_metrics_counter_value
+#pragma redefine_extname metrics_family slipway_metrics_family
+#pragma redefine_extname metrics_free slipway_metrics_free
+#pragma redefine_extname metrics_new slipway_metrics_new
+#pragma redefine_extname metrics_observe slipway_metrics_observe
+#pragma redefine_extname metrics_off_scrape slipway_metrics_off_scrape
+#pragma redefine_extname metrics_on_scrape slipway_metrics_on_scrape
+#pragma redefine_extname metrics_seconds slipway_metrics_seconds
+#pragma redefine_extname metrics_series slipway_metrics_series
+#pragma redefine_extname metrics_set slipway_metrics_set
+#pragma redefine_extname metrics_single slipway_metrics_single
+#pragma redefine_extname metrics_write slipway_metrics_write
+#pragma redefine_extname trace_begin slipway_trace_begin
+#pragma redefine_extname trace_child slipway_trace_child
+#pragma redefine_extname trace_format slipway_trace_format
+#pragma redefine_extname trace_id_text slipway_trace_id_text
+#pragma redefine_extname trace_parse slipway_trace_parse
+#pragma redefine_extname trace_span_text slipway_trace_span_text

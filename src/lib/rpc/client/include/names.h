@@ -1,0 +1,27 @@
+/* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
+#pragma once
+
+#pragma redefine_extname rpc_channel_close slipway_rpc_channel_close
+#pragma redefine_extname rpc_channel_done slipway_rpc_channel_done
+#pragma redefine_extname rpc_channel_failed slipway_rpc_channel_failed
+#pragma redefine_extname rpc_channel_open slipway_rpc_channel_open
+#pragma redefine_extname rpc_channel_use slipway_rpc_channel_use
+#pragma redefine_extname rpc_client_cancel slipway_rpc_client_cancel
+#pragma redefine_extname rpc_client_check_target slipway_rpc_client_check_target
+#pragma redefine_extname rpc_client_free slipway_rpc_client_free
+#pragma redefine_extname rpc_client_open slipway_rpc_client_open
+#pragma redefine_extname rpc_credentials_create slipway_rpc_credentials_create
+#pragma redefine_extname rpc_flight_begin slipway_rpc_flight_begin
+#pragma redefine_extname rpc_flight_count slipway_rpc_flight_count
+#pragma redefine_extname rpc_flight_end slipway_rpc_flight_end
+#pragma redefine_extname rpc_flight_landed slipway_rpc_flight_landed
+#pragma redefine_extname rpc_flight_recv_metadata slipway_rpc_flight_recv_metadata
+#pragma redefine_extname rpc_flight_recv_status slipway_rpc_flight_recv_status
+#pragma redefine_extname rpc_flight_send_metadata slipway_rpc_flight_send_metadata
+#pragma redefine_extname rpc_flight_status slipway_rpc_flight_status
+#pragma redefine_extname rpc_stream_cancel slipway_rpc_stream_cancel
+#pragma redefine_extname rpc_stream_half_close slipway_rpc_stream_half_close
+#pragma redefine_extname rpc_stream_open slipway_rpc_stream_open
+#pragma redefine_extname rpc_stream_send slipway_rpc_stream_send
+#pragma redefine_extname rpc_stream_unref slipway_rpc_stream_unref
+#pragma redefine_extname rpc_unary slipway_rpc_unary

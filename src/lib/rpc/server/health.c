@@ -1,0 +1,207 @@
+/* grpc.health.v1.Health: https://github.com/grpc/grpc/blob/master/doc/health-checking.md. All services of a server have
+ * the same state, because they share its process: SERVING where rpc_server_set_serving says so and the service is
+ * ready. Whether it is ready can only be asked: for Check at each call, for Watch every LOOK_NS. */
+#include "clock.h"
+#include "health.pb-c.h"
+#include "rpc_server_internal.h"
+#include <errno.h>
+#include <stdlib.h>
+
+typedef Grpc__Health__V1__HealthCheckRequest Request;
+typedef Grpc__Health__V1__HealthCheckResponse Response;
+typedef Grpc__Health__V1__HealthCheckResponse__ServingStatus Status;
+
+#define SERVING         GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
+#define NOT_SERVING     GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING
+#define SERVICE_UNKNOWN GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN
+
+#define LOOK_NS (250 * CLOCK_NS_PER_MS)
+
+struct watch {
+    TAILQ_ENTRY(watch) link;
+    struct rpc_call *call;
+    bool known; /* the service that it asks for */
+    Status told;
+};
+
+struct rpc_health {
+    const struct rpc_method *table;
+    bool (*ready)(void *state); /* may be NULL */
+    void *state;
+    atomic_uint watched;  /* how many watches there are */
+    pthread_mutex_t lock; /* of what follows; taken before a call's */
+    bool serving, ended;
+    uint64_t look_ns; /* when to ask again whether the service is ready */
+    TAILQ_HEAD(, watch) watches;
+};
+
+static bool is_known(const struct rpc_health *health, const char *service)
+{
+    if (service[0] == '\0')
+        return true;
+    for (const struct rpc_method *method = health->table; method->service != NULL; method++)
+        if (strcmp(method->service->name, service) == 0)
+            return true;
+    return false;
+}
+
+static Response response_of(Status status)
+{
+    Response response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
+
+    response.status = status;
+    return response;
+}
+
+/* Under the lock. */
+static Status status_of(const struct rpc_health *health)
+{
+    return health->serving && (health->ready == NULL || health->ready(health->state)) ? SERVING : NOT_SERVING;
+}
+
+static void check(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct rpc_health *health = rpc_call_server(call)->health;
+    Response response;
+
+    if (!is_known(health, ((const Request *)message)->service)) {
+        rpc_finish(call, ERR_GRPC_NOT_FOUND, "no such service");
+        return;
+    }
+    pthread_mutex_lock(&health->lock);
+    response = response_of(status_of(health));
+    pthread_mutex_unlock(&health->lock);
+    rpc_reply(call, &response.base);
+}
+
+/* Under the lock. A watcher that does not read is sent away: better no news than old news. */
+static void tell(struct watch *watch, Status of_known)
+{
+    Status status = watch->known ? of_known : SERVICE_UNKNOWN;
+    Response response = response_of(status);
+
+    if (watch->told == status)
+        return;
+    watch->told = status;
+    if (rpc_send(watch->call, &response.base) == -ENOBUFS)
+        rpc_finish(watch->call, ERR_GRPC_RESOURCE_EXHAUSTED, "the watcher does not read");
+}
+
+/* Under the lock. */
+static void tell_all(struct rpc_health *health)
+{
+    Status status = status_of(health);
+
+    for (struct watch *watch = TAILQ_FIRST(&health->watches); watch != NULL; watch = TAILQ_NEXT(watch, link))
+        tell(watch, status);
+}
+
+static void end_watch(struct watch *watch)
+{
+    rpc_finish(watch->call, ERR_GRPC_UNAVAILABLE, "the server is shutting down");
+}
+
+static void watch_begun(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct rpc_health *health = rpc_call_server(call)->health;
+    struct watch *watch = calloc(1, sizeof(*watch));
+
+    if (watch == NULL) {
+        rpc_fail(call, -ENOMEM, NULL);
+        return;
+    }
+    watch->call = call;
+    watch->known = is_known(health, ((const Request *)message)->service);
+    rpc_call_set_data(call, watch);
+    pthread_mutex_lock(&health->lock);
+    TAILQ_INSERT_TAIL(&health->watches, watch, link);
+    atomic_fetch_add(&health->watched, 1);
+    tell(watch, status_of(health));
+    if (health->ended)
+        end_watch(watch);
+    pthread_mutex_unlock(&health->lock);
+}
+
+static void watch_closed(struct rpc_call *call)
+{
+    struct rpc_health *health = rpc_call_server(call)->health;
+    struct watch *watch = rpc_call_data(call);
+
+    if (watch == NULL)
+        return;
+    pthread_mutex_lock(&health->lock);
+    TAILQ_REMOVE(&health->watches, watch, link);
+    atomic_fetch_sub(&health->watched, 1);
+    pthread_mutex_unlock(&health->lock);
+    free(watch);
+}
+
+const struct rpc_method rpc_health_methods[] = {
+    RPC_UNARY(&grpc__health__v1__health__descriptor, "Check", check),
+    {
+        .service = &grpc__health__v1__health__descriptor,
+        .name = "Watch",
+        .kind = RPC_SERVER_STREAM_KIND,
+        .on_message = watch_begun,
+        .on_close = watch_closed,
+    },
+    {0},
+};
+
+int rpc_health_new(const struct rpc_server_def *def, struct rpc_health **ret_health)
+{
+    struct rpc_health *health = calloc(1, sizeof(*health));
+
+    if (health == NULL)
+        return -ENOMEM;
+    health->table = def->methods;
+    health->ready = def->ready;
+    health->state = def->state;
+    TAILQ_INIT(&health->watches);
+    pthread_mutex_init(&health->lock, NULL);
+    *ret_health = health;
+    return 0;
+}
+
+void rpc_health_set(struct rpc_health *health, bool serving)
+{
+    pthread_mutex_lock(&health->lock);
+    health->serving = serving;
+    tell_all(health);
+    pthread_mutex_unlock(&health->lock);
+}
+
+uint64_t rpc_health_tick(struct rpc_health *health)
+{
+    uint64_t now, look_ns;
+
+    if (health->ready == NULL || atomic_load(&health->watched) == 0)
+        return UINT64_MAX;
+    pthread_mutex_lock(&health->lock);
+    now = clock_monotonic_ns();
+    if (now >= health->look_ns) {
+        tell_all(health);
+        health->look_ns = now + LOOK_NS;
+    }
+    look_ns = health->look_ns;
+    pthread_mutex_unlock(&health->lock);
+    return look_ns;
+}
+
+void rpc_health_end(struct rpc_health *health)
+{
+    rpc_health_set(health, false);
+    pthread_mutex_lock(&health->lock);
+    health->ended = true;
+    for (struct watch *watch = TAILQ_FIRST(&health->watches); watch != NULL; watch = TAILQ_NEXT(watch, link))
+        end_watch(watch);
+    pthread_mutex_unlock(&health->lock);
+}
+
+struct rpc_health *rpc_health_free(struct rpc_health *health)
+{
+    if (health != NULL)
+        pthread_mutex_destroy(&health->lock);
+    free(health);
+    return NULL;
+}

@@ -1,0 +1,133 @@
+/* rpc -- a gRPC server on C-core with protobuf-c messages: unary, server, client and bidirectional streams, event
+ * driven (no thread a call), flow controlled, with health and reflection. The client is rpc_client.h.
+ *
+ * A service is a table of methods with handlers. All handlers of one call run in one thread, never two at a
+ * time; rpc_send and rpc_finish may be called from any thread. A call's lifetime: on_open, on_message*, on_half_close,
+ * on_close; on_close comes exactly once and last, whatever happened; after it the call must not be touched, except
+ * by those who hold a reference (rpc_call_ref): for them rpc_send and rpc_finish do nothing then.
+ *
+ * The library does for every call: size limit before unpacking (RESOURCE_EXHAUSTED), INVALID_ARGUMENT for bytes that
+ * do not unpack or would take more than 16 times their size and 64 KiB in memory, UNIMPLEMENTED for unknown methods and
+ * where not exactly one message comes that should, a bound on calls in flight (RESOURCE_EXHAUSTED) and on their length
+ * (DEADLINE_EXCEEDED), traceparent, one log line, grpc_server_started_total, grpc_server_handled_total,
+ * grpc_server_handling_seconds; grpc.health.v1.Health (Check, Watch) for "" and every service; reflection v1 and
+ * v1alpha. Their calls are counted as all others, and logged only where the log's least severity is DEBUG.
+ *
+ * Messages are unpacked by recursion: a message type that contains itself would let a client choose its depth.
+ */
+#pragma once
+#include "buf.h"
+#include "err.h"
+#include "log.h"
+#include "metrics.h"
+#include "names.h"
+#include "trace.h"
+#include <protobuf-c/protobuf-c.h>
+
+struct rpc_call;
+struct rpc_server;
+
+enum rpc_kind { RPC_UNARY_KIND, RPC_SERVER_STREAM_KIND, RPC_CLIENT_STREAM_KIND, RPC_BIDI_KIND };
+
+struct rpc_method {
+    const ProtobufCServiceDescriptor *service; /* NULL ends a table */
+    const char *name;                          /* of the method, as in the .proto */
+    enum rpc_kind kind;
+    void (*on_open)(struct rpc_call *call); /* may be NULL; metadata is there */
+    /* The message is valid until the handler returns. Unary and server stream: called exactly once; the request's end
+     * has been seen, and on_half_close is not called. */
+    void (*on_message)(struct rpc_call *call, const ProtobufCMessage *message);
+    void (*on_half_close)(struct rpc_call *call); /* the client sends nothing more; client stream and bidi */
+    void (*on_writable)(struct rpc_call *call);   /* the queue, full before, has room again; may be NULL */
+    void (*on_close)(struct rpc_call *call);      /* frees the handler's state; may be NULL */
+};
+
+#define RPC_UNARY(service_, name_, on_message_)                                                                        \
+    {                                                                                                                  \
+        .service = (service_), .name = (name_), .kind = RPC_UNARY_KIND, .on_message = (on_message_)                    \
+    }
+
+/* ---- a call, server side ---- */
+
+void *rpc_call_service_state(const struct rpc_call *call); /* the server def's state */
+void rpc_call_set_data(struct rpc_call *call, void *data); /* the handler's own; handlers' thread */
+void *rpc_call_data(const struct rpc_call *call);
+const struct trace *rpc_call_trace(const struct rpc_call *call);
+uint64_t rpc_call_deadline_ns(const struct rpc_call *call);                  /* monotonic; never beyond max_call_ms */
+struct str rpc_call_metadata(const struct rpc_call *call, const char *name); /* first value; STR_NULL; until on_close */
+/* What the client gets before the first message; one value a call, to be set before anything is sent. name is static
+ * and lower case, value is copied: visible ASCII and spaces. Any thread. */
+void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *value);
+bool rpc_call_cancelled(const struct rpc_call *call);   /* by the client or the deadline; any thread */
+struct rpc_call *rpc_call_ref(struct rpc_call *call);   /* for answers from another thread; any thread */
+struct rpc_call *rpc_call_unref(struct rpc_call *call); /* returns NULL */
+
+/* Packs and queues a message. 0: go on; 1: queued, but the queue is now full: send nothing more until on_writable (a
+ * queue is full from 16 messages or 256 KiB on, and writable again at half of that; from 4 times that on, -ENOBUFS and
+ * nothing is queued). -ECANCELED: the call has ended or been finished. What a handler sends goes out when it returns.
+ * Any thread. */
+int rpc_send(struct rpc_call *call, const ProtobufCMessage *message);
+/* Ends the call after what is queued has been sent. Later calls of it do nothing. message may be NULL; it is copied, up
+ * to 1 KiB of it. Any thread. */
+void rpc_finish(struct rpc_call *call, enum err_grpc status, const char *message);
+/* A unary answer: send and finish with OK. */
+void rpc_reply(struct rpc_call *call, const ProtobufCMessage *message);
+/* Finish with the status of an errno (err.h) and a text. */
+void rpc_fail(struct rpc_call *call, int err, const char *message);
+/* Stop and resume reading of the client's messages (client stream, bidi): flow control towards the client.
+ * Handlers' thread to pause, any thread to resume. */
+void rpc_pause(struct rpc_call *call);
+void rpc_resume(struct rpc_call *call);
+
+/* ---- the server ---- */
+
+struct rpc_server_def {
+    const struct rpc_method *methods;
+    /* Serialized google.protobuf.FileDescriptorSet with imports, for reflection: made at build. */
+    const uint8_t *descriptors;
+    size_t descriptors_len;
+    void *state;
+    bool (*ready)(void *state); /* asked by any thread while serving: false is NOT_SERVING; NULL: always true */
+    struct log *log;            /* may be NULL */
+    struct metrics *metrics;    /* may be NULL */
+    unsigned threads;           /* completion queues; 0: 1 */
+    size_t max_message;         /* bytes received; 0: 4 MiB (gRPC's default) */
+    unsigned max_in_flight;     /* calls; 0: 10,000 */
+    unsigned max_connections;   /* beyond it none is accepted until one ends; each takes two descriptors; 0: 10,000 */
+    unsigned max_call_ms;       /* of a unary call, whatever deadline the client gave; 0: 30,000 */
+    unsigned max_stream_ms;     /* of the other kinds; 0: 3,600,000 */
+    unsigned max_connection_age_ms; /* 0: 10,000 */
+    /* Bytes that clients can make the server take, about; 0: no bound. Half is C-core's quota for connections and for
+     * what has been received and not been handed to a handler: beyond it C-core reads no more, closes idle connections
+     * and ends calls with RESOURCE_EXHAUSTED. max_in_flight and max_connections are lowered to one per 32 KiB, and
+     * calls whose client may still send are bounded to one per 32 KiB and twice max_message, streams to half of that
+     * number. What handlers queue or keep is not counted. */
+    size_t max_memory;
+};
+
+/* Takes a listening socket (net_listen). Threads run but do not accept yet. 0 or -errno. */
+int rpc_server_open(int take_listen_fd, const struct rpc_server_def *def, struct rpc_server **ret_server);
+void rpc_server_start(struct rpc_server *server);
+/* Health of all services, together with the def's ready; wakes watchers. NOT_SERVING until it is called. Any thread. */
+void rpc_server_set_serving(struct rpc_server *server, bool serving);
+/* Stops accepting without losing what is in the backlog; every connection is moved away at its age. Does not wait. */
+void rpc_server_drain(struct rpc_server *server);
+/* Drains, waits until all connections have been moved away and all calls have ended, and shuts down; at deadline
+ * cancels what is left. Takes no time without connections, else up to 1.1 times max_connection_age_ms: C-core tells a
+ * connection to take no new calls, without losing one that is on its way, only at the connection's age. 0, or
+ * -ETIMEDOUT where calls had to be cancelled. */
+int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns);
+/* Cancels what is left, ends the threads. Returns NULL. */
+struct rpc_server *rpc_server_close(struct rpc_server *server);
+
+/* What svc needs to run an rpc server without linking gRPC into services that have none. */
+struct rpc_endpoint {
+    int (*open)(int take_listen_fd, const struct rpc_server_def *def, struct rpc_server **ret_server);
+    void (*start)(struct rpc_server *server);
+    void (*set_serving)(struct rpc_server *server, bool serving);
+    void (*drain)(struct rpc_server *server);
+    int (*wait)(struct rpc_server *server, uint64_t deadline_ns);
+    struct rpc_server *(*close)(struct rpc_server *server);
+    const char *(*library_version)(void); /* of C-core: "56.0.0" */
+};
+extern const struct rpc_endpoint rpc_endpoint;

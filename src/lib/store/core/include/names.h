@@ -1,0 +1,17 @@
+/* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
+#pragma once
+
+#pragma redefine_extname store_answer slipway_store_answer
+#pragma redefine_extname store_fail slipway_store_fail
+#pragma redefine_extname store_metrics_open slipway_store_metrics_open
+#pragma redefine_extname store_metrics_single slipway_store_metrics_single
+#pragma redefine_extname store_op_check slipway_store_op_check
+#pragma redefine_extname store_op_key slipway_store_op_key
+#pragma redefine_extname store_op_value slipway_store_op_value
+#pragma redefine_extname store_opened slipway_store_opened
+#pragma redefine_extname store_queue_close slipway_store_queue_close
+#pragma redefine_extname store_queue_count slipway_store_queue_count
+#pragma redefine_extname store_queue_init slipway_store_queue_init
+#pragma redefine_extname store_queue_put slipway_store_queue_put
+#pragma redefine_extname store_queue_release slipway_store_queue_release
+#pragma redefine_extname store_queue_take slipway_store_queue_take

@@ -1,0 +1,121 @@
+/* store_engine -- what engines are made of: the interface of an engine, requests and their queue.
+ *
+ * An engine is a URL scheme and a table of functions. It commits requests in an order of its own making and reads from
+ * a view (store_view.h), a local LMDB database that holds the records and derives their index entries: the lmdb engine
+ * writes to its view directly, an engine with replicas would feed it from the log that they share. So whatever an
+ * engine does to agree on the order, reading, indexes and cursors are written once.
+ */
+#pragma once
+#include "names.h"
+#include "store.h"
+#include <pthread.h>
+
+struct store_op {
+    enum store_action action;
+    enum store_expect expect;
+    unsigned table;
+    uint64_t seq;      /* of STORE_AT */
+    size_t key, value; /* offsets in the batch's bytes */
+    size_t key_len, value_len;
+};
+
+/* A batch becomes the request that carries it, so that a request never needs memory of its own. */
+struct store_batch {
+    struct store_batch *next; /* in the queue */
+    struct buf bytes;         /* keys and values */
+    struct store_op ops[STORE_MAX_BATCH];
+    unsigned count;
+    int err; /* of building it */
+
+    uint64_t deadline_ns;
+    store_written *done;
+    void *arg;
+    struct store_result result;
+};
+
+struct str store_op_key(const struct store_batch *batch, unsigned op);
+struct str store_op_value(const struct store_batch *batch, unsigned op);
+/* Does a record, or none (NULL), meet what an operation expects? 0, -EEXIST, -ENOENT or -ESTALE. */
+int store_op_check(const struct store_op *op, const struct store_record *record);
+
+struct store_engine {
+    const char *scheme; /* "lmdb" */
+    /* rest is what stands behind "scheme://". NULL, or what is wrong with it, a constant. */
+    const char *(*check)(const char *rest);
+    int (*open)(const struct store_options *options, const char *rest, struct store **ret_store, char *error,
+                size_t error_size);
+    void (*close)(struct store *store); /* frees it */
+    int (*health)(const struct store *store);
+    int (*ready)(const struct store *store); /* NULL: while it is healthy */
+    /* Takes a well-formed batch and ends it by store_answer, once. */
+    void (*write)(struct store *store, struct store_batch *take_batch);
+    void (*read)(struct store *store, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg);
+    int (*restored)(struct store *store, uint64_t last_seq);
+    /* NULL: it uses what is free again by itself. */
+    int (*defragment)(const char *rest, unsigned min_free_percent, store_defragmented *told, void *arg, char *error,
+                      size_t error_size);
+};
+
+enum { STORE_RESULTS = 6 }; /* that store_write_results_total tells apart */
+
+/* What every engine's own store begins with; store_opened fills it in. */
+struct store {
+    const struct store_engine *engine;
+    const struct store_table *tables; /* the engine sets them where options do not */
+    size_t table_count;
+    enum store_mode mode;
+    struct metrics_series *results[STORE_RESULTS];
+};
+
+/* What a store that an engine has opened begins with. */
+void store_opened(struct store *store, const struct store_engine *engine, const struct store_options *options);
+/* Calls done with the batch's result, counts it and frees the batch. */
+void store_answer(struct store *store, struct store_batch *take_batch);
+#ifdef STORE_SEED_ACK_BEFORE_COMMIT
+/* STORE_SEED_...: mistakes made on purpose, in programs that are built for tests/torture alone, which must find them.
+ * This one answers a request before its time, and not when it has come. */
+static void store_seed_answered(void *arg, const struct store_result *result)
+{
+}
+
+static inline void store_seed_answer(struct store_batch *batch)
+{
+    batch->done(batch->arg, &batch->result);
+    batch->done = store_seed_answered;
+}
+#endif
+/* Writes a line into error and returns err: for `return store_fail(...)`. */
+int store_fail(char *error, size_t error_size, int err, const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* ---- what every engine counts ---- */
+
+struct store_metrics {
+    struct metrics *registry; /* NULL: none */
+    struct metrics_series *commits, *commit_seconds, *batch_requests, *queue_requests, *bytes_used, *bytes_max;
+    struct metrics_series *readers;
+};
+
+void store_metrics_open(struct store_metrics *metrics, const struct store_options *options);
+struct metrics_series *store_metrics_single(struct metrics *registry, enum metrics_type type, const char *name,
+                                            const char *help);
+
+/* ---- the queue of requests: any thread puts, one takes ---- */
+
+struct store_queue {
+    pthread_mutex_t mutex;
+    pthread_cond_t filled;
+    struct store_batch *first, **last;
+    size_t count, bytes, max_count, max_bytes;
+    bool closed;
+};
+
+void store_queue_init(struct store_queue *queue, size_t max_count, size_t max_bytes);
+void store_queue_release(struct store_queue *queue); /* it must be empty */
+/* 0, or -ENOBUFS when it is full, or -ECANCELED when it is closed; the batch stays the caller's then. */
+int store_queue_put(struct store_queue *queue, struct store_batch *batch);
+/* Waits for requests until until_ns (monotonic) and takes all there are, in order, within the bounds (one always fits).
+ * Returns how many: 0 when until_ns has come, or when the queue is closed and empty (*ret_closed). */
+size_t store_queue_take(struct store_queue *queue, struct store_batch **requests, size_t max_count, size_t max_bytes,
+                        uint64_t until_ns, bool *ret_closed);
+void store_queue_close(struct store_queue *queue);
+size_t store_queue_count(struct store_queue *queue);

@@ -1,0 +1,35 @@
+/* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
+#pragma once
+
+#pragma redefine_extname store_age_ms slipway_store_age_ms
+#pragma redefine_extname store_batch_check slipway_store_batch_check
+#pragma redefine_extname store_batch_delete slipway_store_batch_delete
+#pragma redefine_extname store_batch_fail slipway_store_batch_fail
+#pragma redefine_extname store_batch_free slipway_store_batch_free
+#pragma redefine_extname store_batch_new slipway_store_batch_new
+#pragma redefine_extname store_batch_put slipway_store_batch_put
+#pragma redefine_extname store_batch_restore slipway_store_batch_restore
+#pragma redefine_extname store_check_url slipway_store_check_url
+#pragma redefine_extname store_close slipway_store_close
+#pragma redefine_extname store_count slipway_store_count
+#pragma redefine_extname store_cursor_close slipway_store_cursor_close
+#pragma redefine_extname store_cursor_next slipway_store_cursor_next
+#pragma redefine_extname store_cursor_open slipway_store_cursor_open
+#pragma redefine_extname store_cursor_previous slipway_store_cursor_previous
+#pragma redefine_extname store_cursor_seek slipway_store_cursor_seek
+#pragma redefine_extname store_cursor_seek_before slipway_store_cursor_seek_before
+#pragma redefine_extname store_defragment slipway_store_defragment
+#pragma redefine_extname store_get slipway_store_get
+#pragma redefine_extname store_get_u64 slipway_store_get_u64
+#pragma redefine_extname store_health slipway_store_health
+#pragma redefine_extname store_index_add slipway_store_index_add
+#pragma redefine_extname store_last_seq slipway_store_last_seq
+#pragma redefine_extname store_open slipway_store_open
+#pragma redefine_extname store_put_u64 slipway_store_put_u64
+#pragma redefine_extname store_read slipway_store_read
+#pragma redefine_extname store_read_wait slipway_store_read_wait
+#pragma redefine_extname store_ready slipway_store_ready
+#pragma redefine_extname store_restored slipway_store_restored
+#pragma redefine_extname store_tables slipway_store_tables
+#pragma redefine_extname store_write slipway_store_write
+#pragma redefine_extname store_write_wait slipway_store_write_wait

@@ -1,0 +1,71 @@
+#include "clock.h"
+#include "svc_admin.h"
+
+/* A loop turns at least once a second. One that has not for this long is stuck: only a restart helps. */
+#define STUCK_NS (30 * CLOCK_NS_PER_S)
+
+static struct http_reply *plain(int status, const char *text)
+{
+    return http_reply_text(status, "text/plain; charset=utf-8", str_of(text));
+}
+
+static bool loops_turn(const struct svc_admin *admin)
+{
+    return admin->http == NULL || clock_monotonic_ns() < http_server_last_turn_ns(admin->http) + STUCK_NS;
+}
+
+static struct http_reply *healthz(struct http_req *req)
+{
+    struct svc_admin *admin = req->state;
+
+    if (!loops_turn(admin))
+        return plain(503, "an event loop is stuck\n");
+    /* While start runs, the state is its alone. */
+    if (atomic_load(&admin->phase) != SVC_STARTING && admin->def->healthy != NULL &&
+        !admin->def->healthy(admin->def->state))
+        return plain(503, "needs a restart\n");
+    return plain(200, "ok\n");
+}
+
+static struct http_reply *readyz(struct http_req *req)
+{
+    struct svc_admin *admin = req->state;
+
+    switch (atomic_load(&admin->phase)) {
+    case SVC_STARTING:
+        return plain(503, "starting\n");
+    case SVC_DRAINING:
+        return plain(503, "draining\n");
+    case SVC_READY:
+        break;
+    }
+    if (admin->def->ready != NULL && !admin->def->ready(admin->def->state))
+        return plain(503, "not ready\n");
+    return plain(200, "ready\n");
+}
+
+struct http_reply *svc_metrics_page(struct metrics *metrics)
+{
+    struct buf page = {0};
+
+    metrics_write(metrics, &page);
+    if (buf_error(&page) != 0) {
+        buf_release(&page);
+        return http_problem(500, "out of memory");
+    }
+    return http_reply_take(200, "text/plain; version=0.0.4; charset=utf-8", &page);
+}
+
+static struct http_reply *metrics_page(struct http_req *req)
+{
+    struct svc_admin *admin = req->state;
+
+    return svc_metrics_page(admin->metrics);
+}
+
+const struct http_route svc_admin_routes[] = {
+    {.method = "GET", .path = "/healthz", .handler = healthz},
+    {.method = "GET", .path = "/readyz", .handler = readyz},
+    {.method = "GET", .path = "/metrics", .handler = metrics_page},
+    {0},
+};

@@ -1,0 +1,20 @@
+/* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
+#pragma once
+
+#pragma redefine_extname svc_admin_routes slipway_svc_admin_routes
+#pragma redefine_extname svc_config slipway_svc_config
+#pragma redefine_extname svc_cpus slipway_svc_cpus
+#pragma redefine_extname svc_descriptors_share slipway_svc_descriptors_share
+#pragma redefine_extname svc_fail slipway_svc_fail
+#pragma redefine_extname svc_libraries_warn slipway_svc_libraries_warn
+#pragma redefine_extname svc_log slipway_svc_log
+#pragma redefine_extname svc_main slipway_svc_main
+#pragma redefine_extname svc_metrics slipway_svc_metrics
+#pragma redefine_extname svc_metrics_page slipway_svc_metrics_page
+#pragma redefine_extname svc_signals_block slipway_svc_signals_block
+#pragma redefine_extname svc_signals_close slipway_svc_signals_close
+#pragma redefine_extname svc_signals_open slipway_svc_signals_open
+#pragma redefine_extname svc_signals_started slipway_svc_signals_started
+#pragma redefine_extname svc_signals_wait slipway_svc_signals_wait
+#pragma redefine_extname svc_store_open slipway_svc_store_open
+#pragma redefine_extname svc_workers slipway_svc_workers

@@ -1,0 +1,19 @@
+/* svc_store -- the store of a service, at the address that its options name. */
+#pragma once
+#include "config.h"
+#include "names.h"
+#include "store.h"
+#include "svc.h"
+
+/* For the service's table of options. */
+/* clang-format off */
+#define SVC_STORE_OPTIONS                                                                                              \
+    {.name = "STORE_URL", .value = "lmdb:///data",                                                                     \
+     .help = "where the data is: lmdb:///DIR; etcd://HOST:PORT[,HOST:PORT...]/PREFIX[?view=DIR] for several replicas", \
+     .check = store_check_url},                                                                                        \
+    {.name = "STORE_MAX_BYTES", .value = "16Gi", .kind = CONFIG_BYTES, .min = 1 << 20, .max = 1LL << 46,               \
+     .help = "the size that the data may reach"}
+/* clang-format on */
+
+/* To be called in start. The tables must live as long as the store. 0, or what svc_fail returned. */
+int svc_store_open(struct svc *svc, const struct store_table *tables, size_t count, struct store **ret_store);

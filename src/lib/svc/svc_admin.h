@@ -1,0 +1,17 @@
+/* svc_admin -- the routes of the admin listener: /healthz, /readyz, /metrics. Their state is a struct svc_admin. */
+#pragma once
+#include "http.h"
+#include "include/names.h"
+#include "svc.h"
+#include <stdatomic.h>
+
+enum svc_phase { SVC_STARTING, SVC_READY, SVC_DRAINING };
+
+struct svc_admin {
+    const struct svc_def *def;
+    struct metrics *metrics;
+    struct http_server *http; /* whose loops are watched; NULL: none */
+    _Atomic(enum svc_phase) phase;
+};
+
+extern const struct http_route svc_admin_routes[];

@@ -1,0 +1,18 @@
+/* svc_descriptors -- how many file descriptors the process may open, and whom they are for.
+ *
+ * The admin listener has its part of them, so that probes are answered however many connections clients open. The rest
+ * is divided into equal shares: one for the HTTP listener, two for the gRPC listener, where a connection takes two
+ * descriptors, and one for outgoing connections. A listener that the service does not have gets none.
+ */
+#pragma once
+#include "include/names.h"
+
+struct svc_descriptors {
+    unsigned limit; /* of the process */
+    unsigned admin; /* connections of the admin listener */
+    unsigned share; /* connections of each of the other listeners */
+};
+
+/* Raises the soft limit to the hard limit, and shares what it allows. threads: all that have an event loop or a
+ * completion queue. shares: of the listeners, without the one for outgoing connections. Called once, when starting. */
+struct svc_descriptors svc_descriptors_share(unsigned threads, unsigned shares);

@@ -1,0 +1,7 @@
+/* svc_libraries -- says in the log when a program was built with libraries that have known vulnerabilities. */
+#pragma once
+#include "include/names.h"
+#include "log.h"
+
+/* Logs one WARNING that names them, or nothing. c_core: the version of gRPC's C-core, NULL: the service has no gRPC. */
+void svc_libraries_warn(struct log *log, const char *c_core);

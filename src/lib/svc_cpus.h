@@ -1,5 +1,0 @@
-/* svc_cpus -- how many workers fit: the CPU limit of the cgroup (v2 or v1), rounded up, else the CPUs that the process
- * may run on. At least 1. */
-#pragma once
-
-unsigned svc_cpus(void);
