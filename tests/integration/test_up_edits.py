@@ -44,7 +44,13 @@ int main(int argc, char **argv)
                                       .rpc = RPC_SERVICE(methods, routeguide_descriptors)});
 }
 """
-DECLARATION = "http = 8080\ngrpc = 9000\n"
+DECLARATION = """\
+http = 8080
+grpc = 9000
+example.http = ["/hello", "/none"]
+example.rpc = "grpc.health.v1.Health/Check"
+example.messages = ['{}', '{"service": "none"}']
+"""
 
 
 def namespace() -> list[str]:
