@@ -3,6 +3,7 @@
 #include "@ID@.pb-c.h"
 @if calls
 #include "health.pb-c.h"
+#include "rpc_client.h"
 @end
 @if !store
 #include "svc.h"

@@ -5,6 +5,9 @@
 @if calls_http
 #include "http_client.h"
 @end
+@if calls_grpc
+#include "rpc_client.h"
+@end
 @if !store
 #include "svc.h"
 @end
