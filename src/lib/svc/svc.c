@@ -36,7 +36,8 @@ struct svc {
 /* ---- options ---- */
 
 static const struct config_option common_options[] = {
-    {"HOST", "::", .help = "numeric address to listen on; :: is every IPv6 and IPv4 address"},
+    {"HOST", "::", .help = "numeric address to listen on; :: is every IPv6 and IPv4 address",
+     .check = net_listen_check_host},
     {"METRICS_PORT", "9090", CONFIG_INT, 0, 65535, .help = "port of /healthz, /readyz and /metrics; 0 picks one"},
     {"WORKERS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as the CPU limit allows"},
     {"LOG_LEVEL", "info", CONFIG_CHOICE, .choices = "debug|info|notice|warning|error|critical",
@@ -110,7 +111,7 @@ static int print_help(const struct svc_def *def, const struct tables *tables)
     if (options == NULL)
         return EXIT_FAILED;
     printf("%s -- %s\n\nusage: %s [OPTION...]\n\n%s\n"
-           "  -n         check the options and exit\n"
+           "  -n         check the options and the files that they name, and exit\n"
            "  --help     this text\n"
            "  --version  the version\n",
            def->name, def->summary, def->name, options);
@@ -502,6 +503,19 @@ static int run(struct svc *svc)
     return r == 0 ? EXIT_DRAINED : EXIT_FAILED;
 }
 
+/* What start would refuse, as far as that can be said without the network. */
+static int check(struct svc *svc)
+{
+    int r = svc->def->routes != NULL ? open_auth(svc) : 0;
+
+    svc->auth = http_auth_free(svc->auth);
+    if (r == 0 && svc->def->check != NULL)
+        r = svc->def->check(svc);
+    if (r != 0)
+        fprintf(stderr, "%s: %s\n", svc->def->name, svc->error);
+    return r == 0 ? EXIT_DRAINED : EXIT_FAILED;
+}
+
 int svc_main(int argc, char **argv, const struct svc_def *def)
 {
     struct svc svc = {.def = def};
@@ -522,7 +536,7 @@ int svc_main(int argc, char **argv, const struct svc_def *def)
         fprintf(stderr, "%s: %s\n", def->name, svc.error);
         return r == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
     }
-    r = check_only ? EXIT_DRAINED : run(&svc);
+    r = check_only ? check(&svc) : run(&svc);
     config_free(svc.config);
     return r;
 }

@@ -48,6 +48,8 @@ struct http_client_def {
 };
 
 int http_client_open(const struct http_client_def *def, struct http_client **ret_client); /* -EINVAL: target's form */
+/* For options: NULL, or what a target must be. */
+const char *http_client_check_target(const char *target);
 struct http_client *http_client_free(struct http_client *client);
 
 /* err 0: status, body (valid during the call), else -ETIMEDOUT (deadline), -ECONNREFUSED (no address could be connected

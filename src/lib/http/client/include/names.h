@@ -15,6 +15,7 @@
 #pragma redefine_extname client_resolver_want slipway_client_resolver_want
 #pragma redefine_extname http_call_cancel slipway_http_call_cancel
 #pragma redefine_extname http_chunks_decode slipway_http_chunks_decode
+#pragma redefine_extname http_client_check_target slipway_http_client_check_target
 #pragma redefine_extname http_client_free slipway_http_client_free
 #pragma redefine_extname http_client_get slipway_http_client_get
 #pragma redefine_extname http_client_open slipway_http_client_open
