@@ -1,3 +1,4 @@
+#include "hex.h"
 #include "http_internal.h"
 #include <errno.h>
 
@@ -172,15 +173,6 @@ const struct http_path *http_paths_match(const struct http_paths *paths, struct 
 
 /* ---- decoding ---- */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 int http_percent_decode(struct str text, bool plus_is_space, char *to, size_t *ret_len)
 {
     size_t len = 0;
@@ -190,11 +182,10 @@ int http_percent_decode(struct str text, bool plus_is_space, char *to, size_t *r
         if (c == '+' && plus_is_space) {
             c = ' ';
         } else if (c == '%') {
-            int high = i + 2 < text.len ? hex_digit(text.s[i + 1]) : -1;
-            int low = high >= 0 ? hex_digit(text.s[i + 2]) : -1;
-            if (low < 0)
+            int byte = i + 2 < text.len ? hex_byte(text.s + i + 1) : -1;
+            if (byte < 0)
                 return -EINVAL;
-            c = (char)(high << 4 | low);
+            c = (char)byte;
             i += 2;
         }
         if (c == '\0')

@@ -1,6 +1,7 @@
 /* store_view_internal -- what the parts of a view share. */
 #pragma once
 #include "include/names.h"
+#include "store_engine.h"
 #include "store_view.h"
 #include <pthread.h>
 
