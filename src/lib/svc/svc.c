@@ -1,12 +1,9 @@
 #include "svc.h"
 #include "cgroup.h"
 #include "clock.h"
-#include "net_listen.h"
-#include "svc_admin.h"
+#include "svc_context.h"
 #include "svc_cpus.h"
-#include "svc_descriptors.h"
 #include "svc_libraries.h"
-#include "svc_server.h"
 #include "svc_signals.h"
 #include <assert.h>
 #include <errno.h>
@@ -19,20 +16,6 @@ enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 #define LOG_FLUSH_MS 2000
 #define MAX_TABLES   (SVC_MAX_SERVERS + 3) /* the common one, ports, the service's own */
-
-struct svc {
-    const struct svc_def *def;
-    struct config *config;
-    struct log *log;
-    struct metrics *metrics;
-    struct svc_admin admin;
-    struct svc_server servers[SVC_MAX_SERVERS];
-    unsigned server_count;
-    struct http_server *admin_http;
-    unsigned workers;
-    struct svc_descriptors descriptors;
-    char error[1024];
-};
 
 /* ---- options ---- */
 
@@ -132,72 +115,7 @@ static enum log_severity severity(const char *name)
     return (enum log_severity)i;
 }
 
-/* ---- what start may ask for ---- */
-
-const struct config *svc_config(const struct svc *svc)
-{
-    return svc->config;
-}
-
-struct metrics *svc_metrics(const struct svc *svc)
-{
-    return svc->metrics;
-}
-
-struct log *svc_log(const struct svc *svc)
-{
-    return svc->log;
-}
-
-unsigned svc_workers(const struct svc *svc)
-{
-    return svc->workers;
-}
-
-const struct svc_def *svc_definition(const struct svc *svc)
-{
-    return svc->def;
-}
-
-unsigned svc_max_connections(const struct svc *svc)
-{
-    unsigned wanted = (unsigned)config_int(svc->config, "MAX_CONNECTIONS");
-
-    return wanted < svc->descriptors.share ? wanted : svc->descriptors.share;
-}
-
-int svc_fail(struct svc *svc, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(svc->error, sizeof(svc->error), format, args);
-    va_end(args);
-    return -EINVAL;
-}
-
 /* ---- listeners ---- */
-
-static int listen_on(struct svc *svc, const char *protocol, const char *option, int *ret_fd)
-{
-    const char *host = config_string(svc->config, "HOST");
-    int wanted = (int)config_int(svc->config, option), port, r;
-
-    r = net_listen(host, wanted, ret_fd, &port);
-    if (r != 0) {
-        svc_fail(svc, "cannot listen on %s port %d (%s): %s", host, wanted, option, strerror(-r));
-        return r;
-    }
-    log_fields(svc->log, LOG_INFO, NULL, "listening",
-               (struct log_field[]){LOG_CSTR("protocol", protocol), LOG_CSTR("address", host), LOG_INT("port", port)},
-               3);
-    return 0;
-}
-
-int svc_listen(struct svc *svc, const struct svc_server_type *type, int *ret_fd)
-{
-    return listen_on(svc, type->protocol, type->options[0].name, ret_fd);
-}
 
 static void share_descriptors(struct svc *svc)
 {
@@ -223,7 +141,7 @@ static void share_descriptors(struct svc *svc)
 
 static int open_admin(struct svc *svc)
 {
-    int fd, r = listen_on(svc, "admin", "METRICS_PORT", &fd);
+    int fd, r = svc_listen_on(svc, "admin", "METRICS_PORT", &fd);
 
     if (r != 0)
         return r;

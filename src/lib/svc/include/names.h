@@ -10,6 +10,7 @@
 #pragma redefine_extname svc_http_server slipway_svc_http_server
 #pragma redefine_extname svc_libraries_warn slipway_svc_libraries_warn
 #pragma redefine_extname svc_listen slipway_svc_listen
+#pragma redefine_extname svc_listen_on slipway_svc_listen_on
 #pragma redefine_extname svc_log slipway_svc_log
 #pragma redefine_extname svc_main slipway_svc_main
 #pragma redefine_extname svc_max_connections slipway_svc_max_connections
