@@ -1,3 +1,4 @@
+#include "hex.h"
 #include "http_parse.h"
 #include <errno.h>
 
@@ -119,17 +120,9 @@ ssize_t http_parse_response(struct str bytes, size_t seen, struct http_head *ret
 
 /* ---- the chunked coding ---- */
 
-static int hex_value(char c)
-{
-    if (is_digit(c))
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static int take_digit(struct http_chunks *chunks, char c)
 {
-    int value = hex_value(c);
+    int value = hex_digit(c);
 
     if (value < 0) {
         if (chunks->digits == 0 || (c != '\r' && c != '\n' && c != ';' && !is_blank(c)))
