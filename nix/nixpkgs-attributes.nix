@@ -80,6 +80,7 @@
   # What runs at the desk; Linux and macOS.
   tools = {
     actionlint = [ "out" ];
+    age = [ "out" ];
     clang-tools = [ "out" ];
     cosign = [ "out" ];
     deadnix = [ "out" ];
@@ -98,6 +99,7 @@
     mkShell = [ ];
     nixfmt = [ "out" ];
     python3 = [ "out" ];
+    rclone = [ "out" ];
     ruff = [ "out" ];
     runCommand = [ ];
     shellcheck = [ "out" ];

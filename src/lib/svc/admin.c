@@ -11,10 +11,13 @@ static struct http_reply *plain(int status, const char *text)
 
 static bool loops_turn(const struct svc_admin *admin)
 {
-    uint64_t now = clock_monotonic_ns();
+    for (unsigned i = 0; i < admin->server_count; i++) {
+        const struct svc_server *one = &admin->servers[i];
 
-    return (admin->http == NULL || now < http_server_last_turn_ns(admin->http) + STUCK_NS) &&
-           (admin->rpc == NULL || now < admin->def->rpc->endpoint->last_turn_ns(admin->rpc) + STUCK_NS);
+        if (one->type->last_turn_ns != NULL && clock_monotonic_ns() >= one->type->last_turn_ns(one->server) + STUCK_NS)
+            return false;
+    }
+    return true;
 }
 
 static struct http_reply *healthz(struct http_req *req)

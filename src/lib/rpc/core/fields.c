@@ -1,32 +1,14 @@
 #include "rpc_fields.h"
+#include "varint.h"
 
 #define GROUP_END  4
 #define MAX_GROUPS 100 /* in each other, as protobuf's own decoders have it */
 
 static bool skip(struct str *bytes, uint64_t len)
 {
-    if (len > bytes->len)
-        return false;
-    bytes->s += len;
-    bytes->len -= (size_t)len;
-    return true;
-}
+    struct str skipped;
 
-static bool take_varint(struct str *bytes, uint64_t *ret_value)
-{
-    uint64_t value = 0;
-
-    for (unsigned shift = 0; shift < 64 && bytes->len > 0; shift += 7) {
-        unsigned char byte = (unsigned char)*bytes->s;
-
-        skip(bytes, 1);
-        value |= (uint64_t)(byte & 0x7f) << shift;
-        if (!(byte & 0x80)) {
-            *ret_value = value;
-            return true;
-        }
-    }
-    return false;
+    return varint_take_bytes(bytes, len, &skipped);
 }
 
 /* What follows a tag, of any wire type but groups'. */
@@ -36,11 +18,11 @@ static bool skip_value(struct str *bytes, unsigned wire)
 
     switch (wire) {
     case RPC_WIRE_VARINT:
-        return take_varint(bytes, &value);
+        return varint_take(bytes, &value);
     case RPC_WIRE_64BIT:
         return skip(bytes, 8);
     case RPC_WIRE_BYTES:
-        return take_varint(bytes, &value) && skip(bytes, value);
+        return varint_take(bytes, &value) && skip(bytes, value);
     case RPC_WIRE_32BIT:
         return skip(bytes, 4);
     default:
@@ -55,7 +37,7 @@ static bool skip_group(struct str *bytes, uint64_t number)
     unsigned depth = 1;
 
     while (depth > 0) {
-        if (!take_varint(bytes, &tag))
+        if (!varint_take(bytes, &tag))
             return false;
         if ((tag & 7) == RPC_WIRE_GROUP && depth < MAX_GROUPS)
             open[depth++] = tag >> 3;
@@ -72,14 +54,12 @@ bool rpc_fields_next(struct str *bytes, struct rpc_wire_field *ret_field)
     const char *begin = bytes->s;
     uint64_t tag, len;
 
-    if (!take_varint(bytes, &tag) || tag >> 3 == 0)
+    if (!varint_take(bytes, &tag) || tag >> 3 == 0)
         return false;
     *ret_field = (struct rpc_wire_field){.number = tag >> 3, .wire = (enum rpc_wire)(tag & 7)};
     if (ret_field->wire == RPC_WIRE_BYTES) {
-        if (!take_varint(bytes, &len) || len > bytes->len)
+        if (!varint_take(bytes, &len) || !varint_take_bytes(bytes, len, &ret_field->contents))
             return false;
-        ret_field->contents = (struct str){bytes->s, (size_t)len};
-        skip(bytes, len);
     } else if (ret_field->wire == RPC_WIRE_GROUP ? !skip_group(bytes, ret_field->number)
                                                  : !skip_value(bytes, ret_field->wire)) {
         return false;

@@ -276,13 +276,3 @@ uint64_t rpc_server_last_turn_ns(const struct rpc_server *server)
     }
     return oldest;
 }
-
-const struct rpc_endpoint rpc_endpoint = {
-    .open = rpc_server_open,
-    .start = rpc_server_start,
-    .set_serving = rpc_server_set_serving,
-    .drain = rpc_server_drain,
-    .wait = rpc_server_wait,
-    .close = rpc_server_close,
-    .last_turn_ns = rpc_server_last_turn_ns,
-};

@@ -47,7 +47,6 @@
 #pragma redefine_extname rpc_descriptors_find_symbol slipway_rpc_descriptors_find_symbol
 #pragma redefine_extname rpc_descriptors_free slipway_rpc_descriptors_free
 #pragma redefine_extname rpc_descriptors_new slipway_rpc_descriptors_new
-#pragma redefine_extname rpc_endpoint slipway_rpc_endpoint
 #pragma redefine_extname rpc_fail slipway_rpc_fail
 #pragma redefine_extname rpc_finish slipway_rpc_finish
 #pragma redefine_extname rpc_finish_with_details slipway_rpc_finish_with_details

@@ -144,15 +144,3 @@ int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns);
 /* Cancels what is left, ends its own threads. Not from a loop that it uses. Returns NULL. */
 struct rpc_server *rpc_server_close(struct rpc_server *server);
 uint64_t rpc_server_last_turn_ns(const struct rpc_server *server); /* the oldest of its loops': liveness */
-
-/* What svc needs to run an rpc server without linking it into services that have none. */
-struct rpc_endpoint {
-    int (*open)(int take_listen_fd, const struct rpc_server_def *def, struct rpc_server **ret_server);
-    void (*start)(struct rpc_server *server);
-    void (*set_serving)(struct rpc_server *server, bool serving);
-    void (*drain)(struct rpc_server *server);
-    int (*wait)(struct rpc_server *server, uint64_t deadline_ns);
-    struct rpc_server *(*close)(struct rpc_server *server);
-    uint64_t (*last_turn_ns)(const struct rpc_server *server);
-};
-extern const struct rpc_endpoint rpc_endpoint;
