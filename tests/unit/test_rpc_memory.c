@@ -1,5 +1,5 @@
 /* The Nth of the library's own allocations fails, for every N: an error comes back, or the call fails or comes later,
- * and everything ends. C-core itself does not survive a failed allocation. */
+ * and everything ends. Libraries do not all survive a failed allocation: theirs do not fail. */
 #include "failing_malloc.h"
 #include "rpc_fixture.h"
 #include <h2o/socket.h>

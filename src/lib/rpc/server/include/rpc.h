@@ -121,11 +121,11 @@ struct rpc_server_def {
     unsigned max_call_ms;           /* of a unary call, whatever deadline the client gave; 0: 30,000 */
     unsigned max_stream_ms;         /* of the other kinds; 0: 3,600,000 */
     unsigned max_connection_age_ms; /* 0: 10,000 */
-    /* Bytes that clients can make the server take, about; 0: no bound. Half is C-core's quota for connections and for
-     * what has been received and not been handed to a handler: beyond it C-core reads no more, closes idle connections
-     * and ends calls with RESOURCE_EXHAUSTED. max_in_flight and max_connections are lowered to one per 32 KiB, and
-     * calls whose client may still send are bounded to one per 32 KiB and twice max_message, streams to half of that
-     * number. What handlers queue or keep is not counted. */
+    /* Bytes that clients can make the server take; 0: no bound. Connections, metadata, what has been received and not
+     * been handed to a handler, and what waits to be sent are counted. Beyond it no connection is accepted, and calls
+     * and messages are refused with RESOURCE_EXHAUSTED. So that one client cannot hold all of it, max_in_flight and
+     * max_connections are lowered to one per 32 KiB, and calls whose client may still send are bounded to one per 32
+     * KiB and twice max_message, streams to half of that number. What handlers keep themselves is not counted. */
     size_t max_memory;
 };
 
@@ -134,12 +134,12 @@ int rpc_server_open(int take_listen_fd, const struct rpc_server_def *def, struct
 void rpc_server_start(struct rpc_server *server);
 /* Health of all services, together with the def's ready; wakes watchers. NOT_SERVING until it is called. Any thread. */
 void rpc_server_set_serving(struct rpc_server *server, bool serving);
-/* Stops accepting without losing what is in the backlog; every connection is moved away at its age. Does not wait. */
+/* Stops accepting without losing what is in the backlog, and tells every connection to begin no new call, without
+ * losing one that is on its way. Does not wait. */
 void rpc_server_drain(struct rpc_server *server);
-/* Drains, waits until all connections have been moved away and all calls have ended, and shuts down; at deadline
- * cancels what is left. Takes no time without connections, else up to 1.1 times max_connection_age_ms: C-core tells a
- * connection to take no new calls, without losing one that is on its way, only at the connection's age. 0, or
- * -ETIMEDOUT where calls had to be cancelled. */
+/* Drains, ends all health watches, and waits until all calls have ended and all connections are closed, which takes
+ * about 20 ms and a round trip where there is no call, and two seconds where a client does not answer; at deadline
+ * cancels what is left. 0, or -ETIMEDOUT where calls had to be cancelled. */
 int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns);
 /* Cancels what is left, ends its own threads. Not from a loop that it uses. Returns NULL. */
 struct rpc_server *rpc_server_close(struct rpc_server *server);
