@@ -328,10 +328,6 @@ Test(http_client_request, the_bound_of_a_body_is_the_calls)
     script_close(&script);
 }
 
-/* ---- memory ---- */
-
-#define MEMORY (200 * 1024)
-
 static char *filled(size_t len, const char *head)
 {
     char *answer = malloc(strlen(head) + len + 1);
@@ -341,6 +337,39 @@ static char *filled(size_t len, const char *head)
     answer[strlen(head) + len] = '\0';
     return answer;
 }
+
+/* Extensions and trailers, which the caller does not see. */
+Test(http_client_request, the_framing_of_chunks_is_bounded)
+{
+    static const char *const forms[] = {"1;%s\r\nx\r\n0\r\n\r\n", "1\r\nx\r\n0\r\nt: %s\r\n\r\n"};
+    char *text = filled(70000, ""), *answer;
+    struct http_client_request request = root;
+    struct script script;
+    struct calls calls;
+
+    request.max_body = 100;
+    for (size_t i = 0; i < 2 * COUNT(forms); i++) {
+        text[i < COUNT(forms) ? 70000 : 60000] = '\0';
+        answer = malloc(71000);
+        strcpy(answer, OK "transfer-encoding: chunked\r\n\r\n");
+        snprintf(answer + strlen(answer), 70900, forms[i % COUNT(forms)], text);
+        script = (struct script){.answers = (const char *const[]){answer, NULL}};
+        script_open(&script);
+        calls = calls_open_port(script.port);
+        if (i < COUNT(forms))
+            expect_of(&calls, request, -EMSGSIZE, 0, NULL);
+        else
+            expect_of(&calls, request, 0, 200, "x");
+        calls_close(&calls);
+        script_close(&script);
+        free(answer);
+    }
+    free(text);
+}
+
+/* ---- memory ---- */
+
+#define MEMORY (200 * 1024)
 
 static struct calls calls_open_memory(int port)
 {
