@@ -231,6 +231,37 @@ Test(http_client_request, a_header_by_name)
     cr_expect_null(http_client_header(&response, STR("d")).s);
 }
 
+/* The same fields, but for one that is malformed: none is taken for another. */
+Test(http_client_request, heads_that_are_malformed)
+{
+    static const char *const lines[] = {
+        "content-length : 2", " content-length: 2",  "x: y\r\n z",      "x: a\rb",     "x: \x7f", "x", ": x", "x y: z",
+        "content-length: +2", "content-length: 2,2", "content-length:", "x\xc3\xa9: y"};
+    char answer[128];
+
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        snprintf(answer, sizeof(answer), OK "%s\r\nconnection: close\r\n\r\nok", lines[i]);
+        expect_answer(answer, -EBADMSG, 0, NULL);
+    }
+    expect_answer("HTTP/1.1 200\r\ncontent-length:\t2 \r\n\r\nok", 0, 200, "ok");
+    expect_answer("HTTP/1.1 200 \nX!#$%&'*+-.^_`|~: y\ncontent-length: 2\n\nok", 0, 200, "ok"); /* RFC 9112, 2.2 */
+    expect_answer("HTTP/1.1  200 OK\r\n\r\n", -EBADMSG, 0, NULL);
+    expect_answer("HTTP/2.0 200 OK\r\n\r\n", -EBADMSG, 0, NULL);
+}
+
+Test(http_client_request, a_head_has_at_most_64_fields)
+{
+    char answer[1024];
+
+    for (int fields = 64; fields <= 65; fields++) {
+        strcpy(answer, OK "content-length: 2\r\n");
+        for (int i = 1; i < fields; i++)
+            strcat(answer, "x: y\r\n");
+        strcat(answer, "\r\nok");
+        expect_answer(answer, fields > 64 ? -EBADMSG : 0, fields > 64 ? 0 : 200, NULL);
+    }
+}
+
 /* Responses without a body, whatever their fields say: the next one on the connection begins behind the head. */
 Test(http_client_request, responses_without_a_body)
 {
