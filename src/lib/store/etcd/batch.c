@@ -93,10 +93,7 @@ void etcd_batch_send(struct etcd_lane *lane)
     if (!check_batch(lane))
         return;
     request = etcd_txn_of_lane(lane->etcd->writer.txn, lane);
-#ifdef STORE_SEED_ACK_BEFORE_COMMIT
-    for (unsigned i = 0; i < lane->count; i++)
-        store_seed_answer(lane->requests[i]);
-#endif
+    store_fault(STORE_FAULT_COMMIT, &(struct store_fault_commit){lane->requests, lane->count});
     if (request == NULL)
         etcd_lane_written(lane, -ENOMEM, NULL);
     else
