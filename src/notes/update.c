@@ -72,7 +72,7 @@ static struct http_reply *change(struct update *update, struct store_batch *batc
     note.updated_ms = clock_realtime_ns() / CLOCK_NS_PER_MS;
     update->reply = notes_reply(200, &note, &update->id);
     note_encode(&note, &value);
-    store_batch_fail(batch, update->reply == NULL ? -ENOMEM : buf_error(&value));
+    store_batch_fail(batch, http_reply_failed(update->reply) ? -ENOMEM : buf_error(&value));
     store_batch_put(batch, NOTES_TABLE, note_key(&update->id), buf_str(&value), STORE_AT, record->seq);
     buf_release(&value);
     return NULL;
@@ -81,7 +81,7 @@ static struct http_reply *change(struct update *update, struct store_batch *batc
 static struct http_reply *delete (struct update *update, struct store_batch *batch, const struct store_record *record)
 {
     update->reply = http_reply_new(204);
-    if (update->reply == NULL)
+    if (http_reply_failed(update->reply))
         store_batch_fail(batch, -ENOMEM);
     store_batch_delete(batch, NOTES_TABLE, note_key(&update->id), STORE_AT, record->seq);
     return NULL;

@@ -29,8 +29,12 @@
 
 struct svc;
 
+/* What serves rpcs. It is named by RPC_SERVICE alone, so that a service without rpcs does not link gRPC. */
+struct svc_server_type;
+extern const struct svc_server_type svc_rpc_server;
+
 struct svc_rpc {
-    const struct rpc_endpoint *endpoint;
+    const struct svc_server_type *server;
     const struct rpc_method *methods;
     const uint8_t *descriptors;
     size_t descriptors_len;
@@ -38,7 +42,7 @@ struct svc_rpc {
 
 /* RPC_SERVICE(methods, descriptors): descriptors is an array made at build, with descriptors_len. */
 #define RPC_SERVICE(methods_, descriptors_)                                                                            \
-    (&(const struct svc_rpc){.endpoint = &rpc_endpoint,                                                                \
+    (&(const struct svc_rpc){.server = &svc_rpc_server,                                                                \
                              .methods = (methods_),                                                                    \
                              .descriptors = (descriptors_),                                                            \
                              .descriptors_len = descriptors_##_len})
