@@ -1,6 +1,7 @@
 #include "svc.h"
 #include "cgroup.h"
 #include "clock.h"
+#include "net_listen.h"
 #include "svc_context.h"
 #include "svc_cpus.h"
 #include "svc_libraries.h"
@@ -358,9 +359,11 @@ static int run(struct svc *svc)
 /* What start would refuse, as far as that can be said without the network. */
 static int check(struct svc *svc)
 {
-    int r = svc->def->routes != NULL ? open_auth(svc) : 0;
+    int r = 0;
 
-    svc->auth = http_auth_free(svc->auth);
+    for (unsigned i = 0; i < svc->server_count && r == 0; i++)
+        if (svc->servers[i].type->check != NULL)
+            r = svc->servers[i].type->check(svc);
     if (r == 0 && svc->def->check != NULL)
         r = svc->def->check(svc);
     if (r != 0)
