@@ -8,6 +8,7 @@
 #include "svc_descriptors.h"
 #include "svc_libraries.h"
 #include "svc_signals.h"
+#include "svc_store.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@
 enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 #define LOG_FLUSH_MS 2000
-#define MAX_TABLES   5
+#define MAX_TABLES   7
 
 struct svc {
     const struct svc_def *def;
@@ -97,6 +98,8 @@ static void make_tables(const struct svc_def *def, struct tables *ret_tables)
             ret_tables->ports[ports++].value = def->grpc_port;
         }
     }
+    if (def->store != NULL)
+        ret_tables->list[ret_tables->count++] = def->store->engine->options;
     if (ports > 0)
         ret_tables->list[ret_tables->count++] = ret_tables->ports;
     if (def->options != NULL)
@@ -292,7 +295,8 @@ static int open_rpc(struct svc *svc)
         .descriptors = svc->def->rpc->descriptors,
         .descriptors_len = svc->def->rpc->descriptors_len,
         .state = svc->def->state,
-        .ready = svc->def->ready,
+        .ready = svc->def->ready != NULL || svc->def->store != NULL ? svc_admin_ready : NULL,
+        .ready_state = &svc->admin,
         .log = svc->log,
         .metrics = svc->metrics,
         .threads = rpc_threads(svc),
@@ -323,14 +327,22 @@ static int open_listeners(struct svc *svc)
     return r == 0 ? open_admin(svc) : r;
 }
 
+static int open_service(struct svc *svc)
+{
+    const struct svc_store *store = svc->def->store;
+    int r = store != NULL ? store->engine->open(svc, store->tables, store->count, store->store) : 0;
+
+    return r == 0 && svc->def->start != NULL ? svc->def->start(svc, svc->def->state) : r;
+}
+
 static int start(struct svc *svc)
 {
     int r = open_listeners(svc);
 
     if (r == 0)
         http_server_start(svc->admin_http);
-    if (r == 0 && svc->def->start != NULL)
-        r = svc->def->start(svc, svc->def->state);
+    if (r == 0)
+        r = open_service(svc);
     if (r != 0) {
         if (svc->error[0] == '\0')
             svc_fail(svc, "cannot start: %s", strerror(-r));
@@ -440,6 +452,8 @@ static void stop(struct svc *svc)
         svc->rpc = svc->def->rpc->endpoint->close(svc->rpc);
     if (svc->def->stop != NULL)
         svc->def->stop(svc->def->state);
+    if (svc->def->store != NULL)
+        *svc->def->store->store = svc->def->store->engine->close(*svc->def->store->store);
 }
 
 /* ---- life ---- */

@@ -106,3 +106,24 @@ int http_query(struct http_req *req, const char *name, struct str *ret_value)
         *ret_value = wanted.value;
     return wanted.found;
 }
+
+/* ---- memory ---- */
+
+struct kept {
+    void *p;
+    void (*release)(void *p);
+};
+
+static void release_kept(void *p)
+{
+    struct kept *kept = p;
+
+    kept->release(kept->p);
+}
+
+void http_keep(struct http_req *req, void *p, void (*release)(void *p))
+{
+    struct kept *kept = h2o_mem_alloc_shared(&exchange_of(req)->h2o->pool, sizeof(*kept), release_kept);
+
+    *kept = (struct kept){p, release};
+}

@@ -16,6 +16,7 @@
 #pragma redefine_extname http_exchanges_fail slipway_http_exchanges_fail
 #pragma redefine_extname http_gate_unref slipway_http_gate_unref
 #pragma redefine_extname http_header slipway_http_header
+#pragma redefine_extname http_keep slipway_http_keep
 #pragma redefine_extname http_method_name slipway_http_method_name
 #pragma redefine_extname http_method_of slipway_http_method_of
 #pragma redefine_extname http_paths_match slipway_http_paths_match

@@ -87,7 +87,9 @@ struct rpc_server_def {
     const uint8_t *descriptors;
     size_t descriptors_len;
     void *state;
-    bool (*ready)(void *state); /* asked by any thread while serving: false is NOT_SERVING; NULL: always true */
+    /* Asked by any thread while serving: false is NOT_SERVING; NULL: always true. ready_state: NULL is state. */
+    bool (*ready)(void *ready_state);
+    void *ready_state;
     struct log *log;            /* may be NULL */
     struct metrics *metrics;    /* may be NULL */
     unsigned threads;           /* completion queues; 0: 1 */
