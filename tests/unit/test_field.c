@@ -20,7 +20,7 @@ static const struct field list[] = {
 static const struct fields fields = {"a thing", list};
 
 static const struct thing good = {
-    .size = 9, .name = "A.-", .text = {"\xc3\xa9x", 3}, .words = {{"a", 1}, {"b", 1}}, .word_count = 2};
+    .size = 9, .name = (char *)"A.-", .text = {"\xc3\xa9x", 3}, .words = {{"a", 1}, {"b", 1}}, .word_count = 2};
 
 static void refuses(struct thing thing, const char *why)
 {
@@ -38,7 +38,7 @@ Test(field, limits_are_inclusive)
     cr_assert_eq(fields_check(&fields, &thing, error), 0);
     thing.size = -5;
     thing.text = STR("1234");
-    thing.name = "B";
+    thing.name = (char *)"B";
     cr_assert_eq(fields_check(&fields, &thing, error), 0);
 }
 
@@ -49,9 +49,9 @@ Test(field, a_broken_limit_names_the_field)
     thing.size = 10;
     refuses(thing, "size is 10, -5 to 9 are allowed");
     thing = good;
-    thing.name = "";
+    thing.name = (char *)"";
     refuses(thing, "name has 0 characters, 1 to 3 are allowed");
-    thing.name = "AD";
+    thing.name = (char *)"AD";
     refuses(thing, "name may only contain A-C.-");
     thing = good;
     thing.text = STR("\xc3\xa9\xc3\xa9x");
