@@ -52,6 +52,7 @@ class Local:
 
     port: int = 0
     admin: int = 0
+    grpc: int = 0  # of a service that has HTTP, too
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ class _Reader:
         return self.strings(key, value, lambda each: re.fullmatch(pattern, each), f"texts of the form {pattern}")
 
     def local(self, said: Any) -> Local:
-        said = self.table("local", said, ("port", "admin"))
+        said = self.table("local", said, ("port", "admin", "grpc"))
         return Local(**{key: self.number(f"local.{key}", value, 0, 65535) for key, value in said.items()})
 
     def replicas(self, said: Any) -> tuple[int, int]:

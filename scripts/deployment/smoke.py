@@ -17,6 +17,7 @@ from deployment.images import Images, to_artifacts
 from deployment.shell import Failure, run, say, wait
 from services import Declaration, load, public
 
+CALLS_S = 660  # the deadline of k8s/verify/job.yaml, and a minute to make and delete the job
 QUIET = {"SKAFFOLD_UPDATE_CHECK": "false", "SKAFFOLD_INTERACTIVE": "false"}
 
 
@@ -91,14 +92,14 @@ def closed(base: str, token: str) -> None:
 
 
 def token_for(docs: Docs) -> str:
-    """SMOKE_TOKEN or, behind the identity-aware proxy, a token of the account smoke in the environment's project: whoever
+    """SMOKE_TOKEN or, behind the identity-aware proxy, a token of the account smoke-test in the environment's project: whoever
     deploys may get one (infra/modules/identity)."""
     policy = find(docs, "GCPBackendPolicy", "notes") or {"spec": {"default": {}}}
     client = policy["spec"]["default"].get("iap", {}).get("clientID", "")
     if os.environ.get("SMOKE_TOKEN") or not client:
         return os.environ.get("SMOKE_TOKEN", "")
     project = (find(docs, "ConfigMap", "environment") or {"data": {"project": ""}})["data"]["project"]
-    account = f"smoke@{project}.iam.gserviceaccount.com"
+    account = f"smoke-test@{project}.iam.gserviceaccount.com"
     return run("gcloud", "auth", "print-identity-token", f"--impersonate-service-account={account}",
                f"--audiences={client}", "--include-email").strip()  # fmt: skip
 
@@ -205,6 +206,6 @@ def calls(cluster: Cluster, images: Images) -> None:
         config = Path(folder) / "kubeconfig"  # skaffold verify has no flag for the context
         config.touch(mode=0o600)
         config.write_text(cluster.kubectl("config", "view", "--minify", "--flatten"))
-        run("skaffold", "verify", "--build-artifacts", artifacts, "--namespace", cluster.namespace, timeout=240,
+        run("skaffold", "verify", "--build-artifacts", artifacts, "--namespace", cluster.namespace, timeout=CALLS_S,
             env=QUIET | {"KUBECONFIG": str(config)})  # fmt: skip
     say("route-guide: the five calls are right")

@@ -1,6 +1,7 @@
 /* FeatureHistory.ListSaves: what was saved at a point, newest first, a page at a time. A page's token names the last
  * save on it: point and seq, in hexadecimal. So pages neither repeat nor skip a save, whatever is saved in between. */
 #include "feature_store.h"
+#include "hex.h"
 #include "zorder.h"
 #include <errno.h>
 #include <stdio.h>
@@ -55,22 +56,6 @@ static void format_token(const struct page *page, char token[TOKEN_LEN + 1])
              (unsigned long long)page->items[page->count - 1].message.sequence);
 }
 
-static int parse_hex(const char *s, uint64_t *ret_value)
-{
-    uint64_t value = 0;
-
-    for (int i = 0; i < TOKEN_LEN / 2; i++) {
-        if (s[i] >= '0' && s[i] <= '9')
-            value = value << 4 | (uint64_t)(s[i] - '0');
-        else if (s[i] >= 'a' && s[i] <= 'f')
-            value = value << 4 | (uint64_t)(s[i] - 'a' + 10);
-        else
-            return -EINVAL;
-    }
-    *ret_value = value;
-    return 0;
-}
-
 /* The seq before which a page begins. -EINVAL for what is no token of this point's. */
 static int parse_token(struct str token, struct geo_point point, uint64_t *ret_before_seq)
 {
@@ -80,7 +65,8 @@ static int parse_token(struct str token, struct geo_point point, uint64_t *ret_b
         *ret_before_seq = UINT64_MAX;
         return 0;
     }
-    if (token.len != TOKEN_LEN || parse_hex(token.s, &z) < 0 || parse_hex(token.s + TOKEN_LEN / 2, &seq) < 0)
+    if (token.len != TOKEN_LEN || !hex_read_u64_lower(token.s, &z) ||
+        !hex_read_u64_lower(token.s + TOKEN_LEN / 2, &seq))
         return -EINVAL;
     if (z != zorder_of(point))
         return -EINVAL;

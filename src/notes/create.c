@@ -101,7 +101,7 @@ static int make_batch(struct create *create, struct store_batch *batch)
     if (create->key_len > 0)
         add_key(create, batch, &id, buf_str(&value));
     buf_release(&value);
-    return create->reply == NULL ? -ENOMEM : err;
+    return http_reply_failed(create->reply) ? -ENOMEM : err;
 }
 
 static void write_note(struct create *create)

@@ -1,5 +1,6 @@
 /* GET /v1/notes: newest first, by pages. A cursor names the place in the order of creation where the page before it
  * ended: so notes that come and go in between move nothing. */
+#include "hex.h"
 #include "notes.h"
 #include <errno.h>
 
@@ -146,21 +147,11 @@ static struct http_reply *read_limit(struct list *list, struct str value)
     return NULL;
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static struct http_reply *read_cursor(struct list *list, struct str value)
 {
     uint64_t after = 0;
 
-    for (size_t i = 0; i < value.len && value.len == 16; i++) {
-        if (hex_digit(value.s[i]) < 0)
-            return http_problem(400, "cursor must be a next_cursor of a page before");
-        after = after << 4 | (uint64_t)hex_digit(value.s[i]);
-    }
-    if (after == 0)
+    if (value.len != 16 || !hex_read_u64_lower(value.s, &after) || after == 0)
         return http_problem(400, "cursor must be a next_cursor of a page before");
     list->after = after;
     return NULL;

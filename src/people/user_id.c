@@ -1,4 +1,5 @@
 #include "user_id.h"
+#include "fnv.h"
 #include <assert.h>
 
 static bool allowed(char c)
@@ -14,13 +15,6 @@ bool user_id_valid(struct str id)
     return id.len >= 1 && id.len <= USER_ID_MAX;
 }
 
-static uint64_t fnv1a(uint64_t hash, struct str bytes)
-{
-    for (size_t i = 0; i < bytes.len; i++)
-        hash = (hash ^ (unsigned char)bytes.s[i]) * 1099511628211u;
-    return hash;
-}
-
 /* FNV-1a leaves ids that differ in their last digit close together: this spreads them over all bits. */
 static uint64_t mix(uint64_t x)
 {
@@ -32,5 +26,5 @@ static uint64_t mix(uint64_t x)
 uint64_t user_id_pick(struct str id, struct str topic, uint64_t bound)
 {
     assert(bound > 0);
-    return mix(fnv1a(fnv1a(fnv1a(14695981039346656037u, topic), STR("/")), id)) % bound;
+    return mix(fnv_str(fnv_str(fnv_str(FNV_BEGIN, topic), STR("/")), id)) % bound;
 }

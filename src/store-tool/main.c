@@ -1,4 +1,5 @@
 /* store-tool -- moves a service's data between stores by a file, compares them, and looks after etcd's files. */
+#include "hex.h"
 #include "jobs.h"
 #include "move.h"
 #include <errno.h>
@@ -40,13 +41,14 @@ static const char usage[] =
 
 static void print(const char *name, const struct stream_summary *summary)
 {
+    char digest[2 * STREAM_DIGEST + 1];
+
     printf("%s:", name);
     for (size_t i = 0; i < summary->table_count; i++)
         printf(" %s %llu,", summary->tables[i], (unsigned long long)summary->counts[i]);
     printf(" last sequence %llu, SHA-256 ", (unsigned long long)summary->last_seq);
-    for (size_t i = 0; i < STREAM_DIGEST; i++)
-        printf("%02x", summary->digest[i]);
-    putchar('\n');
+    *hex_encode(summary->digest, STREAM_DIGEST, digest) = '\0';
+    puts(digest);
 }
 
 static int complain(const char *path)

@@ -80,6 +80,54 @@ def test_a_wrong_option_is_one_line_and_status_2(
     assert result.stdout == ""
 
 
+REFUSED = [
+    ("users", "HOST", "localhost", "must be a numeric address"),
+    ("countries", "USERS_SERVICE_ADDR", "users", "must be host:port"),
+    ("route-guide", "FEATURE_STORE_SERVICE_ADDR", "feature-store", "must be host:port"),
+    ("route-guide", "FEATURE_STORE_SERVICE_ADDR", "feature-store:http", "must be host:port"),
+    ("route-guide", "FEATURE_STORE_SERVICE_ADDR", "127.0.0.1:65536", "must be host:port"),
+    ("notes", "STORE_URL", "file:///data", "expected lmdb:///DIR or etcd://HOST:PORT/PREFIX"),
+    ("notes", "STORE_URL", "lmdb://data", "expected lmdb:///DIR, an absolute path"),
+    ("feature-store", "STORE_URL", "etcd://etcd:2379", "there is no PREFIX"),
+    ("feature-store", "STORE_URL", "etcd://etcd:client/p", "an endpoint must be HOST:PORT"),
+    ("feature-store", "STORE_URL", "etcd://etcd:2379/p?view=here", "view must be an absolute path"),
+    ("upkeep", "CERTIFICATES", "/" + 256 * "x", "a path is longer than 255 bytes"),
+]
+
+
+@pytest.mark.parametrize("check", [[], ["-n"]], ids=["start", "check"])
+@pytest.mark.parametrize(("name", "variable", "value", "said"), REFUSED)
+def test_an_address_that_cannot_be_one_is_a_wrong_option(
+    name: str, variable: str, value: str, said: str, check: list[str], tmp_path: Path
+) -> None:
+    settings: dict[str, object] = {**NO_PEERS.get(name, {}), variable: value}
+    result = harness.run(name, *check, folder=tmp_path, **settings)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"{name}: {variable}={value[:100]}: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "text", "said"),
+    [
+        ("users", "AUTH_TOKENS_FILE", None, "AUTH_TOKENS_FILE={file}: No such file or directory"),
+        ("users", "AUTH_TOKENS_FILE", "anybody\n", "AUTH_TOKENS_FILE={file}: line 1 is not NAME SHA256 RATE"),
+        ("route-guide", "FEATURES_FILE", None, "{file}: No such file or directory"),
+        ("route-guide", "FEATURES_FILE", "[{]", "{file}:1"),
+    ],
+)
+def test_the_check_reads_the_files_that_start_would(
+    name: str, variable: str, text: str | None, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    if text is not None:
+        file.write_text(text)
+    settings: dict[str, object] = {**NO_PEERS[name], variable: file}
+    for check in ([], ["-n"]):
+        result = harness.run(name, *check, folder=tmp_path / "run", **settings)
+        assert result.returncode == 1
+        assert result.stderr.startswith(f"{name}: {said.format(file=file)}"), result.stderr
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_an_unknown_flag_is_refused(name: str, tmp_path: Path) -> None:
     result = harness.run(name, "--no-such-flag", folder=tmp_path, **NO_PEERS[name])

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
 from check_backup import job, template
-from cluster import KUBECTL, command, wait
+from cluster import command, wait
 from services import Declaration, services
 from suite import E2E, check, expect
 from system import EVERY
@@ -27,23 +26,8 @@ def reached(e2e: E2E, one: Declaration) -> Iterator[str]:
     if one.public:
         yield e2e.system.outside(one.name)
         return
-    forward = [
-        KUBECTL,
-        "-n",
-        e2e.cluster.namespace,
-        "port-forward",
-        f"deployment/{one.name}",
-        f":{one.ports[one.called_port]}",
-    ]
-    with subprocess.Popen(forward, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        try:
-            assert process.stdout
-            said = process.stdout.readline()
-            found = re.search(r"127\.0\.0\.1:\d+", said)
-            expect(found, f"{one.name}: {said}")
-            yield found[0]  # type: ignore[index]
-        finally:
-            process.terminate()
+    with e2e.cluster.forward(e2e.cluster.serving(one.name)[0].name, one.ports[one.called_port]) as at:
+        yield at
 
 
 def http(method: str, url: str, body: str | None = None) -> tuple[int, str]:

@@ -1,7 +1,10 @@
-/* The small ones: err, clock, uuid. */
+/* The small ones: err, clock, uuid, hex, varint, fnv. */
 #include "clock.h"
 #include "err.h"
+#include "fnv.h"
+#include "hex.h"
 #include "uuid.h"
+#include "varint.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 
@@ -76,4 +79,75 @@ Test(uuid, refuses_other_forms)
 
     for (size_t i = 0; i < sizeof(invalid) / sizeof(*invalid); i++)
         cr_assert_eq(uuid_parse(str_of(invalid[i]), &uuid), -EINVAL, "%s", invalid[i]);
+}
+
+Test(hex, encodes_lower_case_and_reads_it_back)
+{
+    const uint8_t bytes[] = {0x00, 0x9f, 0xab, 0xff};
+    uint8_t back[sizeof(bytes)];
+    char text[2 * sizeof(bytes) + 1] = {0};
+
+    cr_assert_eq(hex_encode(bytes, sizeof(bytes), text), text + 2 * sizeof(bytes));
+    cr_assert_str_eq(text, "009fabff");
+    cr_assert(hex_decode_lower(text, back, sizeof(back)));
+    cr_assert_arr_eq(back, bytes, sizeof(bytes));
+}
+
+Test(hex, every_character_is_a_digit_or_not)
+{
+    for (int c = 0; c < 256; c++) {
+        const char *at = c != 0 ? strchr("0123456789abcdefABCDEF", c) : NULL;
+        const char digits[2] = {(char)c, '0'}, turned[2] = {'0', (char)c};
+
+        cr_assert_eq(hex_digit((char)c) >= 0, at != NULL, "character %d", c);
+        cr_assert_eq(hex_digit_lower((char)c) >= 0, at != NULL && !(c >= 'A' && c <= 'F'), "character %d", c);
+        cr_assert_eq(hex_byte(digits) >= 0, at != NULL);
+        cr_assert_eq(hex_byte(turned) >= 0, at != NULL);
+    }
+    cr_assert_eq(hex_byte("aF"), 0xaf);
+}
+
+Test(hex, a_number_has_sixteen_lower_case_digits)
+{
+    uint64_t value = 7;
+
+    cr_assert(hex_read_u64_lower("0123456789abcdef", &value));
+    cr_assert_eq(value, 0x0123456789abcdefu);
+    cr_assert(!hex_read_u64_lower("0123456789ABCDEF", &value));
+    cr_assert(!hex_read_u64_lower("0123456789abcde-", &value));
+    cr_assert_eq(value, 0x0123456789abcdefu, "untouched");
+}
+
+Test(varint, takes_what_is_whole_and_leaves_the_rest)
+{
+    struct str bytes = STR("\xac\x02"
+                           "abc"),
+               taken;
+    uint64_t value;
+
+    cr_assert(varint_take(&bytes, &value));
+    cr_assert_eq(value, 300);
+    cr_assert(varint_take_bytes(&bytes, 2, &taken));
+    cr_assert(str_eq(taken, STR("ab")) && str_eq(bytes, STR("c")));
+    cr_assert(!varint_take_bytes(&bytes, 2, &taken));
+    cr_assert(!varint_take_bytes(&bytes, UINT64_MAX, &taken));
+    cr_assert(str_eq(bytes, STR("c")), "nothing was taken");
+    bytes = STR("\x80\x80");
+    cr_assert(!varint_take(&bytes, &value), "it goes on");
+    cr_assert_eq(bytes.len, 2);
+    bytes = STR("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01");
+    cr_assert(varint_take(&bytes, &value));
+    cr_assert_eq(value, UINT64_MAX);
+    bytes = STR("\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01");
+    cr_assert(!varint_take(&bytes, &value), "eleven bytes");
+}
+
+/* The values of the reference (http://www.isthe.com/chongo/src/fnv/test_fnv.c): what is chosen by them must not move.
+ */
+Test(fnv, is_fnv1a_of_64_bits)
+{
+    cr_assert_eq(fnv_str(FNV_BEGIN, STR("")), 0xcbf29ce484222325u);
+    cr_assert_eq(fnv_str(FNV_BEGIN, STR("a")), 0xaf63dc4c8601ec8cu);
+    cr_assert_eq(fnv_str(FNV_BEGIN, STR("foobar")), 0x85944171f73967e8u);
+    cr_assert_eq(fnv_str(fnv_str(FNV_BEGIN, STR("foo")), STR("bar")), 0x85944171f73967e8u);
 }

@@ -27,9 +27,9 @@ module "backups" {
   readers         = var.backup_readers
 }
 
-# Who passes the identity-aware proxy to notes. The account smoke is made by layers/foundation.
+# Who passes the identity-aware proxy to notes. The account smoke-test is made by layers/foundation.
 resource "google_iap_web_iam_member" "notes" {
-  for_each = merge({ smoke = "serviceAccount:smoke@${var.environment.project}.iam.gserviceaccount.com" }, var.notes_users)
+  for_each = merge({ smoke = "serviceAccount:smoke-test@${var.environment.project}.iam.gserviceaccount.com" }, var.notes_users)
   role     = "roles/iap.httpsResourceAccessor"
   member   = each.value
 }

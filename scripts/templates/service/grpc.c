@@ -3,6 +3,7 @@
 #include "@ID@.pb-c.h"
 @if calls
 #include "health.pb-c.h"
+#include "rpc_client.h"
 @end
 @if !store
 #include "svc.h"
@@ -183,7 +184,7 @@ static const struct config_option options[] = {
     SVC_STORE_OPTIONS,
 @end
 @if calls
-    {.name = "@CALLEE_VARIABLE@", .value = CONFIG_REQUIRED, .help = "host:port of @CALLEE@"},
+    {.name = "@CALLEE_VARIABLE@", .value = CONFIG_REQUIRED, .help = "host:port of @CALLEE@", .check = @CLIENT@_check_target},
 @end
     {0},
 };

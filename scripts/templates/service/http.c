@@ -5,6 +5,9 @@
 @if calls_http
 #include "http_client.h"
 @end
+@if calls_grpc
+#include "rpc_client.h"
+@end
 @if !store
 #include "svc.h"
 @end
@@ -162,10 +165,10 @@ static struct http_reply *get_count(struct http_req *req)
 
 /* ---- a call of @CALLEE@ ---- */
 
-static void on_answer(void *arg, int err, int status, struct str body)
+static void on_answer(void *arg, int err, const struct http_client_response *response)
 {
     if (err == 0)
-        http_answer(arg, http_reply_json(200, json_pack("{s:i}", "status", status)));
+        http_answer(arg, http_reply_json(200, json_pack("{s:i}", "status", response->status)));
     else
         http_answer(arg, http_problem_errno(err, "@CALLEE@"));
 }
@@ -179,8 +182,10 @@ static struct http_reply *get_@CALLEE_ID@(struct http_req *req)
 
     if (deferred == NULL)
         return http_problem_errno(-ENOMEM, NULL);
-    r = http_client_get(app->@CALLEE_ID@, req->loop, STR("@CALLEE_PATH@"), &req->trace, CALL_TIMEOUT_MS, on_answer,
-                        deferred, &call);
+    r = http_client_call(app->@CALLEE_ID@, req->loop,
+                         &(struct http_client_request){
+                             .path = STR("@CALLEE_PATH@"), .trace = &req->trace, .timeout_ms = CALL_TIMEOUT_MS},
+                         on_answer, deferred, &call);
     if (r < 0)
         http_answer(deferred, http_problem_errno(r, "@CALLEE@"));
     return NULL;
@@ -226,7 +231,7 @@ static const struct config_option options[] = {
     SVC_STORE_OPTIONS,
 @end
 @if calls
-    {.name = "@CALLEE_VARIABLE@", .value = CONFIG_REQUIRED, .help = "host:port of @CALLEE@"},
+    {.name = "@CALLEE_VARIABLE@", .value = CONFIG_REQUIRED, .help = "host:port of @CALLEE@", .check = @CLIENT@_check_target},
 @end
     {0},
 };

@@ -1,5 +1,6 @@
 #include "uuid.h"
 #include "clock.h"
+#include "hex.h"
 #include <errno.h>
 #include <stdio.h>
 #include <sys/random.h>
@@ -22,27 +23,14 @@ int uuid_new(struct uuid *ret_uuid)
 
 void uuid_format(const struct uuid *uuid, char text[UUID_TEXT_LEN + 1])
 {
-    static const char hex[] = "0123456789abcdef";
     char *to = text;
 
     for (int i = 0; i < 16; i++) {
         if (i == 4 || i == 6 || i == 8 || i == 10)
             *to++ = '-';
-        *to++ = hex[uuid->bytes[i] >> 4];
-        *to++ = hex[uuid->bytes[i] & 15];
+        to = hex_encode(&uuid->bytes[i], 1, to);
     }
     *to = '\0';
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
 }
 
 int uuid_parse(struct str text, struct uuid *ret_uuid)
@@ -53,14 +41,15 @@ int uuid_parse(struct str text, struct uuid *ret_uuid)
     if (text.len != UUID_TEXT_LEN)
         return -EINVAL;
     for (int i = 0; i < 16; i++) {
-        int high, low;
+        int byte;
+
         if ((i == 4 || i == 6 || i == 8 || i == 10) && *from++ != '-')
             return -EINVAL;
-        high = hex_value(*from++);
-        low = hex_value(*from++);
-        if (high < 0 || low < 0)
+        byte = hex_byte(from);
+        if (byte < 0)
             return -EINVAL;
-        uuid.bytes[i] = (uint8_t)(high << 4 | low);
+        uuid.bytes[i] = (uint8_t)byte;
+        from += 2;
     }
     *ret_uuid = uuid;
     return 0;

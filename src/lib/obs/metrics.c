@@ -1,5 +1,6 @@
 #include "metrics.h"
 #include "clock.h"
+#include "fnv.h"
 #include <assert.h>
 #include <dirent.h>
 #include <math.h>
@@ -209,13 +210,10 @@ struct metrics_family *metrics_family(struct metrics *metrics, const struct metr
 
 static uint64_t hash_values(const struct str *values, size_t count)
 {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    uint64_t hash = FNV_BEGIN;
 
-    for (size_t i = 0; i < count; i++) {
-        for (size_t j = 0; j < values[i].len; j++)
-            hash = (hash ^ (unsigned char)values[i].s[j]) * 1099511628211u;
-        hash = (hash ^ 0xff) * 1099511628211u; /* where a value ends */
-    }
+    for (size_t i = 0; i < count; i++)
+        hash = fnv_byte(fnv_str(hash, values[i]), 0xff); /* 0xff: where a value ends */
     return hash ^ hash >> 32;
 }
 

@@ -1,5 +1,6 @@
 #include "trace.h"
 #include "clock.h"
+#include "hex.h"
 #include <errno.h>
 #include <sys/random.h>
 
@@ -43,29 +44,6 @@ static void random_id(uint8_t *id, size_t len)
     } while (is_zero(id, len));
 }
 
-/* Lower-case hex only, as the standard demands. */
-static bool parse_hex(const char *text, uint8_t *bytes, size_t len)
-{
-    for (size_t i = 0; i < 2 * len; i++) {
-        char c = text[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-        if (digit < 0)
-            return false;
-        bytes[i / 2] = (uint8_t)(i % 2 == 0 ? digit << 4 : bytes[i / 2] | digit);
-    }
-    return true;
-}
-
-static void format_hex(const uint8_t *bytes, size_t len, char *text)
-{
-    static const char hex[] = "0123456789abcdef";
-
-    for (size_t i = 0; i < len; i++) {
-        text[2 * i] = hex[bytes[i] >> 4];
-        text[2 * i + 1] = hex[bytes[i] & 15];
-    }
-}
-
 int trace_parse(struct str traceparent, struct trace *ret_trace)
 {
     const char *s = traceparent.s;
@@ -74,8 +52,9 @@ int trace_parse(struct str traceparent, struct trace *ret_trace)
 
     if (traceparent.len < TRACE_PARENT_LEN || s[2] != '-' || s[35] != '-' || s[52] != '-')
         return -EINVAL;
-    if (!parse_hex(s, &version, 1) || !parse_hex(s + 3, trace.trace_id, 16) || !parse_hex(s + 36, trace.span_id, 8) ||
-        !parse_hex(s + 53, &flags, 1))
+    /* Lower case only, as the standard demands. */
+    if (!hex_decode_lower(s, &version, 1) || !hex_decode_lower(s + 3, trace.trace_id, 16) ||
+        !hex_decode_lower(s + 36, trace.span_id, 8) || !hex_decode_lower(s + 53, &flags, 1))
         return -EINVAL;
     /* Version 00 has this length and no other; a later one may go on after a dash; ff is invalid. */
     if (version == 0xff)
@@ -114,20 +93,20 @@ void trace_child(const struct trace *parent, struct trace *ret_child)
 void trace_format(const struct trace *trace, char header[TRACE_PARENT_LEN + 1])
 {
     memcpy(header, "00-", 3);
-    format_hex(trace->trace_id, 16, header + 3);
+    hex_encode(trace->trace_id, 16, header + 3);
     header[35] = '-';
-    format_hex(trace->span_id, 8, header + 36);
+    hex_encode(trace->span_id, 8, header + 36);
     memcpy(header + 52, trace->sampled ? "-01" : "-00", 4);
 }
 
 void trace_id_text(const struct trace *trace, char text[TRACE_ID_TEXT_SIZE])
 {
-    format_hex(trace->trace_id, 16, text);
+    hex_encode(trace->trace_id, 16, text);
     text[TRACE_ID_TEXT_SIZE - 1] = '\0';
 }
 
 void trace_span_text(const uint8_t span_id[8], char text[SPAN_ID_TEXT_SIZE])
 {
-    format_hex(span_id, 8, text);
+    hex_encode(span_id, 8, text);
     text[SPAN_ID_TEXT_SIZE - 1] = '\0';
 }

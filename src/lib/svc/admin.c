@@ -12,7 +12,13 @@ static struct http_reply *plain(int status, const char *text)
 
 static bool loops_turn(const struct svc_admin *admin)
 {
-    return admin->http == NULL || clock_monotonic_ns() < http_server_last_turn_ns(admin->http) + STUCK_NS;
+    for (unsigned i = 0; i < admin->server_count; i++) {
+        const struct svc_server *one = &admin->servers[i];
+
+        if (one->type->last_turn_ns != NULL && clock_monotonic_ns() >= one->type->last_turn_ns(one->server) + STUCK_NS)
+            return false;
+    }
+    return true;
 }
 
 static bool is_healthy(const struct svc_admin *admin)

@@ -1,14 +1,13 @@
 #include "svc.h"
 #include "cgroup.h"
 #include "clock.h"
-#include "http_auth.h"
 #include "net_listen.h"
-#include "svc_admin.h"
+#include "svc_context.h"
 #include "svc_cpus.h"
-#include "svc_descriptors.h"
 #include "svc_libraries.h"
 #include "svc_signals.h"
 #include "svc_store.h"
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -18,26 +17,13 @@
 enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 #define LOG_FLUSH_MS 2000
-#define MAX_TABLES   7
-
-struct svc {
-    const struct svc_def *def;
-    struct config *config;
-    struct log *log;
-    struct metrics *metrics;
-    struct svc_admin admin;
-    struct http_auth *auth;
-    struct http_server *http, *admin_http;
-    struct rpc_server *rpc;
-    unsigned workers;
-    struct svc_descriptors descriptors;
-    char error[1024];
-};
+#define MAX_TABLES   (SVC_MAX_SERVERS + 4) /* the common one, ports, the store's, the service's own */
 
 /* ---- options ---- */
 
 static const struct config_option common_options[] = {
-    {"HOST", "::", .help = "numeric address to listen on; :: is every IPv6 and IPv4 address"},
+    {"HOST", "::", .help = "numeric address to listen on; :: is every IPv6 and IPv4 address",
+     .check = net_listen_check_host},
     {"METRICS_PORT", "9090", CONFIG_INT, 0, 65535, .help = "port of /healthz, /readyz and /metrics; 0 picks one"},
     {"WORKERS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as the CPU limit allows"},
     {"LOG_LEVEL", "info", CONFIG_CHOICE, .choices = "debug|info|notice|warning|error|critical",
@@ -51,52 +37,42 @@ static const struct config_option common_options[] = {
     {0},
 };
 
-static const struct config_option http_options[] = {
-    {"PORT", "8080", CONFIG_INT, 0, 65535, .help = "port of HTTP; 0 picks one"},
-    {"REQUEST_TIMEOUT_MS", "30000", CONFIG_INT, 1, 3600000, .unit = "ms", .help = "bound on a request's answer"},
-    {"HTTP_IDLE_SECONDS", "620", CONFIG_INT, 1, 86400, .unit = "s",
-     .help = "a connection without a request is closed then; let it be more than a load balancer's"},
-    {"AUTH_TOKENS_FILE", "",
-     .help = "lines NAME SHA256 RATE, of the bearer tokens that may call; empty: everybody may"},
-    {0},
-};
-
-static const struct config_option grpc_options[] = {
-    {"GRPC_PORT", "9000", CONFIG_INT, 0, 65535, .help = "port of gRPC; 0 picks one"},
-    {"GRPC_THREADS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as WORKERS"},
-    {"GRPC_MAX_MESSAGE_BYTES", "64Ki", CONFIG_BYTES, 1024, 64 << 20,
-     .help = "of a request: beyond it RESOURCE_EXHAUSTED"},
-    {"MAX_CONNECTION_AGE_MS", "10000", CONFIG_INT, 100, 3600000, .unit = "ms",
-     .help = "gRPC clients are moved on then, or after 8/11 of SHUTDOWN_TIMEOUT_SECONDS"},
-    {0},
-};
+static void add_servers(struct svc *svc)
+{
+    if (svc->def->routes != NULL)
+        svc->servers[svc->server_count++].type = &svc_http_server;
+    if (svc->def->rpc != NULL)
+        svc->servers[svc->server_count++].type = svc->def->rpc->server;
+    assert(svc->server_count <= SVC_MAX_SERVERS);
+}
 
 struct tables {
-    struct config_option ports[3];
+    struct config_option ports[SVC_MAX_SERVERS + 1]; /* with the service's own defaults */
     const struct config_option *list[MAX_TABLES];
     size_t count;
 };
 
-/* A service's own default ports come after the common table, its own options last. */
-static void make_tables(const struct svc_def *def, struct tables *ret_tables)
+static void add_port(struct tables *tables, size_t *count, const struct config_option *port, const char *value)
 {
+    if (value == NULL)
+        return;
+    tables->ports[*count] = *port;
+    tables->ports[(*count)++].value = value;
+}
+
+/* A service's own default ports come after the common tables, its own options last. */
+static void make_tables(const struct svc *svc, struct tables *ret_tables)
+{
+    const struct svc_def *def = svc->def;
     size_t ports = 0;
 
     *ret_tables = (struct tables){0};
     ret_tables->list[ret_tables->count++] = common_options;
-    if (def->routes != NULL) {
-        ret_tables->list[ret_tables->count++] = http_options;
-        if (def->http_port != NULL) {
-            ret_tables->ports[ports] = http_options[0];
-            ret_tables->ports[ports++].value = def->http_port;
-        }
-    }
-    if (def->rpc != NULL) {
-        ret_tables->list[ret_tables->count++] = grpc_options;
-        if (def->grpc_port != NULL) {
-            ret_tables->ports[ports] = grpc_options[0];
-            ret_tables->ports[ports++].value = def->grpc_port;
-        }
+    for (unsigned i = 0; i < svc->server_count; i++) {
+        const struct svc_server_type *type = svc->servers[i].type;
+
+        ret_tables->list[ret_tables->count++] = type->options;
+        add_port(ret_tables, &ports, &type->options[0], type == &svc_http_server ? def->http_port : def->grpc_port);
     }
     if (def->store != NULL)
         ret_tables->list[ret_tables->count++] = def->store->engine->options;
@@ -104,6 +80,7 @@ static void make_tables(const struct svc_def *def, struct tables *ret_tables)
         ret_tables->list[ret_tables->count++] = ret_tables->ports;
     if (def->options != NULL)
         ret_tables->list[ret_tables->count++] = def->options;
+    assert(ret_tables->count <= MAX_TABLES);
 }
 
 static int print_help(const struct svc_def *def, const struct tables *tables)
@@ -113,7 +90,7 @@ static int print_help(const struct svc_def *def, const struct tables *tables)
     if (options == NULL)
         return EXIT_FAILED;
     printf("%s -- %s\n\nusage: %s [OPTION...]\n\n%s\n"
-           "  -n         check the options and exit\n"
+           "  -n         check the options and the files that they name, and exit\n"
            "  --help     this text\n"
            "  --version  the version\n",
            def->name, def->summary, def->name, options);
@@ -143,89 +120,33 @@ static enum log_severity severity(const char *name)
     return (enum log_severity)i;
 }
 
-/* ---- what start may ask for ---- */
-
-const struct config *svc_config(const struct svc *svc)
-{
-    return svc->config;
-}
-
-struct metrics *svc_metrics(const struct svc *svc)
-{
-    return svc->metrics;
-}
-
-struct log *svc_log(const struct svc *svc)
-{
-    return svc->log;
-}
-
-unsigned svc_workers(const struct svc *svc)
-{
-    return svc->workers;
-}
-
-int svc_fail(struct svc *svc, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(svc->error, sizeof(svc->error), format, args);
-    va_end(args);
-    return -EINVAL;
-}
-
 /* ---- listeners ---- */
-
-static int listen_on(struct svc *svc, const char *protocol, const char *option, int *ret_fd)
-{
-    const char *host = config_string(svc->config, "HOST");
-    int wanted = (int)config_int(svc->config, option), port, r;
-
-    r = net_listen(host, wanted, ret_fd, &port);
-    if (r != 0) {
-        svc_fail(svc, "cannot listen on %s port %d (%s): %s", host, wanted, option, strerror(-r));
-        return r;
-    }
-    log_fields(svc->log, LOG_INFO, NULL, "listening",
-               (struct log_field[]){LOG_CSTR("protocol", protocol), LOG_CSTR("address", host), LOG_INT("port", port)},
-               3);
-    return 0;
-}
-
-static unsigned rpc_threads(const struct svc *svc)
-{
-    unsigned threads = (unsigned)config_int(svc->config, "GRPC_THREADS");
-
-    return threads == 0 ? svc->workers : threads;
-}
-
-static unsigned max_connections(const struct svc *svc)
-{
-    unsigned wanted = (unsigned)config_int(svc->config, "MAX_CONNECTIONS");
-
-    return wanted < svc->descriptors.share ? wanted : svc->descriptors.share;
-}
 
 static void share_descriptors(struct svc *svc)
 {
-    bool has_http = svc->def->routes != NULL, has_rpc = svc->def->rpc != NULL;
-    unsigned threads = svc->workers + 1 + (has_rpc ? rpc_threads(svc) : 0), wanted;
+    unsigned threads = svc->workers + 1, per_connection = 0, wanted;
 
-    svc->descriptors = svc_descriptors_share(threads, has_http + 2 * has_rpc); /* gRPC takes two for a connection */
+    for (unsigned i = 0; i < svc->server_count; i++) {
+        const struct svc_server_type *type = svc->servers[i].type;
+
+        threads += type->threads != NULL ? type->threads(svc) : 0;
+        per_connection += type->connection_descriptors;
+    }
+    svc->descriptors = svc_descriptors_share(threads, per_connection);
     wanted = (unsigned)config_int(svc->config, "MAX_CONNECTIONS");
-    log_fields(
-        svc->log, wanted > max_connections(svc) ? LOG_WARNING : LOG_INFO, NULL,
-        wanted > max_connections(svc) ? "the limit of file descriptors allows fewer connections than MAX_CONNECTIONS"
-                                      : "file descriptors",
-        (struct log_field[]){LOG_INT("limit", svc->descriptors.limit), LOG_INT("max_connections", max_connections(svc)),
-                             LOG_INT("max_admin_connections", svc->descriptors.admin)},
-        3);
+    log_fields(svc->log, wanted > svc_max_connections(svc) ? LOG_WARNING : LOG_INFO, NULL,
+               wanted > svc_max_connections(svc)
+                   ? "the limit of file descriptors allows fewer connections than MAX_CONNECTIONS"
+                   : "file descriptors",
+               (struct log_field[]){LOG_INT("limit", svc->descriptors.limit),
+                                    LOG_INT("max_connections", svc_max_connections(svc)),
+                                    LOG_INT("max_admin_connections", svc->descriptors.admin)},
+               3);
 }
 
 static int open_admin(struct svc *svc)
 {
-    int fd, r = listen_on(svc, "admin", "METRICS_PORT", &fd);
+    int fd, r = svc_listen_on(svc, "admin", "METRICS_PORT", &fd);
 
     if (r != 0)
         return r;
@@ -239,77 +160,6 @@ static int open_admin(struct svc *svc)
                             &svc->admin_http);
 }
 
-static int open_auth(struct svc *svc)
-{
-    const char *path = config_string(svc->config, "AUTH_TOKENS_FILE");
-    unsigned line = 0;
-    int r = path[0] == '\0' ? 0 : http_auth_open(path, &svc->auth, &line);
-
-    if (r < 0 && line > 0)
-        return svc_fail(svc, "AUTH_TOKENS_FILE=%s: line %u is not NAME SHA256 RATE, or a token's second", path, line);
-    return r < 0 ? svc_fail(svc, "AUTH_TOKENS_FILE=%s: %s", path, strerror(-r)) : 0;
-}
-
-static int open_http(struct svc *svc)
-{
-    struct http_server_def def = {
-        .name = "http",
-        .routes = svc->def->routes,
-        .state = svc->def->state,
-        .auth = svc->auth,
-        .log = svc->log,
-        .metrics = svc->metrics,
-        .workers = svc->workers,
-        .max_connections = max_connections(svc),
-        .request_timeout_ms = (unsigned)config_int(svc->config, "REQUEST_TIMEOUT_MS"),
-        .idle_timeout_ms = (unsigned)config_int(svc->config, "HTTP_IDLE_SECONDS") * 1000,
-        /* A quarter: the heap takes up to twice what is counted, and replies that are being made come on top. */
-        .max_memory = cgroup_memory_bytes() / 4,
-    };
-    int fd, r = listen_on(svc, "http", "PORT", &fd);
-
-    return r != 0 ? r : http_server_open(fd, &def, &svc->http);
-}
-
-/* A drain waits until every connection has been moved on, which may take a tenth longer, and then some turns: an age
- * that does not fit into its bound would have it cancel calls. */
-static unsigned connection_age_ms(const struct config *config)
-{
-    int64_t age_ms = config_int(config, "MAX_CONNECTION_AGE_MS");
-    int64_t fits_ms = config_int(config, "SHUTDOWN_TIMEOUT_SECONDS") * 1000 * 8 / 11;
-
-    return (unsigned)(age_ms < fits_ms ? age_ms : fits_ms);
-}
-
-/* Half of the memory limit is for clients' connections and calls; the rest is for what handlers queue and keep, for the
- * service's data and for the page cache of its files. */
-static size_t rpc_memory(void)
-{
-    return cgroup_memory_bytes() / 2;
-}
-
-static int open_rpc(struct svc *svc)
-{
-    struct rpc_server_def def = {
-        .methods = svc->def->rpc->methods,
-        .descriptors = svc->def->rpc->descriptors,
-        .descriptors_len = svc->def->rpc->descriptors_len,
-        .state = svc->def->state,
-        .ready = svc->def->ready != NULL || svc->def->store != NULL ? svc_admin_ready : NULL,
-        .ready_state = &svc->admin,
-        .log = svc->log,
-        .metrics = svc->metrics,
-        .threads = rpc_threads(svc),
-        .max_message = (size_t)config_int(svc->config, "GRPC_MAX_MESSAGE_BYTES"),
-        .max_connections = max_connections(svc),
-        .max_connection_age_ms = connection_age_ms(svc->config),
-        .max_memory = rpc_memory(),
-    };
-    int fd, r = listen_on(svc, "grpc", "GRPC_PORT", &fd);
-
-    return r != 0 ? r : svc->def->rpc->endpoint->open(fd, &def, &svc->rpc);
-}
-
 /* All listeners are bound before the work of starting is done, so that a port in use is seen at once; the admin
  * listener answers meanwhile, the others accept after it. */
 static int open_listeners(struct svc *svc)
@@ -317,13 +167,8 @@ static int open_listeners(struct svc *svc)
     int r = 0;
 
     share_descriptors(svc);
-    if (svc->def->routes != NULL) {
-        r = open_auth(svc);
-        r = r == 0 ? open_http(svc) : r;
-    }
-    if (r == 0 && svc->def->rpc != NULL)
-        r = open_rpc(svc);
-    svc->admin.http = svc->http;
+    for (unsigned i = 0; i < svc->server_count && r == 0; i++)
+        r = svc->servers[i].type->open(svc, &svc->servers[i].server);
     return r == 0 ? open_admin(svc) : r;
 }
 
@@ -348,17 +193,20 @@ static int start(struct svc *svc)
             svc_fail(svc, "cannot start: %s", strerror(-r));
         return r;
     }
-    if (svc->http != NULL)
-        http_server_start(svc->http);
-    if (svc->rpc != NULL)
-        svc->def->rpc->endpoint->start(svc->rpc);
+    for (unsigned i = 0; i < svc->server_count; i++)
+        svc->servers[i].type->start(svc->servers[i].server);
     return 0;
+}
+
+static void set_serving(struct svc *svc, bool serving)
+{
+    for (unsigned i = 0; i < svc->server_count; i++)
+        svc->servers[i].type->set_serving(svc->servers[i].server, serving);
 }
 
 static void set_ready(struct svc *svc)
 {
-    if (svc->rpc != NULL)
-        svc->def->rpc->endpoint->set_serving(svc->rpc, true);
+    set_serving(svc, true);
     atomic_store(&svc->admin.phase, SVC_READY);
     log_fields(svc->log, LOG_NOTICE, NULL, "ready", NULL, 0);
 }
@@ -383,37 +231,40 @@ static void sleep_until(uint64_t monotonic_ns)
         continue;
 }
 
-struct rpc_wait {
-    struct svc *svc;
+struct waiter {
+    const struct svc_server *server;
     uint64_t deadline_ns;
     int result;
+    pthread_t thread;
+    bool threaded;
 };
 
-static void *wait_for_rpc(void *arg)
+static void *wait_for_server(void *arg)
 {
-    struct rpc_wait *wait = arg;
+    struct waiter *waiter = arg;
 
-    wait->result = wait->svc->def->rpc->endpoint->wait(wait->svc->rpc, wait->deadline_ns);
+    waiter->result = waiter->server->type->wait(waiter->server->server, waiter->deadline_ns);
     return NULL;
 }
 
-/* Waits for both servers at the same time: neither uses up the other's bound. */
+/* Waits for all servers at the same time: none uses up another's bound. The first one's wait is this thread's. */
 static int wait_for_servers(struct svc *svc, uint64_t deadline_ns)
 {
-    struct rpc_wait wait = {svc, deadline_ns, 0};
-    pthread_t thread;
-    bool threaded = false;
+    struct waiter waiters[SVC_MAX_SERVERS];
     int r = 0;
 
-    if (svc->rpc != NULL && svc->http != NULL)
-        threaded = pthread_create(&thread, NULL, wait_for_rpc, &wait) == 0;
-    if (svc->rpc != NULL && !threaded)
-        wait_for_rpc(&wait);
-    if (svc->http != NULL)
-        r = http_server_wait(svc->http, deadline_ns);
-    if (threaded)
-        pthread_join(thread, NULL);
-    return r != 0 ? r : wait.result;
+    for (unsigned i = svc->server_count; i-- > 0;) {
+        waiters[i] = (struct waiter){.server = &svc->servers[i], .deadline_ns = deadline_ns};
+        waiters[i].threaded = i > 0 && pthread_create(&waiters[i].thread, NULL, wait_for_server, &waiters[i]) == 0;
+        if (!waiters[i].threaded)
+            wait_for_server(&waiters[i]);
+    }
+    for (unsigned i = 0; i < svc->server_count; i++) {
+        if (waiters[i].threaded)
+            pthread_join(waiters[i].thread, NULL);
+        r = r != 0 ? r : waiters[i].result;
+    }
+    return r;
 }
 
 static int drain(struct svc *svc)
@@ -424,16 +275,11 @@ static int drain(struct svc *svc)
     int r;
 
     atomic_store(&svc->admin.phase, SVC_DRAINING);
-    if (svc->rpc != NULL)
-        svc->def->rpc->endpoint->set_serving(svc->rpc, false);
-    if (svc->http != NULL)
-        http_server_discourage(svc->http);
+    set_serving(svc, false);
     log_fields(svc->log, LOG_NOTICE, NULL, "draining", NULL, 0);
     sleep_until(delay_end);
-    if (svc->http != NULL)
-        http_server_drain(svc->http);
-    if (svc->rpc != NULL)
-        svc->def->rpc->endpoint->drain(svc->rpc);
+    for (unsigned i = 0; i < svc->server_count; i++)
+        svc->servers[i].type->drain(svc->servers[i].server);
     r = wait_for_servers(svc, deadline);
     if (r != 0)
         svc_fail(svc, "SHUTDOWN_TIMEOUT_SECONDS passed with requests in flight");
@@ -445,11 +291,8 @@ static void stop(struct svc *svc)
 {
     if (svc->admin_http != NULL)
         svc->admin_http = http_server_close(svc->admin_http);
-    if (svc->http != NULL)
-        svc->http = http_server_close(svc->http);
-    svc->auth = http_auth_free(svc->auth);
-    if (svc->rpc != NULL)
-        svc->rpc = svc->def->rpc->endpoint->close(svc->rpc);
+    for (unsigned i = 0; i < svc->server_count; i++)
+        svc->servers[i].type->close(svc->servers[i].server);
     if (svc->def->stop != NULL)
         svc->def->stop(svc->def->state);
     if (svc->def->store != NULL)
@@ -473,6 +316,8 @@ static int open_common(struct svc *svc)
     metrics_add_process(svc->metrics, svc->def->name);
     svc->admin.def = svc->def;
     svc->admin.metrics = svc->metrics;
+    svc->admin.servers = svc->servers;
+    svc->admin.server_count = svc->server_count;
     if ((r = log_open(STDOUT_FILENO, least, svc->def->name, project, svc->metrics, &svc->log)) == 0)
         r = log_take_stderr(svc->log);
     return r;
@@ -496,6 +341,14 @@ static int live(struct svc *svc)
     return r;
 }
 
+static const char *c_core_version(const struct svc *svc)
+{
+    for (unsigned i = 0; i < svc->server_count; i++)
+        if (svc->servers[i].type->library_version != NULL)
+            return svc->servers[i].type->library_version();
+    return NULL;
+}
+
 static int run(struct svc *svc)
 {
     int r;
@@ -503,7 +356,7 @@ static int run(struct svc *svc)
     svc_signals_block(); /* before the first thread there is */
     r = open_common(svc);
     if (r == 0) {
-        svc_libraries_warn(svc->log, svc->def->rpc != NULL ? svc->def->rpc->endpoint->library_version() : NULL);
+        svc_libraries_warn(svc->log, c_core_version(svc));
         r = live(svc);
     }
     stop(svc);
@@ -516,6 +369,20 @@ static int run(struct svc *svc)
     return r == 0 ? EXIT_DRAINED : EXIT_FAILED;
 }
 
+/* What start would refuse, as far as that can be said without the network. */
+static int check(struct svc *svc)
+{
+    int r = 0;
+
+    for (unsigned i = 0; i < svc->server_count && r == 0; i++)
+        r = svc->servers[i].type->check != NULL ? svc->servers[i].type->check(svc) : 0;
+    if (r == 0 && svc->def->check != NULL)
+        r = svc->def->check(svc);
+    if (r != 0)
+        fprintf(stderr, "%s: %s\n", svc->def->name, svc->error);
+    return r == 0 ? EXIT_DRAINED : EXIT_FAILED;
+}
+
 int svc_main(int argc, char **argv, const struct svc_def *def)
 {
     struct svc svc = {.def = def};
@@ -523,7 +390,8 @@ int svc_main(int argc, char **argv, const struct svc_def *def)
     bool check_only;
     int r;
 
-    make_tables(def, &tables);
+    add_servers(&svc);
+    make_tables(&svc, &tables);
     if (take_argument(&argc, argv, "--help"))
         return print_help(def, &tables);
     if (take_argument(&argc, argv, "--version")) {
@@ -536,7 +404,7 @@ int svc_main(int argc, char **argv, const struct svc_def *def)
         fprintf(stderr, "%s: %s\n", def->name, svc.error);
         return r == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
     }
-    r = check_only ? EXIT_DRAINED : run(&svc);
+    r = check_only ? check(&svc) : run(&svc);
     config_free(svc.config);
     return r;
 }

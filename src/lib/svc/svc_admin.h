@@ -2,7 +2,7 @@
 #pragma once
 #include "http.h"
 #include "include/names.h"
-#include "svc.h"
+#include "svc_server.h"
 #include <stdatomic.h>
 
 enum svc_phase { SVC_STARTING, SVC_READY, SVC_DRAINING };
@@ -10,7 +10,8 @@ enum svc_phase { SVC_STARTING, SVC_READY, SVC_DRAINING };
 struct svc_admin {
     const struct svc_def *def;
     struct metrics *metrics;
-    struct http_server *http; /* whose loops are watched; NULL: none */
+    const struct svc_server *servers; /* whose loops are watched */
+    unsigned server_count;
     _Atomic(enum svc_phase) phase;
 };
 

@@ -103,7 +103,7 @@ static struct http_reply *unknown_field(const struct fields *fields, const char 
     struct buf names = {0};
 
     fields_write_names(fields, &names);
-    problem = names.failed ? NULL
+    problem = names.failed ? http_problem_errno(-ENOMEM, NULL)
                            : http_problem(400, "unknown member \"%.64s\": %s has %.*s", name, fields->what,
                                           (int)names.len, names.data);
     buf_release(&names);

@@ -158,7 +158,7 @@ static void on_written(void *arg, const struct store_result *result)
 
 static void write_batch(struct operation *operation, struct store_batch *take_batch)
 {
-    if (operation->reply == NULL)
+    if (http_reply_failed(operation->reply))
         store_batch_fail(take_batch, -ENOMEM);
     store_write(operation->store, take_batch, deadline_ns(operation), on_written, operation);
 }

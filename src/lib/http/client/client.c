@@ -1,3 +1,4 @@
+#include "cgroup.h"
 #include "clock.h"
 #include "http_client_internal.h"
 #include <errno.h>
@@ -150,10 +151,10 @@ static void run_timer(struct loop_timer *timer)
 
     if (call->conn != NULL)
         client_conn_close(call->conn);
-    client_call_finish(call, call->err, 0, STR_NULL);
+    client_call_finish(call, call->err, NULL);
 }
 
-/* Never at once: http_client_get may not have returned yet. */
+/* Never at once: http_client_call may not have returned yet. */
 static void fail_soon(struct http_call *call, int err)
 {
     call->err = err;
@@ -269,7 +270,7 @@ static void close_worker(struct loop_message *message)
         struct http_call *call = H2O_STRUCT_FROM_MEMBER(struct http_call, link, worker->calls.next);
         if (call->conn != NULL)
             client_conn_close(call->conn);
-        client_call_finish(call, -ECANCELED, 0, STR_NULL);
+        client_call_finish(call, -ECANCELED, NULL);
     }
     replace_hosts(worker, NULL, 0);
     loop_timer_stop(worker->loop, &worker->sweeper);
@@ -310,18 +311,19 @@ static void free_call(struct http_call *call)
     loop_timer_stop(call->worker->loop, &call->timer);
     h2o_linklist_unlink(&call->link);
     call->worker->in_flight--;
-    buf_release(&call->head);
+    client_request_release(call);
     free(call);
 }
 
-void client_call_finish(struct http_call *call, int err, int status, struct str body)
+void client_call_finish(struct http_call *call, int err, const struct http_client_response *response)
 {
     http_client_done *done = call->done;
     void *arg = call->arg;
 
-    count_call(call, err < 0 ? err : status);
+    assert((err < 0) == (response == NULL) && call->conn == NULL);
+    count_call(call, err < 0 ? err : response->status);
     free_call(call);
-    done(arg, err, status, body);
+    done(arg, err, response);
 }
 
 void http_call_cancel(struct http_call *call)
@@ -331,55 +333,32 @@ void http_call_cancel(struct http_call *call)
     free_call(call);
 }
 
-/* What may stand in a request line: no control characters, no space. */
-static bool is_target_path(struct str path)
+static int start_call(struct http_call *call, const struct http_client_request *request)
 {
-    for (size_t i = 0; i < path.len; i++)
-        if ((unsigned char)path.s[i] <= ' ' || path.s[i] == 0x7f)
-            return false;
-    return path.len > 0 && path.s[0] == '/';
+    int err = client_request_write(call, request);
+
+    return err < 0 ? err : loop_timer_start(call->worker->loop, &call->timer, request->timeout_ms, run_timer);
 }
 
-static int write_head(struct http_call *call, struct str path, const struct trace *trace)
-{
-    char parent[TRACE_PARENT_LEN + 1];
-    struct trace child;
-
-    buf_append_cstr(&call->head, "GET ");
-    buf_append_str(&call->head, path);
-    buf_append_cstr(&call->head,
-                    " HTTP/1.1\r\naccept: application/json\r\nuser-agent: slipway/" SLIPWAY_VERSION "\r\n");
-    if (trace != NULL) {
-        trace_child(trace, &child);
-        trace_format(&child, parent);
-        buf_append_cstr(&call->head, "traceparent: ");
-        buf_append_cstr(&call->head, parent);
-        buf_append_cstr(&call->head, "\r\n");
-    }
-    buf_append_cstr(&call->head, "host: ");
-    return buf_error(&call->head);
-}
-
-int http_client_get(struct http_client *client, struct loop *loop, struct str path, const struct trace *trace,
-                    uint64_t timeout_ms, http_client_done *done, void *arg, struct http_call **ret_call)
+int http_client_call(struct http_client *client, struct loop *loop, const struct http_client_request *request,
+                     http_client_done *done, void *arg, struct http_call **ret_call)
 {
     struct client_worker *worker = worker_of(client, loop);
     struct http_call *call;
+    int err;
 
     if (worker->closed)
         return -ECANCELED;
-    if (!is_target_path(path))
-        return -EINVAL;
     if (worker->in_flight >= client->def.max_in_flight)
         return -ENOBUFS;
     if ((call = calloc(1, sizeof(*call))) == NULL)
         return -ENOMEM;
     *call = (struct http_call){
         .worker = worker, .err = -ETIMEDOUT, .start_ns = clock_monotonic_ns(), .done = done, .arg = arg};
-    if (write_head(call, path, trace) < 0 || loop_timer_start(loop, &call->timer, timeout_ms, run_timer) < 0) {
-        buf_release(&call->head);
+    if ((err = start_call(call, request)) < 0) {
+        client_request_release(call);
         free(call);
-        return -ENOMEM;
+        return err;
     }
     h2o_linklist_insert(&worker->calls, &call->link);
     worker->in_flight++;
@@ -388,6 +367,25 @@ int http_client_get(struct http_client *client, struct loop *loop, struct str pa
     client_call_attempt(call);
     *ret_call = call;
     return 0;
+}
+
+/* ---- responses ---- */
+
+struct str http_client_header(const struct http_client_response *response, struct str name)
+{
+    struct http_field field;
+    size_t position = 0;
+
+    while (http_parse_next_field(response->head, &position, &field))
+        if (str_caseeq(field.name, name))
+            return field.value;
+    return STR_NULL;
+}
+
+bool http_client_next_header(const struct http_client_response *response, size_t *position,
+                             struct http_field *ret_field)
+{
+    return http_parse_next_field(response->head, position, ret_field);
 }
 
 /* ---- the client ---- */
@@ -406,7 +404,9 @@ static void set_defaults(struct http_client_def *def)
 {
     def->max_connections = def->max_connections > 0 ? def->max_connections : allowed_connections();
     def->max_in_flight = def->max_in_flight > 0 ? def->max_in_flight : 1000;
+    def->max_request_body = def->max_request_body > 0 ? def->max_request_body : 1024 * 1024;
     def->max_body = def->max_body > 0 ? def->max_body : 1024 * 1024;
+    def->max_memory = def->max_memory > 0 ? def->max_memory : cgroup_memory_bytes() / 8;
     def->resolve_interval_ms = def->resolve_interval_ms > 0 ? def->resolve_interval_ms : 2000;
     def->max_connection_age_ms = def->max_connection_age_ms > 0 ? def->max_connection_age_ms : 10000;
     def->connect_timeout_ms = def->connect_timeout_ms > 0 ? def->connect_timeout_ms : 1000;
@@ -461,6 +461,7 @@ int http_client_open(const struct http_client_def *def, struct http_client **ret
         return -ENOMEM;
     client->def = *def;
     set_defaults(&client->def);
+    client->memory.max = client->def.max_memory;
     if ((client->workers = calloc(def->workers, sizeof(*client->workers))) == NULL) {
         free(client);
         return -ENOMEM;

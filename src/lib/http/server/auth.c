@@ -1,4 +1,5 @@
 #include "clock.h"
+#include "hex.h"
 #include "http.h"
 #include "http_auth.h"
 #include <ctype.h>
@@ -37,22 +38,6 @@ static int by_digest(const void *a, const void *b)
     return memcmp(((const struct client *)a)->digest, ((const struct client *)b)->digest, DIGEST);
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static int read_digest(const char *hex, uint8_t *ret_digest)
-{
-    for (size_t i = 0; i < DIGEST; i++) {
-        int high = hex_digit(hex[2 * i]), low = high < 0 ? -1 : hex_digit(hex[2 * i + 1]);
-        if (low < 0)
-            return -EINVAL;
-        ret_digest[i] = (uint8_t)(high << 4 | low);
-    }
-    return 0;
-}
-
 static int read_rate(const char *text, uint64_t *ret_interval_ns)
 {
     uint64_t rate = 0;
@@ -75,7 +60,7 @@ static int read_line(const char *line, struct client *client)
 
     if (name == 0 || name > MAX_NAME || line[name] != ' ' || strlen(hex) < 2 * DIGEST + 2 || hex[2 * DIGEST] != ' ')
         return -EINVAL;
-    if (read_digest(hex, client->digest) < 0)
+    if (!hex_decode_lower(hex, client->digest, DIGEST))
         return -EINVAL;
     return read_rate(hex + 2 * DIGEST + 1, &client->interval_ns);
 }

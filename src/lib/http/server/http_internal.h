@@ -1,7 +1,17 @@
-/* http_internal -- what the parts of the HTTP server share. No other file includes it.
+/* http_internal -- what the files of the HTTP server share.
  *
- * server (http_server.c) -- workers, one a loop -- connections (http_conn) -- exchanges
- * (http_exchange.c): a request from its arrival to the end of its response.
+ *   server.c       the server, its workers (one a loop), connections and their acceptance, drain
+ *   dispatch.c     from a request to its handler
+ *   own_answers.c  what h2o answers by itself
+ *   source.c       what handlers ask of a request that came over a connection
+ *   deferred.c     answers that come later, from any thread
+ *   exchange.c     a request from its arrival to the end of its response
+ *   record.c       metrics and log line of an exchange
+ *   watch.c        memory of clients, requests that do not come wholly
+ *   try.c          runs a handler without a server
+ *   route.c, request.c, reply.c, auth.c
+ *
+ * A file uses those below it only.
  */
 #pragma once
 #include "budget.h"
@@ -9,10 +19,12 @@
 #include "http.h"
 #include "http_metrics.h"
 #include "include/names.h"
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 
-/* ---- routes: http_route.c ---- */
+/* ---- routes: route.c ---- */
 
 enum http_method {
     HTTP_GET,
@@ -27,6 +39,8 @@ enum http_method {
 #define HTTP_METHODS (HTTP_OTHER_METHOD + 1)
 
 #define HTTP_MAX_SEGMENTS 16 /* of a template */
+
+_Static_assert(HTTP_MAX_PARAMS <= HTTP_MAX_SEGMENTS, "a parameter is a segment");
 
 /* All routes of one template. */
 struct http_path {
@@ -51,6 +65,15 @@ const char *http_method_name(enum http_method method); /* "other" for HTTP_OTHER
 /* The path of a request target's path, with its parameters as sent; NULL where there is none. */
 const struct http_path *http_paths_match(const struct http_paths *paths, struct str path,
                                          struct str params[HTTP_MAX_PARAMS]);
+/* Whether a client can repeat a request without any harm (RFC 9110, 9.2.1). */
+bool http_method_is_safe(enum http_method method);
+/* The route for a method of a path (NULL: an unknown one), HEAD being served as GET. NULL and *ret_route, or what to
+ * answer instead: 404, 405, or 204 for OPTIONS. */
+struct http_reply *http_route_find(const struct http_path *path, enum http_method method,
+                                   const struct http_route **ret_route);
+/* Decodes the request's parameters and calls its route's handler, unless the body is too long (413) or a parameter
+ * cannot be decoded (400). */
+struct http_reply *http_route_run(struct http_req *req, unsigned param_count);
 /* Decodes into to, which has room for text.len bytes. -EINVAL: a bad escape or a NUL. */
 int http_percent_decode(struct str text, bool plus_is_space, char *to, size_t *ret_len);
 
@@ -72,7 +95,8 @@ struct http_gate {
     unsigned references;        /* the worker's and one a deferred answer */
 };
 
-struct http_gate *http_gate_unref(struct http_gate *gate); /* locked; unlocks; returns NULL */
+struct http_gate *http_gate_new(struct loop *loop, struct http_server *server); /* NULL out of memory */
+struct http_gate *http_gate_unref(struct http_gate *gate);                      /* locked; unlocks; returns NULL */
 
 #define HTTP_RECEIVE_TURNS 10 /* of the receive timer in receive_timeout_ms */
 
@@ -146,9 +170,14 @@ static inline struct http_conn *http_conn_of(const h2o_req_t *h2o)
     return H2O_STRUCT_FROM_MEMBER(struct http_conn, hosts, h2o->conn->hosts);
 }
 
-void http_conn_cut(struct http_conn *conn); /* both directions; h2o then closes it */
+/* Both directions; h2o then closes it. */
+static inline void http_conn_cut(struct http_conn *conn)
+{
+    conn->cut = true;
+    shutdown(h2o_socket_get_fd(conn->socket), SHUT_RDWR);
+}
 
-/* ---- the watch over connections: http_watch.c ---- */
+/* ---- the watch over connections: watch.c ---- */
 
 void http_watch_init(struct http_worker *worker);  /* loop's thread */
 void http_watch_start(struct http_worker *worker); /* with its first connection; it ends with the last */
@@ -157,8 +186,32 @@ bool http_watch_is_full(struct http_worker *worker);
 void http_watch_want_room(struct http_server *server); /* has every worker make room; any thread */
 /* Counts a 503 for want of memory, has room made, and returns that reply; any thread. */
 struct http_reply *http_watch_refuse(struct http_server *server);
+/* Takes a large body's bytes from the server's budget until the reply is freed. Where they do not fit, returns a 503 in
+ * its place, unless the reply must be sent all the same. Any thread, as long as the server is there. */
+struct http_reply *http_watch_charge(struct http_reply *reply, struct http_server *server, bool must_be_sent);
 
-/* ---- exchanges: http_exchange.c ---- */
+/* ---- requests: request.c ---- */
+
+/* Where a request comes from, and what it asks of that: an exchange of a server, or http_try. */
+struct http_source {
+    /* As http_each_header. */
+    int (*each_header)(const struct http_req *req, struct str name, int (*each)(void *arg, struct str value),
+                       void *arg);
+    void *(*alloc)(struct http_req *req, size_t len);                      /* request memory; never NULL */
+    void (*keep)(struct http_req *req, void *p, void (*release)(void *p)); /* as http_keep */
+    struct http_deferred *(*defer)(struct http_req *req);
+};
+
+void http_target_split(struct str target, struct http_req *req); /* into path and query */
+
+struct http_deferred {
+    void (*answer)(struct http_deferred *take_deferred, struct http_reply *take_reply);
+    struct loop *loop;
+    struct trace trace;
+    uint64_t deadline_ns;
+};
+
+/* ---- exchanges: exchange.c ---- */
 
 struct http_exchange {
     struct http_req req;
@@ -167,17 +220,41 @@ struct http_exchange {
     struct http_worker *worker;
     const struct http_path *path; /* NULL: unknown */
     enum http_method method;
-    struct http_deferred *deferred; /* NULL: never, or no more */
+    struct http_deferral *deferral; /* NULL: never, or no more */
     bool was_deferred, answered, too_many;
-    struct http_reply *reply; /* kept until it has been sent; NULL in want of memory */
+    struct http_reply *reply; /* kept until it has been sent; NULL: not answered */
     int status;
     uint64_t start_ns, deadline_ns; /* for an answer, then for its sending */
 };
 
-void http_exchange_register(h2o_hostconf_t *host);    /* the handler and the filter */
+struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_source *source);
+/* Sends the reply; once. */
+void http_exchange_answer(struct http_exchange *exchange, struct http_reply *take_reply);
+/* The same, but for the sending of the body: sets status, reason and headers. No body for HEAD. */
+void http_exchange_respond(struct http_exchange *exchange, struct http_reply *take_reply, h2o_iovec_t *ret_body);
+bool http_exchange_is_ours(const h2o_req_t *h2o);     /* the response; else h2o has made it */
 void http_exchanges_fail(struct http_worker *worker); /* answers 503 to all that wait; loop's thread */
+void http_record(const struct http_exchange *exchange, uint64_t latency_ns); /* record.c; once, at its end */
 
-/* ---- replies: http_reply.c ---- */
+void http_dispatch_register(h2o_hostconf_t *host);
+void http_own_answers_register(h2o_hostconf_t *host);
+
+extern const struct http_source http_exchange_source; /* source.c */
+
+/* ---- answers that come later: deferred.c ---- */
+
+struct http_deferral {
+    struct http_deferred deferred;
+    struct loop_message message;
+    struct http_exchange *exchange; /* loop's thread; NULL once the request has been answered otherwise or has gone */
+    bool must_be_sent;              /* the reply: its request may have had an effect */
+    struct http_gate *gate;
+    struct http_reply *reply;
+};
+
+struct http_deferred *http_deferral_new(struct http_exchange *exchange); /* NULL out of memory */
+
+/* ---- replies: reply.c ---- */
 
 struct http_reply {
     int status;
@@ -197,9 +274,5 @@ struct http_reply {
     char own[];
 };
 
-/* Takes a large body's bytes from the server's budget until the reply is freed. Where they do not fit, returns a 503 in
- * its place, unless the reply must be sent all the same. Any thread, as long as the server is there. NULL stays NULL.
- */
-struct http_reply *http_reply_charge(struct http_reply *reply, struct http_server *server, bool must_be_sent);
-/* Makes the body of a problem. 0 or -ENOMEM. */
-int http_reply_render(struct http_reply *reply, const struct trace *trace);
+/* Makes the body of a problem, of another reply nothing. Returns the reply, or that of want of memory. */
+struct http_reply *http_reply_render(struct http_reply *reply, const struct trace *trace);

@@ -8,7 +8,11 @@
 #define PROBLEM_TYPE "application/problem+json"
 #define MAX_DETAIL   1024        /* bytes of a problem's detail: it also goes into the log */
 #define MAX_TEXT     (64 * 1024) /* of all headers' values */
-#define MIN_CHARGED  4096        /* bytes of a body: less is counted with its request */
+
+/* The reply of those for which there is no memory: nobody writes to it, or frees it. */
+static char no_memory_body[] = "{\"type\":\"about:blank\",\"title\":\"Internal Server Error\",\"status\":500}";
+static struct http_reply no_memory = {
+    .status = 500, .content_type = PROBLEM_TYPE, .body = no_memory_body, .body_len = sizeof(no_memory_body) - 1};
 
 /* With room for len bytes of body behind it. malloc, not calloc: a reply is made for every request. */
 static struct http_reply *new_reply(int status, size_t len)
@@ -17,7 +21,7 @@ static struct http_reply *new_reply(int status, size_t len)
 
     assert(status >= 200 && status <= 599);
     if (reply == NULL)
-        return NULL;
+        return &no_memory;
     reply->status = status;
     reply->server = NULL;
     reply->charged = 0;
@@ -37,7 +41,7 @@ struct http_reply *http_reply_new(int status)
 
 struct http_reply *http_reply_free(struct http_reply *reply)
 {
-    if (reply == NULL)
+    if (reply == NULL || reply == &no_memory)
         return NULL;
     if (reply->server != NULL)
         budget_give(&reply->server->memory, reply->charged);
@@ -48,12 +52,19 @@ struct http_reply *http_reply_free(struct http_reply *reply)
     return NULL;
 }
 
+/* Instead of a reply that cannot be completed. */
+static struct http_reply *give_up(struct http_reply *reply)
+{
+    http_reply_free(reply);
+    return &no_memory;
+}
+
 struct http_reply *http_reply_text(int status, const char *content_type, struct str body)
 {
     struct http_reply *reply = new_reply(status, body.len);
 
-    if (reply == NULL)
-        return NULL;
+    if (reply == &no_memory)
+        return reply;
     reply->content_type = content_type;
     reply->body = reply->own;
     reply->body_len = body.len;
@@ -64,11 +75,11 @@ struct http_reply *http_reply_text(int status, const char *content_type, struct 
 
 struct http_reply *http_reply_take(int status, const char *content_type, struct buf *body)
 {
-    struct http_reply *reply = body->failed ? NULL : new_reply(status, 0);
+    struct http_reply *reply = body->failed ? &no_memory : new_reply(status, 0);
 
-    if (reply == NULL) {
+    if (reply == &no_memory) {
         buf_release(body);
-        return NULL;
+        return reply;
     }
     reply->content_type = content_type;
     reply->body = body->data;
@@ -101,14 +112,14 @@ struct http_reply *http_problem(int status, const char *format, ...)
     char detail[MAX_DETAIL];
     va_list args;
 
-    if (reply == NULL)
-        return NULL;
+    if (reply == &no_memory)
+        return reply;
     va_start(args, format);
     vsnprintf(detail, sizeof(detail), format, args);
     va_end(args);
     buf_append_cstr(&reply->text, detail);
     if (reply->text.failed)
-        return http_reply_free(reply);
+        return give_up(reply);
     reply->problem = true;
     reply->content_type = PROBLEM_TYPE;
     reply->detail_len = reply->text.len;
@@ -124,29 +135,13 @@ struct http_reply *http_problem_errno(int err, const char *what)
     return status == 503 ? http_set_header(reply, "retry-after", "1") : reply;
 }
 
-struct http_reply *http_reply_charge(struct http_reply *reply, struct http_server *server, bool must_be_sent)
-{
-    if (reply == NULL || reply->server != NULL || reply->body_len < MIN_CHARGED)
-        return reply;
-    if (budget_take(&server->memory, reply->body_len)) {
-        reply->server = server;
-    } else if (must_be_sent) {
-        budget_add(&server->memory, reply->body_len);
-        reply->server = server;
-        http_watch_want_room(server);
-    } else {
-        http_reply_free(reply);
-        return http_watch_refuse(server);
-    }
-    reply->charged = reply->body_len;
-    return reply;
-}
-
-int http_reply_render(struct http_reply *reply, const struct trace *trace)
+struct http_reply *http_reply_render(struct http_reply *reply, const struct trace *trace)
 {
     char trace_id[TRACE_ID_TEXT_SIZE];
     struct buf body = {0};
 
+    if (!reply->problem || reply->body != NULL)
+        return reply;
     trace_id_text(trace, trace_id);
     buf_append_cstr(&body, "{\"type\":\"about:blank\",\"title\":");
     buf_append_json_string(&body, str_of(err_http_reason(reply->status)));
@@ -155,11 +150,11 @@ int http_reply_render(struct http_reply *reply, const struct trace *trace)
     buf_printf(&body, ",\"trace_id\":\"%s\"}", trace_id);
     if (body.failed) {
         buf_release(&body);
-        return -ENOMEM;
+        return give_up(reply);
     }
     reply->body = body.data;
     reply->body_len = body.len;
-    return 0;
+    return reply;
 }
 
 /* ---- headers ---- */
@@ -178,15 +173,15 @@ struct http_reply *http_set_header(struct http_reply *reply, const char *name, c
     size_t at;
     va_list args;
 
-    if (reply == NULL)
-        return NULL;
+    if (reply == &no_memory)
+        return reply;
     assert(reply->header_count < HTTP_MAX_HEADERS);
     at = reply->text.len;
     va_start(args, format);
     buf_vprintf(&reply->text, format, args);
     va_end(args);
     if (reply->text.failed)
-        return http_reply_free(reply);
+        return give_up(reply);
     if (!is_header_value(&reply->text, at)) {
         reply->text.len = at;
         return reply;
@@ -200,4 +195,24 @@ struct http_reply *http_set_header(struct http_reply *reply, const char *name, c
 int http_reply_status(const struct http_reply *reply)
 {
     return reply->status;
+}
+
+bool http_reply_failed(const struct http_reply *reply)
+{
+    return reply == &no_memory;
+}
+
+struct str http_reply_body(const struct http_reply *reply)
+{
+    return (struct str){reply->body, reply->body_len};
+}
+
+struct str http_reply_header(const struct http_reply *reply, const char *name)
+{
+    if (strcmp(name, "content-type") == 0)
+        return str_of(reply->content_type);
+    for (unsigned i = 0; i < reply->header_count; i++)
+        if (strcmp(reply->headers[i].name, name) == 0)
+            return (struct str){reply->text.data + reply->headers[i].at, reply->headers[i].len};
+    return STR_NULL;
 }

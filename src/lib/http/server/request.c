@@ -1,28 +1,12 @@
 #include "http_internal.h"
+#include <assert.h>
 #include <errno.h>
 
-static struct http_exchange *exchange_of(const struct http_req *req)
-{
-    return (struct http_exchange *)req;
-}
-
-static struct str str_of_iovec(h2o_iovec_t v)
-{
-    return (struct str){v.base, v.len};
-}
+/* What handlers ask of a request, wherever it comes from: its source answers. */
 
 int http_each_header(const struct http_req *req, const char *name, int (*each)(void *arg, struct str value), void *arg)
 {
-    const h2o_req_t *h2o = exchange_of(req)->h2o;
-    struct str wanted = str_of(name);
-    int result = 0;
-
-    if (str_eq(wanted, STR("host"))) /* h2o keeps it apart */
-        return h2o->input.authority.base != NULL ? each(arg, str_of_iovec(h2o->input.authority)) : 0;
-    for (size_t i = 0; i < h2o->headers.size && result == 0; i++)
-        if (str_eq(wanted, str_of_iovec(*h2o->headers.entries[i].name)))
-            result = each(arg, str_of_iovec(h2o->headers.entries[i].value));
-    return result;
+    return req->source->each_header(req, str_of(name), each, arg);
 }
 
 static int take_first(void *arg, struct str value)
@@ -39,11 +23,39 @@ struct str http_header(const struct http_req *req, const char *name)
     return value;
 }
 
+/* ---- the target ---- */
+
+/* A target may also be a whole URL ("GET http://host/path"): what counts is its path. */
+static struct str strip_origin(struct str target)
+{
+    static const struct str schemes[] = {STR("http://"), STR("https://")};
+    const char *slash;
+
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        size_t len = schemes[i].len;
+        if (target.len < len || !str_caseeq((struct str){target.s, len}, schemes[i]))
+            continue;
+        slash = memchr(target.s + len, '/', target.len - len);
+        return slash != NULL ? (struct str){slash, target.len - (size_t)(slash - target.s)} : STR("/");
+    }
+    return target;
+}
+
+void http_target_split(struct str target, struct http_req *req)
+{
+    const char *mark;
+
+    target = strip_origin(target);
+    mark = target.len > 0 ? memchr(target.s, '?', target.len) : NULL;
+    req->path = mark != NULL ? (struct str){target.s, (size_t)(mark - target.s)} : target;
+    req->query = mark != NULL ? (struct str){mark + 1, target.len - req->path.len - 1} : STR("");
+}
+
 /* ---- query ---- */
 
 static int decode(struct http_req *req, struct str text, struct str *ret_decoded)
 {
-    char *to = h2o_compat_alloc(&exchange_of(req)->h2o->pool, text.len + 1);
+    char *to = req->source->alloc(req, text.len + 1);
     int err = http_percent_decode(text, true, to, &ret_decoded->len);
 
     ret_decoded->s = to;
@@ -109,21 +121,35 @@ int http_query(struct http_req *req, const char *name, struct str *ret_value)
 
 /* ---- memory ---- */
 
-struct kept {
-    void *p;
-    void (*release)(void *p);
-};
-
-static void release_kept(void *p)
-{
-    struct kept *kept = p;
-
-    kept->release(kept->p);
-}
-
 void http_keep(struct http_req *req, void *p, void (*release)(void *p))
 {
-    struct kept *kept = h2o_mem_alloc_shared(&exchange_of(req)->h2o->pool, sizeof(*kept), release_kept);
+    req->source->keep(req, p, release);
+}
 
-    *kept = (struct kept){p, release};
+/* ---- answering later ---- */
+
+struct http_deferred *http_defer(struct http_req *req)
+{
+    return req->source->defer(req);
+}
+
+void http_answer(struct http_deferred *take_deferred, struct http_reply *take_reply)
+{
+    assert(take_reply != NULL);
+    take_deferred->answer(take_deferred, take_reply);
+}
+
+const struct trace *http_deferred_trace(const struct http_deferred *deferred)
+{
+    return &deferred->trace;
+}
+
+uint64_t http_deferred_deadline_ns(const struct http_deferred *deferred)
+{
+    return deferred->deadline_ns;
+}
+
+struct loop *http_deferred_loop(const struct http_deferred *deferred)
+{
+    return deferred->loop;
 }

@@ -1,3 +1,4 @@
+#include "hex.h"
 #include "http_internal.h"
 #include <errno.h>
 
@@ -172,15 +173,6 @@ const struct http_path *http_paths_match(const struct http_paths *paths, struct 
 
 /* ---- decoding ---- */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 int http_percent_decode(struct str text, bool plus_is_space, char *to, size_t *ret_len)
 {
     size_t len = 0;
@@ -190,11 +182,10 @@ int http_percent_decode(struct str text, bool plus_is_space, char *to, size_t *r
         if (c == '+' && plus_is_space) {
             c = ' ';
         } else if (c == '%') {
-            int high = i + 2 < text.len ? hex_digit(text.s[i + 1]) : -1;
-            int low = high >= 0 ? hex_digit(text.s[i + 2]) : -1;
-            if (low < 0)
+            int byte = i + 2 < text.len ? hex_byte(text.s + i + 1) : -1;
+            if (byte < 0)
                 return -EINVAL;
-            c = (char)(high << 4 | low);
+            c = (char)byte;
             i += 2;
         }
         if (c == '\0')
@@ -203,4 +194,50 @@ int http_percent_decode(struct str text, bool plus_is_space, char *to, size_t *r
     }
     *ret_len = len;
     return 0;
+}
+
+/* ---- from a path to its handler ---- */
+
+bool http_method_is_safe(enum http_method method)
+{
+    return method == HTTP_GET || method == HTTP_HEAD || method == HTTP_OPTIONS;
+}
+
+struct http_reply *http_route_find(const struct http_path *path, enum http_method method,
+                                   const struct http_route **ret_route)
+{
+    struct http_reply *refusal;
+
+    if (path == NULL)
+        return http_problem(404, "no such path");
+    *ret_route = path->routes[method];
+    if (*ret_route == NULL && method == HTTP_HEAD)
+        *ret_route = path->routes[HTTP_GET];
+    if (*ret_route != NULL)
+        return NULL;
+    refusal = method == HTTP_OPTIONS ? http_reply_new(204)
+                                     : http_problem(405, "the methods of this resource are %s", path->allow);
+    return http_set_header(refusal, "allow", "%s", path->allow);
+}
+
+static int decode_params(struct http_req *req, unsigned count)
+{
+    assert(count <= HTTP_MAX_PARAMS);
+    for (unsigned i = 0; i < count; i++) {
+        char *to = req->source->alloc(req, req->params[i].len);
+
+        if (http_percent_decode(req->params[i], false, to, &req->params[i].len) < 0)
+            return -EINVAL;
+        req->params[i].s = to;
+    }
+    return 0;
+}
+
+struct http_reply *http_route_run(struct http_req *req, unsigned param_count)
+{
+    if (req->body.len > req->route->max_body)
+        return http_problem(413, "the body is longer than %zu bytes", req->route->max_body);
+    if (decode_params(req, param_count) < 0)
+        return http_problem(400, "the path is badly encoded");
+    return req->route->handler(req);
 }

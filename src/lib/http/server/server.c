@@ -44,12 +44,6 @@ static bool wait_inactive(struct http_server *server, uint64_t deadline_ns)
 
 /* ---- connections ---- */
 
-void http_conn_cut(struct http_conn *conn)
-{
-    conn->cut = true;
-    shutdown(h2o_socket_get_fd(conn->socket), SHUT_RDWR);
-}
-
 static void on_close(void *data)
 {
     struct http_conn *conn = data;
@@ -207,18 +201,6 @@ static void cut_worker(void *arg)
         http_conn_cut(H2O_STRUCT_FROM_MEMBER(struct http_conn, link, link));
 }
 
-struct http_gate *http_gate_unref(struct http_gate *gate)
-{
-    bool last = --gate->references == 0;
-
-    pthread_mutex_unlock(&gate->lock);
-    if (last) {
-        pthread_mutex_destroy(&gate->lock);
-        free(gate);
-    }
-    return NULL;
-}
-
 /* ---- workers ---- */
 
 static void init_worker(void *arg)
@@ -238,17 +220,6 @@ static void dispose_worker(void *arg)
     h2o_compat_context_dispose(&worker->h2o);
 }
 
-static struct http_gate *gate_new(struct loop *loop, struct http_server *server)
-{
-    struct http_gate *gate = malloc(sizeof(*gate));
-
-    if (gate == NULL)
-        return NULL;
-    *gate = (struct http_gate){.loop = loop, .server = server, .references = 1};
-    pthread_mutex_init(&gate->lock, NULL);
-    return gate;
-}
-
 static int open_worker(struct http_server *server, unsigned index, int take_fd)
 {
     struct http_worker *worker = &server->workers[index];
@@ -264,7 +235,7 @@ static int open_worker(struct http_server *server, unsigned index, int take_fd)
     }
     if ((err = loop_open(index, server->def.name, server->def.metrics, &worker->loop)) < 0)
         goto fail;
-    if ((worker->gate = gate_new(worker->loop, server)) == NULL) {
+    if ((worker->gate = http_gate_new(worker->loop, server)) == NULL) {
         err = -ENOMEM;
         goto fail;
     }
@@ -373,11 +344,15 @@ static void set_defaults(struct http_server_def *def)
 
 static void open_config(struct http_server *server)
 {
+    h2o_hostconf_t *host;
+
     h2o_config_init(&server->h2o);
     server->h2o.server_name = h2o_iovec_init(H2O_STRLIT("")); /* no Server header */
     server->h2o.max_request_entity_size = server->paths.largest_body + BODY_MARGIN;
     h2o_compat_set_timeouts(&server->h2o, server->def.idle_timeout_ms);
-    http_exchange_register(h2o_config_register_host(&server->h2o, h2o_iovec_init(H2O_STRLIT("default")), 65535));
+    host = h2o_config_register_host(&server->h2o, h2o_iovec_init(H2O_STRLIT("default")), 65535);
+    http_dispatch_register(host);
+    http_own_answers_register(host);
 }
 
 static int open_workers(struct http_server *server, int listen_fd)

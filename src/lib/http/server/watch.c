@@ -29,6 +29,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define MIN_CHARGED    4096 /* bytes of a reply's body: less is counted with its request */
 #define LOOK_NS        CLOCK_NS_PER_MS
 #define WARN_NS        (10 * CLOCK_NS_PER_S)
 #define TRIM_NS        (50 * CLOCK_NS_PER_MS)
@@ -259,6 +260,25 @@ struct http_reply *http_watch_refuse(struct http_server *server)
     metrics_add(server->refused_total, 1);
     http_watch_want_room(server);
     return http_set_header(http_problem(503, "too much memory in use"), "retry-after", "1");
+}
+
+struct http_reply *http_watch_charge(struct http_reply *reply, struct http_server *server, bool must_be_sent)
+{
+    assert(reply->server == NULL);
+    if (reply->body_len < MIN_CHARGED)
+        return reply;
+    if (!must_be_sent && !budget_take(&server->memory, reply->body_len)) {
+        http_reply_free(reply);
+        return http_watch_refuse(server);
+    }
+    if (must_be_sent) {
+        budget_add(&server->memory, reply->body_len);
+        if (budget_exceeded(&server->memory))
+            http_watch_want_room(server);
+    }
+    reply->server = server;
+    reply->charged = reply->body_len;
+    return reply;
 }
 
 bool http_watch_is_full(struct http_worker *worker)

@@ -1,5 +1,6 @@
 /* The numbers are those of descriptor.proto, which never change. */
 #include "rpc_server_internal.h"
+#include "varint.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -17,32 +18,6 @@ struct field {
 
 /* ---- the wire format: https://protobuf.dev/programming-guides/encoding/ ---- */
 
-static bool take_varint(struct str *rest, uint64_t *ret_value)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < 10 && i < rest->len; i++) {
-        uint8_t byte = (uint8_t)rest->s[i];
-
-        value |= (uint64_t)(byte & 0x7f) << (7 * i);
-        if (byte < 0x80) {
-            *rest = (struct str){rest->s + i + 1, rest->len - i - 1};
-            *ret_value = value;
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool take_bytes(struct str *rest, uint64_t len, struct str *ret_bytes)
-{
-    if (len > rest->len)
-        return false;
-    *ret_bytes = (struct str){rest->s, len};
-    *rest = (struct str){rest->s + len, rest->len - len};
-    return true;
-}
-
 /* 1: there was one, 0: the end, -EINVAL. */
 static int next_field(struct str *rest, struct field *ret_field)
 {
@@ -53,21 +28,21 @@ static int next_field(struct str *rest, struct field *ret_field)
 
     if (rest->len == 0)
         return 0;
-    if (!take_varint(rest, &key) || key >> 3 > UINT32_MAX)
+    if (!varint_take(rest, &key) || key >> 3 > UINT32_MAX)
         return -EINVAL;
     field.number = (uint32_t)(key >> 3);
     switch (key & 7) {
     case 0:
-        ok = take_varint(rest, &value);
+        ok = varint_take(rest, &value);
         break;
     case 1:
-        ok = take_bytes(rest, 8, &skipped);
+        ok = varint_take_bytes(rest, 8, &skipped);
         break;
     case 2:
-        ok = take_varint(rest, &value) && take_bytes(rest, value, &field.bytes);
+        ok = varint_take(rest, &value) && varint_take_bytes(rest, value, &field.bytes);
         break;
     case 5:
-        ok = take_bytes(rest, 4, &skipped);
+        ok = varint_take_bytes(rest, 4, &skipped);
         break;
     default:
         ok = false;

@@ -361,12 +361,7 @@ struct rpc_server *rpc_server_close(struct rpc_server *server)
     return NULL;
 }
 
-const struct rpc_endpoint rpc_endpoint = {
-    .open = rpc_server_open,
-    .start = rpc_server_start,
-    .set_serving = rpc_server_set_serving,
-    .drain = rpc_server_drain,
-    .wait = rpc_server_wait,
-    .close = rpc_server_close,
-    .library_version = grpc_version_string,
-};
+const char *rpc_server_library_version(void)
+{
+    return grpc_version_string();
+}

@@ -1,4 +1,5 @@
 /* The keys of the writer's lanes: PREFIX/writer-UUID, a UUID each time a lane is opened. */
+#include "hex.h"
 #include "store_etcd_internal.h"
 #include <errno.h>
 #include <stdio.h>
@@ -88,8 +89,7 @@ static void make_name(struct etcd_lane *lane, const struct uuid *id)
 {
     char *to = lane->name + snprintf(lane->name, sizeof(lane->name), "%s", ETCD_WRITER);
 
-    for (unsigned i = 0; i < sizeof(id->bytes); i++)
-        to += snprintf(to, 3, "%02x", id->bytes[i]);
+    *hex_encode(id->bytes, sizeof(id->bytes), to) = '\0';
 }
 
 void etcd_lane_open(struct etcd_lane *lane)

@@ -15,7 +15,6 @@
 #define ATTEMPTS   20
 #define RESTORE    "restore"
 
-enum { RESTORING = 1, RESTORED = 2 }; /* the first byte at RESTORE; the restore_id follows */
 enum { AT_FORMAT, AT_RESTORE, AT_HEAD, AT_ALL, PLACES };
 
 struct schema {
@@ -147,13 +146,6 @@ static void make_format(const struct etcd_keys *keys, uint64_t base, struct buf 
         buf_append(format, keys->tables[i].name, strlen(keys->tables[i].name) + 1);
 }
 
-static struct str make_mark(const struct etcd *etcd, char state, char mark[1 + STORE_RESTORE_ID])
-{
-    mark[0] = state;
-    memcpy(mark + 1, etcd->options.restore_id, STORE_RESTORE_ID);
-    return (struct str){mark, 1 + STORE_RESTORE_ID};
-}
-
 /* ---- checking ---- */
 
 /* Takes the next of the names that each end with a zero byte. */
@@ -220,18 +212,15 @@ static int check_format(struct etcd *etcd, struct schema *schema)
 static int check_restore(struct etcd *etcd, struct schema *schema)
 {
     const char *prefix = etcd->keys.prefix;
-    struct str mark = buf_str(&schema->restore);
-    bool restoring = mark.len == 1 + STORE_RESTORE_ID && mark.s[0] == RESTORING;
+    const char *why;
+    bool same;
+    int err = store_mark_check(buf_str(&schema->restore), etcd->options.mode, etcd->options.restore_id, &same, &why);
 
     etcd->keys.restored_revision = schema->restore_revision;
-    if (restoring && etcd->options.mode != STORE_RESTORE)
-        return FAIL(schema, -EPROTO, "etcd: at %s is a part of an import that was interrupted: repeat it", prefix);
-    if (etcd->options.mode != STORE_RESTORE)
+    if (err < 0)
+        return FAIL(schema, err, "etcd: what is at %s %s", prefix, why);
+    if (same || etcd->options.mode != STORE_RESTORE)
         return 0;
-    if (mark.len == 1 + STORE_RESTORE_ID && memcmp(mark.s + 1, etcd->options.restore_id, STORE_RESTORE_ID) == 0)
-        return restoring ? 0 : FAIL(schema, -EALREADY, "etcd: %s: this has been imported already", prefix);
-    if (restoring)
-        return FAIL(schema, -ENOTEMPTY, "etcd: at %s is a part of another import: take another prefix", prefix);
     return schema->head_revision == 0 ? 0 : FAIL(schema, -ENOTEMPTY, "etcd: what is at %s is not empty", prefix);
 }
 
@@ -251,8 +240,10 @@ static int check(struct etcd *etcd, struct schema *schema)
 static int prepare(struct etcd *etcd, struct schema *schema)
 {
     struct buf format = {0};
-    char mark[1 + STORE_RESTORE_ID];
-    struct str restore = etcd->options.mode == STORE_RESTORE ? make_mark(etcd, RESTORING, mark) : STR_NULL;
+    char mark[STORE_MARK];
+    struct str restore = etcd->options.mode == STORE_RESTORE
+                             ? store_mark_make(STORE_MARK_RESTORING, etcd->options.restore_id, mark)
+                             : STR_NULL;
     int err;
 
     make_format(&etcd->keys, etcd->keys.base, &format);
@@ -300,8 +291,8 @@ static int end_restoration(struct etcd *etcd, uint64_t last_seq)
 {
     struct schema schema = {.error = NULL};
     struct buf format = {0};
-    char mark[1 + STORE_RESTORE_ID];
-    struct str restored = make_mark(etcd, RESTORED, mark);
+    char mark[STORE_MARK];
+    struct str restored = store_mark_make(STORE_MARK_RESTORED, etcd->options.restore_id, mark);
     int err;
 
     make_format(&etcd->keys, last_seq, &format);

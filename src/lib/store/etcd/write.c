@@ -7,6 +7,7 @@
  * events of that revision are the effects. A request without any effect may be made again.
  *
  * Requests with a key in common are done in the order of their coming: the second waits until the first is answered. */
+#include "fnv.h"
 #include "store_etcd_internal.h"
 #include <assert.h>
 #include <errno.h>
@@ -56,12 +57,9 @@ static void give(struct etcd *etcd, struct answers *answers)
 
 static uint16_t *key_counter(struct etcd_writer *writer, const struct store_batch *request, unsigned op)
 {
-    struct str key = store_op_key(request, op);
-    uint32_t hash = 2166136261u ^ request->ops[op].table; /* FNV-1a */
+    uint64_t hash = fnv_str(fnv_byte(FNV_BEGIN, (uint8_t)request->ops[op].table), store_op_key(request, op));
 
-    for (size_t i = 0; i < key.len; i++)
-        hash = (hash ^ (uint8_t)key.s[i]) * 16777619u;
-    return &writer->keys[(hash ^ hash >> 16) % ETCD_KEY_COUNTERS];
+    return &writer->keys[(hash ^ hash >> 32) % ETCD_KEY_COUNTERS];
 }
 
 static void mark(struct etcd_writer *writer, const struct store_batch *request, int by)

@@ -1,10 +1,13 @@
 /* store_view_internal -- what the parts of a view share. */
 #pragma once
 #include "include/names.h"
+#include "store_engine.h"
 #include "store_view.h"
 #include <pthread.h>
 
 #define STORE_VIEW_MAX_SNAPSHOTS 256
+/* Bytes in the file that puts leave free: a delete copies the pages that it changes. */
+#define STORE_VIEW_RESERVE (2ULL << 20)
 
 struct store_snapshot {
     struct store_view *view;
@@ -56,13 +59,13 @@ uint64_t store_view_txn_bytes(const struct store_view *view, MDB_txn *txn);
 int store_view_meta_get(MDB_txn *txn, MDB_dbi meta, const char *name, struct str *ret_value);
 int store_view_meta_put(MDB_txn *txn, MDB_dbi meta, const char *name, const void *value, size_t len);
 
-/* ---- envelopes (store_record.c) ---- */
+/* ---- envelopes (record.c) ---- */
 
 #define STORE_RECORD_HEADER 16
 void store_record_header(uint8_t header[STORE_RECORD_HEADER], struct str key, uint64_t seq, struct str value);
 int store_record_parse(struct str key, struct str envelope, struct store_record *ret_record); /* 0 or -EBADMSG */
 
-/* ---- index entries (store_view_index.c) ---- */
+/* ---- index entries (index.c, rebuild.c) ---- */
 
 /* Changes a table's entries from those of old to those of new; either may be NULL. 0 or -errno. */
 int store_view_index_change(struct store_view *view, MDB_txn *txn, unsigned table, const struct store_record *old,

@@ -251,38 +251,33 @@ static int open_tables(struct opening *o, MDB_txn *txn)
 
 /* ---- restoring ---- */
 
-enum { RESTORING = 1, RESTORED = 2 }; /* the first byte of the mark; the restore_id follows */
-
-static int put_mark(struct store_view *view, MDB_txn *txn, char state)
+static int put_mark(struct store_view *view, MDB_txn *txn, enum store_mark_state state)
 {
-    char mark[1 + STORE_RESTORE_ID];
+    char room[STORE_MARK];
+    struct str mark = store_mark_make(state, view->restore_id, room);
 
-    mark[0] = state;
-    memcpy(mark + 1, view->restore_id, STORE_RESTORE_ID);
-    return store_view_meta_put(txn, view->meta, "restore", mark, sizeof(mark));
+    return store_view_meta_put(txn, view->meta, "restore", mark.s, mark.len);
 }
 
 /* A store that holds a part of what it should is nothing to serve; one that holds something is nothing to fill. */
 static int check_mark(struct opening *o, struct store_view_txn *txn)
 {
     struct store_view *view = o->view;
-    struct str mark;
+    struct str mark = STR_NULL;
+    const char *why;
+    bool same;
     int err = store_view_meta_get(txn->txn, view->meta, "restore", &mark);
-    bool restoring = err == 0 && mark.len == 1 + STORE_RESTORE_ID && mark.s[0] == RESTORING;
 
     if (err < 0 && err != -ENOENT)
         return FAIL(o, err, "%s/data.mdb: %s", view->dir, strerror(-err));
-    if (restoring && view->mode != STORE_RESTORE)
-        return FAIL(o, -EPROTO, "%s/data.mdb holds a part of an import that was interrupted: repeat it", view->dir);
-    if (view->mode != STORE_RESTORE)
+    err = store_mark_check(mark, view->mode, view->restore_id, &same, &why);
+    if (err < 0)
+        return FAIL(o, err, "%s/data.mdb %s", view->dir, why);
+    if (same || view->mode != STORE_RESTORE)
         return 0;
-    if (err == 0 && mark.len == 1 + STORE_RESTORE_ID && memcmp(mark.s + 1, view->restore_id, STORE_RESTORE_ID) == 0)
-        return restoring ? 0 : FAIL(o, -EALREADY, "%s/data.mdb: this has been imported already", view->dir);
-    if (restoring)
-        return FAIL(o, -ENOTEMPTY, "%s/data.mdb holds a part of another import: take an empty folder", view->dir);
     if (store_view_last_seq(txn) > 0)
         return FAIL(o, -ENOTEMPTY, "%s/data.mdb is not empty", view->dir);
-    err = put_mark(view, txn->txn, RESTORING);
+    err = put_mark(view, txn->txn, STORE_MARK_RESTORING);
     return err == 0 ? 0 : FAIL(o, err, "%s/data.mdb: %s", view->dir, strerror(-err));
 }
 
@@ -296,7 +291,7 @@ int store_view_restored(struct store_view *view, uint64_t last_seq)
         return err;
     err = store_view_set_last_seq(&txn, last_seq);
     if (err == 0)
-        err = put_mark(view, txn.txn, RESTORED);
+        err = put_mark(view, txn.txn, STORE_MARK_RESTORED);
     if (err == 0)
         err = store_view_commit(&txn);
     store_view_abort(&txn);

@@ -1,12 +1,12 @@
 /* svc -- everything that services have in common: options, logging, metrics, listeners, readiness, signals, drain and
  * the exit status. A service's main.c is its tables and wiring, and a call of svc_main.
  *
- * Life: options (environment, then flags; -n checks them and exits, --help lists them, --version) -> sockets bound ->
- * start -> accepting, ready -> SIGTERM or SIGINT: not ready at once (gRPC health too), serving on for
- * SHUTDOWN_DELAY_SECONDS with Connection: close -> listeners closed, GOAWAY, in-flight requests finish within
- * SHUTDOWN_TIMEOUT_SECONDS -> stop -> log flushed -> exit 0. A second SIGTERM changes nothing; a second SIGINT ends
- * the process at once. A first signal that comes while start runs ends the process at once with status 0; stop is not
- * called then. Nothing has been accepted before start has returned, so nothing acknowledged is lost.
+ * Life: options (environment, then flags; -n checks them and the files that they name, and exits; --help lists them;
+ * --version) -> sockets bound -> start -> accepting, ready -> SIGTERM or SIGINT: not ready at once (gRPC health too),
+ * serving on for SHUTDOWN_DELAY_SECONDS with Connection: close -> listeners closed, GOAWAY, in-flight requests finish
+ * within SHUTDOWN_TIMEOUT_SECONDS -> stop -> log flushed -> exit 0. A second SIGTERM changes nothing; a second SIGINT
+ * ends the process at once. A first signal that comes while start runs ends the process at once with status 0; stop is
+ * not called then. Nothing has been accepted before start has returned, so nothing acknowledged is lost.
  *
  * The admin listener (METRICS_PORT) serves /healthz (the event loops turn; looks at nothing outside), /readyz and
  * /metrics from a loop of its own.
@@ -29,8 +29,12 @@
 
 struct svc;
 
+/* What serves rpcs. It is named by RPC_SERVICE alone, so that a service without rpcs does not link gRPC. */
+struct svc_server_type;
+extern const struct svc_server_type svc_rpc_server;
+
 struct svc_rpc {
-    const struct rpc_endpoint *endpoint;
+    const struct svc_server_type *server;
     const struct rpc_method *methods;
     const uint8_t *descriptors;
     size_t descriptors_len;
@@ -38,7 +42,7 @@ struct svc_rpc {
 
 /* RPC_SERVICE(methods, descriptors): descriptors is an array made at build, with descriptors_len. */
 #define RPC_SERVICE(methods_, descriptors_)                                                                            \
-    (&(const struct svc_rpc){.endpoint = &rpc_endpoint,                                                                \
+    (&(const struct svc_rpc){.server = &svc_rpc_server,                                                                \
                              .methods = (methods_),                                                                    \
                              .descriptors = (descriptors_),                                                            \
                              .descriptors_len = descriptors_##_len})
@@ -61,6 +65,9 @@ struct svc_def {
     const struct svc_rpc *rpc;           /* NULL: no gRPC listener */
     const struct svc_store *store;       /* NULL: none that svc opens */
     const char *http_port, *grpc_port;   /* defaults of PORT and GRPC_PORT; NULL: 8080 and 9000 */
+    /* For -n, after the options' own checks: whatever else of them start would refuse without asking the network, such
+     * as files. Fails as start does; may be NULL. */
+    int (*check)(struct svc *svc);
     /* Opens what the service needs. On failure it has called svc_fail; stop is called after a half-done start too. */
     int (*start)(struct svc *svc, void *state);
     void (*stop)(void *state); /* nothing is in flight any more; may be NULL */

@@ -9,7 +9,8 @@
 /* clang-format off */
 #define SVC_STORE_OPTIONS                                                                                              \
     {.name = "STORE_URL", .value = "lmdb:///data",                                                                     \
-     .help = "where the data is: lmdb:///DIR; etcd://HOST:PORT[,HOST:PORT...]/PREFIX[?view=DIR] for several replicas"}, \
+     .help = "where the data is: lmdb:///DIR; etcd://HOST:PORT[,HOST:PORT...]/PREFIX[?view=DIR] for several replicas", \
+     .check = store_check_url},                                                                                        \
     {.name = "STORE_MAX_BYTES", .value = "16Gi", .kind = CONFIG_BYTES, .min = 1 << 20, .max = 1LL << 46,               \
      .help = "the size that the data may reach"}
 /* clang-format on */

@@ -21,5 +21,5 @@ struct http_reply *http_json_parse(struct http_req *req, const char *content_typ
  * null empties a field. */
 struct http_reply *http_json_take(const struct json_t *json, const struct fields *fields, bool patch, void *message);
 
-/* The fields of message as a JSON object. NULL out of memory. */
+/* The fields of message as a JSON object. */
 struct http_reply *http_json_reply(int status, const struct fields *fields, const void *message);

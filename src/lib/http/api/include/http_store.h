@@ -12,7 +12,7 @@
 #include "names.h"
 #include "store.h"
 
-/* Makes the reply from a snapshot; what the snapshot returns must be copied into it. NULL out of memory. */
+/* Makes the reply from a snapshot; what the snapshot returns must be copied into it. */
 typedef struct http_reply *http_store_reader(void *arg, struct store_snapshot *snapshot);
 /* Answers what read returns. arg is copied: size bytes. */
 struct http_reply *http_store_read(struct http_req *req, struct store *store, const void *arg, size_t size,

@@ -64,8 +64,11 @@ struct http_route {
 
 /* ---- the request: loop's thread only ---- */
 
+struct http_source;
+
 struct http_req {
-    void *state; /* of the server's def */
+    const struct http_source *source; /* private */
+    void *state;                      /* of the server's def */
     const struct http_route *route;
     struct loop *loop;                  /* the worker that runs it */
     struct str method, path, query;     /* path as sent, without the query; query without '?' */
@@ -92,30 +95,37 @@ void http_keep(struct http_req *req, void *p, void (*release)(void *p));
 
 /* ---- replies: any thread ---- */
 
-/* All constructors return NULL only out of memory; the library then answers 500. Handlers may return that NULL only if
- * they have not deferred. Statuses are 200 to 599; a content_type must be static. */
+/* NULL is no reply, and means that wherever a reply is returned: of a handler, that it has deferred; of a function that
+ * checks a request, that it has no objection. No constructor returns it: out of memory they return a reply of status
+ * 500 with a body of its own, which http_set_header leaves as it is. Statuses are 200 to 599; a content_type must be
+ * static. */
 struct http_reply *http_reply_new(int status);                                              /* no body */
 struct http_reply *http_reply_text(int status, const char *content_type, struct str body);  /* copies body */
 struct http_reply *http_reply_take(int status, const char *content_type, struct buf *body); /* steals body's bytes */
 struct json_t;
-struct http_reply *http_reply_json(int status, struct json_t *take_json); /* compact; steals the reference, NULL too */
+struct http_reply *http_reply_json(int status, struct json_t *take_json); /* compact; steals the reference; NULL: 500 */
 /* application/problem+json: type about:blank, title (the status's reason), status, detail, trace_id where known. The
  * detail also goes into the request's log line. */
 struct http_reply *http_problem(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The problem of an errno, by err's table; -ENOBUFS, -EAGAIN ... (503) carry Retry-After: 1. what may be NULL. */
 struct http_reply *http_problem_errno(int err, const char *what);
 /* name must be static and lower case; value is copied; one with a control character (CR, LF, ...) is not set. Returns
- * reply; NULL stays NULL, and out of memory (or beyond 64 KiB of values) reply is freed and NULL returned. More than
+ * reply; out of memory (or beyond 64 KiB of values) reply is freed and one of status 500 returned. More than
  * HTTP_MAX_HEADERS is a bug and asserts. */
 struct http_reply *http_set_header(struct http_reply *reply, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 int http_reply_status(const struct http_reply *reply);
+/* It is the one that stands for want of memory: for whoever makes a reply before what it speaks of. */
+bool http_reply_failed(const struct http_reply *reply);
+/* Valid as long as the reply. A problem has a body once it has been sent, or returned by http_try. */
+struct str http_reply_body(const struct http_reply *reply);
+struct str http_reply_header(const struct http_reply *reply, const char *name); /* lower case; STR_NULL: none */
 struct http_reply *http_reply_free(struct http_reply *reply); /* for one that was not sent; returns NULL */
 
 /* Answer later: from any thread, exactly once, also when the client has gone or the server has been closed (the reply
  * is then dropped). The handler must return NULL after it. NULL out of memory (return a reply then). */
 struct http_deferred *http_defer(struct http_req *req);
-void http_answer(struct http_deferred *take_deferred, struct http_reply *take_reply); /* NULL reply: 500 */
+void http_answer(struct http_deferred *take_deferred, struct http_reply *take_reply); /* not NULL */
 /* Of the deferred request; valid until http_answer. */
 const struct trace *http_deferred_trace(const struct http_deferred *deferred);
 uint64_t http_deferred_deadline_ns(const struct http_deferred *deferred); /* monotonic: no use answering later */

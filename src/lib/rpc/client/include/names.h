@@ -7,6 +7,7 @@
 #pragma redefine_extname rpc_channel_open slipway_rpc_channel_open
 #pragma redefine_extname rpc_channel_use slipway_rpc_channel_use
 #pragma redefine_extname rpc_client_cancel slipway_rpc_client_cancel
+#pragma redefine_extname rpc_client_check_target slipway_rpc_client_check_target
 #pragma redefine_extname rpc_client_free slipway_rpc_client_free
 #pragma redefine_extname rpc_client_open slipway_rpc_client_open
 #pragma redefine_extname rpc_credentials_create slipway_rpc_credentials_create

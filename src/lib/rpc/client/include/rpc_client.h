@@ -40,6 +40,8 @@ struct rpc_client_def {
 /* Does not wait for a connection. The methods' names must outlive the client. 0, -ENOMEM, -EINVAL (the target, or what
  * a file of tls holds), what opening such a file says. */
 int rpc_client_open(const struct rpc_client_def *def, struct rpc_client **ret_client);
+/* For options: NULL, or what a target must be. */
+const char *rpc_client_check_target(const char *target);
 /* Cancels what is in flight, and refuses calls from then on (-ECANCELED). Does not wait. Any thread. */
 void rpc_client_cancel(struct rpc_client *client);
 /* Cancels what is in flight, waits for its callbacks, ends the threads; calls begun meanwhile are refused. Not from a

@@ -129,14 +129,4 @@ int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns);
 /* Cancels what is left, ends the threads. Returns NULL. */
 struct rpc_server *rpc_server_close(struct rpc_server *server);
 
-/* What svc needs to run an rpc server without linking gRPC into services that have none. */
-struct rpc_endpoint {
-    int (*open)(int take_listen_fd, const struct rpc_server_def *def, struct rpc_server **ret_server);
-    void (*start)(struct rpc_server *server);
-    void (*set_serving)(struct rpc_server *server, bool serving);
-    void (*drain)(struct rpc_server *server);
-    int (*wait)(struct rpc_server *server, uint64_t deadline_ns);
-    struct rpc_server *(*close)(struct rpc_server *server);
-    const char *(*library_version)(void); /* of C-core: "56.0.0" */
-};
-extern const struct rpc_endpoint rpc_endpoint;
+const char *rpc_server_library_version(void); /* of C-core: "56.0.0" */

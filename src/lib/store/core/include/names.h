@@ -3,6 +3,8 @@
 
 #pragma redefine_extname store_answer slipway_store_answer
 #pragma redefine_extname store_fail slipway_store_fail
+#pragma redefine_extname store_mark_check slipway_store_mark_check
+#pragma redefine_extname store_mark_make slipway_store_mark_make
 #pragma redefine_extname store_metrics_open slipway_store_metrics_open
 #pragma redefine_extname store_metrics_single slipway_store_metrics_single
 #pragma redefine_extname store_op_check slipway_store_op_check

@@ -40,7 +40,8 @@ int store_op_check(const struct store_op *op, const struct store_record *record)
 
 struct store_engine {
     const char *scheme; /* "lmdb" */
-    /* rest is what stands behind "scheme://". */
+    /* rest is what stands behind "scheme://". NULL, or what is wrong with it, a constant. */
+    const char *(*check)(const char *rest);
     int (*open)(const struct store_options *options, const char *rest, struct store **ret_store, char *error,
                 size_t error_size);
     void (*close)(struct store *store); /* frees it */
@@ -85,6 +86,21 @@ static inline void store_seed_answer(struct store_batch *batch)
 #endif
 /* Writes a line into error and returns err: for `return store_fail(...)`. */
 int store_fail(char *error, size_t error_size, int err, const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* ---- the mark of a restoration ----
+ *
+ * While a store is filled by STORE_RESTORE, a mark with the data says so, and afterwards what it was filled from. It is
+ * written in the transaction that begins, or ends, the restoration: a store that holds a part of what it should is
+ * never served, and one that holds something is never filled. The bytes are part of the stored format. */
+
+#define STORE_MARK (1 + STORE_RESTORE_ID)
+
+enum store_mark_state { STORE_MARK_RESTORING = 1, STORE_MARK_RESTORED = 2 };
+
+struct str store_mark_make(enum store_mark_state state, const uint8_t id[STORE_RESTORE_ID], char mark[STORE_MARK]);
+/* Whether a store with that mark (empty: none) may be opened in that mode. 0; *ret_same: it is a part of what is to be
+ * restored, so it need not be empty. -EPROTO, -EALREADY, -ENOTEMPTY: *ret_why says why, for "PLACE %s". */
+int store_mark_check(struct str mark, enum store_mode mode, const uint8_t *id, bool *ret_same, const char **ret_why);
 
 /* ---- what every engine counts ---- */
 

@@ -1,0 +1,57 @@
+/* What handlers ask of a request that came over a connection. */
+#include "http_internal.h"
+
+static struct http_exchange *exchange_of(const struct http_req *req)
+{
+    return H2O_STRUCT_FROM_MEMBER(struct http_exchange, req, req);
+}
+
+static struct str str_of_iovec(h2o_iovec_t v)
+{
+    return (struct str){v.base, v.len};
+}
+
+static int each_header(const struct http_req *req, struct str name, int (*each)(void *arg, struct str value), void *arg)
+{
+    const h2o_req_t *h2o = exchange_of(req)->h2o;
+    int result = 0;
+
+    if (str_eq(name, STR("host"))) /* h2o keeps it apart */
+        return h2o->input.authority.base != NULL ? each(arg, str_of_iovec(h2o->input.authority)) : 0;
+    for (size_t i = 0; i < h2o->headers.size && result == 0; i++)
+        if (str_eq(name, str_of_iovec(*h2o->headers.entries[i].name)))
+            result = each(arg, str_of_iovec(h2o->headers.entries[i].value));
+    return result;
+}
+
+static void *alloc(struct http_req *req, size_t len)
+{
+    return h2o_compat_alloc(&exchange_of(req)->h2o->pool, len);
+}
+
+struct kept {
+    void *p;
+    void (*release)(void *p);
+};
+
+static void release_kept(void *p)
+{
+    struct kept *kept = p;
+
+    kept->release(kept->p);
+}
+
+static void keep(struct http_req *req, void *p, void (*release)(void *p))
+{
+    struct kept *kept = h2o_mem_alloc_shared(&exchange_of(req)->h2o->pool, sizeof(*kept), release_kept);
+
+    *kept = (struct kept){p, release};
+}
+
+static struct http_deferred *defer(struct http_req *req)
+{
+    return http_deferral_new(exchange_of(req));
+}
+
+const struct http_source http_exchange_source = {
+    .each_header = each_header, .alloc = alloc, .keep = keep, .defer = defer};

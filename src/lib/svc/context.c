@@ -1,0 +1,68 @@
+/* What the parts of a process ask of it: its options, log, metrics and listening sockets. */
+#include "net_listen.h"
+#include "svc_context.h"
+#include <errno.h>
+#include <stdio.h>
+
+const struct config *svc_config(const struct svc *svc)
+{
+    return svc->config;
+}
+
+struct metrics *svc_metrics(const struct svc *svc)
+{
+    return svc->metrics;
+}
+
+struct log *svc_log(const struct svc *svc)
+{
+    return svc->log;
+}
+
+unsigned svc_workers(const struct svc *svc)
+{
+    return svc->workers;
+}
+
+const struct svc_def *svc_definition(const struct svc *svc)
+{
+    return svc->def;
+}
+
+unsigned svc_max_connections(const struct svc *svc)
+{
+    unsigned wanted = (unsigned)config_int(svc->config, "MAX_CONNECTIONS");
+
+    return wanted < svc->descriptors.share ? wanted : svc->descriptors.share;
+}
+
+int svc_fail(struct svc *svc, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(svc->error, sizeof(svc->error), format, args);
+    va_end(args);
+    return -EINVAL;
+}
+
+int svc_listen_on(struct svc *svc, const char *protocol, const char *option, int *ret_fd)
+{
+    const char *host = config_string(svc->config, "HOST");
+    int wanted = (int)config_int(svc->config, option), port, r;
+
+    r = net_listen(host, wanted, ret_fd, &port);
+    if (r != 0) {
+        svc_fail(svc, "cannot listen on %s port %d (%s): %s", host, wanted, option, strerror(-r));
+        return r;
+    }
+    log_fields(svc->log, LOG_INFO, NULL, "listening",
+               (struct log_field[]){LOG_CSTR("protocol", protocol), LOG_CSTR("address", host), LOG_INT("port", port)},
+               3);
+    return 0;
+}
+
+int svc_listen(struct svc *svc, const struct svc_server_type *type, int *ret_fd)
+{
+    return svc_listen_on(svc, type->protocol, type->options[0].name, ret_fd);
+}

@@ -1,0 +1,130 @@
+/* The server of a service's routes. */
+#include "cgroup.h"
+#include "http_auth.h"
+#include "svc_server.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+static const struct config_option options[] = {
+    {"PORT", "8080", CONFIG_INT, 0, 65535, .help = "port of HTTP; 0 picks one"},
+    {"REQUEST_TIMEOUT_MS", "30000", CONFIG_INT, 1, 3600000, .unit = "ms", .help = "bound on a request's answer"},
+    {"HTTP_IDLE_SECONDS", "620", CONFIG_INT, 1, 86400, .unit = "s",
+     .help = "a connection without a request is closed then; let it be more than a load balancer's"},
+    {"AUTH_TOKENS_FILE", "",
+     .help = "lines NAME SHA256 RATE, of the bearer tokens that may call; empty: everybody may"},
+    {0},
+};
+
+struct server {
+    struct http_auth *auth;
+    struct http_server *http;
+};
+
+static int open_auth(struct svc *svc, struct http_auth **ret_auth)
+{
+    const char *path = config_string(svc_config(svc), "AUTH_TOKENS_FILE");
+    unsigned line = 0;
+    int r = path[0] == '\0' ? 0 : http_auth_open(path, ret_auth, &line);
+
+    if (r < 0 && line > 0)
+        return svc_fail(svc, "AUTH_TOKENS_FILE=%s: line %u is not NAME SHA256 RATE, or a token's second", path, line);
+    return r < 0 ? svc_fail(svc, "AUTH_TOKENS_FILE=%s: %s", path, strerror(-r)) : 0;
+}
+
+static int open_server(struct svc *svc, struct server *server)
+{
+    const struct config *config = svc_config(svc);
+    struct http_server_def def = {
+        .name = "http",
+        .routes = svc_definition(svc)->routes,
+        .state = svc_definition(svc)->state,
+        .auth = server->auth,
+        .log = svc_log(svc),
+        .metrics = svc_metrics(svc),
+        .workers = svc_workers(svc),
+        .max_connections = svc_max_connections(svc),
+        .request_timeout_ms = (unsigned)config_int(config, "REQUEST_TIMEOUT_MS"),
+        .idle_timeout_ms = (unsigned)config_int(config, "HTTP_IDLE_SECONDS") * 1000,
+        /* A quarter: the heap takes up to twice what is counted, and replies that are being made come on top. */
+        .max_memory = cgroup_memory_bytes() / 4,
+    };
+    int fd, r = svc_listen(svc, &svc_http_server, &fd);
+
+    return r != 0 ? r : http_server_open(fd, &def, &server->http);
+}
+
+static int open_http(struct svc *svc, void **ret_server)
+{
+    struct server *server = calloc(1, sizeof(*server));
+    int r;
+
+    assert(svc_definition(svc)->routes != NULL);
+    if (server == NULL)
+        return -ENOMEM;
+    *ret_server = server;
+    r = open_auth(svc, &server->auth);
+    return r == 0 ? open_server(svc, server) : r;
+}
+
+static void start_http(void *server)
+{
+    http_server_start(((struct server *)server)->http);
+}
+
+/* HTTP has no word for serving; that it ends is said by Connection: close. */
+static void set_serving(void *server, bool serving)
+{
+    if (!serving)
+        http_server_discourage(((struct server *)server)->http);
+}
+
+static void drain_http(void *server)
+{
+    http_server_drain(((struct server *)server)->http);
+}
+
+static int wait_http(void *server, uint64_t deadline_ns)
+{
+    return http_server_wait(((struct server *)server)->http, deadline_ns);
+}
+
+static void close_http(void *memory)
+{
+    struct server *server = memory;
+
+    if (server == NULL)
+        return;
+    if (server->http != NULL)
+        http_server_close(server->http);
+    http_auth_free(server->auth);
+    free(server);
+}
+
+static uint64_t last_turn_ns(const void *server)
+{
+    return http_server_last_turn_ns(((const struct server *)server)->http);
+}
+
+static int check_http(struct svc *svc)
+{
+    struct http_auth *auth = NULL;
+    int r = open_auth(svc, &auth);
+
+    http_auth_free(auth);
+    return r;
+}
+
+const struct svc_server_type svc_http_server = {
+    .protocol = "http",
+    .options = options,
+    .connection_descriptors = 1,
+    .check = check_http,
+    .open = open_http,
+    .start = start_http,
+    .set_serving = set_serving,
+    .drain = drain_http,
+    .wait = wait_http,
+    .close = close_http,
+    .last_turn_ns = last_turn_ns,
+};

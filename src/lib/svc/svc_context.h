@@ -1,0 +1,23 @@
+/* svc_context -- a process, as the files of svc see it. */
+#pragma once
+#include "include/names.h"
+#include "svc_admin.h"
+#include "svc_descriptors.h"
+#include "svc_server.h"
+
+struct svc {
+    const struct svc_def *def;
+    struct config *config;
+    struct log *log;
+    struct metrics *metrics;
+    struct svc_admin admin;
+    struct svc_server servers[SVC_MAX_SERVERS];
+    unsigned server_count;
+    struct http_server *admin_http;
+    unsigned workers;
+    struct svc_descriptors descriptors;
+    char error[1024];
+};
+
+/* Binds the port that the option names; protocol is for the log. */
+int svc_listen_on(struct svc *svc, const char *protocol, const char *option, int *ret_fd);
