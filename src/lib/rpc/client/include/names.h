@@ -25,3 +25,4 @@
 #pragma redefine_extname rpc_stream_send slipway_rpc_stream_send
 #pragma redefine_extname rpc_stream_unref slipway_rpc_stream_unref
 #pragma redefine_extname rpc_unary slipway_rpc_unary
+#pragma redefine_extname rpc_unary_typed slipway_rpc_unary_typed
