@@ -62,6 +62,7 @@ let
     "meson_options.txt"
     "scripts/embed"
     "scripts/find-sources"
+    "scripts/rpc-stubs"
     "proto"
   ];
   librarySource = import ./source.nix {

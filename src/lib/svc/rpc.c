@@ -2,7 +2,7 @@
 #include "cgroup.h"
 #include "clock.h"
 #include "http_auth.h"
-#include "svc_server.h"
+#include "svc_context.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -60,7 +60,8 @@ static int open_server(struct svc *svc, struct server *server)
         .descriptors = service->rpc->descriptors,
         .descriptors_len = service->rpc->descriptors_len,
         .state = service->state,
-        .ready = service->ready,
+        .ready = service->ready != NULL || service->store != NULL ? svc_admin_ready : NULL,
+        .ready_state = &svc->admin,
         .log = svc_log(svc),
         .metrics = svc_metrics(svc),
         .interceptors = &server->authorization,
@@ -136,6 +137,7 @@ const struct svc_server_type svc_rpc_server = {
     .protocol = "grpc",
     .options = options,
     .connection_descriptors = 1,
+    .check = svc_check_auth,
     .open = open_rpc,
     .start = start_rpc,
     .set_serving = set_serving,

@@ -48,7 +48,7 @@ static int unpack_and_tell(struct rpc_call *call, struct str bytes)
 
     if (err != 0)
         return err;
-    call->entry->method->on_message(call, unpacked.message);
+    rpc_method_invoke(call->entry->method, call, unpacked.message);
     rpc_unpacked_release(&unpacked);
     return 0;
 }

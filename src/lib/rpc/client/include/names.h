@@ -43,3 +43,4 @@
 #pragma redefine_extname rpc_worker_start slipway_rpc_worker_start
 #pragma redefine_extname rpc_library_done slipway_rpc_library_done
 #pragma redefine_extname rpc_library_use slipway_rpc_library_use
+#pragma redefine_extname rpc_unary_typed slipway_rpc_unary_typed
