@@ -2,6 +2,7 @@
 #include "grpc_client.h"
 #include "rpc_fixture.h"
 #include "rpc_server_internal.h"
+#include <sched.h>
 #include <zlib.h>
 
 #define GET_FEATURE "/routeguide.RouteGuide/GetFeature"
@@ -562,6 +563,24 @@ Test(rpc_server, tells_a_connection_to_leave_at_its_age)
         grpc_turn(&connection);
     cr_assert_gt(connection.goaways, 0u);
     cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_NO_ERROR);
+}
+
+/* Also those that are on their way from the loop that accepts to another are counted. */
+Test(rpc_server, bounds_connections_of_several_loops)
+{
+    enum { MAX = 5, ATTEMPTS = 60 };
+    int fds[ATTEMPTS];
+
+    reopen((struct rpc_server_def){.threads = 3, .max_connections = MAX});
+    for (int i = 0; i < ATTEMPTS; i++)
+        fds[i] = net_connect("127.0.0.1", fixture.port);
+    for (int i = 0; i < 200; i++) {
+        cr_assert_leq(atomic_load(&fixture.server->connections), (unsigned)MAX);
+        sched_yield();
+    }
+    for (int i = 0; i < ATTEMPTS; i++)
+        close(fds[i]);
+    free(get(100, NULL));
 }
 
 /* ---- memory ---- */

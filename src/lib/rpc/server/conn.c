@@ -342,12 +342,10 @@ void rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_sto
 
     if (conn == NULL) {
         close(take_fd);
+        rpc_loop_uncount(loop);
         return;
     }
     rpc_account_add(&loop->account, sizeof(*conn));
-    atomic_fetch_add_explicit(&loop->connections, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&loop->server->connections, 1, memory_order_relaxed);
-    rpc_server_begin_activity(loop->server);
     conn->loop = loop;
     conn->fd = take_fd;
     conn->heard_ns = now;
@@ -386,7 +384,5 @@ void rpc_conn_cut(struct rpc_conn *conn)
         TAILQ_REMOVE(&loop->dirty, conn, dirty);
     free(conn);
     rpc_account_give(&loop->account, sizeof(*conn));
-    atomic_fetch_sub_explicit(&loop->connections, 1, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&loop->server->connections, 1, memory_order_relaxed);
-    rpc_server_end_activity(loop->server);
+    rpc_loop_uncount(loop);
 }

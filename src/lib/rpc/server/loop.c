@@ -70,8 +70,23 @@ static void arrive(struct loop_message *message)
     struct arrival *arrival = RPC_OWNER(message, struct arrival, message);
 
     rpc_conn_open(arrival->loop, arrival->fd, &arrival->peer);
-    rpc_server_end_activity(arrival->loop->server); /* the connection counts itself */
     free(arrival);
+}
+
+/* A connection is counted from its acceptance on, also on its way to another loop: else more would be accepted than may
+ * be. */
+static void count(struct rpc_loop *loop)
+{
+    atomic_fetch_add_explicit(&loop->connections, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&loop->server->connections, 1, memory_order_relaxed);
+    rpc_server_begin_activity(loop->server);
+}
+
+void rpc_loop_uncount(struct rpc_loop *loop)
+{
+    atomic_fetch_sub_explicit(&loop->connections, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&loop->server->connections, 1, memory_order_relaxed);
+    rpc_server_end_activity(loop->server);
 }
 
 static struct rpc_loop *emptiest(struct rpc_server *server)
@@ -90,10 +105,10 @@ static int hand_over(struct rpc_loop *to, int take_fd, const struct sockaddr_sto
 
     if (arrival == NULL) {
         close(take_fd);
+        rpc_loop_uncount(to);
         return -ENOMEM;
     }
     *arrival = (struct arrival){.message = {.run = arrive}, .loop = to, .fd = take_fd, .peer = *peer};
-    rpc_server_begin_activity(to->server);
     loop_post(to->loop, &arrival->message);
     return 0;
 }
@@ -111,6 +126,7 @@ static int accept_one(struct rpc_loop *loop)
     if (atomic_load(&loop->server->draining))
         net_listen_accepted(fd);
     to = emptiest(loop->server);
+    count(to);
     if (to != loop)
         return hand_over(to, fd, &peer);
     rpc_conn_open(loop, fd, &peer);

@@ -299,7 +299,7 @@ struct rpc_conn {
     char remote_ip[INET6_ADDRSTRLEN];
 };
 
-/* Takes a socket. Without memory it is closed. */
+/* Takes a socket, which the loop has counted. Without memory it is closed. */
 void rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer);
 void rpc_conn_dirty(struct rpc_conn *conn);
 void rpc_conn_flush(struct rpc_conn *conn); /* the connection may be gone */
@@ -349,6 +349,7 @@ void rpc_loop_drain(
 void rpc_loop_cut(struct rpc_loop *loop); /* ends what is there; not from its thread */
 void rpc_loop_close(struct rpc_loop *loop); /* after it was cut */
 void rpc_loop_run_due(struct rpc_loop *loop);
+void rpc_loop_uncount(struct rpc_loop *loop); /* one of its connections has ended */
 void rpc_loop_watch_health(struct rpc_loop *loop);
 
 /* ---- health.c, reflection.c: services that every server has ---- */

@@ -110,3 +110,4 @@
 #pragma redefine_extname rpc_input_is_wanted slipway_rpc_input_is_wanted
 #pragma redefine_extname rpc_input_refuse slipway_rpc_input_refuse
 #pragma redefine_extname rpc_method_invoke slipway_rpc_method_invoke
+#pragma redefine_extname rpc_loop_uncount slipway_rpc_loop_uncount
