@@ -434,6 +434,18 @@ Test(http_client_request, memory_is_bounded_and_given_back)
     free(fits);
 }
 
+Test(http_client_request, memory_is_charged_before_a_body_of_known_length_comes)
+{
+    struct script script = {.answers = (const char *const[]){OK "content-length: 307200\r\n\r\n", NULL}, .hold = true};
+    struct calls calls;
+
+    script_open(&script);
+    calls = calls_open_memory(script.port);
+    expect_of(&calls, root, -ENOBUFS, 0, NULL);
+    calls_close(&calls);
+    script_close(&script);
+}
+
 Test(http_client_request, idle_connections_hold_no_memory)
 {
     char *fits = filled(60000, OK "content-length: 60000\r\n\r\n");
