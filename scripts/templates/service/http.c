@@ -1,12 +1,9 @@
 /* @NAME@ -- @SUMMARY@: HTTP in, @BEHIND@. */
 @if calls_grpc
-#include "health.pb-c.h"
+#include "health.rpc_client.h"
 @end
 @if calls_http
 #include "http_client.h"
-@end
-@if calls_grpc
-#include "rpc_client.h"
 @end
 @if !store
 #include "svc.h"
@@ -195,10 +192,8 @@ static struct http_reply *get_@CALLEE_ID@(struct http_req *req)
 
 /* ---- a call of @CALLEE@ ---- */
 
-static void on_health(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+static void on_health(void *arg, const struct rpc_status *status, const Grpc__Health__V1__HealthCheckResponse *health)
 {
-    const Grpc__Health__V1__HealthCheckResponse *health = (const Grpc__Health__V1__HealthCheckResponse *)reply;
-
     if (status->code == ERR_GRPC_OK)
         http_answer(arg, http_reply_json(200, json_pack("{s:i}", "health", health->status)));
     else
@@ -215,8 +210,7 @@ static struct http_reply *get_@CALLEE_ID@(struct http_req *req)
 
     if (deferred == NULL)
         return http_problem_errno(-ENOMEM, NULL);
-    r = rpc_unary(app->@CALLEE_ID@, &grpc__health__v1__health__descriptor, "Check", &question.base, &options, on_health,
-                  deferred);
+    r = grpc__health__v1__health__check__call(app->@CALLEE_ID@, &question, &options, on_health, deferred);
     if (r < 0)
         http_answer(deferred, http_problem_errno(r, "@CALLEE@"));
     return NULL;
@@ -225,14 +219,11 @@ static struct http_reply *get_@CALLEE_ID@(struct http_req *req)
 @if state
 
 /* ---- the service ---- */
-
-static const struct config_option options[] = {
-@if store
-    SVC_STORE_OPTIONS,
 @end
 @if calls
+
+static const struct config_option options[] = {
     {.name = "@CALLEE_VARIABLE@", .value = CONFIG_REQUIRED, .help = "host:port of @CALLEE@", .check = @CLIENT@_check_target},
-@end
     {0},
 };
 @end
@@ -262,16 +253,17 @@ int main(int argc, char **argv)
         .summary = "@SUMMARY@",
 @if state
         .state = &app,
+@end
+@if calls
         .options = options,
 @end
+@if store
+        .store = SVC_STORE(tables, TABLES, &app.store),
+@end
         .routes = routes,
-@if state
+@if calls
         .start = start,
         .stop = stop,
-@end
-@if store
-        .ready = ready,
-        .healthy = healthy,
 @end
     };
 
