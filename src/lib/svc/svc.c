@@ -375,7 +375,8 @@ static int check(struct svc *svc)
     int r = 0;
 
     for (unsigned i = 0; i < svc->server_count && r == 0; i++)
-        r = svc->servers[i].type->check != NULL ? svc->servers[i].type->check(svc) : 0;
+        if (svc->servers[i].type->check != NULL)
+            r = svc->servers[i].type->check(svc);
     if (r == 0 && svc->def->check != NULL)
         r = svc->def->check(svc);
     if (r != 0)
