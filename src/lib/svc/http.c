@@ -115,15 +115,6 @@ static uint64_t last_turn_ns(const void *server)
     return http_server_last_turn_ns(((const struct server *)server)->http);
 }
 
-static int check_http(struct svc *svc)
-{
-    struct http_auth *auth = NULL;
-    int r = open_auth(svc, &auth);
-
-    http_auth_free(auth);
-    return r;
-}
-
 const struct svc_server_type svc_http_server = {
     .protocol = "http",
     .options = options,
