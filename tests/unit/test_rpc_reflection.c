@@ -125,8 +125,9 @@ Test(rpc_reflection, lists_services)
 Test(rpc_reflection, finds_files_by_name)
 {
     assert_v1(REQUEST_CASE(FILE_BY_FILENAME), "routeguide.proto", "routeguide.proto ");
-    assert_v1(REQUEST_CASE(FILE_BY_FILENAME), "health.proto", "health.proto ");
-    assert_v1(REQUEST_CASE(FILE_BY_FILENAME), "reflection_v1.proto", "reflection_v1.proto ");
+    assert_v1(REQUEST_CASE(FILE_BY_FILENAME), "grpc/health/v1/health.proto", "grpc/health/v1/health.proto ");
+    assert_v1(REQUEST_CASE(FILE_BY_FILENAME), "grpc/reflection/v1/reflection.proto",
+              "grpc/reflection/v1/reflection.proto ");
     assert_v1(REQUEST_CASE(FILE_BY_FILENAME), "other.proto", "error NOT_FOUND ");
     assert_v1(REQUEST_CASE(FILE_BY_FILENAME), "", "error NOT_FOUND ");
 }
@@ -138,7 +139,7 @@ Test(rpc_reflection, finds_files_by_symbol)
     assert_v1(REQUEST_CASE(FILE_CONTAINING_SYMBOL), "routeguide.Point", "routeguide.proto ");
     assert_v1(REQUEST_CASE(FILE_CONTAINING_SYMBOL), "routeguide.Unknown", "error NOT_FOUND ");
     assert_said(&grpc__reflection__v1alpha__server_reflection__descriptor, REQUEST_CASE(FILE_CONTAINING_SYMBOL),
-                "grpc.reflection.v1alpha.ServerReflection", "reflection_v1alpha.proto ");
+                "grpc.reflection.v1alpha.ServerReflection", "grpc/reflection/v1alpha/reflection.proto ");
 }
 
 Test(rpc_reflection, knows_no_extensions)

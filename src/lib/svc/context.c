@@ -86,3 +86,12 @@ int svc_open_auth(struct svc *svc, struct http_auth **ret_auth)
         return svc_fail(svc, "AUTH_TOKENS_FILE=%s: line %u is not NAME SHA256 RATE, or a token's second", path, line);
     return r < 0 ? svc_fail(svc, "AUTH_TOKENS_FILE=%s: %s", path, strerror(-r)) : 0;
 }
+
+int svc_check_auth(struct svc *svc)
+{
+    struct http_auth *auth = NULL;
+    int r = svc_open_auth(svc, &auth);
+
+    http_auth_free(auth);
+    return r;
+}

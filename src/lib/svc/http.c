@@ -103,6 +103,7 @@ const struct svc_server_type svc_http_server = {
     .protocol = "http",
     .options = options,
     .connection_descriptors = 1,
+    .check = svc_check_auth,
     .open = open_http,
     .start = start_http,
     .set_serving = set_serving,

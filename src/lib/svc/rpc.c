@@ -137,6 +137,7 @@ const struct svc_server_type svc_rpc_server = {
     .protocol = "grpc",
     .options = options,
     .connection_descriptors = 1,
+    .check = svc_check_auth,
     .open = open_rpc,
     .start = start_rpc,
     .set_serving = set_serving,

@@ -1,7 +1,6 @@
 #include "svc.h"
 #include "cgroup.h"
 #include "clock.h"
-#include "http_auth.h"
 #include "net_listen.h"
 #include "svc_context.h"
 #include "svc_cpus.h"
@@ -366,10 +365,11 @@ static int run(struct svc *svc)
 /* What start would refuse, as far as that can be said without the network. */
 static int check(struct svc *svc)
 {
-    struct http_auth *auth = NULL;
-    int r = svc->server_count > 0 ? svc_open_auth(svc, &auth) : 0;
+    int r = 0;
 
-    http_auth_free(auth);
+    for (unsigned i = 0; i < svc->server_count && r == 0; i++)
+        if (svc->servers[i].type->check != NULL)
+            r = svc->servers[i].type->check(svc);
     if (r == 0 && svc->def->check != NULL)
         r = svc->def->check(svc);
     if (r != 0)

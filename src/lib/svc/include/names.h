@@ -3,6 +3,7 @@
 
 #pragma redefine_extname svc_admin_ready slipway_svc_admin_ready
 #pragma redefine_extname svc_admin_routes slipway_svc_admin_routes
+#pragma redefine_extname svc_check_auth slipway_svc_check_auth
 #pragma redefine_extname svc_config slipway_svc_config
 #pragma redefine_extname svc_cpus slipway_svc_cpus
 #pragma redefine_extname svc_definition slipway_svc_definition
