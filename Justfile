@@ -5,16 +5,16 @@ root := justfile_directory()
 
 [private]
 default:
-    @just --justfile "{{ justfile() }}" --list --unsorted --list-heading ''
+    @./dev --list
 
-# build and run all services here (--ports auto, --replicas N, --data DIR, --help)
+# build and run all services here; rebuild and restart after edits
 [no-cd]
-up *args: services
+up *args:
     @exec "{{ root }}/scripts/up" "$@"
 
 # walk through all five systems with real calls
 [no-cd]
-tour *args: services
+tour *args:
     @exec "{{ root }}/scripts/tour" "$@"
 
 # everything that needs no cluster: unit, integration, sanitizers, lint; ends with "N passed, N failed"
@@ -23,15 +23,15 @@ test *args:
 
 # build everything into ./build (debugoptimized)
 build: (configure "build")
-    @ninja -C build --quiet
+    @scripts/build build
 
 # build the release binaries of all services into ./build-release
 release: (configure "build-release" "--buildtype=release")
-    @ninja -C build-release --quiet $(scripts/find-sources services)
+    @scripts/build build-release $(scripts/find-sources services)
 
 # unit tests; NAMES or meson options choose
-unit *args: build
-    @meson test -C build --no-rebuild --print-errorlogs --suite unit "$@"
+unit *args:
+    @scripts/unit "$@"
 
 # integration tests against real processes; pytest options choose
 integration *args: build release
@@ -55,9 +55,17 @@ fmt:
 torture *args:
     @scripts/torture "$@"
 
-# a new service that passes every check at once: just new-service quote
-new-service *name:
+# what follows from the declarations src/NAME/service.toml: manifests, policies, routes, monitoring, ... (--check)
+generate *args:
+    @scripts/generate "$@"
+
+# a new service that passes every check: just new-service quote [--grpc] [--store] [--public] [--calls SERVICE]
+new-service *args:
     @scripts/new-service "$@"
+
+# undo it: just remove-service quote
+remove-service *name:
+    @scripts/remove-service "$@"
 
 # all records of a store into FILE (URL: lmdb:///DIR or etcd://HOST:PORT/PREFIX)
 [no-cd]
@@ -100,10 +108,9 @@ check:
 coverage *args:
     @scripts/coverage "$@"
 
-# benchmarks as ratios beside a peer or a baseline: just bench store
-bench name *args: (configure "build-release" "--buildtype=release")
-    @ninja -C build-release --quiet
-    @shift; for bench in build-release/tests/bench/bench_{{ name }} build-release/tests/bench/bench_{{ name }}_*; do [ ! -f "$bench" ] || "$bench" "$@"; done
+# benchmarks as ratios beside a peer or a baseline; without a name: lists them
+bench *args:
+    @scripts/bench "$@"
 
 import 'nix/images.just'
 import 'k8s/k8s.just'
@@ -121,8 +128,4 @@ configure folder *options:
 
 [private]
 store-tool: (configure "build")
-    @ninja -C build --quiet store-tool >&2
-
-[private]
-services: (configure "build")
-    @ninja -C build --quiet $(scripts/find-sources services) >&2
+    @scripts/build build store-tool

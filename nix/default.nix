@@ -23,24 +23,18 @@ let
 
   # ---- services: every folder of src with a main.c ----
 
-  special = import ./services.nix;
   isService = name: type: type == "directory" && builtins.pathExists (../src + "/${name}/main.c");
   names = builtins.attrNames (lib.filterAttrs isService (builtins.readDir ../src));
   librariesOf = import ./libraries.nix { inherit lib; };
   described = lib.genAttrs names (
     name:
-    {
+    import ./declared.nix { inherit lib name; }
+    // {
       inherit name;
-      ports = [
-        8080
-        9090
-      ];
-      volumes = [ ];
       libraries = librariesOf name;
       share = builtins.pathExists (../share + "/${name}");
       env = { };
     }
-    // special.${name} or { }
   );
 
   # The .summary of its svc_def.
@@ -68,6 +62,7 @@ let
     "meson_options.txt"
     "scripts/embed"
     "scripts/find-sources"
+    "scripts/rpc-stubs"
     "proto"
   ];
   librarySource = import ./source.nix {

@@ -76,6 +76,7 @@
   # What runs at the desk; Linux and macOS.
   tools = {
     actionlint = [ "out" ];
+    age = [ "out" ];
     clang-tools = [ "out" ];
     cosign = [ "out" ];
     deadnix = [ "out" ];
@@ -94,6 +95,7 @@
     mkShell = [ ];
     nixfmt = [ "out" ];
     python3 = [ "out" ];
+    rclone = [ "out" ];
     ruff = [ "out" ];
     runCommand = [ ];
     shellcheck = [ "out" ];

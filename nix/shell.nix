@@ -13,6 +13,7 @@ tools.mkShell {
   ]
   ++ (with tools; [
     actionlint
+    age
     clang-tools
     cosign
     deadnix
@@ -28,6 +29,7 @@ tools.mkShell {
     kubectl
     kustomize
     nixfmt
+    rclone
     ruff
     shellcheck
     skaffold

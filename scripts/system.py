@@ -1,8 +1,8 @@
 """system -- all services of this repository as processes on 127.0.0.1: what scripts/up and scripts/tour share.
 
 A System starts every service that scripts/find-sources finds, those that others depend on first, and stops them in
-the reverse order. With replicas, those that keep data run several times, over an etcd that it starts for them. It is
-one thread: step() waits for something to happen and handles it.
+the reverse order. With replicas, those that keep data run several times, over an etcd that it starts for them. restart()
+replaces some while the others run. It is one thread: step() waits for something to happen and handles it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -26,42 +27,62 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-ROOT = Path(__file__).resolve().parents[1]
-TOOLS = {"route-client", "store-tool", "upkeep"}  # what has no place outside of a cluster
+from services import ROOT, Declaration, Invalid, load
 
 
 @dataclass(frozen=True)
 class Place:
-    """What up knows of a service beforehand. One that has none runs on free ports."""
+    """What up knows of a service beforehand. Port 0 is a free one."""
 
-    port: int = 0
+    port: int = 0  # of gRPC where that is its only protocol
     admin: int = 0
     peers: dict[str, str] = field(default_factory=dict)  # environment variable -> service whose address goes there
-
-
-PLACES = {
-    "route-guide": Place(8888, 9190, {"FEATURE_STORE_SERVICE_ADDR": "feature-store"}),
-    "feature-store": Place(9999, 9191),
-    "demo": Place(8080, 9192),
-    "notes": Place(8081, 9193),
-    "users": Place(8082, 9194),
-    "countries": Place(8083, 9195, {"USERS_SERVICE_ADDR": "users"}),
-    "etcd": Place(2379),
-}
-STORED = ("feature-store", "notes")  # services that keep data in STORE_URL
+    grpc: int = 0  # where it has HTTP, too
 
 
 class Failure(Exception):
     """Why the system cannot run: one line for people."""
 
 
+def _declared() -> dict[str, Declaration]:
+    """What runs here, by its port of the admin listener; those without one come last."""
+    try:
+        every = load()
+    except Invalid as error:
+        sys.exit(str(error))
+    here = {one.name: (one.local.admin or 65536, one.name) for one in every.values() if one.local}
+    return {name: every[name] for name in sorted(here, key=here.__getitem__)}
+
+
+DECLARED = _declared()
+PLACES = {
+    one.name: Place(
+        one.local.port,
+        one.local.admin,
+        {DECLARED[peer].address_variable: peer for peer in one.calls},
+        one.local.grpc,
+    )
+    for one in DECLARED.values()
+    if one.local
+} | {"etcd": Place(2379)}
+STORED = tuple(one.name for one in DECLARED.values() if one.store)  # services that keep data in STORE_URL
+
+
 def service_names() -> list[str]:
-    """All services, the known ones in the order of PLACES."""
-    found = subprocess.run(
-        [ROOT / "scripts/find-sources", "services"], check=True, capture_output=True, text=True
-    ).stdout.split()
-    order = {name: index for index, name in enumerate(PLACES)}
-    return sorted(set(found) - TOOLS, key=lambda name: (order.get(name, len(order)), name))
+    """All services that run here."""
+    return list(DECLARED)
+
+
+def build_targets() -> list[str]:
+    """All programs, also those that System does not run."""
+    return subprocess.check_output([ROOT / "scripts/find-sources", "services"], text=True).split()
+
+
+def build_services(build: Path) -> None:
+    """Configures and builds what is out of date; progress and errors go to standard error."""
+    for command in (["scripts/configure", str(build)], ["scripts/build", str(build), *build_targets()]):
+        if subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode:
+            raise Failure("the build failed")
 
 
 def instance_names(names: list[str], replicas: int) -> list[str]:
@@ -85,6 +106,9 @@ class Service:
         self.addresses: dict[str, str] = {}  # protocol -> host:port
         self.started = False  # has logged that it is ready
         self.ready = False  # and its /readyz agrees
+        self.told = False  # to stop
+        self.edited = False  # has been started again after an edit
+        self.failed = False  # then ended by itself: what it needs is another edit
         self.tail: deque[str] = deque(maxlen=20)
 
     @property
@@ -94,6 +118,16 @@ class Service:
 
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    def again(self) -> None:
+        """To be started once more, at the addresses it has, which others know."""
+        ports = {protocol: int(address.rpartition(":")[2]) for protocol, address in self.addresses.items()}
+        port = ports.get("http") or ports.get("grpc") or self.place.port
+        self.place = Place(port, ports.get("admin", self.place.admin), self.place.peers, ports.get("grpc", 0))
+        self.process = None
+        self.started = self.ready = self.told = self.failed = False
+        self.edited = True
+        self.tail.clear()
 
 
 def _die_with_parent() -> None:
@@ -107,6 +141,7 @@ class System:
         self.services = {name: Service(name) for name in instance_names(service_names(), replicas)}
         self.signals = 0  # SIGINT, SIGTERM and SIGHUP so far
         self.ended: Service | None = None  # the first that ended without being told to
+        self.on_end: Callable[[Service], None] = lambda service: None  # one that an edit has broken
         self._stopping = False
         self._selector = selectors.DefaultSelector()
         self._partial: dict[IO[bytes], bytes] = {}
@@ -122,22 +157,26 @@ class System:
 
     # ---- starting ----
 
-    def place(self, ports: dict[str, int], admin_ports: dict[str, int], auto: bool) -> None:
-        """Decides the ports: those given by name, else all free ones, else the defaults. Refuses what is taken."""
+    def place(self, given: dict[str, dict[str, int]], auto: bool) -> None:
+        """Decides the ports: those given by kind (port, grpc, admin) and name, else all free ones, else the defaults.
+        Refuses what is taken."""
         for service in self.services.values():
             known = Place() if auto else service.place
-            port = ports.get(service.name, known.port)
-            admin = admin_ports.get(service.name, known.admin)
-            service.place = Place(port, admin, service.place.peers)
-            for number in filter(None, (port, admin)):
+            port, admin, grpc = (
+                given[kind].get(service.name, getattr(known, kind)) for kind in ("port", "admin", "grpc")
+            )
+            service.place = Place(port, admin, service.place.peers, grpc)
+            for number in filter(None, (port, admin, grpc)):
                 _refuse_if_taken(number, service.name)
 
     def start(self, timeout: float = 60) -> None:
-        """Starts all and returns when all are ready, or one has ended, or a signal has come; Failure after timeout."""
+        """Starts all that do not run, and returns when all are ready or have failed, or one has ended, or a signal has come;
+        Failure after timeout."""
         deadline = time.monotonic() + timeout
-        while not all(service.ready for service in self.services.values()):
+        while not all(service.ready or service.failed for service in self.services.values()):
             for service in self.services.values():
-                if service.process is None and all(needed.ready for needed in self._needs(service)):
+                needs = self._needs(service)
+                if service.process is None and all(needed.ready or needed.failed for needed in needs):
                     self._spawn(service)
             starting = [service for service in self.services.values() if service.started and not service.ready]
             self.step(0.05 if starting else deadline - time.monotonic())
@@ -146,8 +185,24 @@ class System:
             if self.signals or self.ended:
                 return
             if time.monotonic() > deadline:
-                late = ", ".join(s.name for s in self.services.values() if not s.ready)
+                late = ", ".join(s.name for s in self.services.values() if not (s.ready or s.failed))
                 raise Failure(f"not ready after {timeout:.0f} s: {late}")
+
+    def restart(self, programs: Iterable[str], timeout: float = 60) -> list[Service]:
+        """Drains what runs these programs, dependants first, and starts it again. Returns what did not get ready: it is left
+        out until the next time."""
+        chosen = [service for service in self.services.values() if service.program in set(programs)]
+        self._drain(chosen, timeout)
+        for service in chosen:
+            service.again()
+        try:
+            self.start(timeout)
+        except Failure:
+            for service in chosen:
+                if not service.ready and not service.failed:
+                    service.failed = True
+                    self._drain([service], 0)
+        return [service for service in chosen if service.failed]
 
     def _replicas(self, program: str) -> list[Service]:
         return [service for service in self.services.values() if service.program == program]
@@ -168,12 +223,13 @@ class System:
             return
         program = self.build / service.program
         if not program.exists():
-            raise Failure(f"{program} is not there: run 'just build'")
+            raise Failure(f"{program} is not there: run './dev build'")
+        both = {"http", "grpc"} <= DECLARED[service.program].ports.keys()
         settings = {
             "SHUTDOWN_DELAY_SECONDS": os.environ.get("SHUTDOWN_DELAY_SECONDS", "0"),
             "HOST": "127.0.0.1",
             "PORT": str(service.place.port),
-            "GRPC_PORT": str(service.place.port),
+            "GRPC_PORT": str(service.place.grpc if both else service.place.port),
             "METRICS_PORT": str(service.place.admin),
             "STORE_URL": self._store_url(service),
             "FEATURES_FILE": str(ROOT / "share/route-guide/features.json"),
@@ -223,11 +279,20 @@ class System:
 
     # ---- running ----
 
+    def on_readable(self, fd: int, call: Callable[[], None] | None) -> None:
+        """Has step() call it whenever fd can be read; None: no more."""
+        if call:
+            self._selector.register(fd, selectors.EVENT_READ, call)
+        else:
+            self._selector.unregister(fd)
+
     def step(self, timeout: float | None = None) -> None:
         """Waits until something happens, and handles it."""
         for key, _ in self._selector.select(timeout if timeout is None else max(timeout, 0)):
             if isinstance(key.data, Service):
                 self._read(key.data, key.fileobj)  # type: ignore[arg-type]
+            elif key.data:
+                key.data()
             else:
                 os.read(key.fd, 4096)
 
@@ -266,7 +331,13 @@ class System:
         errors = service.process.stderr
         if errors and not errors.closed:
             self._read(service, errors)
-        if not self._stopping and not self.ended:
+        if self._stopping or service.told:
+            return
+        if service.edited:
+            service.failed = True
+            service.ready = False
+            self.on_end(service)
+        elif not self.ended:
             self.ended = service
 
     # ---- stopping ----
@@ -274,23 +345,29 @@ class System:
     def stop(self, timeout: float = 60) -> list[str]:
         """SIGTERM to all, dependants first. Returns what did not end well; a second signal ends all at once."""
         self._stopping = True
+        started = [service for service in self.services.values() if service.process]
+        self._drain(started, timeout)
+        left_out = [self.ended, *(service for service in started if service.failed)]
+        return [f"{s.name} {how_it_ended(s)}" for s in started if s not in left_out and not ended_well(s)]
+
+    def _drain(self, services: list[Service], timeout: float) -> None:
+        """SIGTERM to these, dependants first, and SIGKILL after timeout or a further signal; returns when all have ended and
+        all that they printed has been read."""
         deadline = time.monotonic() + timeout
         signals = self.signals
-        told: set[str] = set()
-        while running := [s for s in self.services.values() if s.running()]:
+        while running := [s for s in services if s.running()]:
             needed = {needed.name for service in running for needed in self._needs(service)}
             for service in running:
                 assert service.process
                 if self.signals > signals or time.monotonic() > deadline:
+                    service.told = True
                     service.process.kill()
-                elif service.name not in needed | told:
-                    told.add(service.name)
+                elif service.name not in needed and not service.told:
+                    service.told = True
                     service.process.terminate()
             self.step(0.1)
-        started = [service for service in self.services.values() if service.process]
-        while any(stream for s in started if (stream := s.process.stdout) and not stream.closed):  # type: ignore[union-attr]
+        while any(stream for s in services if s.process and (stream := s.process.stdout) and not stream.closed):
             self.step(1)
-        return [f"{s.name} {how_it_ended(s)}" for s in started if s is not self.ended and not ended_well(s)]
 
 
 def how_it_ended(service: Service) -> str:
@@ -325,13 +402,20 @@ def answers_ready(admin: str) -> bool:
 ETCD_BOUNDS = {"ETCD_SNAPSHOT_COUNT": "200", "ETCD_SNAPSHOT_CATCHUP_ENTRIES": "200", "GOMEMLIMIT": "768MiB"}
 
 
+def cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway"
+
+
+def find_tool(name: str) -> str | None:
+    """Where ./dev, scripts/tools or the Nix shell have put a program."""
+    folders = [os.environ.get("PATH", ""), str(cache_folder() / "tools"), str(Path.home() / ".local/bin")]
+    return shutil.which(name, path=os.pathsep.join(folders))
+
+
 def find_etcd() -> str:
-    """Where ./dev, scripts/tools or the Nix shell have put it."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway/tools"
-    folders = [os.environ.get("PATH", ""), str(cache), str(Path.home() / ".local/bin")]
-    if program := shutil.which("etcd", path=os.pathsep.join(folders)):
+    if program := find_tool("etcd"):
         return program
-    raise Failure("etcd is not there: scripts/tools FOLDER puts it into a folder, which then has to be in PATH")
+    raise Failure(f"etcd is not there: {ROOT}/scripts/tools {cache_folder()}/tools etcd puts it there")
 
 
 _held_ports: list[socket.socket] = []
@@ -383,10 +467,12 @@ def _listening_inodes(port: int) -> Iterable[str]:
 
 
 class DataFolder:
-    """The folder that holds the services' data, owned by one running system at a time; says where that system is."""
+    """The folder that holds the services' data and logs, owned by one running system at a time; says where that system is.
+    A file in the user's cache names the data folders of all systems that run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.logs = path / "log"
         self._state = path / "up.json"
         self._lock: IO[str] | None = None
 
@@ -416,10 +502,13 @@ class DataFolder:
         new = self._state.with_suffix(".new")
         new.write_text(json.dumps(state, indent=2) + "\n")
         new.replace(self._state)
+        _running_file(os.getpid()).parent.mkdir(parents=True, exist_ok=True)
+        _running_file(os.getpid()).write_text(json.dumps({"root": str(ROOT), "data": str(self.path)}) + "\n")
 
     def forget(self) -> None:
         """It no longer runs. The lock ends with the process."""
         self._state.unlink(missing_ok=True)
+        _running_file(os.getpid()).unlink(missing_ok=True)
 
     def running(self) -> dict[str, dict[str, Any]] | None:
         """The addresses of the system that runs on this folder now, or None: also while it starts."""
@@ -434,3 +523,21 @@ class DataFolder:
             if state["pid"] == holder:  # else one that was killed has left it
                 return dict(state["services"])
         return None
+
+
+def _running_file(pid: int) -> Path:
+    return cache_folder() / f"running/{pid}.json"
+
+
+def running_data_folders() -> list[DataFolder]:
+    """Of the systems of this checkout that run now, the last started first. Removes what killed ones have left."""
+    found: list[tuple[float, DataFolder]] = []
+    for file in _running_file(0).parent.glob("*.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            said = json.loads(file.read_text())
+            data = DataFolder(Path(said["data"]))
+            if data.running() is None:
+                file.unlink(missing_ok=True)
+            elif said["root"] == str(ROOT):
+                found.append((file.stat().st_mtime, data))
+    return [data for _, data in sorted(found, key=lambda one: one[0], reverse=True)]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from deployment.cluster import Cluster, Docs, find
 from deployment.images import Images, to_artifacts
 from deployment.shell import Failure, run, say, wait
+from services import Declaration, load, public
 
+CALLS_S = 660  # the deadline of k8s/verify/job.yaml, and a minute to make and delete the job
 QUIET = {"SKAFFOLD_UPDATE_CHECK": "false", "SKAFFOLD_INTERACTIVE": "false"}
 
 
@@ -89,14 +92,14 @@ def closed(base: str, token: str) -> None:
 
 
 def token_for(docs: Docs) -> str:
-    """SMOKE_TOKEN or, behind the identity-aware proxy, a token of the account smoke in the environment's project: whoever
+    """SMOKE_TOKEN or, behind the identity-aware proxy, a token of the account smoke-test in the environment's project: whoever
     deploys may get one (infra/modules/identity)."""
     policy = find(docs, "GCPBackendPolicy", "notes") or {"spec": {"default": {}}}
     client = policy["spec"]["default"].get("iap", {}).get("clientID", "")
     if os.environ.get("SMOKE_TOKEN") or not client:
         return os.environ.get("SMOKE_TOKEN", "")
     project = (find(docs, "ConfigMap", "environment") or {"data": {"project": ""}})["data"]["project"]
-    account = f"smoke@{project}.iam.gserviceaccount.com"
+    account = f"smoke-test@{project}.iam.gserviceaccount.com"
     return run("gcloud", "auth", "print-identity-token", f"--impersonate-service-account={account}",
                f"--audiences={client}", "--include-email").strip()  # fmt: skip
 
@@ -107,16 +110,58 @@ def has_door(docs: Docs) -> bool:
     return "iap" in policy["spec"]["default"] or "AUTH_TOKENS_FILE" in json.dumps(find(docs, "Deployment", "notes"))
 
 
+def probed(path: str) -> Callable[[str, str], None]:
+    """That the path which a declaration names answers."""
+
+    def check(base: str, token: str) -> None:
+        expect(base + path, call("GET", base + path, token=token), 200)
+
+    return check
+
+
+def called(rpc: str) -> Callable[[str, str], None]:
+    """That an rpc gets to the service: with an empty message, so that any answer but UNIMPLEMENTED and UNAVAILABLE is one."""
+
+    def check(base: str, token: str) -> None:
+        url = f"{base}/{rpc}"
+        version = "--http2" if base.startswith("https:") else "--http2-prior-knowledge"
+        said = run("curl", "--silent", "--show-error", "--max-time", "10", "--output", "/dev/null", "--dump-header", "-", version, "--header",
+                   "Content-Type: application/grpc", "--header", "TE: trailers", "--data-binary", "@-", url,
+                   stdin="\0" * 5)  # fmt: skip
+        found = re.findall(r"^grpc-status: *(\d+)", said, re.IGNORECASE | re.MULTILINE)
+        if not found or found[-1] in ("12", "14"):
+            raise Failure(f"{url}: grpc-status {found[-1] if found else 'missing'}: {said[:200]!r}")
+
+    return check
+
+
+# What is asked of these. Of other public services, what their declarations name.
 CHECKS: dict[str, Callable[[str, str], None]] = {"countries": countries, "demo": demo, "notes": notes}
+ROUTE_GUIDE = "route-guide"  # its calls are made by route-client in the cluster
 
 
-def address(cluster: Cluster, docs: Docs, service: str, domain: str) -> str:
+def checks_of(one: Declaration) -> Iterator[tuple[str, Callable[[str, str], None]]]:
+    """By protocol."""
+    if one.http:
+        yield "http", CHECKS.get(one.name) or probed(one.public.probe if one.public else "")
+    if one.grpc and one.name != ROUTE_GUIDE:
+        yield "grpc", called(one.example.rpc)
+
+
+def expected(docs: Docs, one: Declaration) -> bool:
+    """Whether it has to be reached: not in a release of before there was it, and not where its declaration says not_in."""
+    if one.public and one.public.not_in:
+        return any(find(docs, kind, one.name) for kind in ("HTTPRoute", "GRPCRoute"))
+    return find(docs, "Service", one.name) is not None
+
+
+def address(cluster: Cluster, docs: Docs, service: str, domain: str, protocol: str = "http") -> str:
     """http(s)://HOST[:PORT] by which a public service is reached."""
     if find(docs, "Gateway", "public"):
         if domain:
             return f"https://{service}.{domain}"
         gateway = cluster.get("gateways.gateway.networking.k8s.io", "public") or {}
-        listener = next(each for each in gateway["spec"]["listeners"] if each["name"] == "http")
+        listener = next(each for each in gateway["spec"]["listeners"] if each["name"] == protocol)
         given = gateway.get("status", {}).get("addresses", [])
         if not given:
             raise Failure("the Gateway has no address yet")
@@ -125,31 +170,31 @@ def address(cluster: Cluster, docs: Docs, service: str, domain: str) -> str:
     given = found.get("status", {}).get("loadBalancer", {}).get("ingress", [])
     if not given:
         raise Failure(f"Service {service} has no address yet")
-    return f"http://{given[0].get('ip') or given[0].get('hostname')}:{found['spec']['ports'][0]['port']}"
+    port = next(each["port"] for each in found["spec"]["ports"] if each["name"] == protocol)
+    return f"http://{given[0].get('ip') or given[0].get('hostname')}:{port}"
 
 
 def test(cluster: Cluster, docs: Docs, images: Images, domain: str, patience: float) -> None:
     """Each check until it passes, for patience seconds at most: an address or a certificate may take its time."""
     token, problems = token_for(docs), {}
 
-    def passed(service: str, check: Callable[[str, str], None]) -> bool:
+    def passed(service: str, protocol: str, check: Callable[[str, str], None]) -> bool:
         try:
-            check(address(cluster, docs, service, domain), token)
+            check(address(cluster, docs, service, domain, protocol), token)
         except Failure as failure:
             problems[service] = failure
             return False
         return True
 
-    checks = CHECKS | ({"notes": closed} if has_door(docs) else {})
-    for service, check in checks.items():
-        if not find(docs, "Service", service):
-            continue  # a release of before there was one, or after
+    checks = [(one.name, *each) for one in public(load()) if expected(docs, one) for each in checks_of(one)]
+    for service, protocol, declared in checks:
+        check = closed if service == "notes" and has_door(docs) else declared
         try:
-            wait("", lambda service=service, check=check: passed(service, check), patience)
+            wait("", lambda each=(service, protocol, check): passed(*each), patience)
         except Failure as failure:
             raise Failure(f"smoke test of {service}: {problems[service]}") from failure
-        say(f"{service}: right, at {address(cluster, docs, service, domain)}")
-    if find(docs, "Service", "route-guide"):
+        say(f"{service}: right, at {address(cluster, docs, service, domain, protocol)}")
+    if find(docs, "Service", ROUTE_GUIDE):
         calls(cluster, images)
 
 
@@ -161,6 +206,6 @@ def calls(cluster: Cluster, images: Images) -> None:
         config = Path(folder) / "kubeconfig"  # skaffold verify has no flag for the context
         config.touch(mode=0o600)
         config.write_text(cluster.kubectl("config", "view", "--minify", "--flatten"))
-        run("skaffold", "verify", "--build-artifacts", artifacts, "--namespace", cluster.namespace, timeout=240,
+        run("skaffold", "verify", "--build-artifacts", artifacts, "--namespace", cluster.namespace, timeout=CALLS_S,
             env=QUIET | {"KUBECONFIG": str(config)})  # fmt: skip
     say("route-guide: the five calls are right")

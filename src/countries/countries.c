@@ -45,17 +45,17 @@ static struct http_reply *combine(struct str id, struct str answer)
     return reply;
 }
 
-static void on_answer(void *arg, int err, int status, struct str body)
+static void on_answer(void *arg, int err, const struct http_client_response *response)
 {
     struct question *question = arg;
     struct http_reply *reply;
 
     if (err != 0)
         reply = failure(err);
-    else if (status != 200)
-        reply = http_problem(502, "users answered with status %d", status);
+    else if (response->status != 200)
+        reply = http_problem(502, "users answered with status %d", response->status);
     else
-        reply = combine(question->id, body);
+        reply = combine(question->id, response->body);
     http_answer(question->deferred, reply);
     free(question);
 }
@@ -67,8 +67,10 @@ static int ask(struct http_req *req, struct question *question)
     struct http_call *call;
 
     snprintf(path, sizeof(path), "/users/%.*s", STR_ARG(question->id));
-    return http_client_get(countries->users, req->loop, str_of(path), &req->trace, countries->timeout_ms, on_answer,
-                           question, &call);
+    return http_client_call(
+        countries->users, req->loop,
+        &(struct http_client_request){.path = str_of(path), .trace = &req->trace, .timeout_ms = countries->timeout_ms},
+        on_answer, question, &call);
 }
 
 static struct question *question_new(struct http_req *req, struct str id)
@@ -104,6 +106,6 @@ struct http_reply *countries_get(struct http_req *req)
         return http_problem_errno(-ENOMEM, NULL);
     r = ask(req, question);
     if (r != 0)
-        on_answer(question, r, 0, STR_NULL);
+        on_answer(question, r, NULL);
     return NULL;
 }

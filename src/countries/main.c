@@ -1,10 +1,10 @@
 /* countries -- says what a user is called and where from: HTTP in, asks users. */
 #include "countries.h"
 #include "svc.h"
-#include <errno.h>
 
 static const struct config_option options[] = {
-    {"USERS_SERVICE_ADDR", CONFIG_REQUIRED, CONFIG_STRING, 1, 1024, .help = "host:port of users"},
+    {"USERS_SERVICE_ADDR", CONFIG_REQUIRED, CONFIG_STRING, 1, 1024, .help = "host:port of users",
+     .check = http_client_check_target},
     {"USERS_TIMEOUT_MS", "1000", CONFIG_INT, 1, 60000, .unit = "ms", .help = "bound on an answer of users"},
     {0},
 };
@@ -17,11 +17,10 @@ static const struct http_route routes[] = {
 static int start(struct svc *svc, void *state)
 {
     struct countries *countries = state;
-    const char *target = config_string(svc_config(svc), "USERS_SERVICE_ADDR");
     unsigned timeout_ms = (unsigned)config_int(svc_config(svc), "USERS_TIMEOUT_MS");
     const struct http_client_def def = {
         .name = "users",
-        .target = target,
+        .target = config_string(svc_config(svc), "USERS_SERVICE_ADDR"),
         .metrics = svc_metrics(svc),
         .workers = svc_workers(svc),
         .max_body = COUNTRIES_MAX_ANSWER,
@@ -29,8 +28,6 @@ static int start(struct svc *svc, void *state)
     };
     int r = http_client_open(&def, &countries->users);
 
-    if (r == -EINVAL)
-        return svc_fail(svc, "USERS_SERVICE_ADDR=%s: must be host:port", target);
     countries->timeout_ms = timeout_ms;
     return r;
 }

@@ -4,8 +4,17 @@
 #include <stdio.h>
 #include <sys/random.h>
 
+/* A metric can carry nothing else. */
+static const char *check_utf8(const char *value)
+{
+    size_t code_points;
+
+    return str_utf8_length(str_of(value), &code_points) == 0 ? NULL : "must be UTF-8";
+}
+
 static const struct config_option options[] = {
-    {"SERVICE_NAME", "demo", CONFIG_STRING, 1, 128, .help = "the label service of http_server_resp_time"},
+    {"SERVICE_NAME", "demo", CONFIG_STRING, 1, 128, .help = "the label service of http_server_resp_time",
+     .check = check_utf8},
     {"HTTP_METRICS", "true", CONFIG_BOOL, .help = "serve /metrics on PORT too; false where PORT is exposed"},
     {"REQUEST_TIMEOUT_MS", "65000"}, /* a little beyond the longest delay */
     {"SHUTDOWN_TIMEOUT_SECONDS", "65"},
@@ -58,14 +67,11 @@ static const struct metrics_def response_time = {
 static int start(struct svc *svc, void *state)
 {
     struct demo *demo = state;
-    size_t code_points;
 
     demo->metrics = svc_metrics(svc);
     demo->service_name = config_string(svc_config(svc), "SERVICE_NAME");
     demo->http_metrics = config_bool(svc_config(svc), "HTTP_METRICS");
     demo->workers = svc_workers(svc);
-    if (str_utf8_length(str_of(demo->service_name), &code_points) != 0)
-        return svc_fail(svc, "SERVICE_NAME=%s: must be UTF-8", demo->service_name);
     demo->response_time = metrics_family(demo->metrics, &response_time);
     return hello_open(demo);
 }

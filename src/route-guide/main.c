@@ -7,7 +7,10 @@ static const struct config_option options[] = {
     {.name = "FEATURES_FILE",
      .value = SLIPWAY_DATADIR "/route-guide/features.json",
      .help = "the data set: a JSON array of {location: {latitude, longitude}, name}"},
-    {.name = "FEATURE_STORE_SERVICE_ADDR", .value = CONFIG_REQUIRED, .help = "feature-store's host:port"},
+    {.name = "FEATURE_STORE_SERVICE_ADDR",
+     .value = CONFIG_REQUIRED,
+     .help = "feature-store's host:port",
+     .check = rpc_client_check_target},
     {.name = "FEATURE_STORE_TIMEOUT_MS",
      .value = "2000",
      .kind = CONFIG_INT,
@@ -18,6 +21,23 @@ static const struct config_option options[] = {
     ROUTE_CHAT_MAX_BYTES,
     {0},
 };
+
+static int load_features(struct svc *svc, struct feature_set **ret_features)
+{
+    const char *path = config_string(svc_config(svc), "FEATURES_FILE");
+    char error[512];
+
+    return feature_set_load(path, ret_features, error, sizeof(error)) < 0 ? svc_fail(svc, "%s", error) : 0;
+}
+
+static int check(struct svc *svc)
+{
+    struct feature_set *features = NULL;
+    int r = load_features(svc, &features);
+
+    feature_set_free(features);
+    return r;
+}
 
 static int start(struct svc *svc, void *state)
 {
@@ -36,7 +56,6 @@ static int start(struct svc *svc, void *state)
         .retry_idempotent = true,
         .idempotent_methods = idempotent,
     };
-    char error[512];
     int r;
 
     guide->route.lookup = guide_lookup;
@@ -45,8 +64,9 @@ static int start(struct svc *svc, void *state)
     guide->route.chat = chat_new((size_t)config_int(config, "CHAT_MAX_BYTES"), svc_metrics(svc));
     if (!guide->route.chat)
         return svc_fail(svc, "out of memory");
-    if (feature_set_load(config_string(config, "FEATURES_FILE"), &guide->features, error, sizeof(error)) < 0)
-        return svc_fail(svc, "%s", error);
+    r = load_features(svc, &guide->features);
+    if (r < 0)
+        return r;
     r = rpc_client_open(&store, &guide->store);
     if (r < 0)
         return svc_fail(svc, "feature-store at %s: %s", store.target, err_text(r));
@@ -76,6 +96,7 @@ int main(int argc, char **argv)
                         .options = options,
                         .rpc = RPC_SERVICE(guide_methods, routeguide_descriptors),
                         .grpc_port = "8888",
+                        .check = check,
                         .start = start,
                         .stop = stop,
                     });

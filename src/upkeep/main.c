@@ -18,9 +18,22 @@ struct upkeep {
     struct metrics_family *ends;
 };
 
+/* A path that does not fit would have no metric, and its alert could never fire. */
+static const char *check_paths(const char *paths)
+{
+    static_assert(MAX_PATH == 256, "the text says so");
+    for (const char *rest = paths; *rest != '\0'; rest += strcspn(rest, ","), rest += *rest == ',')
+        if (strcspn(rest, ",") >= MAX_PATH)
+            return "a path is longer than 255 bytes";
+    return NULL;
+}
+
 static const struct config_option options[] = {
     SVC_STORE_OPTIONS,
-    {.name = "CERTIFICATES", .value = "", .help = "PEM files, separated by commas, whose end is reported"},
+    {.name = "CERTIFICATES",
+     .value = "",
+     .help = "PEM files, separated by commas, whose end is reported",
+     .check = check_paths},
     {0},
 };
 
@@ -91,15 +104,6 @@ static void scrape(void *arg)
 
 /* ---- wiring ---- */
 
-/* A path that does not fit would have no metric, and its alert could never fire. */
-static int check_paths(struct svc *svc, const char *paths)
-{
-    for (const char *rest = paths; *rest != '\0'; rest += strcspn(rest, ","), rest += *rest == ',')
-        if (strcspn(rest, ",") >= MAX_PATH)
-            return svc_fail(svc, "CERTIFICATES: a path is longer than %d bytes", MAX_PATH - 1);
-    return 0;
-}
-
 static int start(struct svc *svc, void *state)
 {
     struct metrics *metrics = svc_metrics(svc);
@@ -107,9 +111,7 @@ static int start(struct svc *svc, void *state)
     int err;
 
     upkeep->certificates = config_string(svc_config(svc), "CERTIFICATES");
-    err = check_paths(svc, upkeep->certificates);
-    if (err == 0)
-        err = svc_store_open(svc, &jobs_table, 1, &upkeep->store);
+    err = svc_store_open(svc, &jobs_table, 1, &upkeep->store);
     if (err < 0)
         return err;
     for (unsigned event = 0; event < sizeof(times) / sizeof(times[0]); event++)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -12,8 +13,12 @@ from typing import Any
 from cluster import ROOT, Cluster, command, expect
 from load_pod import copy_to_registry, oci, plain_http
 
+sys.path.append(str(ROOT / "scripts"))
+from services import load, public, services
+
 PROFILE = "e2e"
-SERVICES = ["countries", "demo", "feature-store", "notes", "route-guide", "users"]
+EVERY = load()
+SERVICES = [one.name for one in services(EVERY) if one.ports]
 DEPLOYMENTS = [f"deployment/{name}" for name in SERVICES]
 
 
@@ -37,8 +42,7 @@ PARTS = [
     Part("notes", ["notes"], "note-create,note-read"),
     Part("people", ["users", "countries"], "countries,countries-new"),
 ]
-assert sorted(app for part in PARTS for app in part.services) == SERVICES
-PUBLIC = {"countries": 8080, "demo": 8080, "notes": 8080, "route-guide": 8888}
+PUBLIC = [one.name for one in public(EVERY)]
 QUIET = {"SKAFFOLD_UPDATE_CHECK": "false", "SKAFFOLD_INTERACTIVE": "false"}
 
 

@@ -493,7 +493,7 @@ MODULES: dict[str, list[Mutation]] = {
         ),
         *in_file(
             "layers/platform/main.tf",
-            ("a release can test notes", "serviceAccount:smoke@", "serviceAccount:other@"),
+            ("a release can test notes", "serviceAccount:smoke-test@", "serviceAccount:other@"),
         ),
     ],
     "layers/alerts": in_file(
@@ -583,10 +583,14 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
                 ("plans/main.tf", '    "roles/cloudkms.publicKeyViewer",', "    #"),
             )
         ),
+        *(
+            Mutation("names and descriptions are as Google takes them", "modules/identity/main.tf", old, new)
+            for old, new in (('"gke-nodes"', '"nodes"'), ('"smoke-test"', '"smoke"'), ('"ci-jobs"', '"ci"'))
+        ),
         *in_file(
             "modules/plans/main.tf",
             ("what pull requests run changes nothing", '"roles/viewer"', '"roles/editor"'),
-            ("what pull requests run changes nothing", '"pull-requests"', '"ci"'),
+            ("what pull requests run changes nothing", '"pull-requests"', '"ci-jobs"'),
             ("what pull requests run changes nothing", "    \"assertion.event_name == 'pull_request'\",\n", ""),
         ),
         *in_file(
@@ -679,29 +683,37 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
         "layers/alerts/main.tf",
         (
             "notes is guarded in every environment, and an outage of it is seen",
-            'notes     = "/openapi.json"',
-            'notes     = "/v1/notes?limit=1"',
+            'service.probe if service.probe != ""',
+            '(service.guarded != "" ? service.guarded : service.probe) if service.probe != ""',
         ),
         (
             "notes is guarded in every environment, and an outage of it is seen",
-            'guarded = { notes = "/v1/notes?limit=1" }',
-            "",
+            'service.guarded if service.guarded != ""',
+            'service.guarded if name == ""',
         ),
     ),
     ("platform", "dev"): in_file(
-        "environments/dev/platform.tfvars",
-        ("the public services have names, the others none", '"notes"]', '"notes", "route-guide"]'),
+        "services.yaml",
+        ("the public services have names, the others none", "not_in: [dev]", "not_in: []"),
     ),
     ("platform", "stage"): in_file(
+        "modules/dns-and-certificates/main.tf",
+        (
+            "names and descriptions are as Google takes them",
+            "it never matches.",
+            "the one before it matches everybody.",
+        ),
+    )
+    + in_file(
         "layers/platform/main.tf",
         ("smoke may use notes, and nothing else", '"roles/iap.httpsResourceAccessor"', '"roles/iap.admin"'),
     ),
     ("platform", "prod"): [
         Mutation(
             "the public services have names, the others none",
-            "layers/platform/variables.tf",
-            '"route-guide"]',
-            '"route-guide", "users"]',
+            "services.yaml",
+            "notes: {",
+            'users: {probe: "", guarded: "", not_in: []}\nnotes: {',
         ),
         *(
             Mutation(
@@ -740,6 +752,12 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
             "modules/observability/rules.tf",
             "\\$value[^}]*",
             "\\$value *",
+        ),
+        Mutation(
+            "Cloud Monitoring can evaluate every alert",
+            "modules/observability/rules.tf",
+            "= each.value.expr",
+            '= replace(each.value.expr, "[20h]", "[26h]")',
         ),
         Mutation(
             "in prod somebody is told of every alert", "modules/observability/main.tf", "= var.emails", "= toset([])"

@@ -19,9 +19,9 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from deployment.images import ATTESTED, SIGNATURES
 from deployment.releases import KEPT
+from services import load, public
 
-PUBLIC = {"countries", "demo", "notes", "route-guide"}
-NOT_IN_DEV = {"route-guide"}  # takes writes without authentication
+EVERY = load()
 RULES = [
     rule
     for group in yaml.safe_load((ROOT / "k8s/components/monitoring/rules.yml").read_text())["groups"]
@@ -159,6 +159,47 @@ def encrypted_secrets(env: Environment) -> Iterator[str]:
             yield cluster.address
 
 
+NAME = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?"  # of most resources
+# What the provider or the API refuses: its schema does not say so.
+FORMS = {
+    ("google_artifact_registry_repository", "repository_id"): NAME,
+    ("google_billing_budget", "display_name"): r".{0,60}",
+    ("google_certificate_manager_certificate", "name"): NAME,
+    ("google_cloud_quotas_quota_preference", "name"): NAME,
+    ("google_compute_firewall", "name"): NAME,
+    ("google_compute_global_address", "name"): NAME,
+    ("google_compute_network", "name"): NAME,
+    ("google_compute_router", "name"): NAME,
+    ("google_compute_security_policy", "name"): NAME,
+    ("google_compute_security_policy", "rule", "description"): r".{0,64}",
+    ("google_compute_ssl_policy", "name"): NAME,
+    ("google_compute_subnetwork", "name"): NAME,
+    ("google_container_cluster", "name"): r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?",
+    ("google_dns_managed_zone", "name"): NAME,
+    ("google_iam_workload_identity_pool", "description"): r".{0,256}",
+    ("google_iam_workload_identity_pool", "display_name"): r".{0,32}",
+    ("google_iam_workload_identity_pool", "workload_identity_pool_id"): r"(?!gcp-)[a-z0-9-]{4,32}",
+    ("google_iam_workload_identity_pool_provider", "display_name"): r".{0,32}",
+    ("google_iam_workload_identity_pool_provider", "workload_identity_pool_provider_id"): r"(?!gcp-)[a-z0-9-]{4,32}",
+    ("google_kms_crypto_key", "name"): r"[A-Za-z0-9_-]{1,63}",
+    ("google_kms_key_ring", "name"): r"[A-Za-z0-9_-]{1,63}",
+    ("google_service_account", "account_id"): r"[a-z][-a-z0-9]{4,28}[a-z0-9]",
+    ("google_service_account", "description"): r".{0,256}",
+    ("google_service_account", "display_name"): r".{0,100}",
+    ("google_storage_bucket", "name"): r"(?!goog)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]",
+}
+
+
+@each("names and descriptions are as Google takes them")
+def well_named(env: Environment) -> Iterator[str]:
+    for (kind, *path, last), form in FORMS.items():
+        for item in env.of(kind):
+            holders = item.values[path[0]] if path else [item.values]
+            for text in filter(None, (holder.get(last) for holder in holders)):
+                if not re.fullmatch(form, text):
+                    yield f"{item.address}: {last} {text!r} is not {form}"
+
+
 @each("nothing is asked for that Google no longer has")
 def retired(env: Environment) -> Iterator[str]:
     gone = re.compile(r'"VULNERABILITY_(BASIC|ENTERPRISE)"')
@@ -276,7 +317,7 @@ def permitted(env: Environment) -> Iterator[str]:
 @each("smoke may use notes, and nothing else")
 def smoke_only_tests(env: Environment) -> Iterator[str]:
     """Whoever tests impersonates it. In foundation its name is not known before it is made: there it is granted nothing."""
-    grants = [item for item in env.resources if str(item.values.get("member")).startswith("serviceAccount:smoke@")]
+    grants = [item for item in env.resources if str(item.values.get("member")).startswith("serviceAccount:smoke-test@")]
     if [(item.type, item.values["role"]) for item in grants] != [
         ("google_iap_web_iam_member", "roles/iap.httpsResourceAccessor")
     ]:
@@ -320,7 +361,7 @@ def kept(env: Environment) -> Iterator[str]:
 @each("the public services have names, the others none")
 def public_names(env: Environment) -> Iterator[str]:
     names = [item.values["name"] for item in env.of("google_dns_record_set") if item.values.get("type") == "A"]
-    if {str(name).split(".")[0] for name in names} != PUBLIC - (NOT_IN_DEV if env.name == "dev" else set()):
+    if {str(name).split(".")[0] for name in names} != {one.name for one in public(EVERY, env.name)}:
         yield str(names)
 
 
@@ -339,6 +380,23 @@ def every_rule(env: Environment) -> Iterator[str]:
         if "service:" in query or not query.strip():
             yield f"{name}: asks for a series that nothing records"
     yield from (item.address for name, item in alerts.items() if ".rules[" in item.address and name not in rules)
+
+
+@each("Cloud Monitoring can evaluate every alert")
+def can_be_evaluated(env: Environment) -> Iterator[str]:
+    """At most 24 hours of metrics, and 25 with the time for which the condition must hold."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+    for alert in env.of("google_monitoring_alert_policy"):
+        query, duration = (only(alert.values, "conditions", "condition_prometheus_query_language", name)
+                           for name in ("query", "duration"))  # fmt: skip
+        if query is None:
+            continue
+        spans = re.findall(r"(?:\[|\boffset )((?:\d+[smhdw])+)", query)
+        back = max(
+            (sum(int(n) * units[u] for n, u in re.findall(r"(\d+)([smhdw])", span)) for span in spans), default=0
+        )
+        if back > 24 * 3600 or back + int(duration.rstrip("s")) > 25 * 3600:
+            yield f"{alert.address}: looks back for {back} s"
 
 
 @each("notes is guarded in every environment, and an outage of it is seen")

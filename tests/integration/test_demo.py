@@ -314,6 +314,6 @@ def test_wrong_options(tmp_path: Path, settings: dict[str, object], said: str) -
 
 def test_a_name_that_no_metric_can_carry(tmp_path: Path) -> None:
     with Service("demo", tmp_path, wait=False, SERVICE_NAME="\udcff") as demo:
-        demo.exit_status = 1
+        demo.exit_status = 2
         demo.wait()
     assert "must be UTF-8" in demo.stderr()

@@ -22,11 +22,12 @@ import clients
 import examples
 import harness
 from harness import Service
-from system import PLACES, service_names
+from system import DECLARED, PLACES, service_names
 
 SERVICES = service_names()
 HTTP_SERVICES = [name for name in SERVICES if name in examples.HTTP]
 GRPC_SERVICES = [name for name in SERVICES if name in examples.GRPC]
+ROUTE_SERVICES = [name for name in GRPC_SERVICES if examples.GRPC[name].service == "routeguide.RouteGuide"]
 # Required options that name a peer which is not there: enough to check options and to start.
 NO_PEERS = {name: dict.fromkeys(PLACES[name].peers, "127.0.0.1:1") if name in PLACES else {} for name in SERVICES}
 
@@ -38,9 +39,14 @@ NO_PEERS = {name: dict.fromkeys(PLACES[name].peers, "127.0.0.1:1") if name in PL
 def test_help_names_every_option_and_exits(name: str, tmp_path: Path) -> None:
     result = harness.run(name, "--help", folder=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
-    for option in ["METRICS_PORT", "SHUTDOWN_DELAY_SECONDS", "LOG_LEVEL", *NO_PEERS[name]]:
+    one = DECLARED[name]
+    stored = ["STORE_URL"] if one.store else []
+    for option in ["METRICS_PORT", "SHUTDOWN_DELAY_SECONDS", "LOG_LEVEL", *NO_PEERS[name], *stored]:
         assert option in result.stdout
         assert "--" + option.lower().replace("_", "-") in result.stdout
+    assert ("STORE_URL" in result.stdout) == bool(one.store)
+    ports = {variable: int(port) for variable, port in re.findall(r" (PORT|GRPC_PORT) +(\d+) ", result.stdout)}
+    assert ports == {{"http": "PORT", "grpc": "GRPC_PORT"}[protocol]: port for protocol, port in one.ports.items()}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -72,6 +78,54 @@ def test_a_wrong_option_is_one_line_and_status_2(
     assert f"{variable}={value}" in result.stderr
     assert allowed in result.stderr
     assert result.stdout == ""
+
+
+REFUSED = [
+    ("users", "HOST", "localhost", "must be a numeric address"),
+    ("countries", "USERS_SERVICE_ADDR", "users", "must be host:port"),
+    ("route-guide", "FEATURE_STORE_SERVICE_ADDR", "feature-store", "must be host:port"),
+    ("route-guide", "FEATURE_STORE_SERVICE_ADDR", "feature-store:http", "must be host:port"),
+    ("route-guide", "FEATURE_STORE_SERVICE_ADDR", "127.0.0.1:65536", "must be host:port"),
+    ("notes", "STORE_URL", "file:///data", "expected lmdb:///DIR or etcd://HOST:PORT/PREFIX"),
+    ("notes", "STORE_URL", "lmdb://data", "expected lmdb:///DIR, an absolute path"),
+    ("feature-store", "STORE_URL", "etcd://etcd:2379", "there is no PREFIX"),
+    ("feature-store", "STORE_URL", "etcd://etcd:client/p", "an endpoint must be HOST:PORT"),
+    ("feature-store", "STORE_URL", "etcd://etcd:2379/p?view=here", "view must be an absolute path"),
+    ("upkeep", "CERTIFICATES", "/" + 256 * "x", "a path is longer than 255 bytes"),
+]
+
+
+@pytest.mark.parametrize("check", [[], ["-n"]], ids=["start", "check"])
+@pytest.mark.parametrize(("name", "variable", "value", "said"), REFUSED)
+def test_an_address_that_cannot_be_one_is_a_wrong_option(
+    name: str, variable: str, value: str, said: str, check: list[str], tmp_path: Path
+) -> None:
+    settings: dict[str, object] = {**NO_PEERS.get(name, {}), variable: value}
+    result = harness.run(name, *check, folder=tmp_path, **settings)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"{name}: {variable}={value[:100]}: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "text", "said"),
+    [
+        ("users", "AUTH_TOKENS_FILE", None, "AUTH_TOKENS_FILE={file}: No such file or directory"),
+        ("users", "AUTH_TOKENS_FILE", "anybody\n", "AUTH_TOKENS_FILE={file}: line 1 is not NAME SHA256 RATE"),
+        ("route-guide", "FEATURES_FILE", None, "{file}: No such file or directory"),
+        ("route-guide", "FEATURES_FILE", "[{]", "{file}:1"),
+    ],
+)
+def test_the_check_reads_the_files_that_start_would(
+    name: str, variable: str, text: str | None, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    if text is not None:
+        file.write_text(text)
+    settings: dict[str, object] = {**NO_PEERS[name], variable: file}
+    for check in ([], ["-n"]):
+        result = harness.run(name, *check, folder=tmp_path / "run", **settings)
+        assert result.returncode == 1
+        assert result.stderr.startswith(f"{name}: {said.format(file=file)}"), result.stderr
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -189,10 +243,9 @@ def test_grpc_health_flips_and_serving_goes_on(
     service.signal(signal.SIGTERM)
     assert next(watch).status == serving.NOT_SERVING
     assert health.Check(request, timeout=harness.START_S).status == serving.NOT_SERVING
-    named = stubs.health.HealthCheckRequest(service="routeguide.RouteGuide")
+    named = stubs.health.HealthCheckRequest(service=examples.GRPC[name].service)
     assert health.Check(named, timeout=harness.START_S).status == serving.NOT_SERVING
-    guide = stubs.routeguide_grpc.RouteGuideStub(line)
-    assert guide.GetFeature(stubs.routeguide.Point(), timeout=harness.START_S).name == ""
+    examples.GRPC[name].caller(line)(examples.GRPC[name].ok, timeout=harness.START_S)
     assert httpx.get(service.admin_url + "/readyz").status_code == 503
     watch.cancel()
     line.close()
@@ -315,20 +368,16 @@ def test_unary_load_sees_no_failure(
     name: str, start_with_peers: Callable[..., Service], stubs: SimpleNamespace
 ) -> None:
     service = start_with_peers(name, SHUTDOWN_DELAY_SECONDS=1, MAX_CONNECTION_AGE_MS=1000)
-    feature = stubs.routeguide.Feature(name="Here", location=stubs.routeguide.Point(latitude=1, longitude=2))
+    example = examples.GRPC[name]
 
     def call(channel: grpc.Channel) -> None:
-        stub = stubs.routeguide_grpc.RouteGuideStub(channel)
-        if name == "feature-store":
-            assert stub.SaveFeature(feature, timeout=clients.TIMEOUT_S).ok
-        else:
-            known = stubs.routeguide.Point(latitude=409146138, longitude=-746188906)
-            assert stub.GetFeature(known, timeout=clients.TIMEOUT_S).name
+        reply = example.caller(channel)(example.ok, timeout=clients.TIMEOUT_S)
+        assert reply != type(reply)()
 
     drained(service, clients.grpc_calls(service.grpc_address, call))
 
 
-@pytest.mark.parametrize("name", GRPC_SERVICES)
+@pytest.mark.parametrize("name", ROUTE_SERVICES)
 def test_stream_load_sees_no_failure(
     name: str, start_with_peers: Callable[..., Service], stubs: SimpleNamespace
 ) -> None:

@@ -116,23 +116,20 @@ def test_http(systems: dict[str, Service], http: httpx.Client) -> None:
 
 
 def test_grpc(systems: dict[str, Service], channel: Callable[[str], grpc.Channel], stubs: SimpleNamespace) -> None:
-    for name, method in examples.GRPC.items():
+    for name, example in examples.GRPC.items():
         service = systems[name]
-        stub = stubs.routeguide_grpc.RouteGuideStub(channel(service.grpc_address))
-        place = stubs.routeguide.Point(latitude=409146138, longitude=-746188906)
-        beyond = stubs.routeguide.Point(latitude=900000001)
-        for at, code, status in ((place, "OK", 200), (beyond, "INVALID_ARGUMENT", 400)):
+        call = example.caller(channel(service.grpc_address))
+        for message, code, status in ((example.ok, "OK", 200), (example.refused, "INVALID_ARGUMENT", 400)):
             trace = uuid.uuid4().hex
             metadata = [("traceparent", f"00-{trace}-00f067aa0ba902b7-01")]
-            message = stubs.routeguide.Feature(name="x", location=at) if method == "SaveFeature" else at
             try:
-                getattr(stub, method)(message, metadata=metadata, timeout=harness.START_S)
+                call(message, metadata=metadata, timeout=harness.START_S)
             except grpc.RpcError as error:
                 assert error.code().name == code
             line = service.wait_log(test=of_trace(trace))
             holds(line, name, trace, True, status)
             assert line["grpc_code"] == code
-            assert line["httpRequest"]["requestUrl"] == f"/routeguide.RouteGuide/{method}"
+            assert line["httpRequest"]["requestUrl"] == f"/{example.rpc}"
             assert line["httpRequest"]["protocol"] == "HTTP/2"
             assert line["httpRequest"]["userAgent"].startswith("grpc-python/")
 

@@ -538,7 +538,6 @@ def test_data_of_another_kind_is_refused(start: Start, tmp_path: Path) -> None:
     (other / "data.mdb").write_bytes(b"something else\n" * 1000)
     fails_to_start(tmp_path / "run", f"lmdb://{other}", f"{other}/data.mdb is not an LMDB database")
     fails_to_start(tmp_path / "run", f"lmdb://{tmp_path}/missing/data", "No such file or directory")
-    fails_to_start(tmp_path / "run", "file:///data", "lmdb:///DIR")
 
 
 def test_a_copied_data_folder_is_a_backup(api: Api, start: Start) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import runpy
 import shutil
 import signal
 import socket
@@ -19,10 +20,21 @@ import pytest
 import etcd
 import harness
 from harness import BUILD, ROOT, START_S, STOP_S
-from system import DataFolder, service_names
+from system import DECLARED, DataFolder, cache_folder, service_names
 
 # A whole system starts, or is walked through, within this.
 SYSTEM_S = 3 * START_S
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own, with this user's tools: systems of other tests are not seen in it."""
+    tools = cache_folder() / "tools"
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "slipway").mkdir()
+    (folder / "slipway/tools").symlink_to(tools)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder / "slipway"
 
 
 class Up:
@@ -126,7 +138,7 @@ def test_data_outlives_it(up: Callable[..., Up]) -> None:
 def test_replicas(up: Callable[..., Up]) -> None:
     etcd.program()  # or else skip
     system = up("--replicas", "2")
-    more = {"etcd", "notes-2", "feature-store-2"}
+    more = {"etcd", *(f"{name}-2" for name, one in DECLARED.items() if one.store)}
     assert set(system.services) == set(service_names()) | more
     for name in more:
         assert re.search(rf"^{name} ", system.table(), re.MULTILINE)
@@ -196,19 +208,52 @@ def test_killed_it_takes_its_services_along(up: Callable[..., Up]) -> None:
     assert set(again.services) == set(system.services)
 
 
+def shown(terminal: int, words: str) -> str:
+    """The next line on a terminal that has these words, without colours."""
+    seen = ""
+    while not (found := re.search(rf"^.*{words}.*$", seen.rpartition("\n")[0], re.MULTILINE)):
+        seen += os.read(terminal, 65536).decode()
+    return re.sub(r"\033\[\d+m", "", found[0])
+
+
 def test_on_a_terminal_the_log_is_readable(up: Callable[..., Up]) -> None:
     ours, theirs = pty.openpty()
     system = up(stdout=theirs)
     os.close(theirs)
-    httpx.get(f"http://{system.services['demo']['http']}/demo/hello")
-    seen = ""
-    while "GET /demo/hello" not in seen:
-        seen += os.read(ours, 65536).decode()
-    line = next(line for line in seen.splitlines() if "GET /demo/hello" in line)
-    assert re.search(r"\d\d:\d\d:\d\d\.\d{3}.*demo .*INFO.* GET /demo/hello 200 .*\d+\.\d\dms", line)
-    assert '"severity"' not in seen
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    httpx.get(f"http://{system.services['demo']['http']}/demo/hello", headers=headers)
+    line = shown(ours, "GET /demo/hello")
+    assert re.search(r"\d\d:\d\d:\d\d\.\d{3} .*demo .*INFO .*GET /demo/hello 200 .*\d+\.\d\dms .*" + trace[:8], line)
+    assert trace[:9] not in line and '"severity"' not in line
+    client = [harness.program("route-client"), "--server", system.services["route-guide"]["grpc"]]
+    assert subprocess.run(client, check=False, stdout=subprocess.DEVNULL).returncode == 0
+    assert re.search(
+        r"route-guide .* routeguide\.RouteGuide/GetFeature OK \d+\.\d\dms [0-9a-f]{8}\s*$", shown(ours, "GetFeature")
+    )
     system.stop()
     os.close(ours)
+
+
+def test_logs_are_kept_below_the_data(up: Callable[..., Up]) -> None:
+    system = up()
+    httpx.get(f"http://{system.services['demo']['http']}/demo/hello")
+    assert system.stop() == 0
+    for name in system.services:
+        kept = [json.loads(line) for line in (system.data.path / f"log/{name}.log").read_text().splitlines()]
+        assert kept == [line for line in system.log() if line["serviceContext"]["service"] == name]  # type: ignore[index]
+    assert up().stop() == 0
+    assert (system.data.path / "log/demo.log").read_text().count('"stopped"') == 2
+
+
+def test_kept_logs_are_bounded(tmp_path: Path) -> None:
+    log_file = runpy.run_path(str(ROOT / "scripts/up"))["LogFile"]
+    file = log_file(tmp_path / "x.log")
+    line = b"x" * (1 << 20)
+    for _ in range(40):
+        file.write(line)
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sizes.keys() == {"x.log", "x.log.1"} and max(sizes.values()) <= 16 << 20 < sum(sizes.values())
 
 
 def tour(*flags: object) -> subprocess.CompletedProcess[str]:
@@ -225,11 +270,32 @@ def test_tour_of_its_own(tmp_path: Path, tool: Callable[[str], str]) -> None:
     assert "joined by its trace" in result.stdout
 
 
-def test_tour_visits_what_runs(up: Callable[..., Up]) -> None:
+def test_tour_visits_what_runs_whatever_its_data_folder(up: Callable[..., Up], cache: Path) -> None:
+    (cache / "running").mkdir()
+    (cache / "running/1.json").write_text('{"root": "/", "data": "/nowhere"}')  # left by one that was killed
     system = up()
-    result = tour("--build", BUILD, "--data", system.data.path)
+    result = tour("--build", BUILD)
     assert result.returncode == 0, result.stdout + result.stderr
+    assert f"visiting the system on {system.data.path}\n" in result.stdout
     assert f"http://{system.services['demo']['http']}/demo/hello" in result.stdout
+    assert "joined by its trace" in result.stdout
+    assert [path.name for path in (cache / "running").iterdir()] == [f"{system.process.pid}.json"]
+    assert system.stop() == 0
+    assert not list((cache / "running").iterdir())
+
+
+def test_tools_in_the_cache_are_found(
+    up: Callable[..., Up], cache: Path, tool: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grpcurl = tool("grpcurl")
+    (cache / "tools").unlink()
+    (cache / "tools").mkdir()
+    (cache / "tools/grpcurl").symlink_to(grpcurl)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    system = up()
+    assert re.search(rf"^  {cache}/tools/grpcurl -plaintext ", system.table(), re.MULTILINE)
+    result = tour("--build", BUILD)
+    assert result.returncode == 0 and f"$ {cache}/tools/grpcurl -plaintext" in result.stdout
 
 
 def test_tour_fails_when_an_answer_is_wrong(up: Callable[..., Up], tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_path_that_is_too_long_is_refused_at_start(tmp_path: Path):
     done = subprocess.run(
         [harness.program("upkeep")], env=env, capture_output=True, text=True, timeout=harness.START_S, check=False
     )
-    assert done.returncode == 1 and "CERTIFICATES: a path is longer than 255 bytes" in done.stderr, done.stderr
+    assert done.returncode == 2 and "a path is longer than 255 bytes" in done.stderr, done.stderr
 
 
 def test_a_service_takes_renewed_certificates(start: Callable[..., Service], tmp_path: Path):

@@ -431,9 +431,9 @@ def test_rolling_users_fails_no_question(start: Start) -> None:
         ({}, 2, "USERS_SERVICE_ADDR: must be set"),
         ({"USERS_SERVICE_ADDR": ""}, 2, "USERS_SERVICE_ADDR: must be set"),
         ({"USERS_SERVICE_ADDR": "a:1", "USERS_TIMEOUT_MS": 0}, 2, "USERS_TIMEOUT_MS=0: must be 1 to 60000 ms"),
-        ({"USERS_SERVICE_ADDR": "users"}, 1, "USERS_SERVICE_ADDR=users: must be host:port"),
-        ({"USERS_SERVICE_ADDR": "users:0"}, 1, "USERS_SERVICE_ADDR=users:0: must be host:port"),
-        ({"USERS_SERVICE_ADDR": "http://users:80"}, 1, "USERS_SERVICE_ADDR=http://users:80: must be host:port"),
+        ({"USERS_SERVICE_ADDR": "users"}, 2, "USERS_SERVICE_ADDR=users: must be host:port"),
+        ({"USERS_SERVICE_ADDR": "users:0"}, 2, "USERS_SERVICE_ADDR=users:0: must be host:port"),
+        ({"USERS_SERVICE_ADDR": "http://users:80"}, 2, "USERS_SERVICE_ADDR=http://users:80: must be host:port"),
     ],
 )
 def test_wrong_options(tmp_path: Path, settings: dict[str, object], status: int, said: str) -> None:

@@ -1,7 +1,4 @@
-#include "http_client.h"
-#include "http_fixture.h"
-#include <pthread.h>
-#include <stdatomic.h>
+#include "http_client_fixture.h"
 
 /* ---- a peer of our own kind, which counts what it is asked ---- */
 
@@ -47,178 +44,6 @@ static void peer_close(struct peer *peer)
     peer->server = http_server_close(peer->server);
 }
 
-/* ---- a peer that says exactly what it is told: one connection after the other ---- */
-
-struct script {
-    const char *const *answers; /* one a request, on connections as below; ended by NULL */
-    bool reuse;                 /* all on one connection; else one a connection, which is then closed */
-    bool hold;                  /* the last connection is held open until script_close */
-    int listen_fd, port;
-    pthread_t thread;
-    atomic_bool done;
-    atomic_uint connections;
-};
-
-static bool read_request(int fd)
-{
-    char bytes[4096];
-    size_t len = 0;
-
-    while (len < 4 || memcmp(bytes + len - 4, "\r\n\r\n", 4) != 0)
-        if (len == sizeof(bytes) || recv(fd, bytes + len++, 1, 0) != 1)
-            return false;
-    return true;
-}
-
-static void *run_script(void *arg)
-{
-    struct script *script = arg;
-    int fd = -1;
-
-    for (unsigned i = 0; script->answers[i] != NULL; i++) {
-        const char *answer = script->answers[i];
-        if (fd < 0) {
-            fd = accept(script->listen_fd, NULL, NULL);
-            script->connections++;
-        }
-        if (!read_request(fd))
-            break;
-        if (send(fd, answer, strlen(answer), MSG_NOSIGNAL) < 0 || (!script->reuse && !script->hold)) {
-            close(fd);
-            fd = -1;
-        }
-    }
-    while (script->hold && !script->done)
-        nanosleep(&(struct timespec){0, 1000000}, NULL);
-    if (fd >= 0)
-        close(fd);
-    return NULL;
-}
-
-static void script_open(struct script *script)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(address);
-
-    script->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    cr_assert_eq(bind(script->listen_fd, (struct sockaddr *)&address, len), 0);
-    cr_assert_eq(listen(script->listen_fd, 16), 0);
-    getsockname(script->listen_fd, (struct sockaddr *)&address, &len);
-    script->port = ntohs(address.sin_port);
-    cr_assert_eq(pthread_create(&script->thread, NULL, run_script, script), 0);
-}
-
-static void script_close(struct script *script)
-{
-    script->done = true;
-    shutdown(script->listen_fd, SHUT_RDWR); /* ends an accept that waits */
-    pthread_join(script->thread, NULL);
-    close(script->listen_fd);
-}
-
-/* ---- the client under test ---- */
-
-struct calls {
-    struct http_client *client;
-    struct loop *loop;
-    struct metrics *metrics;
-};
-
-static struct calls calls_open(struct http_client_def def)
-{
-    struct calls calls = {.metrics = metrics_new()};
-
-    def.name = "peer";
-    def.metrics = calls.metrics;
-    def.workers = def.workers > 0 ? def.workers : 1;
-    cr_assert_eq(http_client_open(&def, &calls.client), 0);
-    cr_assert_eq(loop_open(0, "caller", NULL, &calls.loop), 0);
-    return calls;
-}
-
-static void calls_close(struct calls *calls)
-{
-    loop_close(calls->loop);
-    http_client_free(calls->client);
-    metrics_free(calls->metrics);
-}
-
-static struct calls calls_open_port(int port)
-{
-    char target[64];
-
-    snprintf(target, sizeof(target), "127.0.0.1:%d", port);
-    return calls_open((struct http_client_def){.target = target});
-}
-
-struct result {
-    struct calls *calls;
-    const char *path;
-    const struct trace *trace;
-    uint64_t timeout_ms;
-    struct http_call *call;
-    int begun;
-    int err, status;
-    char body[65536];
-    size_t body_len;
-    bool within; /* done came from within http_client_get */
-    atomic_bool returned, done;
-};
-
-static void on_done(void *arg, int err, int status, struct str body)
-{
-    struct result *result = arg;
-
-    result->err = err;
-    result->status = status;
-    result->body_len = body.len;
-    if (body.len < sizeof(result->body)) {
-        memcpy(result->body, body.s != NULL ? body.s : "", body.len);
-        result->body[body.len] = '\0';
-    }
-    result->within = !result->returned;
-    result->done = true;
-}
-
-static void begin(void *arg)
-{
-    struct result *result = arg;
-
-    result->begun =
-        http_client_get(result->calls->client, result->calls->loop, str_of(result->path), result->trace,
-                        result->timeout_ms > 0 ? result->timeout_ms : NET_BOUND_MS, on_done, result, &result->call);
-    result->returned = true;
-}
-
-/* Gets path and waits for the end. result is on the heap for its size. */
-static void get(struct calls *calls, struct result *result, const char *path)
-{
-    memset(result, 0, sizeof(*result));
-    result->calls = calls;
-    result->path = path;
-    loop_call(calls->loop, begin, result);
-    cr_assert_eq(result->begun, 0);
-    NET_AWAIT(result->done);
-    cr_expect_not(result->within);
-}
-
-static void expect(struct calls *calls, const char *path, int err, int status, const char *body)
-{
-    struct result *result = malloc(sizeof(*result));
-
-    get(calls, result, path);
-    cr_expect_eq(result->err, err, "%s: %s", path, strerror(-result->err));
-    cr_expect_eq(result->status, status, "%s: %d", path, result->status);
-    if (body != NULL)
-        cr_expect_str_eq(result->body, body, "%s: %s", path, result->body);
-    free(result);
-}
-
-static double client_metric(struct calls *calls, const char *series)
-{
-    return fixture_metric(&(struct fixture){.metrics = calls->metrics}, series);
-}
-
 /* ---- requests ---- */
 
 Test(http_client, asks_and_is_answered)
@@ -245,7 +70,7 @@ Test(http_client, asks_and_is_answered)
 
 Test(http_client, the_trace_goes_on_below_the_callers_span)
 {
-    struct result *result = calloc(1, sizeof(*result));
+    struct result *result;
     struct trace mine, seen;
     struct peer peer;
     struct calls calls;
@@ -253,9 +78,7 @@ Test(http_client, the_trace_goes_on_below_the_callers_span)
     trace_begin(STR_NULL, true, &mine);
     peer_open(&peer, "127.0.0.1", 0);
     calls = calls_open_port(peer.port);
-    *result = (struct result){.calls = &calls, .path = "/trace", .trace = &mine};
-    loop_call(calls.loop, begin, result);
-    NET_AWAIT(result->done);
+    result = call(&calls, (struct http_client_request){.path = STR("/trace"), .trace = &mine});
     cr_assert_eq(trace_parse(str_of(result->body), &seen), 0, "%s", result->body);
     cr_expect_eq(memcmp(seen.trace_id, mine.trace_id, sizeof(mine.trace_id)), 0);
     cr_expect_neq(memcmp(seen.span_id, mine.span_id, sizeof(mine.span_id)), 0);
@@ -265,28 +88,20 @@ Test(http_client, the_trace_goes_on_below_the_callers_span)
     free(result);
 }
 
-static int refused_by_get(struct calls *calls, const char *path)
+static int path_refusal(struct calls *calls, const char *path)
 {
-    struct result *result = calloc(1, sizeof(*result));
-    int err;
-
-    result->calls = calls;
-    result->path = path;
-    loop_call(calls->loop, begin, result);
-    err = result->begun;
-    free(result);
-    return err;
+    return refusal(calls, (struct http_client_request){.path = str_of(path)});
 }
 
 Test(http_client, paths_that_would_split_the_request_are_refused)
 {
     struct calls calls = calls_open_port(1);
 
-    cr_expect_eq(refused_by_get(&calls, ""), -EINVAL);
-    cr_expect_eq(refused_by_get(&calls, "name"), -EINVAL);
-    cr_expect_eq(refused_by_get(&calls, "/a b"), -EINVAL);
-    cr_expect_eq(refused_by_get(&calls, "/a\r\nx: y"), -EINVAL);
-    cr_expect_eq(refused_by_get(&calls, "/a\x7f"), -EINVAL);
+    cr_expect_eq(path_refusal(&calls, ""), -EINVAL);
+    cr_expect_eq(path_refusal(&calls, "name"), -EINVAL);
+    cr_expect_eq(path_refusal(&calls, "/a b"), -EINVAL);
+    cr_expect_eq(path_refusal(&calls, "/a\r\nx: y"), -EINVAL);
+    cr_expect_eq(path_refusal(&calls, "/a\x7f"), -EINVAL);
     calls_close(&calls);
 }
 
@@ -309,20 +124,6 @@ Test(http_client, targets)
 }
 
 /* ---- answers of all kinds ---- */
-
-#define OK "HTTP/1.1 200 OK\r\n"
-
-static void expect_answer(const char *answer, int err, int status, const char *body)
-{
-    struct script script = {.answers = (const char *const[]){answer, NULL}};
-    struct calls calls;
-
-    script_open(&script);
-    calls = calls_open_port(script.port);
-    expect(&calls, "/", err, status, body);
-    calls_close(&calls);
-    script_close(&script);
-}
 
 Test(http_client, bodies_by_length_in_chunks_and_up_to_the_close)
 {
@@ -370,15 +171,19 @@ Test(http_client, answers_whose_end_is_ambiguous)
 
 Test(http_client, chunks_that_are_badly_framed)
 {
-    static const char *const bodies[] = {"2\r\nok\r\r\n0\r\n\r\n", "2\r\nokx\r\n0\r\n\r\n", "2;a=\1\r\nok\r\n0\r\n\r\n",
-                                         "2\r\nok\r\n0\r\nx: \1\r\n\r\n", "2\r\nok\r\n0\r\n\1\r\n\r\n"};
+    static const char *const bodies[] = {"2\r\nok\r\r\n0\r\n\r\n",     "2\r\nokx\r\n0\r\n\r\n",
+                                         "2;a=\1\r\nok\r\n0\r\n\r\n",  "2\r\nok\r\n0\r\nx: \1\r\n\r\n",
+                                         "2\r\nok\r\n0\r\n\1\r\n\r\n", "2\nok\r\n0\r\n\r\n",
+                                         "2\r\nok\n0\r\n\r\n",         "2\r\nok\r\n0\n\r\n",
+                                         "2\r\nok\r\n0\r\n\n",         "2\r\nok\r\n0\r\nx: y\n\r\n",
+                                         "2;\r\r\nok\r\n0\r\n\r\n"};
     char answer[128];
 
     for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
         snprintf(answer, sizeof(answer), OK "transfer-encoding: chunked\r\n\r\n%s", bodies[i]);
         expect_answer(answer, -EBADMSG, 0, NULL);
     }
-    expect_answer(OK "transfer-encoding: chunked\r\n\r\n2;a=\"\tb\"\nok\n0\nx: \ty\n\n", 0, 200, "ok");
+    expect_answer(OK "transfer-encoding: chunked\r\n\r\n2 ;a=\"\tb\"\r\nok\r\n0\r\nx: \ty\r\n\r\n", 0, 200, "ok");
 }
 
 Test(http_client, answers_that_break_off)
@@ -464,9 +269,9 @@ static void *answer_once_each(void *arg)
         static const char answer[] = OK "content-length: 2\r\n\r\nok";
         int fd = accept(script->listen_fd, NULL, NULL);
         script->connections++;
-        if (read_request(fd))
+        if (read_request(fd, script->requests, sizeof(script->requests)))
             net_send(fd, answer, strlen(answer));
-        read_request(fd);
+        read_request(fd, script->requests, sizeof(script->requests));
         close(fd);
     }
     return NULL;
@@ -527,20 +332,15 @@ Test(http_client, connections_are_retired)
 Test(http_client, the_deadline)
 {
     struct script script = {.answers = (const char *const[]){OK "content-length: 9\r\n\r\nhal", NULL}, .hold = true};
-    struct result *result = calloc(1, sizeof(*result));
     struct calls calls;
 
     script_open(&script);
     calls = calls_open_port(script.port);
-    *result = (struct result){.calls = &calls, .path = "/", .timeout_ms = 30};
-    loop_call(calls.loop, begin, result);
-    NET_AWAIT(result->done);
-    cr_expect_eq(result->err, -ETIMEDOUT);
+    expect_of(&calls, (struct http_client_request){.path = STR("/"), .timeout_ms = 30}, -ETIMEDOUT, 0, NULL);
     cr_expect_eq(client_metric(&calls, "http_client_requests_total{peer=\"peer\",status=\"ETIMEDOUT\"}"), 1);
     cr_expect_eq(client_metric(&calls, "http_client_connections{peer=\"peer\"}"), 0);
     calls_close(&calls);
     script_close(&script);
-    free(result);
 }
 
 static void cancel(void *arg)
@@ -551,12 +351,12 @@ static void cancel(void *arg)
 Test(http_client, a_cancelled_call_is_not_heard_of_again)
 {
     struct script script = {.answers = (const char *const[]){"", NULL}, .hold = true};
-    struct result *result = calloc(1, sizeof(*result));
+    struct result *result;
     struct calls calls;
 
     script_open(&script);
     calls = calls_open_port(script.port);
-    *result = (struct result){.calls = &calls, .path = "/"};
+    result = result_new(&calls, (struct http_client_request){.path = STR("/")});
     loop_call(calls.loop, begin, result);
     loop_call(calls.loop, cancel, result);
     cr_expect_eq(client_metric(&calls, "http_client_connections{peer=\"peer\"}"), 0);
@@ -578,7 +378,7 @@ Test(http_client, calls_in_flight_are_bounded_and_end_with_their_loop)
     calls = calls_open((struct http_client_def){.target = target, .max_in_flight = 2});
     for (int i = 0; i < 3; i++) {
         results[i].calls = &calls;
-        results[i].path = "/";
+        results[i].request.path = STR("/");
         loop_call(calls.loop, begin, &results[i]);
     }
     cr_expect_eq(results[0].begun, 0);
@@ -759,9 +559,9 @@ struct front {
     struct http_client *client;
 };
 
-static void on_name(void *arg, int err, int status, struct str body)
+static void on_name(void *arg, int err, const struct http_client_response *response)
 {
-    http_answer(arg, err < 0 ? http_problem_errno(err, "peer") : http_reply_text(200, "text/plain", body));
+    http_answer(arg, err < 0 ? http_problem_errno(err, "peer") : http_reply_text(200, "text/plain", response->body));
 }
 
 static struct http_reply *ask_peer(struct http_req *req)
@@ -769,7 +569,10 @@ static struct http_reply *ask_peer(struct http_req *req)
     struct front *front = req->state;
     struct http_deferred *deferred = http_defer(req);
     struct http_call *call;
-    int err = http_client_get(front->client, req->loop, STR("/name"), &req->trace, 10000, on_name, deferred, &call);
+    int err = http_client_call(
+        front->client, req->loop,
+        &(struct http_client_request){.path = STR("/name"), .trace = &req->trace, .timeout_ms = NET_BOUND_MS}, on_name,
+        deferred, &call);
 
     if (err < 0)
         http_answer(deferred, http_problem_errno(err, NULL));

@@ -127,7 +127,7 @@ struct call {
     int err;
 };
 
-static void on_done(void *arg, int err, int status, struct str body)
+static void on_done(void *arg, int err, const struct http_client_response *response)
 {
     struct call *call = arg;
 
@@ -140,9 +140,10 @@ static void begin(void *arg)
     struct call *call = arg;
     struct http_call *handle;
 
-    cr_assert_eq(
-        http_client_get(call->scene->client, call->scene->loop, STR("/"), NULL, NET_BOUND_MS, on_done, call, &handle),
-        0);
+    cr_assert_eq(http_client_call(call->scene->client, call->scene->loop,
+                                  &(struct http_client_request){.path = STR("/"), .timeout_ms = NET_BOUND_MS}, on_done,
+                                  call, &handle),
+                 0);
 }
 
 static int get(struct scene *scene)

@@ -195,14 +195,19 @@ struct call {
     char body[1024];
 };
 
-static void on_done(void *arg, int err, int status, struct str body)
+static void on_done(void *arg, int err, const struct http_client_response *response)
 {
     struct call *call = arg;
+    size_t position = 0;
+    struct http_field field;
 
     call->err = err;
-    call->status = status;
-    if (body.len > 0) /* is it there? */
-        memcpy(call->body, body.s, body.len < sizeof(call->body) ? body.len : sizeof(call->body));
+    call->status = err == 0 ? response->status : 0;
+    if (err == 0 && response->body.len > 0) /* is it there? */
+        memcpy(call->body, response->body.s,
+               response->body.len < sizeof(call->body) ? response->body.len : sizeof(call->body));
+    while (err == 0 && http_client_next_header(response, &position, &field))
+        cr_expect(field.name.len > 0);
     call->done = true;
 }
 
@@ -211,7 +216,10 @@ static void begin(void *arg)
     struct call *call = arg;
     struct http_call *handle;
 
-    cr_assert_eq(http_client_get(call->client, call->loop, STR("/"), NULL, NET_BOUND_MS, on_done, call, &handle), 0);
+    cr_assert_eq(http_client_call(call->client, call->loop,
+                                  &(struct http_client_request){.path = STR("/"), .timeout_ms = NET_BOUND_MS}, on_done,
+                                  call, &handle),
+                 0);
 }
 
 Test(http_hostile, answers)

@@ -173,3 +173,19 @@ Test(rpc_tls, says_what_is_wrong_with_its_files)
     cr_assert_eq(open_with((struct rpc_tls){.ca = certificate, .key = key}), -EINVAL);
     cr_assert_eq(open_with((struct rpc_tls){.ca = certificate, .certificate = "/nowhere", .key = key}), -ENOENT);
 }
+
+/* A process that exits while C-core still works crashes now and then. */
+Test(rpc_tls, ends_c_core_with_the_last_client)
+{
+    grpc_shutdown(); /* the use that make_folder took */
+    for (int i = 0; i < 20; i++) {
+        struct fixture client = {0};
+
+        fixture_connect(&client, (struct rpc_client_def){.target = "localhost:1",
+                                                         .tls = &(const struct rpc_tls){.ca = path_of("certificate")}});
+        fixture_call(&client, 100, 0, (struct rpc_call_options){.timeout_ms = 60000});
+        client.client = rpc_client_free(client.client);
+        cr_assert(!grpc_is_initialized());
+    }
+    grpc_init();
+}

@@ -6,8 +6,12 @@ import shutil
 import subprocess
 import tempfile
 import unittest
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from streaming.model.inputs import SCENARIOS
 from streaming.paper import drawings, figures, links, schemas, slo, trace
 from streaming.paper.documents import VALUE, fill, markdown, too_long
 from streaming.paper.values import heartbeats_to_lose, magnitude, short
@@ -144,6 +148,29 @@ class Trace(unittest.TestCase):
             self.assertNotEqual(trace.problems(folder, slos), [])
 
 
+class Promises(unittest.TestCase):
+    def test_a_page_that_no_alert_makes_is_found(self) -> None:
+        thresholds = slo.load_thresholds(HERE)
+        self.assertEqual(trace.promises(markdown(HERE), thresholds), [])
+        with tempfile.TemporaryDirectory() as name:
+            page = Path(name) / "flows.md"
+            for text in ("a contradiction is parked and pages.", "a defect of ours: pages", "it fails, which pages"):
+                page.write_text(text)
+                self.assertEqual(len(trace.promises([page], [])), 1, text)
+            page.write_text("a contradiction is parked and [pages](appendix/runbooks.md#t-contradiction)")
+            mine = [t for t in thresholds if list(t.promised) == ["flows.md#f6"]]
+            self.assertEqual(len(mine), 3)
+            self.assertEqual(len(trace.promises([page], mine)), 3)  # none of them is linked
+
+    def test_a_threshold_needs_a_kind_and_a_promise(self) -> None:
+        text = (HERE / "slo.toml").read_text()
+        with tempfile.TemporaryDirectory() as name:
+            for old, new in (('kind = "age"', 'kind = "mood"'), ('promised = ["flows.md#f6"]', "promised = []")):
+                (Path(name) / "slo.toml").write_text(text.replace(old, new, 1))
+                with self.assertRaises(ValueError):
+                    slo.load_thresholds(Path(name))
+
+
 class Ranking(unittest.TestCase):
     def test_a_wrong_product_is_found(self) -> None:
         with tempfile.TemporaryDirectory() as name:
@@ -159,14 +186,32 @@ class Objectives(unittest.TestCase):
     def test_budget_and_detection(self) -> None:
         s = slo.Slo("S-x", "j", "o", 0.999, "p", "g", "t", True, ("look",))
         self.assertAlmostEqual(s.budget_minutes, 43.2)
-        self.assertAlmostEqual(slo.minutes_to_page(s, 1.0) or 0, 0.864)
-        self.assertIsNone(slo.minutes_to_page(s, 0.001))
+        delay = (slo.SCRAPE_S + slo.EVALUATION_S + slo.SEND_S) / 60
+        self.assertAlmostEqual(slo.minutes_to_page(replace(s, per_day=1), 1.0, 1e9) or 0, 0.864 + delay)
+        self.assertIsNone(slo.minutes_to_page(replace(s, per_day=1), 0.001, 1e9))
 
-    def test_rules_hold_every_objective(self) -> None:
-        slos = slo.load(HERE)
-        text = slo.rules(slos)
-        expected = 4 * sum(s.burns for s in slos) + 2 * len(slos) + 3 * sum(s.sliced for s in slos)
-        self.assertEqual(text.count("- alert:"), expected)
+    def test_a_page_waits_for_ten_bad_events(self) -> None:
+        s = slo.Slo("S-x", "j", "o", 0.999, "p", "g", "t", True, ("look",), per_day=1)
+        delay = (slo.SCRAPE_S + slo.EVALUATION_S + slo.SEND_S) / 60
+        for accounts, minutes in ((1_440, 10), (720, 20), (144, 100)):  # one a minute, one in two, one in ten
+            self.assertAlmostEqual(slo.minutes_to_page(s, 1.0, accounts) or 0, minutes + delay)
+        self.assertIsNone(slo.minutes_to_page(s, 1.0, 39))  # no window holds ten
+
+    def test_plays_a_day_are_those_of_the_model(self) -> None:
+        small = SCENARIOS["small"]
+        for s in slo.load(HERE):
+            if s.id in ("S-start", "S-frame", "S-stall"):
+                self.assertAlmostEqual(s.per_day, small.hours_per_day * small.plays_per_hour)
+
+    def test_spans(self) -> None:
+        found = [slo.span(seconds) for seconds in (5, 90, 600, 3_600, 93_600, 86_400, 432_000)]
+        self.assertEqual(found, ["5 s", "90 s", "10 min", "1 h", "26 h", "24 h", "5 days"])
+
+    def test_rules_hold_every_objective_and_threshold(self) -> None:
+        slos, thresholds = slo.load(HERE), slo.load_thresholds(HERE)
+        text = slo.rules(slos, thresholds)
+        expected = 4 * sum(s.burns for s in slos) + 2 * len(slos) + 3 * sum(len(s.cuts) for s in slos)
+        self.assertEqual(text.count("- alert:"), expected + 2 * len(thresholds))
         self.assertTrue(all(s.good in text and s.total in text for s in slos))
         for s in slos:
             self.assertIn(f"alert: {s.alert}NoData", text)
@@ -174,7 +219,7 @@ class Objectives(unittest.TestCase):
 
     def test_an_objective_that_makes_tickets_never_pages(self) -> None:
         for s in slo.load(HERE):
-            severities = set(re.findall(r"severity: (\w+)", slo.rules([s])))
+            severities = set(re.findall(r"severity: (\w+)", slo.rules([s], [])))
             self.assertEqual("page" in severities, s.page, s.id)
 
 
@@ -185,7 +230,78 @@ WEEK = 7 * 24 * 60  # in minutes
 def group(name: str) -> str:
     """One objective's rules as they are committed; Prometheus takes a while over all of them."""
     text = (HERE / "alerts.rules.yml").read_text()
-    return "  - name: " + next(part for part in text.split("  - name: ") if part.startswith(f"{name}\n"))
+    found = next(part for part in text.split("  - name: ") if part.startswith(f"{name}\n"))
+    return "  - name: " + found.replace(
+        f"    interval: {slo.EVALUATION_S}s\n", ""
+    )  # weeks are evaluated in longer steps
+
+
+def promtool(groups: str, tests: list[dict[str, Any]], interval: str) -> str:
+    """What Prometheus finds wrong with the rules' tests."""
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "rules.yml").write_text("groups:\n" + groups)
+        path = Path(name) / "test.yml"  # JSON is YAML
+        path.write_text(json.dumps({"rule_files": ["rules.yml"], "evaluation_interval": interval, "tests": tests}))
+        done = subprocess.run(
+            ["promtool", "test", "rules", path], capture_output=True, text=True, timeout=120, check=False
+        )
+        return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def together(tests: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Several tests of rules with different metrics as one."""
+    parts = ("input_series", "alert_rule_test")
+    return {"interval": "1m"} | {part: [item for test in tests for item in test[part]] for part in parts}
+
+
+def threshold_values(t: slo.Threshold) -> tuple[str, str]:
+    """Series of four hours, a value a minute: one that is beyond the limit at its end, and one that never is."""
+    limit = int(t.limit)
+    if t.kind == "above":
+        return f"{limit + 1}x240", f"{limit}x240"
+    if t.kind == "differs":
+        return "-1x240", "0x240"
+    if t.kind == "age":  # a minute more or less than the limit ago
+        return f"{240 * 60 - limit - 60}x240", f"{240 * 60 - limit + 60}x240"
+    if t.kind == "ends":
+        return f"{240 * 60 + limit - 60}x240", f"{240 * 60 + limit + 60}x240"
+    left = limit // 60  # runs out by a hundred a minute, some minutes before the limit or after it
+    return f"{100 * (240 + left - 30)}-100x240", f"{100 * (240 + left + 6)}-100x240"
+
+
+def threshold_tests(t: slo.Threshold) -> list[dict[str, Any]]:
+    beyond, within = threshold_values(t)
+    names = [{label: f"{which}-{label}" for label in t.by} for which in ("one", "two")]
+    series = [t.metric + "{" + ",".join(f'{k}="{v}"' for k, v in by.items()) + "}" for by in names]
+    url = f"docs/streaming-platform/appendix/runbooks.md#{t.id.lower()}"
+    common = {"severity": t.severity, "owner": t.owner.lower(), "threshold": t.id, "runbook": t.id.lower()}
+
+    def fires(missing: bool, by: dict[str, str]) -> dict[str, Any]:
+        where = " ".join(by.get(label, "") for label in t.by)
+        summary = f"{'no data for: ' if missing else ''}{t.shown} ({where})"
+        return {"exp_labels": common | by, "exp_annotations": {"summary": summary, "runbook_url": url}}
+
+    def case(inputs: dict[str, str], at: int, over: list[dict[str, str]], gone: list[dict[str, str]]) -> dict[str, Any]:
+        return {
+            "interval": "1m",
+            "input_series": [{"series": name, "values": values} for name, values in inputs.items()],
+            "alert_rule_test": [
+                {"eval_time": f"{at}m", "alertname": t.alert, "exp_alerts": [fires(False, by) for by in over]},
+                {
+                    "eval_time": f"{at}m",
+                    "alertname": f"{t.alert}Missing",
+                    "exp_alerts": [fires(True, by) for by in gone],
+                },
+            ],
+        }
+
+    vanished = within.replace("x240", "x200") + " _x40"
+    return [
+        case({series[0]: beyond, series[1]: within}, 240, [names[0]], []),
+        case({series[0]: within, series[1]: within}, 240, [], []),
+        case({series[0]: within, series[1]: vanished}, 235, [], [names[1]]),
+        case({"something_else": "1x240"}, 60, [], [{}]),
+    ]
 
 
 @unittest.skipUnless(shutil.which("promtool"), "no promtool")
@@ -223,12 +339,71 @@ class AlertRules(unittest.TestCase):
             "Burn1h": f"the budget of S-start burns 14.4 times too fast in {region}",
             "Silent": f"less than half of what it was a week ago in {region}",
             "NoData": "no data at all: neither the counter nor its past is there",
-            "SliceFails": f"a quarter fails for {where}",
-            "SmallSliceFails": f"a quarter fails for {where}",
+            "SliceFails": f"more than 25% fail for {where}",
+            "SmallSliceFails": f"more than 25% fail for {where}",
             "SliceSilent": f"less than half of what it was a week ago for {where}",
         }
         url = "docs/streaming-platform/appendix/runbooks.md#s-start"
         return {"summary": f"Play request: {texts[rule]}", "runbook_url": url}
+
+    def test_a_cdn_that_fails_pages_and_one_that_was_drained_may_be_silent(self) -> None:
+        labels = {"severity": "page", "owner": "delivery", "slo": "S-frame", "runbook": "s-frame", "cdn": "one"}
+        url = "docs/streaming-platform/appendix/runbooks.md#s-frame"
+        texts = {
+            "CdnFails": "more than 10% fail for the CDN one",
+            "CdnSilent": "less than half of what it was a week ago for the CDN one",
+        }
+
+        def counters(cdn: str, good: str, total: str) -> list[dict[str, str]]:
+            by = f'{{region="west",country="us",device="tv",cdn="{cdn}"}}'
+            return [
+                {"series": f"playback_frames_good_total{by}", "values": good},
+                {"series": f"playback_starts_total{by}", "values": total},
+            ]
+
+        def case(at: int, series: list[dict[str, str]], firing: str = "") -> dict[str, Any]:
+            return {
+                "interval": "1m",
+                "input_series": [*series, *counters("two", f"0+900x{at}", f"0+900x{at}")],
+                "alert_rule_test": [
+                    {
+                        "eval_time": f"{at}m",
+                        "alertname": f"SFrame{rule}",
+                        "exp_alerts": [
+                            {
+                                "exp_labels": labels,
+                                "exp_annotations": {"summary": f"First frame: {texts[rule]}", "runbook_url": url},
+                            }
+                        ]
+                        if rule == firing
+                        else [],
+                    }
+                    for rule in texts
+                ],
+            }
+
+        bad, tolerable = ("0+780x60", "0+830x60")  # 13 and 8 percent fail
+        gone = counters("one", *[f"0+900x{WEEK} _x120"] * 2)
+        drained = {"series": 'steering_cdn_drained{cdn="one"}', "values": f"1x{WEEK + 120}"}
+        short = [
+            case(60, counters("one", bad, "0+900x60"), "CdnFails"),
+            case(60, counters("one", tolerable, "0+900x60")),
+        ]
+        self.assertEqual(promtool(group("S-frame"), short, "10m"), "")
+        long = [case(WEEK + 90, gone, "CdnSilent"), case(WEEK + 90, [*gone, drained])]
+        self.assertEqual(promtool(group("S-frame"), long, f"{(WEEK + 90) // 9}m"), "")
+
+    def test_thresholds_fire_stay_silent_and_miss_their_series(self) -> None:
+        """Every threshold: one series beyond the limit and one within it, one that vanishes, and none at all."""
+        cases = zip(*map(threshold_tests, slo.load_thresholds(HERE)))
+        tests = [together(case) for case in cases]  # their metrics differ: one run holds all of them
+        self.assertEqual(promtool(group(slo.THRESHOLDS), tests, "5m"), "")
+
+    def test_the_threshold_test_can_fail(self) -> None:
+        t = slo.load_thresholds(HERE)[0]
+        beyond = threshold_tests(t)[0]
+        beyond["alert_rule_test"][0]["exp_alerts"] = []
+        self.assertNotEqual(promtool(group(slo.THRESHOLDS), [beyond], "5m"), "")
 
     def series(self, good: str, total: str, **labels: str) -> dict[str, str]:
         by = {"region": "west", "country": "us", "device": "tv", **labels}

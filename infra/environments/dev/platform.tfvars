@@ -1,6 +1,3 @@
-# route-guide takes writes without authentication: not from the internet (k8s/overlays/dev).
-hosts = ["countries", "demo", "notes"]
-
 notes_users = {
   developers = "group:developers@slipway.example"
 }

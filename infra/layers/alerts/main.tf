@@ -10,6 +10,8 @@ data "terraform_remote_state" "cluster" {
 }
 
 locals {
+  services = yamldecode(file("${path.module}/../../services.yaml"))
+
   # The alerts of k8s/components/monitoring, but Restarts: the platform counts those of containers that die before their
   # first metric, too.
   all_rules = flatten([for group in yamldecode(file("${path.module}/../../../k8s/components/monitoring/rules.yml")).groups : group.rules])
@@ -38,14 +40,9 @@ module "observability" {
   domain    = var.environment.domain
   rules     = local.rules
 
-  # /openapi.json is served by the pods of notes and needs no token, so it shows whether notes can be reached. /v1/notes
-  # must answer 401 to whoever has no token.
-  probes = {
-    countries = "/countries?user_id=1234"
-    demo      = "/demo/hello"
-    notes     = "/openapi.json"
-  }
-  guarded = { notes = "/v1/notes?limit=1" }
+  # A path that needs no token shows whether a service can be reached. One that is guarded must answer 401 to whoever has none.
+  probes  = { for name, service in local.services : name => service.probe if service.probe != "" }
+  guarded = { for name, service in local.services : name => service.guarded if service.guarded != "" }
 
   emails       = var.emails
   log_days     = var.log_days

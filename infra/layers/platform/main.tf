@@ -1,9 +1,17 @@
 # How the services are reached, and where backups go. Deployments need what is here.
+locals {
+  # Those that have a route in k8s/overlays/ENV.
+  hosts = toset([
+    for name, service in yamldecode(file("${path.module}/../../services.yaml")) :
+    name if !contains(service.not_in, var.environment.name)
+  ])
+}
+
 module "edge" {
   source              = "../../modules/dns-and-certificates"
   name                = "slipway"
   domain              = var.environment.domain
-  hosts               = var.hosts
+  hosts               = local.hosts
   requests_per_minute = var.requests_per_minute
   waf_preview         = var.waf_preview
 }
@@ -19,9 +27,9 @@ module "backups" {
   readers         = var.backup_readers
 }
 
-# Who passes the identity-aware proxy to notes. The account smoke is made by layers/foundation.
+# Who passes the identity-aware proxy to notes. The account smoke-test is made by layers/foundation.
 resource "google_iap_web_iam_member" "notes" {
-  for_each = merge({ smoke = "serviceAccount:smoke@${var.environment.project}.iam.gserviceaccount.com" }, var.notes_users)
+  for_each = merge({ smoke = "serviceAccount:smoke-test@${var.environment.project}.iam.gserviceaccount.com" }, var.notes_users)
   role     = "roles/iap.httpsResourceAccessor"
   member   = each.value
 }

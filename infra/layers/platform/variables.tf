@@ -1,9 +1,3 @@
-variable "hosts" {
-  description = "The public services: those with a route in k8s/overlays/ENV."
-  type        = set(string)
-  default     = ["countries", "demo", "notes", "route-guide"]
-}
-
 variable "requests_per_minute" {
   description = "Of modules/dns-and-certificates."
   type        = number

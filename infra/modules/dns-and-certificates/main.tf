@@ -132,7 +132,7 @@ resource "google_compute_security_policy" "edge" {
     action      = "allow"
     priority    = 2147483647
     preview     = false
-    description = "The default rule, which must be there; the one before it matches everybody."
+    description = "The default rule, which must be there; it never matches."
     match {
       versioned_expr = "SRC_IPS_V1"
       config {

@@ -60,7 +60,7 @@ locals {
 }
 
 resource "google_iam_workload_identity_pool" "ci" {
-  workload_identity_pool_id = "ci"
+  workload_identity_pool_id = "ci-jobs"
   display_name              = "CI"
   description               = "Jobs of ${var.ci.repository}."
 }
@@ -125,7 +125,7 @@ resource "google_project_iam_member" "next" {
 }
 
 resource "google_service_account" "nodes" {
-  account_id   = "nodes"
+  account_id   = "gke-nodes"
   display_name = "Nodes"
   description  = "What a node needs: write logs and metrics, pull images."
 }
@@ -141,7 +141,7 @@ resource "google_project_iam_member" "nodes" {
 # impersonated account before any identity token, so the role for identity tokens alone
 # (roles/iam.serviceAccountOpenIdTokenCreator) does not suffice.
 resource "google_service_account" "smoke" {
-  account_id   = "smoke"
+  account_id   = "smoke-test"
   display_name = "Smoke tests"
   description  = "As whom a release is tested from outside."
 }

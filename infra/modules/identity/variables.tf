@@ -66,7 +66,7 @@ variable "next_project" {
 }
 
 variable "deployers" {
-  description = "People who deploy from their own machines: name => member. They may test as the account smoke."
+  description = "People who deploy from their own machines: name => member. They may test as the account smoke-test."
   type        = map(string)
   default     = {}
 }

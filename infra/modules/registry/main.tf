@@ -3,6 +3,9 @@
 #
 # Signatures and attestations have a repository of their own, with the same names: Artifact Registry does not list what
 # refers to an image, so cosign keeps that list in a tag, which moves. Each signature is verified, so it may.
+#
+# Where tags never move, Artifact Registry refuses to delete a tagged image. So the cleanup policies delete untagged images and
+# signatures; docs/gke.md (What it costs) says what the rest costs, and how to delete it.
 locals {
   repositories = {
     images = {

@@ -200,12 +200,19 @@ static int refuse(const struct error *error, struct buf *take_what)
     return r != 0 ? r : -EINVAL;
 }
 
-static int refuse_value(const struct error *error, const struct config_option *option, const char *text)
+/* why is what the option's own check says; NULL: the value is not what its kind allows. */
+static int refuse_value(const struct error *error, const struct config_option *option, const char *text,
+                        const char *why)
 {
     struct buf line = {0};
 
-    buf_printf(&line, "%s=%.100s: must be ", option->name, text);
-    append_allowed(&line, option);
+    buf_printf(&line, "%s=%.100s: ", option->name, text);
+    if (why != NULL) {
+        buf_append_cstr(&line, why);
+    } else {
+        buf_append_cstr(&line, "must be ");
+        append_allowed(&line, option);
+    }
     return refuse(error, &line);
 }
 
@@ -221,10 +228,12 @@ static int refuse_argument(const struct error *error, const char *argument, cons
 
 static int set(struct value *value, const char *text, const struct error *error)
 {
+    const char *why = NULL;
     char *copy;
 
-    if (parse(str_of(text), value->option, &value->integer) != 0)
-        return refuse_value(error, value->option, text);
+    if (parse(str_of(text), value->option, &value->integer) != 0 ||
+        (value->option->check != NULL && (why = value->option->check(text)) != NULL))
+        return refuse_value(error, value->option, text, why);
     copy = strdup(text);
     if (copy == NULL)
         return -ENOMEM;

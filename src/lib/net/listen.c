@@ -65,6 +65,16 @@ int net_listen(const char *host, int port, int *ret_fd, int *ret_port)
     return 0;
 }
 
+const char *net_listen_check_host(const char *host)
+{
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM}, *address;
+
+    if (getaddrinfo(host, NULL, &hints, &address) != 0)
+        return "must be a numeric address";
+    freeaddrinfo(address);
+    return NULL;
+}
+
 int net_listen_stop_syn(int fd)
 {
     /* Drop what has SYN and not ACK; let the rest pass: also the ACK that ends a handshake that has begun. */

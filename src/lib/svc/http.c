@@ -32,6 +32,15 @@ static int open_auth(struct svc *svc, struct http_auth **ret_auth)
     return r < 0 ? svc_fail(svc, "AUTH_TOKENS_FILE=%s: %s", path, strerror(-r)) : 0;
 }
 
+static int check_http(struct svc *svc)
+{
+    struct http_auth *auth = NULL;
+    int r = open_auth(svc, &auth);
+
+    http_auth_free(auth);
+    return r;
+}
+
 static int open_server(struct svc *svc, struct server *server)
 {
     const struct config *config = svc_config(svc);
@@ -110,6 +119,7 @@ const struct svc_server_type svc_http_server = {
     .protocol = "http",
     .options = options,
     .connection_descriptors = 1,
+    .check = check_http,
     .open = open_http,
     .start = start_http,
     .set_serving = set_serving,

@@ -1,6 +1,6 @@
 /* The server of a service's rpcs. Services without any do not link this file, and so no gRPC. */
 #include "cgroup.h"
-#include "svc_server.h"
+#include "svc_context.h"
 #include <assert.h>
 
 static const struct config_option options[] = {
@@ -38,7 +38,8 @@ static int open_rpc(struct svc *svc, void **ret_server)
         .descriptors = service->rpc->descriptors,
         .descriptors_len = service->rpc->descriptors_len,
         .state = service->state,
-        .ready = service->ready,
+        .ready = service->ready != NULL || service->store != NULL ? svc_admin_ready : NULL,
+        .ready_state = &svc->admin,
         .log = svc_log(svc),
         .metrics = svc_metrics(svc),
         .threads = threads(svc),

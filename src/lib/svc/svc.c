@@ -1,10 +1,12 @@
 #include "svc.h"
 #include "cgroup.h"
 #include "clock.h"
+#include "net_listen.h"
 #include "svc_context.h"
 #include "svc_cpus.h"
 #include "svc_libraries.h"
 #include "svc_signals.h"
+#include "svc_store.h"
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
@@ -15,12 +17,13 @@
 enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 #define LOG_FLUSH_MS 2000
-#define MAX_TABLES   (SVC_MAX_SERVERS + 3) /* the common one, ports, the service's own */
+#define MAX_TABLES   (SVC_MAX_SERVERS + 4) /* the common one, ports, the store's, the service's own */
 
 /* ---- options ---- */
 
 static const struct config_option common_options[] = {
-    {"HOST", "::", .help = "numeric address to listen on; :: is every IPv6 and IPv4 address"},
+    {"HOST", "::", .help = "numeric address to listen on; :: is every IPv6 and IPv4 address",
+     .check = net_listen_check_host},
     {"METRICS_PORT", "9090", CONFIG_INT, 0, 65535, .help = "port of /healthz, /readyz and /metrics; 0 picks one"},
     {"WORKERS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as the CPU limit allows"},
     {"LOG_LEVEL", "info", CONFIG_CHOICE, .choices = "debug|info|notice|warning|error|critical",
@@ -71,6 +74,8 @@ static void make_tables(const struct svc *svc, struct tables *ret_tables)
         ret_tables->list[ret_tables->count++] = type->options;
         add_port(ret_tables, &ports, &type->options[0], type == &svc_http_server ? def->http_port : def->grpc_port);
     }
+    if (def->store != NULL)
+        ret_tables->list[ret_tables->count++] = def->store->engine->options;
     if (ports > 0)
         ret_tables->list[ret_tables->count++] = ret_tables->ports;
     if (def->options != NULL)
@@ -85,7 +90,7 @@ static int print_help(const struct svc_def *def, const struct tables *tables)
     if (options == NULL)
         return EXIT_FAILED;
     printf("%s -- %s\n\nusage: %s [OPTION...]\n\n%s\n"
-           "  -n         check the options and exit\n"
+           "  -n         check the options and the files that they name, and exit\n"
            "  --help     this text\n"
            "  --version  the version\n",
            def->name, def->summary, def->name, options);
@@ -167,14 +172,22 @@ static int open_listeners(struct svc *svc)
     return r == 0 ? open_admin(svc) : r;
 }
 
+static int open_service(struct svc *svc)
+{
+    const struct svc_store *store = svc->def->store;
+    int r = store != NULL ? store->engine->open(svc, store->tables, store->count, store->store) : 0;
+
+    return r == 0 && svc->def->start != NULL ? svc->def->start(svc, svc->def->state) : r;
+}
+
 static int start(struct svc *svc)
 {
     int r = open_listeners(svc);
 
     if (r == 0)
         http_server_start(svc->admin_http);
-    if (r == 0 && svc->def->start != NULL)
-        r = svc->def->start(svc, svc->def->state);
+    if (r == 0)
+        r = open_service(svc);
     if (r != 0) {
         if (svc->error[0] == '\0')
             svc_fail(svc, "cannot start: %s", strerror(-r));
@@ -282,6 +295,8 @@ static void stop(struct svc *svc)
         svc->servers[i].type->close(svc->servers[i].server);
     if (svc->def->stop != NULL)
         svc->def->stop(svc->def->state);
+    if (svc->def->store != NULL)
+        *svc->def->store->store = svc->def->store->engine->close(*svc->def->store->store);
 }
 
 /* ---- life ---- */
@@ -354,6 +369,21 @@ static int run(struct svc *svc)
     return r == 0 ? EXIT_DRAINED : EXIT_FAILED;
 }
 
+/* What start would refuse, as far as that can be said without the network. */
+static int check(struct svc *svc)
+{
+    int r = 0;
+
+    for (unsigned i = 0; i < svc->server_count && r == 0; i++)
+        if (svc->servers[i].type->check != NULL)
+            r = svc->servers[i].type->check(svc);
+    if (r == 0 && svc->def->check != NULL)
+        r = svc->def->check(svc);
+    if (r != 0)
+        fprintf(stderr, "%s: %s\n", svc->def->name, svc->error);
+    return r == 0 ? EXIT_DRAINED : EXIT_FAILED;
+}
+
 int svc_main(int argc, char **argv, const struct svc_def *def)
 {
     struct svc svc = {.def = def};
@@ -375,7 +405,7 @@ int svc_main(int argc, char **argv, const struct svc_def *def)
         fprintf(stderr, "%s: %s\n", def->name, svc.error);
         return r == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
     }
-    r = check_only ? EXIT_DRAINED : run(&svc);
+    r = check_only ? check(&svc) : run(&svc);
     config_free(svc.config);
     return r;
 }

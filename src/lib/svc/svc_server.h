@@ -17,6 +17,8 @@ struct svc_server_type {
     unsigned connection_descriptors;     /* that a connection takes */
     /* Threads that it has beside svc's workers; NULL: none. */
     unsigned (*threads)(const struct svc *svc);
+    /* For -n: what open would refuse, as far as that can be said without the network. NULL: nothing. */
+    int (*check)(struct svc *svc);
     /* Binds its port by svc_listen and makes a server that does not accept yet. 0 or -errno, where svc_fail may have
      * said more. *ret_server is what the other functions get; it may be half-made, for close, when it fails. */
     int (*open)(struct svc *svc, void **ret_server);

@@ -1,4 +1,4 @@
-"""Service level objectives: read from slo.toml, turned into tables, runbooks, recording rules and alert rules."""
+"""Objectives and thresholds: read from slo.toml, turned into tables, runbooks, recording rules and alert rules."""
 
 from __future__ import annotations
 
@@ -18,12 +18,29 @@ BURNS = (
 LEAST_BAD = 10  # bad events in the long window before anybody is called: three in a quiet night are no outage
 HOURS = {"5m": 1 / 12, "30m": 0.5, "1h": 1, "2h": 2, "6h": 6, "1d": 24, "3d": 72}
 NO_DATA_MIN = 15  # how long a counter may be missing
+SCRAPE_S, EVALUATION_S, SEND_S = 15, 15, 10  # what a page takes besides: the next scrape, the next evaluation, sending
 USUAL = 1_000  # events in ten minutes a week ago: a slice that usually counts
 HEARD = 100  # events a week ago that make silence meaningful
 SILENT_WINDOWS = ("10m", "1h", "6h", "1d")  # the first of them with that many events is the one that is watched
-SLICE = "country, device"
-SLICE_RATIO, SLICE_BAD, SLICE_MANY = 0.25, 50, 250  # a slice counts from this share and number; pages from the third
+SLICE_BAD, SLICE_MANY = 50, 250  # a slice counts from so many failures; with so many a small one pages as well
 RUNBOOKS = "docs/streaming-platform/appendix/runbooks.md"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Labels by which an objective is watched in slices: a whole slice can fail inside a good average."""
+
+    alert: str
+    by: str
+    ratio: float  # the share of failures from which a slice counts
+    where: str
+    drained: str = ""  # says that silence is wanted
+
+
+CUTS = {
+    "slice": Cut("Slice", "country, device", 0.25, "{{ $labels.device }} in {{ $labels.country }}"),
+    "cdn": Cut("Cdn", "cdn", 0.10, "the CDN {{ $labels.cdn }}", "steering_cdn_drained"),  # steering away costs little
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +54,8 @@ class Slo:
     total: str
     page: bool
     steps: tuple[str, ...] = field(default=())
-    sliced: bool = False  # watched for each country and device class as well
+    cuts: tuple[str, ...] = ()  # names of CUTS
+    per_day: float = 0.0  # events an account and day, assumed: what decides how soon ten of them are bad
     burns: bool = True  # enough events for burn rates
     outside: bool = False  # a second provider counts and pages
 
@@ -64,6 +82,66 @@ class Slo:
         return "".join(part.capitalize() for part in self.id.split("-"))
 
 
+# What a threshold does with its metric: the expression, given the labels and the limit.
+KINDS = {
+    "above": "max by ({by}) ({metric}) > {limit}",
+    "differs": "max by ({by}) (abs({metric})) > {limit}",
+    "age": "time() - max by ({by}) ({metric}) > {limit}",  # of the last success
+    "ends": "min by ({by}) ({metric}) - time() < {limit}",
+    "runs out": "min by ({by}) (predict_linear({metric}[1h], {limit})) < 0",  # so many seconds from now
+}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What must not be exceeded, where no share of requests says it: a lag, an age, a difference, a prediction."""
+
+    id: str
+    what: str  # with {limit}
+    owner: str
+    metric: str
+    kind: str
+    by: tuple[str, ...]
+    limit: float
+    unit: str  # "s", or what is counted
+    page: bool
+    promised: tuple[str, ...]  # the places that promise it, page#anchor
+    steps: tuple[str, ...]
+    wait: str = ""
+    figure: str = ""  # the name by which the text quotes the limit
+
+    @property
+    def severity(self) -> str:
+        return "page" if self.page else "ticket"
+
+    @property
+    def alert(self) -> str:
+        return "".join(part.capitalize() for part in self.id.split("-"))
+
+    @property
+    def shown(self) -> str:
+        return self.what.replace("{limit}", span(self.limit) if self.unit == "s" else f"{self.limit:g} {self.unit}")
+
+    @property
+    def expression(self) -> str:
+        return KINDS[self.kind].format(by=", ".join(self.by), metric=self.metric, limit=f"{self.limit:g}")
+
+    @property
+    def missing(self) -> str:
+        """Series that were there an hour ago and are not; or none at all, whatever was before."""
+        by = ", ".join(self.by)
+        gone = f"max by ({by}) ({self.metric} offset 1h) unless max by ({by}) ({self.metric})"
+        return f"({gone}) or absent({self.metric})"
+
+
+def span(seconds: float) -> str:
+    """A time in the largest unit that leaves a whole number; days only from two on."""
+    for unit, size, least in (("days", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1)):
+        if seconds % size == 0 and seconds >= least * size:
+            return f"{seconds // size:g} {unit}"
+    return f"{seconds:g} s"
+
+
 def load(folder: Path) -> list[Slo]:
     """Raises TypeError for an unknown or missing key, ValueError for a nonsensical objective, a doubled id, no runbook."""
     slos = [Slo(**item) for item in tomllib.loads((folder / "slo.toml").read_text())["slo"]]
@@ -74,30 +152,59 @@ def load(folder: Path) -> list[Slo]:
             raise ValueError(f"{slo.id}: objective {slo.objective}")
         if not slo.steps:
             raise ValueError(f"{slo.id}: the runbook has no steps")
+        if not set(slo.cuts) <= CUTS.keys():
+            raise ValueError(f"{slo.id}: cuts {slo.cuts}")
+        if slo.page and slo.per_day <= 0:
+            raise ValueError(f"{slo.id} pages and does not say how many events there are")
     return slos
 
 
-def minutes_to_page(slo: Slo, error_share: float) -> float | None:
-    """Minutes until a paging rule fires when this share of requests starts to fail; None if none ever does."""
+def load_thresholds(folder: Path) -> list[Threshold]:
+    """Raises TypeError for an unknown or missing key, ValueError for an unknown kind, a doubled id, an empty list."""
+    found = [Threshold(**item) for item in tomllib.loads((folder / "slo.toml").read_text())["threshold"]]
+    if len({t.id for t in found}) != len(found):
+        raise ValueError("an id is used twice")
+    for t in found:
+        if t.kind not in KINDS or not (t.by and t.steps and t.promised):
+            raise ValueError(f"{t.id}: an unknown kind, or no labels, steps or promise")
+    return found
+
+
+def minutes_to_page(slo: Slo, error_share: float, accounts: float) -> float | None:
+    """Minutes until a paging rule fires when this share of requests starts to fail; None if none ever does.
+
+    `accounts` are those of the region, at the mean rate of a day.
+    """
+    bad_per_minute = accounts * slo.per_day / (24 * 60) * error_share
     times = []
-    for burn, long, short, severity in BURNS:
-        threshold = burn * slo.budget
-        if severity == "page" and error_share >= threshold:
-            times.append(max(HOURS[long], HOURS[short]) * threshold / error_share * 60)
-    return min(times, default=None)
+    for burn, long, _, severity in BURNS:
+        threshold, minutes = burn * slo.budget, HOURS[long] * 60
+        if severity == "page" and error_share > threshold and bad_per_minute * minutes >= LEAST_BAD:
+            times.append(max(minutes * threshold / error_share, LEAST_BAD / bad_per_minute))
+    return min(times) + (SCRAPE_S + EVALUATION_S + SEND_S) / 60 if times else None
 
 
-def rules(slos: list[Slo]) -> str:
+def rules(slos: list[Slo], thresholds: list[Threshold]) -> str:
     """The rules as YAML, written by hand because the standard library has no YAML."""
     out = [
-        "# Generated from slo.toml by ./generate: recording rules, burn rates over two windows, silence, slices.",
+        "# Generated from slo.toml by ./generate: recording rules, burn rates over two windows, silence, slices,",
+        "# thresholds.",
         "groups:",
     ]
     for slo in slos:
-        out += [f"  - name: {slo.id}", "    rules:"]
+        out += _group(slo.id)
         out += [line for name, expression in _recordings(slo) for line in _record(slo, name, expression)]
         out += [line for rule in _alerts(slo) for line in rule]
+    out += _group(THRESHOLDS)
+    out += [line for threshold in thresholds for line in _thresholds(threshold)]
     return "\n".join(out) + "\n"
+
+
+THRESHOLDS = "thresholds"
+
+
+def _group(name: str) -> list[str]:
+    return [f"  - name: {name}", f"    interval: {EVALUATION_S}s", "    rules:"]
 
 
 def _good(slo: Slo, function: str, window: str, by: str) -> str:
@@ -116,12 +223,13 @@ def _recordings(slo: Slo) -> Iterator[tuple[str, str]]:
     for _, long, _, _ in BURNS:
         parts = _total(slo, "increase", long, "region"), _good(slo, "increase", long, "region")
         yield f"slo:bad:increase{long}", f"{parts[0]} - {parts[1]}"
-    if slo.sliced:
-        parts = _good(slo, "rate", "10m", SLICE), _total(slo, "rate", "10m", SLICE)
-        yield "slo:slice_error_ratio:rate10m", f"1 - {parts[0]} / {parts[1]}"
-        parts = _total(slo, "increase", "10m", SLICE), _good(slo, "increase", "10m", SLICE)
-        yield "slo:slice_bad:increase10m", f"{parts[0]} - {parts[1]}"
-        yield "slo:slice_usual:increase10m", _total(slo, "increase", "10m", SLICE, " offset 1w")
+    for name in slo.cuts:
+        by = CUTS[name].by
+        parts = _good(slo, "rate", "10m", by), _total(slo, "rate", "10m", by)
+        yield f"slo:{name}_error_ratio:rate10m", f"1 - {parts[0]} / {parts[1]}"
+        parts = _total(slo, "increase", "10m", by), _good(slo, "increase", "10m", by)
+        yield f"slo:{name}_bad:increase10m", f"{parts[0]} - {parts[1]}"
+        yield f"slo:{name}_usual:increase10m", _total(slo, "increase", "10m", by, " offset 1w")
 
 
 def _alerts(slo: Slo) -> Iterator[list[str]]:
@@ -132,22 +240,22 @@ def _alerts(slo: Slo) -> Iterator[list[str]]:
         expression = f"{ratios} and slo:bad:increase{long}{of} >= {LEAST_BAD}"
         what = f"the budget of {slo.id} burns {burn:g} times too fast in {{{{ $labels.region }}}}"
         yield _alert(slo, f"Burn{long}", expression, severity if slo.page else "ticket", what)
-    drained = "unless on (region) steering_region_drained == 1"
     what = "less than half of what it was a week ago in {{ $labels.region }}"
-    yield _alert(slo, "Silent", f"({_silence(slo, 'region')}) {drained}", slo.severity, what)
+    yield _alert(slo, "Silent", _silence(slo, "region", "steering_region_drained"), slo.severity, what)
     what = "no data at all: neither the counter nor its past is there"
     yield _alert(slo, "NoData", f"absent({slo.total})", slo.severity, what, wait=f"{NO_DATA_MIN}m")
-    if slo.sliced:
-        bad = f"slo:slice_error_ratio:rate10m{of} > {SLICE_RATIO} and slo:slice_bad:increase10m{of} >= {SLICE_BAD}"
-        many = f"(slo:slice_usual:increase10m{of} > {USUAL} or slo:slice_bad:increase10m{of} >= {SLICE_MANY})"
-        where = "{{ $labels.device }} in {{ $labels.country }}"
-        yield _alert(slo, "SliceFails", f"{bad} and {many}", slo.severity, f"a quarter fails for {where}")
-        yield _alert(slo, "SmallSliceFails", f"{bad} unless {many}", "ticket", f"a quarter fails for {where}")
-        what = f"less than half of what it was a week ago for {where}"
-        yield _alert(slo, "SliceSilent", _silence(slo, SLICE), slo.severity, what)
+    for name in slo.cuts:
+        cut, few = CUTS[name], f"slo:{name}_bad:increase10m{of}"
+        bad = f"slo:{name}_error_ratio:rate10m{of} > {cut.ratio} and {few} >= {SLICE_BAD}"
+        many = f"(slo:{name}_usual:increase10m{of} > {USUAL} or {few} >= {SLICE_MANY})"
+        what = f"more than {cut.ratio:.0%} fail for {cut.where}"
+        yield _alert(slo, f"{cut.alert}Fails", f"{bad} and {many}", slo.severity, what)
+        yield _alert(slo, f"Small{cut.alert}Fails", f"{bad} unless {many}", "ticket", what)
+        what = f"less than half of what it was a week ago for {cut.where}"
+        yield _alert(slo, f"{cut.alert}Silent", _silence(slo, cut.by, cut.drained), slo.severity, what)
 
 
-def _silence(slo: Slo, by: str) -> str:
+def _silence(slo: Slo, by: str, drained: str = "") -> str:
     """A ratio of nothing is nothing and never alerts, so journeys are also held against the same time a week ago.
 
     The window is the shortest in which enough was heard then, so that a small stage is watched as well.
@@ -158,7 +266,8 @@ def _silence(slo: Slo, by: str) -> str:
         now = f"({_total(slo, 'increase', window, by)} or 0 * {then})"
         parts.append(f"({now} < 0.5 * {then} and {then} >= {HEARD}{before})")
         before = f" unless {then} >= {HEARD}"
-    return " or ".join(parts)
+    silent = " or ".join(parts)
+    return f"({silent}) unless on ({by}) {drained} == 1" if drained else silent
 
 
 def _record(slo: Slo, name: str, expression: str) -> list[str]:
@@ -166,25 +275,42 @@ def _record(slo: Slo, name: str, expression: str) -> list[str]:
 
 
 def _alert(slo: Slo, suffix: str, expression: str, severity: str, what: str, wait: str = "") -> list[str]:
+    labels = {"severity": severity, "owner": slo.owner.lower(), "slo": slo.id, "runbook": slo.id.lower()}
+    return _rule(slo.alert + suffix, expression, wait, labels, f"{slo.journey}: {what}")
+
+
+def _thresholds(t: Threshold) -> list[str]:
+    labels = {"severity": t.severity, "owner": t.owner.lower(), "threshold": t.id, "runbook": t.id.lower()}
+    where = " ".join(f"{{{{ $labels.{label} }}}}" for label in t.by)
     return [
-        f"      - alert: {slo.alert}{suffix}",
+        *_rule(t.alert, t.expression, t.wait, labels, f"{t.shown} ({where})"),
+        *_rule(f"{t.alert}Missing", t.missing, f"{NO_DATA_MIN}m", labels, f"no data for: {t.shown} ({where})"),
+    ]
+
+
+def _rule(name: str, expression: str, wait: str, labels: dict[str, str], summary: str) -> list[str]:
+    return [
+        f"      - alert: {name}",
         f"        expr: {expression}",
         *([f"        for: {wait}"] if wait else []),
         "        labels:",
-        f"          severity: {severity}",
-        f"          owner: {slo.owner.lower()}",
-        f"          slo: {slo.id}",
-        f"          runbook: {slo.id.lower()}",
+        *(f"          {label}: {value}" for label, value in labels.items()),
         "        annotations:",
-        f"          summary: '{slo.journey}: {what}'",
-        f"          runbook_url: '{RUNBOOKS}#{slo.id.lower()}'",
+        "          summary: '" + summary.replace("'", "''") + "'",
+        f"          runbook_url: '{RUNBOOKS}#{labels['runbook']}'",
     ]
 
 
 def runbooks(slos: list[Slo]) -> str:
     """A section for each objective, where the alerts' runbook label points."""
-    out = []
-    for slo in slos:
-        out += [f'<a id="{slo.id.lower()}"></a>', f"### {slo.id}: {slo.journey}", "", f"Owner: {slo.owner}.", ""]
-        out += [f"{n}. {step}" for n, step in enumerate(slo.steps, 1)] + [""]
-    return "\n".join(out).rstrip()
+    return "\n".join(line for s in slos for line in _section(s.id, s.journey, s.owner, s.steps)).rstrip()
+
+
+def threshold_runbooks(thresholds: list[Threshold]) -> str:
+    """The same for each threshold."""
+    return "\n".join(line for t in thresholds for line in _section(t.id, t.shown, t.owner, t.steps)).rstrip()
+
+
+def _section(id_: str, title: str, owner: str, steps: tuple[str, ...]) -> list[str]:
+    numbered = [f"{n}. {step}" for n, step in enumerate(steps, 1)]
+    return [f'<a id="{id_.lower()}"></a>', f"### {id_}: {title}", "", f"Owner: {owner}.", "", *numbered, ""]

@@ -14,8 +14,8 @@ from ..sim import books, ledger
 from ..sim.books import CHART, Return
 from ..sim.ledger import NEEDS_CAPTURED, NEXT
 from .results import SIMULATIONS, Results
-from .slo import minutes_to_page, runbooks
-from .values import magnitude, short
+from .slo import minutes_to_page, runbooks, threshold_runbooks
+from .values import accounts_of_a_region, magnitude, short
 
 BESIDE = ("payments", "support")  # lines of the bill that are not infrastructure
 
@@ -43,6 +43,8 @@ def tables(results: Results) -> dict[str, str]:
         "approval": _approval,
         "chart": _chart,
         "runbooks": lambda r: runbooks(r.slos),
+        "thresholds": _thresholds,
+        "threshold-runbooks": lambda r: threshold_runbooks(r.thresholds),
         "fees": _fees,
         "postings": _postings,
         "states": _states,
@@ -227,9 +229,36 @@ def _detection(results: Results) -> str:
     def cell(minutes: float | None) -> str:
         return "never pages" if minutes is None else f"{short(minutes)} min"
 
-    shares = (1.0, 0.1, 0.01)
-    rows = [[s.id, *(cell(minutes_to_page(s, share)) for share in shares)] for s in results.slos if s.page]
-    return table(["objective", *(f"{share:.0%} fail" for share in shares)], rows)
+    cases = [(name, share) for name in ("small", "medium") for share in (1.0, 0.1, 0.01)]
+    rows = [
+        [
+            s.id,
+            f"{s.per_day:g}",
+            *(cell(minutes_to_page(s, share, accounts_of_a_region(name))) for name, share in cases),
+        ]
+        for s in results.slos
+        if s.page
+    ]
+    sizes = {"small": "100,000", "medium": "10 million"}
+    head = ["objective", "events an account and day", *(f"{sizes[name]}: {share:.0%} fail" for name, share in cases)]
+    return table(head, rows)
+
+
+def _thresholds(results: Results) -> str:
+    rows = [
+        [f"[{t.id}](#{t.id.lower()})", t.shown, f"`{t.metric}`", ", ".join(t.by), t.severity, _places(t.promised)]
+        for t in results.thresholds
+    ]
+    return table(["id", "fires when", "metric", "for each", "severity", "promised in"], rows)
+
+
+def _places(promised: tuple[str, ...]) -> str:
+    """Links as they stand in a page of the appendix."""
+    return ", ".join(
+        f"[{place.rpartition('/')[2].partition('.')[0]}]"
+        f"({place.removeprefix('appendix/') if place.startswith('appendix/') else f'../{place}'})"
+        for place in promised
+    )
 
 
 def _simulations(results: Results) -> str:
@@ -238,10 +267,13 @@ def _simulations(results: Results) -> str:
         for variant, what in sim.VARIANTS.items():
             if variant == "design":
                 continue
-            broken = results.verdicts[name, variant].broken()
+            always, ever = results.always_broken(name, variant), results.ever_broken(name, variant)
             spare = "an alternative" if variant in ledger.ALTERNATIVES else "the measure can be spared"
-            rows.append([name, f"`{variant}`", what, "; ".join(sorted(broken)) or f"nothing: {spare}"])
-    return table(["simulation", "variant", "what is changed", "claims that fail"], rows)
+            nothing = "" if ever else f"nothing: {spare}"
+            broken = "; ".join(sorted(always)) or nothing or "none at every seed"
+            rows.append([name, f"`{variant}`", what, broken, "; ".join(sorted(ever - always)) or "-"])
+    head = ["simulation", "variant", "what is changed", "claims that fail", "claims that fail at some seeds only"]
+    return table(head, rows)
 
 
 def _claims(results: Results) -> str:
@@ -296,6 +328,7 @@ def _postings(results: Results) -> str:
         "invoice void, with a credit note": books.voided("EUR", price),
         "payment captured": books.captured("EUR", price, 24),
         "captured, invoice not open": books.unapplied("EUR", price, 24),
+        "that payment refunded": books.unapplied_refunded("EUR", price),
         "fees that are invoiced later": books.fees_accrued("EUR", 24),
         "fees taken by the provider": books.fees_invoiced("EUR", 24),
         "period over": books.recognised("EUR", books.Price(price).net),

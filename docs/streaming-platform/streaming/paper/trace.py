@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .slo import Slo
+from .slo import Slo, Threshold
 
 COLUMNS = ("id", "requirement", "diagram", "flow", "data", "objective", "problems")
 # What the requirements must cover, whatever their wording: the brief's list.
@@ -58,6 +58,22 @@ def rows(page: str) -> list[Row]:
             inside = True
         elif inside and not set(line) <= set("|-: "):
             out.append(Row(dict(zip(COLUMNS, cells + [""] * (len(COLUMNS) - len(cells))))))
+    return out
+
+
+PROMISE = re.compile(r"(?:\band|[,:]|\bwhich|\bwe)\s+(?:page|pages)\b(?!\s+(?:beyond|and|or|of|that))", re.IGNORECASE)
+
+
+def promises(pages: list[Path], thresholds: list[Threshold]) -> list[str]:
+    """A page that is promised without a link to its alert; a threshold that names a place which does not link to it."""
+    out = []
+    for page in pages:
+        if page.name not in ("runbooks.md", "operations.md"):
+            out += [f"{page.name}: no link to the alert: {m[0]}" for m in PROMISE.finditer(page.read_text())]
+    texts = {page.name: page.read_text() for page in pages}
+    for t in thresholds:
+        names = {place.partition("#")[0].rpartition("/")[2] for place in t.promised}
+        out += [f"{name} does not link to {t.id}" for name in sorted(names) if f"#{t.id.lower()})" not in texts[name]]
     return out
 
 

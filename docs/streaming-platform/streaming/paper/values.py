@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..model.calibration import dense_events, hours_from_report, more_cache, with_known_misses
 from ..model.compute import run
-from ..model.inputs import SCENARIOS, WITHOUT_ASIAN_PAIR, WORLD, Inputs, numeric_fields
+from ..model.inputs import SCENARIOS, WITHOUT_ASIAN_PAIR, WORLD, Inputs, numeric_fields, with_factor
 from ..model.plan import (
     BUILD_INFRA,
     FIRST_MONTHS,
@@ -94,7 +94,11 @@ def _constants(results: Results) -> dict[str, str]:
     """Figures that stand in the code of the rules and simulations."""
     world = fanout.World()
     return {
-        **_one_percent(results.slos),
+        **_one_percent(results),
+        **{t.figure: slo.span(t.limit) for t in results.thresholds if t.figure},
+        "cdn-ratio": f"{slo.CUTS['cdn'].ratio:.0%}",
+        "slice-ratio": f"{slo.CUTS['slice'].ratio:.0%}",
+        "thresholds": str(len(results.thresholds)),
         "usual": short(slo.USUAL),
         "slice-many": f"{slo.SLICE_MANY} failures",
         "heard": f"{slo.HEARD} events",
@@ -112,14 +116,30 @@ def _constants(results: Results) -> dict[str, str]:
     }
 
 
-def _one_percent(slos: list[slo.Slo]) -> dict[str, str]:
-    """How long one percent of failing requests takes to page, from the strictest objective to the mildest that pages."""
-    times = {s.id: slo.minutes_to_page(s, 0.01) for s in slos if s.page}
+HOMES = {"small": 1, "medium": 4}  # regions that are home to accounts; the first release has a standby besides
+
+
+def accounts_of_a_region(scenario: str) -> float:
+    return SCENARIOS[scenario].subscribers / HOMES[scenario]
+
+
+def _one_percent(results: Results) -> dict[str, str]:
+    """How long one percent of failing requests takes to page at 10 million, from the quickest to the slowest that does."""
+    region = accounts_of_a_region("medium")
+    times = {s.id: slo.minutes_to_page(s, 0.01, region) for s in results.slos if s.page}
     found = sorted(t for t in times.values() if t is not None)
+    start = next(s for s in results.slos if s.id == "S-start")
+    total = slo.minutes_to_page(start, 1.0, region) or math.inf
     return {
         "slow_page": f"{found[0]:.0f} minutes to {found[-1] / 60:.1f} hours",
-        "never_pages": " and ".join(name for name, t in times.items() if t is None),
+        "never_pages": _list([name for name, t in times.items() if t is None]),
+        "page_total": f"{total:.1f} minutes",
+        "page-delay": f"{slo.SCRAPE_S + slo.EVALUATION_S + slo.SEND_S} s",
     }
+
+
+def _list(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def _special(results: Results) -> dict[str, str]:
@@ -137,6 +157,8 @@ def _special(results: Results) -> dict[str, str]:
     teams = break_even_range(medium, CURVE_POINTS)
     i = medium
     approved, small = approval(), results.scenarios["small"].bill
+    dear = next(f.metadata["range"][1] for f in numeric_fields() if f.name == "cdn_usd_per_gb")
+    dear_cdn = with_factor(SCENARIOS["small"], "cdn_usd_per_gb", dear)
     served = large.audience.peak_streams / large.inputs.edge_sites
     return {
         "bitrate": f"{results.scenarios['medium'].media.delivered_mbps:.2f}",
@@ -164,6 +186,9 @@ def _special(results: Results) -> dict[str, str]:
         "approval_eur": magnitude(approved.total),
         "delay_eur": magnitude(approved.month_of_delay),
         "first_others": short(OTHERS),
+        "cdn_high_eur": f"{run(dear_cdn).per_subscriber:.2f}",
+        "cdn_high_factor": f"{dear:g}",
+        "others_eur": f"{OTHERS * i.person_eur / STAGES[0].inputs.subscribers:.2f}",
         "review_months": short(REVIEW_MONTHS),
         "review_subscribers": short(REVIEW_SUBSCRIBERS),
         "review_engineers_eur": f"{STAGES[0].people * i.person_eur / REVIEW_SUBSCRIBERS:.2f}",
@@ -242,6 +267,8 @@ def _simulated(results: Results) -> dict[str, str]:
         "sim.events": short(books["events"]),
         "sim.deliveries": short(books["deliveries"]),
         "sim.postings": short(books["postings"]),
+        "sim.seeds": str(len(ledger.SEEDS)),
+        "sim.refuse_broken": str(sum(not v.holds for v in results.seeds["ledger", "refuse-early"])),
         "sim.turns": short(books["turns"]),
         "sim.kills": short(books["kills"]),
         "sim.lost": short(books["lost"]),

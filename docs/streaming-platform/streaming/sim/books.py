@@ -78,6 +78,10 @@ def unapplied(currency: str, gross: int, fee: int) -> list[Line]:
     return [("clearing", currency, gross - fee), ("fees", currency, fee), ("unapplied payments", currency, -gross)]
 
 
+def unapplied_refunded(currency: str, gross: int) -> list[Line]:
+    return [("unapplied payments", currency, gross), ("clearing", currency, -gross)]
+
+
 def fees_accrued(currency: str, fee: int) -> list[Line]:
     return [("fees", currency, fee), ("accrued fees", currency, -fee)]
 

@@ -19,8 +19,9 @@ The measures:
   unknown           a charge without an answer is asked for again, not replaced by a new attempt
   reconciliation    the provider's file is compared with the states and what is missing is booked
 
-Each variant removes, replaces or adds one. Removing any one breaks a claim; two have an alternative that also holds
-(ALTERNATIVES), and storing event ids adds nothing. The variants are judged at one seed.
+Each variant removes, replaces or adds one, and is judged at every one of SEEDS. Removing any one breaks a claim at
+each of them. One measure has an alternative that holds as well (ALTERNATIVES), another has one that holds at some
+seeds only (SOMETIMES), and storing event ids adds nothing.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ ENDED = "invoices and payments end as they did at the provider"
 FEED = "accounting has every posting exactly once"
 ORDER = "accounting sees causes before effects, and each account in order"
 
-# The claims that each variant fails, no more and no fewer. A variant that fails none shows what can be spared.
+SEEDS = (7, 1, 2, 8)  # the figures in the text are those of the first
+# The claims that each variant fails at every seed; with SOMETIMES, no more and no fewer. A variant that fails none
+# shows what can be spared.
 BREAKS: dict[str, tuple[str, ...]] = {
     "ids-only": (RIGHT, TIMELY, ORDER),
     "event-ids": (),
@@ -79,11 +82,17 @@ BREAKS: dict[str, tuple[str, ...]] = {
     "trusting-accounting": (FEED, ORDER),
     "accounting-mark-first": (FEED, ORDER),
     "accounting-mark-after": (),
-    "no-key": (RIGHT, ONCE, TIMELY, ENDED),  # two charges of one payment can end differently
+    "no-key": (RIGHT, ONCE),
     "timeout-is-failure": (RIGHT, ONCE, TIMELY, ENDED),
     "no-reconciliation": (RIGHT,),
 }
-ALTERNATIVES = ("refuse-early", "accounting-mark-after")  # these replace a measure by another one
+# The claims that a variant fails at some seeds and holds at others.
+SOMETIMES: dict[str, tuple[str, ...]] = {
+    "refuse-early": (TIMELY,),  # the provider may give up before the webhook can be taken
+    "no-key": (TIMELY, ENDED),  # two charges of one payment can end differently
+    "no-reconciliation": (ENDED,),  # the end of a payment may be known to the file only
+}
+ALTERNATIVES = ("accounting-mark-after",)  # replaces a measure by another one
 
 ATTEMPTS = 3
 # Fact to the object it moves and the states from which it may; no state is "", the object is not known yet.
@@ -541,7 +550,7 @@ def plan(rng: random.Random, accounts: int, months: int) -> list[tuple[str, int,
 
 
 def simulate(
-    variant: str = "design", accounts: int = 16, months: int = 4, seed: int = 7, probability: float = 0.02
+    variant: str = "design", accounts: int = 16, months: int = 4, seed: int = SEEDS[0], probability: float = 0.04
 ) -> Verdict:
     """Raises KeyError for an unknown variant."""
     verdict = Verdict("ledger", f"{variant}: {VARIANTS[variant]}")

@@ -9,7 +9,7 @@ run "platform" {
     error_message = "services are below the environment's domain"
   }
   assert {
-    condition     = google_iap_web_iam_member.notes["smoke"].member == "serviceAccount:smoke@${var.environment.project}.iam.gserviceaccount.com"
+    condition     = google_iap_web_iam_member.notes["smoke"].member == "serviceAccount:smoke-test@${var.environment.project}.iam.gserviceaccount.com"
     error_message = "a release can test notes"
   }
 }

@@ -42,7 +42,7 @@ run "one_branch" {
   assert {
     condition = alltrue([
       for binding in google_service_account_iam_member.ci :
-      binding.member == "principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/ci/attribute.workflow/example/slipway/.github/workflows/deploy.yaml@refs/heads/main"
+      binding.member == "principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/ci-jobs/attribute.workflow/example/slipway/.github/workflows/deploy.yaml@refs/heads/main"
     ])
     error_message = "an account is for the jobs of one workflow, as it is on the branch"
   }

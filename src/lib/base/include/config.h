@@ -26,6 +26,9 @@ struct config_option {
     const char *choices;
     const char *unit; /* "ms", "threads", ...: for --help; may be NULL */
     const char *help; /* one line, for --help */
+    /* A further condition on a value that is set: NULL where it holds, else what it must be ("must be host:port"), a
+     * constant. It asks neither network nor disk, for -n calls it too. May be NULL. */
+    const char *(*check)(const char *value);
 };
 
 #define CONFIG_REQUIRED ((const char *)NULL)

@@ -1,3 +1,4 @@
+#include "cgroup.h"
 #include "clock.h"
 #include "http_client_internal.h"
 #include <errno.h>
@@ -6,143 +7,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 
-#define SKIP_MS  1000 /* an address to be avoided, as long as there are others */
 #define SWEEP_MS 1000
-
-/* ---- a worker's hosts: the target's addresses, and those whose connections have not all ended ---- */
-
-static struct client_host *host_new(const struct client_address *address)
-{
-    struct client_host *host = calloc(1, sizeof(*host));
-
-    if (host != NULL) {
-        host->address = *address;
-        h2o_linklist_init_anchor(&host->idle);
-    }
-    return host;
-}
-
-static struct client_host *find_host(const struct client_worker *worker, const struct client_address *address)
-{
-    for (unsigned i = 0; i < worker->host_count; i++)
-        if (memcmp(&worker->hosts[i]->address.address, &address->address, sizeof(address->address)) == 0)
-            return worker->hosts[i];
-    return NULL;
-}
-
-void client_host_release(struct client_host *host)
-{
-    if (--host->users == 0)
-        free(host);
-}
-
-/* Makes the hosts of addresses, those that are there already among them. Returns how many. */
-static unsigned make_hosts(const struct client_worker *worker, const struct client_addresses *addresses,
-                           struct client_host **hosts)
-{
-    unsigned count = 0;
-
-    for (unsigned i = 0; i < addresses->count; i++) {
-        struct client_host *host = find_host(worker, &addresses->list[i]);
-        if (host != NULL || (host = host_new(&addresses->list[i])) != NULL)
-            hosts[count++] = host;
-    }
-    return count;
-}
-
-static void replace_hosts(struct client_worker *worker, struct client_host **hosts, unsigned count)
-{
-    struct client_host **old = worker->hosts;
-    unsigned old_count = worker->host_count;
-
-    for (unsigned i = 0; i < old_count; i++)
-        old[i]->current = false;
-    for (unsigned i = 0; i < count; i++) {
-        hosts[i]->current = true;
-        hosts[i]->users++;
-    }
-    worker->hosts = hosts;
-    worker->host_count = count;
-    for (unsigned i = 0; i < old_count; i++) {
-        if (!old[i]->current)
-            client_conns_retire(old[i], true);
-        client_host_release(old[i]);
-    }
-    free(old);
-}
-
-/* Takes over what the resolver has found since. In want of memory the old hosts stay, until the next call. */
-static void refresh_hosts(struct client_worker *worker)
-{
-    struct client_resolver *resolver = &worker->client->resolver;
-    struct client_host **hosts;
-    unsigned generation, count;
-
-    if (atomic_load_explicit(&resolver->generation, memory_order_relaxed) == worker->generation)
-        return;
-    pthread_mutex_lock(&resolver->lock);
-    generation = atomic_load(&resolver->generation);
-    hosts = calloc(resolver->addresses.count + 1, sizeof(*hosts));
-    count = hosts != NULL ? make_hosts(worker, &resolver->addresses, hosts) : 0;
-    pthread_mutex_unlock(&resolver->lock);
-    if (hosts == NULL)
-        return;
-    replace_hosts(worker, hosts, count);
-    worker->generation = generation;
-}
-
-/* ---- the choice of an address ---- */
-
-static uint64_t skip(struct client_worker *worker)
-{
-    client_resolver_want(&worker->client->resolver);
-    return clock_monotonic_ns() + SKIP_MS * CLOCK_NS_PER_MS;
-}
-
-void client_host_failed(struct client_worker *worker, struct client_host *host)
-{
-    host->failed_until_ns = skip(worker);
-}
-
-void client_host_closes(struct client_worker *worker, struct client_host *host)
-{
-    host->closes_until_ns = skip(worker);
-}
-
-/* The one that failed longest ago may be back; a call that fails there goes on to the next. */
-static struct client_host *longest_failed(const struct client_worker *worker)
-{
-    struct client_host *found = worker->hosts[0];
-
-    for (unsigned i = 1; i < worker->host_count; i++)
-        if (worker->hosts[i]->failed_until_ns < found->failed_until_ns)
-            found = worker->hosts[i];
-    return found;
-}
-
-enum rank { GOOD, CLOSES, FAILED };
-
-static enum rank rank(const struct client_host *host, uint64_t now_ns)
-{
-    return host->failed_until_ns > now_ns ? FAILED : host->closes_until_ns > now_ns ? CLOSES : GOOD;
-}
-
-/* The nth of the best that there are. */
-static struct client_host *nth_host(const struct client_worker *worker, uint64_t now_ns, unsigned n)
-{
-    unsigned counts[FAILED + 1] = {0};
-    enum rank best;
-
-    for (unsigned i = 0; i < worker->host_count; i++)
-        counts[rank(worker->hosts[i], now_ns)]++;
-    if (counts[GOOD] + counts[CLOSES] == 0)
-        return longest_failed(worker);
-    best = counts[GOOD] > 0 ? GOOD : CLOSES;
-    n %= counts[best];
-    for (unsigned i = 0;; i++)
-        if (rank(worker->hosts[i], now_ns) == best && n-- == 0)
-            return worker->hosts[i];
-}
 
 static void run_timer(struct loop_timer *timer)
 {
@@ -150,10 +15,10 @@ static void run_timer(struct loop_timer *timer)
 
     if (call->conn != NULL)
         client_conn_close(call->conn);
-    client_call_finish(call, call->err, 0, STR_NULL);
+    client_call_finish(call, call->err, NULL);
 }
 
-/* Never at once: http_client_get may not have returned yet. */
+/* Never at once: http_client_call may not have returned yet. */
 static void fail_soon(struct http_call *call, int err)
 {
     call->err = err;
@@ -178,7 +43,7 @@ void client_call_attempt(struct http_call *call)
     struct client_worker *worker = call->worker;
     struct client_host *host;
 
-    refresh_hosts(worker);
+    client_hosts_refresh(worker);
     if (worker->host_count == 0) {
         wait_for_address(call);
         return;
@@ -189,7 +54,7 @@ void client_call_attempt(struct http_call *call)
     }
     /* Each address once, and once more after a connection broke. */
     while (call->attempts++ < worker->host_count + call->repeated) {
-        host = nth_host(worker, clock_monotonic_ns(), worker->next++);
+        host = client_hosts_next(worker);
         if (client_conn_start(call, host))
             return;
         client_host_failed(worker, host);
@@ -212,7 +77,7 @@ static void run_resolved(struct loop_message *message)
     pthread_mutex_lock(&resolver->lock);
     worker->notified = worker->waiting = false;
     pthread_mutex_unlock(&resolver->lock);
-    refresh_hosts(worker);
+    client_hosts_refresh(worker);
     for (h2o_linklist_t *link = worker->calls.next, *next; link != &worker->calls; link = next) {
         struct http_call *call = H2O_STRUCT_FROM_MEMBER(struct http_call, link, link);
         next = link->next;
@@ -269,9 +134,9 @@ static void close_worker(struct loop_message *message)
         struct http_call *call = H2O_STRUCT_FROM_MEMBER(struct http_call, link, worker->calls.next);
         if (call->conn != NULL)
             client_conn_close(call->conn);
-        client_call_finish(call, -ECANCELED, 0, STR_NULL);
+        client_call_finish(call, -ECANCELED, NULL);
     }
-    replace_hosts(worker, NULL, 0);
+    client_hosts_replace(worker, NULL, 0);
     loop_timer_stop(worker->loop, &worker->sweeper);
     set_loop(worker, NULL);
 }
@@ -310,18 +175,19 @@ static void free_call(struct http_call *call)
     loop_timer_stop(call->worker->loop, &call->timer);
     h2o_linklist_unlink(&call->link);
     call->worker->in_flight--;
-    buf_release(&call->head);
+    client_request_release(call);
     free(call);
 }
 
-void client_call_finish(struct http_call *call, int err, int status, struct str body)
+void client_call_finish(struct http_call *call, int err, const struct http_client_response *response)
 {
     http_client_done *done = call->done;
     void *arg = call->arg;
 
-    count_call(call, err < 0 ? err : status);
+    assert((err < 0) == (response == NULL) && call->conn == NULL);
+    count_call(call, err < 0 ? err : response->status);
     free_call(call);
-    done(arg, err, status, body);
+    done(arg, err, response);
 }
 
 void http_call_cancel(struct http_call *call)
@@ -331,55 +197,32 @@ void http_call_cancel(struct http_call *call)
     free_call(call);
 }
 
-/* What may stand in a request line: no control characters, no space. */
-static bool is_target_path(struct str path)
+static int start_call(struct http_call *call, const struct http_client_request *request)
 {
-    for (size_t i = 0; i < path.len; i++)
-        if ((unsigned char)path.s[i] <= ' ' || path.s[i] == 0x7f)
-            return false;
-    return path.len > 0 && path.s[0] == '/';
+    int err = client_request_write(call, request);
+
+    return err < 0 ? err : loop_timer_start(call->worker->loop, &call->timer, request->timeout_ms, run_timer);
 }
 
-static int write_head(struct http_call *call, struct str path, const struct trace *trace)
-{
-    char parent[TRACE_PARENT_LEN + 1];
-    struct trace child;
-
-    buf_append_cstr(&call->head, "GET ");
-    buf_append_str(&call->head, path);
-    buf_append_cstr(&call->head,
-                    " HTTP/1.1\r\naccept: application/json\r\nuser-agent: slipway/" SLIPWAY_VERSION "\r\n");
-    if (trace != NULL) {
-        trace_child(trace, &child);
-        trace_format(&child, parent);
-        buf_append_cstr(&call->head, "traceparent: ");
-        buf_append_cstr(&call->head, parent);
-        buf_append_cstr(&call->head, "\r\n");
-    }
-    buf_append_cstr(&call->head, "host: ");
-    return buf_error(&call->head);
-}
-
-int http_client_get(struct http_client *client, struct loop *loop, struct str path, const struct trace *trace,
-                    uint64_t timeout_ms, http_client_done *done, void *arg, struct http_call **ret_call)
+int http_client_call(struct http_client *client, struct loop *loop, const struct http_client_request *request,
+                     http_client_done *done, void *arg, struct http_call **ret_call)
 {
     struct client_worker *worker = worker_of(client, loop);
     struct http_call *call;
+    int err;
 
     if (worker->closed)
         return -ECANCELED;
-    if (!is_target_path(path))
-        return -EINVAL;
     if (worker->in_flight >= client->def.max_in_flight)
         return -ENOBUFS;
     if ((call = calloc(1, sizeof(*call))) == NULL)
         return -ENOMEM;
     *call = (struct http_call){
         .worker = worker, .err = -ETIMEDOUT, .start_ns = clock_monotonic_ns(), .done = done, .arg = arg};
-    if (write_head(call, path, trace) < 0 || loop_timer_start(loop, &call->timer, timeout_ms, run_timer) < 0) {
-        buf_release(&call->head);
+    if ((err = start_call(call, request)) < 0) {
+        client_request_release(call);
         free(call);
-        return -ENOMEM;
+        return err;
     }
     h2o_linklist_insert(&worker->calls, &call->link);
     worker->in_flight++;
@@ -388,6 +231,25 @@ int http_client_get(struct http_client *client, struct loop *loop, struct str pa
     client_call_attempt(call);
     *ret_call = call;
     return 0;
+}
+
+/* ---- responses ---- */
+
+struct str http_client_header(const struct http_client_response *response, struct str name)
+{
+    struct http_field field;
+    size_t position = 0;
+
+    while (http_parse_next_field(response->head, &position, &field))
+        if (str_caseeq(field.name, name))
+            return field.value;
+    return STR_NULL;
+}
+
+bool http_client_next_header(const struct http_client_response *response, size_t *position,
+                             struct http_field *ret_field)
+{
+    return http_parse_next_field(response->head, position, ret_field);
 }
 
 /* ---- the client ---- */
@@ -406,7 +268,9 @@ static void set_defaults(struct http_client_def *def)
 {
     def->max_connections = def->max_connections > 0 ? def->max_connections : allowed_connections();
     def->max_in_flight = def->max_in_flight > 0 ? def->max_in_flight : 1000;
+    def->max_request_body = def->max_request_body > 0 ? def->max_request_body : 1024 * 1024;
     def->max_body = def->max_body > 0 ? def->max_body : 1024 * 1024;
+    def->max_memory = def->max_memory > 0 ? def->max_memory : cgroup_memory_bytes() / 8;
     def->resolve_interval_ms = def->resolve_interval_ms > 0 ? def->resolve_interval_ms : 2000;
     def->max_connection_age_ms = def->max_connection_age_ms > 0 ? def->max_connection_age_ms : 10000;
     def->connect_timeout_ms = def->connect_timeout_ms > 0 ? def->connect_timeout_ms : 1000;
@@ -461,6 +325,7 @@ int http_client_open(const struct http_client_def *def, struct http_client **ret
         return -ENOMEM;
     client->def = *def;
     set_defaults(&client->def);
+    client->memory.max = client->def.max_memory;
     if ((client->workers = calloc(def->workers, sizeof(*client->workers))) == NULL) {
         free(client);
         return -ENOMEM;

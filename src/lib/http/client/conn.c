@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#define MAX_HEAD          (16 * 1024)
-#define MAX_CHUNK_HEADING (64 * 1024) /* bytes of a chunked body's framing beyond its content */
+#define MAX_CHUNK_HEADING (64 * 1024) /* bytes of a chunked body's framing; as many more as the body may have */
 
 /* ---- counting ---- */
 
@@ -23,6 +22,39 @@ static bool count_in(struct http_client *client)
     return false;
 }
 
+/* ---- memory ---- */
+
+/* Takes what the input buffer has grown to, or will, from the budget. -ENOBUFS: there is not so much. */
+static int charge(struct client_conn *conn, size_t expected)
+{
+    size_t capacity = conn->socket->input->capacity, bytes = capacity > expected ? capacity : expected;
+
+    if (bytes <= CLIENT_FREE_INPUT || bytes <= conn->charged)
+        return 0;
+    if (!budget_take(&conn->worker->client->memory, bytes - conn->charged))
+        return -ENOBUFS;
+    conn->charged = bytes;
+    return 0;
+}
+
+static void give_back(struct client_conn *conn)
+{
+    if (conn->charged > 0)
+        budget_give(&conn->worker->client->memory, conn->charged);
+    conn->charged = 0;
+}
+
+/* Empties the input buffer. Of an idle connection it is not larger than what is not charged. */
+static void reset_input(struct client_conn *conn)
+{
+    h2o_buffer_consume(&conn->socket->input, conn->socket->input->size);
+    if (conn->charged > 0) {
+        h2o_buffer_dispose(&conn->socket->input);
+        h2o_buffer_init(&conn->socket->input, &h2o_socket_buffer_prototype);
+    }
+    give_back(conn);
+}
+
 /* ---- closing ---- */
 
 void client_conn_close(struct client_conn *conn)
@@ -35,6 +67,7 @@ void client_conn_close(struct client_conn *conn)
     if (conn->call != NULL)
         conn->call->conn = NULL;
     h2o_socket_close(conn->socket);
+    give_back(conn);
     count_out(worker->client);
     metrics_change(worker->client->conn_gauge, -1);
     client_host_release(conn->host);
@@ -58,17 +91,16 @@ static void fail(struct client_conn *conn, int err)
     struct http_call *call = conn->call;
 
     client_conn_close(conn);
-    client_call_finish(call, err, 0, STR_NULL);
+    client_call_finish(call, err, NULL);
 }
 
-/* A connection that was closed while the request was on its way has not answered it: a GET may be asked again, once, on
- * a new connection. */
+/* The peer may have done what was asked, or not, and has not begun to answer: a call that may be sent twice is, once,
+ * on a new connection. */
 static void broken(struct client_conn *conn)
 {
     struct http_call *call = conn->call;
-    bool untouched = conn->part == CLIENT_HEAD && conn->socket->input->size == 0;
 
-    if (!untouched || call->repeated) {
+    if (conn->begun || !call->repeatable || call->repeated) {
         fail(conn, -ECONNRESET);
         return;
     }
@@ -77,12 +109,15 @@ static void broken(struct client_conn *conn)
     client_call_attempt(call);
 }
 
-/* ---- the end of an answer ---- */
+/* ---- the end of a response ---- */
 
+/* extra: bytes that follow it. */
 static void finish(struct client_conn *conn, size_t body_len, size_t extra)
 {
     struct http_call *call = conn->call;
-    int status = conn->status;
+    const char *bytes = conn->socket->input->bytes;
+    const struct http_client_response response = {
+        .status = conn->status, .head = {bytes, conn->head_len}, .body = {bytes + conn->head_len, body_len}};
     bool keep = conn->keep_alive && !conn->writing && extra == 0 && conn->retire_ns > clock_monotonic_ns();
 
     if (!conn->keep_alive)
@@ -90,12 +125,12 @@ static void finish(struct client_conn *conn, size_t body_len, size_t extra)
     /* Nobody's while done runs, which may begin other calls. */
     conn->call = NULL;
     call->conn = NULL;
-    client_call_finish(call, 0, status, (struct str){conn->socket->input->bytes, body_len});
+    client_call_finish(call, 0, &response);
     if (!keep || !conn->host->current) {
         client_conn_close(conn);
         return;
     }
-    h2o_buffer_consume(&conn->socket->input, conn->socket->input->size);
+    reset_input(conn);
     h2o_linklist_insert(conn->host->idle.next, &conn->link);
 }
 
@@ -118,8 +153,8 @@ static int take_length(struct client_conn *conn, struct str value)
     return 0;
 }
 
-/* Nothing but one chunked coding was asked for. With a length, twice, or in HTTP/1.0 it tells of a server and a proxy
- * that may not agree on where the answer ends (RFC 9112, 6.1 and 6.3). */
+/* One chunked coding is all that a server may use without being asked. With a length, twice, or in HTTP/1.0 it shows
+ * that a server and a proxy may not agree on where the response ends (RFC 9112, 6.1 and 6.3). */
 static int take_coding(struct client_conn *conn, struct str value, int minor_version)
 {
     if (!str_caseeq(value, STR("chunked")) || minor_version < 1 || conn->part != CLIENT_UNTIL_CLOSE)
@@ -130,7 +165,13 @@ static int take_coding(struct client_conn *conn, struct str value, int minor_ver
     return 0;
 }
 
-static int take_field(struct client_conn *conn, const struct http_field *field, int minor_version)
+/* Of all Connection fields; close goes before keep-alive (RFC 9112, 9.3). */
+struct options {
+    bool close, keep_alive;
+};
+
+static int take_field(struct client_conn *conn, const struct http_field *field, int minor_version,
+                      struct options *options)
 {
     struct str value = field->value;
 
@@ -139,24 +180,24 @@ static int take_field(struct client_conn *conn, const struct http_field *field, 
     if (has_name(field, STR("transfer-encoding")))
         return take_coding(conn, value, minor_version);
     if (has_name(field, STR("connection"))) {
-        if (h2o_contains_token(value.s, value.len, H2O_STRLIT("close"), ','))
-            conn->keep_alive = false;
-        else if (h2o_contains_token(value.s, value.len, H2O_STRLIT("keep-alive"), ','))
-            conn->keep_alive = true;
+        options->close |= h2o_contains_token(value.s, value.len, H2O_STRLIT("close"), ',');
+        options->keep_alive |= h2o_contains_token(value.s, value.len, H2O_STRLIT("keep-alive"), ',');
     }
     return 0;
 }
 
 static int take_fields(struct client_conn *conn, const struct http_head *head)
 {
+    struct options options = {false};
     int err = 0;
 
     conn->part = CLIENT_UNTIL_CLOSE;
     for (unsigned i = 0; i < head->field_count && err == 0; i++)
-        err = take_field(conn, &head->fields[i], head->minor_version);
+        err = take_field(conn, &head->fields[i], head->minor_version, &options);
     if (err < 0)
         return err;
-    if (conn->status == 204 || conn->status == 304) {
+    conn->keep_alive = !options.close && (head->minor_version >= 1 || options.keep_alive);
+    if (conn->call->head_only || conn->status == 204 || conn->status == 304) {
         conn->part = CLIENT_LENGTH;
         conn->body_len = 0;
     }
@@ -170,38 +211,41 @@ static int parse_head(struct client_conn *conn)
     h2o_buffer_t *input = conn->socket->input;
     struct http_head head;
     ssize_t len = http_parse_response((struct str){input->bytes, input->size}, conn->seen, &head);
-    int err;
 
     conn->seen = input->size;
-    if (len == -EBADMSG || len > MAX_HEAD || (len == -EAGAIN && input->size > MAX_HEAD))
+    if (len == -EBADMSG || conn->interim + (len >= 0 ? (size_t)len : input->size) > CLIENT_MAX_HEAD)
         return -EBADMSG;
     if (len == -EAGAIN)
         return 0;
     conn->seen = 0;
     conn->status = head.status;
-    conn->keep_alive = head.minor_version >= 1;
     if (conn->status < 100 || conn->status > 599 || conn->status == 101)
         return -EBADMSG;
-    err = conn->status >= 200 ? take_fields(conn, &head) : 1; /* the final answer follows a 1xx */
-    h2o_buffer_consume(&conn->socket->input, (size_t)len);
-    return err;
+    if (conn->status < 200) { /* the final response follows */
+        conn->interim += (size_t)len;
+        h2o_buffer_consume(&conn->socket->input, (size_t)len);
+        return 1;
+    }
+    conn->head_len = (size_t)len;
+    return take_fields(conn, &head);
 }
 
 static int parse_chunks(struct client_conn *conn)
 {
     h2o_buffer_t *input = conn->socket->input;
-    size_t len = input->size - conn->body_len, max = conn->worker->client->def.max_body;
+    size_t at = conn->head_len + conn->body_len, len = input->size - at, max = conn->call->max_body, framing;
     ssize_t extra;
 
     conn->seen += len;
     if (len == 0)
         return 0;
-    extra = http_chunks_decode(&conn->chunks, input->bytes + conn->body_len, &len);
+    extra = http_chunks_decode(&conn->chunks, input->bytes + at, &len);
     if (extra == -EBADMSG)
         return -EBADMSG;
     conn->body_len += len;
-    input->size = conn->body_len;
-    if (conn->body_len > max || conn->seen > 2 * max + MAX_CHUNK_HEADING)
+    input->size = at + len;
+    framing = conn->seen - conn->body_len - (extra > 0 ? (size_t)extra : 0);
+    if (conn->body_len > max || (framing > MAX_CHUNK_HEADING && framing - MAX_CHUNK_HEADING > max))
         return -EMSGSIZE;
     if (extra == -EAGAIN)
         return 0;
@@ -211,7 +255,7 @@ static int parse_chunks(struct client_conn *conn)
 
 static int parse_body(struct client_conn *conn)
 {
-    size_t size = conn->socket->input->size, max = conn->worker->client->def.max_body;
+    size_t size = conn->socket->input->size - conn->head_len, max = conn->call->max_body;
 
     if (conn->part == CLIENT_CHUNKED)
         return parse_chunks(conn);
@@ -219,13 +263,16 @@ static int parse_body(struct client_conn *conn)
         return -EMSGSIZE;
     if (conn->part == CLIENT_LENGTH && size >= conn->body_len)
         finish(conn, conn->body_len, size - conn->body_len);
+    else if (conn->part == CLIENT_LENGTH)
+        return charge(conn, conn->head_len + conn->body_len);
     return 0;
 }
 
 static void parse(struct client_conn *conn)
 {
-    int result = 1;
+    int result = charge(conn, 0) == 0 ? 1 : -ENOBUFS;
 
+    conn->begun = true;
     while (result == 1 && conn->part == CLIENT_HEAD)
         result = conn->socket->input->size > 0 ? parse_head(conn) : 0;
     if (result == 1)
@@ -241,7 +288,7 @@ static void on_read(h2o_socket_t *socket, const char *err)
     if (conn->call == NULL)
         client_conn_close(conn); /* idle, and yet something came: its end, as a rule */
     else if (err == h2o_socket_error_closed && conn->part == CLIENT_UNTIL_CLOSE)
-        finish(conn, socket->input->size, 0);
+        finish(conn, socket->input->size - conn->head_len, 0);
     else if (err != NULL)
         broken(conn);
     else
@@ -250,26 +297,31 @@ static void on_read(h2o_socket_t *socket, const char *err)
 
 /* ---- sending ---- */
 
+/* A peer may answer and close before it has read the whole body. So the end of a connection that cannot be written to
+ * is left to on_read, which sees the response first; the connection is not kept. */
 static void on_written(h2o_socket_t *socket, const char *err)
 {
     struct client_conn *conn = socket->data;
 
-    conn->writing = false;
-    if (err != NULL && conn->call != NULL)
-        broken(conn);
+    if (err == NULL)
+        conn->writing = false;
 }
 
 static void send_request(struct client_conn *conn)
 {
     const char *authority = conn->host->address.authority;
-    struct http_call *call = conn->call;
-    h2o_iovec_t parts[] = {h2o_iovec_init(call->head.data, call->head.len),
-                           h2o_iovec_init(authority, strlen(authority)), h2o_iovec_init(H2O_STRLIT("\r\n\r\n"))};
+    const struct http_call *call = conn->call;
+    size_t body_len = call->request.len - call->head_len;
+    h2o_iovec_t parts[] = {h2o_iovec_init(call->request.data, call->head_len),
+                           h2o_iovec_init(authority, strlen(authority)), h2o_iovec_init(H2O_STRLIT("\r\n\r\n")),
+                           h2o_iovec_init(call->request.data + call->head_len, body_len)};
 
+    assert(conn->socket->input->size == 0 && !conn->writing);
     conn->part = CLIENT_HEAD;
-    conn->seen = 0;
+    conn->begun = false;
+    conn->interim = conn->head_len = conn->seen = 0;
     conn->writing = true;
-    h2o_socket_write(conn->socket, parts, sizeof(parts) / sizeof(parts[0]), on_written);
+    h2o_socket_write(conn->socket, parts, body_len > 0 ? 4 : 3, on_written);
     h2o_socket_read_start(conn->socket, on_read);
 }
 

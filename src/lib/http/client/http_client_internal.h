@@ -1,9 +1,15 @@
 /* http_client_internal -- what the parts of the HTTP client share. No other file includes it.
  *
- * http_client.c: calls, and the choice of an address; http_client_resolve.c: the target's addresses;
- * http_client_conn.c: connections and the parsing of answers.
+ * client.c: calls, workers, the client; resolve.c: the target's addresses; hosts.c: the choice of one of them;
+ * request.c: what is sent; conn.c: connections, retries and the framing of responses; parse.c: heads and chunks.
+ *
+ * A call goes through: an address is chosen (client_call_attempt) -> its connection is taken or made
+ * (client_conn_start) -> the request is sent, the response is read -> client_call_finish, which calls done. It goes
+ * back to the first step when an address cannot be connected to, and at most once when a connection breaks (broken() in
+ * conn.c). call->timer bounds all of it; conn->timer bounds connecting.
  */
 #pragma once
+#include "budget.h"
 #include "h2o_compat.h"
 #include "http_client.h"
 #include "http_metrics.h"
@@ -12,7 +18,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* ---- addresses: http_client_resolve.c ---- */
+/* ---- addresses: resolve.c ---- */
 
 #define CLIENT_MAX_TARGETS   64
 #define CLIENT_MAX_ADDRESSES 256 /* the rest of a larger answer is left out */
@@ -55,7 +61,7 @@ void client_resolver_want(struct client_resolver *resolver); /* resolve soon; an
 /* False: a resolution goes on that cannot be stopped; the memory must be left to it (it uses no more than that). */
 bool client_resolver_release(struct client_resolver *resolver);
 
-/* ---- a worker's part: http_client.c ---- */
+/* ---- a worker's part: client.c ---- */
 
 /* An address as a worker knows it. */
 struct client_host {
@@ -82,8 +88,11 @@ struct client_worker {
     struct http_statuses requests;
 };
 
+#define CLIENT_MAX_HEAD (16 * 1024) /* bytes; of a request, and of a response with the 1xx ones before it */
+
 struct http_client {
     struct http_client_def def;
+    struct budget memory; /* requests, and responses beyond CLIENT_FREE_INPUT */
     struct client_resolver resolver;
     struct client_worker *workers;
     atomic_uint connections; /* of all workers */
@@ -98,23 +107,44 @@ struct http_call {
     struct loop_timer timer;       /* the deadline, or the end that must not come at once */
     int err;                       /* that the timer ends it with */
     unsigned generation, attempts; /* of the addresses; how many of these have been tried */
+    bool repeatable;               /* where it may be sent twice */
     bool repeated;                 /* after a connection broke */
     bool asked_again;              /* for addresses, after none could be connected to */
     bool waiting;
     uint64_t start_ns;
-    struct buf head; /* of the request, up to the Host header's value */
+    struct buf request; /* the head up to the Host header's value (head_len bytes), then the body */
+    size_t head_len, charged;
+    size_t max_body; /* of the response */
+    bool head_only;  /* HEAD: the response has no body */
     http_client_done *done;
     void *arg;
 };
 
-void client_call_finish(struct http_call *call, int err, int status, struct str body);
-void client_call_attempt(struct http_call *call);                                /* goes on with another address */
+void client_call_finish(struct http_call *call, int err, const struct http_client_response *response);
+void client_call_attempt(struct http_call *call); /* goes on with another address */
+
+/* ---- the choice of an address: hosts.c ---- */
+
+/* Takes over what the resolver has found since. In want of memory the old hosts stay, until the next call. */
+void client_hosts_refresh(struct client_worker *worker);
+/* Steals hosts, an array on the heap; idle connections to those that are not among them are closed. */
+void client_hosts_replace(struct client_worker *worker, struct client_host **take_hosts, unsigned count);
+struct client_host *client_hosts_next(struct client_worker *worker); /* there is one */
+
 void client_host_failed(struct client_worker *worker, struct client_host *host); /* could not be connected to */
 /* As a server does that is about to end; each call would have to make a connection of its own. */
 void client_host_closes(struct client_worker *worker, struct client_host *host);
 void client_host_release(struct client_host *host); /* one user less */
 
-/* ---- connections: http_client_conn.c; all of a worker's loop ---- */
+/* ---- what is sent: request.c ---- */
+
+/* Fills in what the call has of its request. -EINVAL, -EMSGSIZE, -ENOBUFS, -ENOMEM; release it in any case. */
+int client_request_write(struct http_call *call, const struct http_client_request *request);
+void client_request_release(struct http_call *call);
+
+/* ---- connections: conn.c; all of a worker's loop ---- */
+
+#define CLIENT_FREE_INPUT (16 * 1024) /* bytes of an input buffer that are not charged: max_connections bounds them */
 
 struct client_conn {
     h2o_linklist_t link; /* of host's idle */
@@ -124,12 +154,16 @@ struct client_conn {
     struct http_call *call;  /* NULL: idle */
     struct loop_timer timer; /* of connecting */
     uint64_t retire_ns;
-    bool writing;
+    bool writing;   /* the request, or it could not be written */
+    size_t charged; /* of socket->input */
 
-    /* The answer; its bytes are in socket->input, without the head once that is parsed. */
+    /* The response; it is in socket->input, without the 1xx ones before it. */
     enum { CLIENT_HEAD, CLIENT_LENGTH, CLIENT_CHUNKED, CLIENT_UNTIL_CLOSE } part;
     int status;
+    bool begun; /* a byte has come */
     bool keep_alive;
+    size_t interim;  /* bytes of the 1xx responses */
+    size_t head_len; /* 0: it is not complete */
     size_t seen;     /* bytes of the head that have been looked at; of a chunked body, received */
     size_t body_len; /* expected; decoded so far where chunked */
     struct http_chunks chunks;

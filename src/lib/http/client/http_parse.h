@@ -1,16 +1,12 @@
-/* http_parse -- the responses of HTTP/1 (RFC 9112): a head, and the chunked transfer coding. No state but the caller's,
- * no memory.
+/* http_parse -- the responses of HTTP/1 (RFC 9112): a head, and the chunked transfer coding. All state is the caller's;
+ * no memory is allocated.
  */
 #pragma once
-#include "buf.h"
+#include "http_client.h"
 #include "include/names.h"
 #include <sys/types.h>
 
 #define HTTP_PARSE_MAX_FIELDS 64
-
-struct http_field {
-    struct str name, value; /* the value without white space around it */
-};
 
 struct http_head {
     int minor_version, status;
@@ -23,17 +19,26 @@ struct http_head {
  * line, or more fields than there is room for. */
 ssize_t http_parse_response(struct str bytes, size_t seen, struct http_head *ret_head);
 
-/* The decoder of a chunked body; begin with zeroes. */
+/* The next field of a head that http_parse_response has accepted; *position begins at 0. False: there are no more. */
+bool http_parse_next_field(struct str head, size_t *position, struct http_field *ret_field);
+
+bool http_is_token(struct str s); /* a method or a field's name (RFC 9110, 5.6.2) */
+bool http_is_text(struct str s);  /* no control character but a tab: may be a field's value */
+
+/* The decoder of a chunked body; begin with zeroes. Lines end with CR LF: a line feed alone, which a head may have, is
+ * refused, because a proxy that takes it for an end of line sees other chunks than one that does not. */
 struct http_chunks {
     enum {
         HTTP_CHUNK_SIZE,      /* its hexadecimal digits */
         HTTP_CHUNK_EXTENSION, /* what follows them, up to the end of the line */
+        HTTP_CHUNK_SIZE_LF,
         HTTP_CHUNK_DATA,
-        HTTP_CHUNK_DATA_END, /* the end of line after the data, ... */
-        HTTP_CHUNK_DATA_LF,  /* ... of which its CR has come */
-        HTTP_CHUNK_TRAILER,  /* the beginning of a line of the trailer, or of the empty line that ends the body */
+        HTTP_CHUNK_DATA_CR, /* the end of line after the data */
+        HTTP_CHUNK_DATA_LF,
+        HTTP_CHUNK_TRAILER, /* the beginning of a line of the trailer, or of the empty line that ends the body */
         HTTP_CHUNK_TRAILER_LINE,
-        HTTP_CHUNK_LAST, /* the LF of the empty line */
+        HTTP_CHUNK_TRAILER_LF,
+        HTTP_CHUNK_LAST_LF, /* of the empty line */
     } state;
     unsigned digits;
     size_t left; /* bytes of this chunk */

@@ -1,5 +1,6 @@
 #include "hex.h"
 #include "http_parse.h"
+#include <assert.h>
 #include <errno.h>
 
 /* ---- heads ---- */
@@ -73,6 +74,22 @@ static bool is_text(char c)
     return ((unsigned char)c >= 0x20 && c != 0x7f) || c == '\t';
 }
 
+bool http_is_token(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!is_token(s.s[i]))
+            return false;
+    return s.len > 0;
+}
+
+bool http_is_text(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!is_text(s.s[i]))
+            return false;
+    return true;
+}
+
 static struct str trim(struct str s)
 {
     while (s.len > 0 && is_blank(s.s[0]))
@@ -92,10 +109,7 @@ static int parse_field(struct str line, struct http_field *ret_field)
         return -EBADMSG;
     ret_field->name = (struct str){line.s, len};
     ret_field->value = trim((struct str){line.s + len + 1, line.len - len - 1});
-    for (size_t i = 0; i < ret_field->value.len; i++)
-        if (!is_text(ret_field->value.s[i]))
-            return -EBADMSG;
-    return 0;
+    return http_is_text(ret_field->value) ? 0 : -EBADMSG;
 }
 
 ssize_t http_parse_response(struct str bytes, size_t seen, struct http_head *ret_head)
@@ -118,14 +132,29 @@ ssize_t http_parse_response(struct str bytes, size_t seen, struct http_head *ret
     return (ssize_t)len;
 }
 
+bool http_parse_next_field(struct str head, size_t *position, struct http_field *ret_field)
+{
+    struct str rest = {head.s + *position, head.len - *position}, line;
+
+    assert(*position < head.len);
+    if (*position == 0)
+        take_line(&rest);
+    line = take_line(&rest);
+    if (line.len == 0 || parse_field(line, ret_field) < 0)
+        return false;
+    *position = (size_t)(rest.s - head.s);
+    return true;
+}
+
 /* ---- the chunked coding ---- */
 
+/* 1: it was taken, 0: look at it again in another state, or -EBADMSG. */
 static int take_digit(struct http_chunks *chunks, char c)
 {
     int value = hex_digit(c);
 
     if (value < 0) {
-        if (chunks->digits == 0 || (c != '\r' && c != '\n' && c != ';' && !is_blank(c)))
+        if (chunks->digits == 0 || (c != '\r' && c != ';' && !is_blank(c)))
             return -EBADMSG;
         chunks->state = HTTP_CHUNK_EXTENSION;
         return 0;
@@ -136,21 +165,18 @@ static int take_digit(struct http_chunks *chunks, char c)
     return 1;
 }
 
-/* LF, or CR LF. */
-static int take_data_end(struct http_chunks *chunks, char c)
+/* Text up to a CR, after which the state is at_cr. */
+static int take_text(struct http_chunks *chunks, char c, int at_cr)
 {
-    if (c == '\r' && chunks->state == HTTP_CHUNK_DATA_END) {
-        chunks->state = HTTP_CHUNK_DATA_LF;
-        return 1;
-    }
-    chunks->state = HTTP_CHUNK_SIZE;
-    chunks->digits = 0;
-    return c == '\n' ? 1 : -EBADMSG;
+    if (c == '\r')
+        chunks->state = at_cr;
+    return c == '\r' || is_text(c) ? 1 : -EBADMSG;
 }
 
-static bool is_line_end(char c)
+static int take_only(struct http_chunks *chunks, char c, char wanted, int next)
 {
-    return c == '\r' || c == '\n';
+    chunks->state = next;
+    return c == wanted ? 1 : -EBADMSG;
 }
 
 /* One byte of the framing: 1: it was taken, 0: look at it again in another state, 2: it ends the body, or -EBADMSG. */
@@ -160,22 +186,22 @@ static int take_byte(struct http_chunks *chunks, char c)
     case HTTP_CHUNK_SIZE:
         return take_digit(chunks, c);
     case HTTP_CHUNK_EXTENSION:
-        if (c == '\n')
-            chunks->state = chunks->left > 0 ? HTTP_CHUNK_DATA : HTTP_CHUNK_TRAILER;
-        return is_text(c) || is_line_end(c) ? 1 : -EBADMSG;
-    case HTTP_CHUNK_DATA_END:
+        return take_text(chunks, c, HTTP_CHUNK_SIZE_LF);
+    case HTTP_CHUNK_SIZE_LF:
+        return take_only(chunks, c, '\n', chunks->left > 0 ? HTTP_CHUNK_DATA : HTTP_CHUNK_TRAILER);
+    case HTTP_CHUNK_DATA_CR:
+        return take_only(chunks, c, '\r', HTTP_CHUNK_DATA_LF);
     case HTTP_CHUNK_DATA_LF:
-        return take_data_end(chunks, c);
+        chunks->digits = 0;
+        return take_only(chunks, c, '\n', HTTP_CHUNK_SIZE);
     case HTTP_CHUNK_TRAILER:
-        if (c == '\n')
-            return 2;
-        chunks->state = c == '\r' ? HTTP_CHUNK_LAST : HTTP_CHUNK_TRAILER_LINE;
-        return is_text(c) || c == '\r' ? 1 : -EBADMSG;
+        chunks->state = HTTP_CHUNK_TRAILER_LINE;
+        return take_text(chunks, c, HTTP_CHUNK_LAST_LF);
     case HTTP_CHUNK_TRAILER_LINE:
-        if (c == '\n')
-            chunks->state = HTTP_CHUNK_TRAILER;
-        return is_text(c) || is_line_end(c) ? 1 : -EBADMSG;
-    case HTTP_CHUNK_LAST:
+        return take_text(chunks, c, HTTP_CHUNK_TRAILER_LF);
+    case HTTP_CHUNK_TRAILER_LF:
+        return take_only(chunks, c, '\n', HTTP_CHUNK_TRAILER);
+    case HTTP_CHUNK_LAST_LF:
         return c == '\n' ? 2 : -EBADMSG;
     case HTTP_CHUNK_DATA:
         break;
@@ -196,7 +222,7 @@ ssize_t http_chunks_decode(struct http_chunks *chunks, char *bytes, size_t *len)
             to += some;
             chunks->left -= some;
             if (chunks->left == 0)
-                chunks->state = HTTP_CHUNK_DATA_END;
+                chunks->state = HTTP_CHUNK_DATA_CR;
             continue;
         }
         if ((taken = take_byte(chunks, bytes[from])) < 0)

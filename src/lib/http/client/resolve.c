@@ -59,6 +59,15 @@ static int parse_targets(struct client_resolver *resolver, const char *target)
     return 0;
 }
 
+const char *http_client_check_target(const char *target)
+{
+    struct client_resolver parsed = {0};
+    int r = parse_targets(&parsed, target);
+
+    free(parsed.target);
+    return r == 0 ? NULL : r == -EINVAL ? "must be host:port" : strerror(-r);
+}
+
 /* ---- resolving ---- */
 
 static int compare_addresses(const void *a, const void *b)

@@ -197,7 +197,8 @@ struct http_source {
     /* As http_each_header. */
     int (*each_header)(const struct http_req *req, struct str name, int (*each)(void *arg, struct str value),
                        void *arg);
-    void *(*alloc)(struct http_req *req, size_t len); /* request memory; never NULL */
+    void *(*alloc)(struct http_req *req, size_t len);                      /* request memory; never NULL */
+    void (*keep)(struct http_req *req, void *p, void (*release)(void *p)); /* as http_keep */
     struct http_deferred *(*defer)(struct http_req *req);
 };
 

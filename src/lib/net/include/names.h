@@ -15,6 +15,7 @@
 #pragma redefine_extname loop_timer_stop slipway_loop_timer_stop
 #pragma redefine_extname net_listen slipway_net_listen
 #pragma redefine_extname net_listen_accepted slipway_net_listen_accepted
+#pragma redefine_extname net_listen_check_host slipway_net_listen_check_host
 #pragma redefine_extname net_listen_stop slipway_net_listen_stop
 #pragma redefine_extname net_listen_stop_syn slipway_net_listen_stop_syn
 #pragma redefine_extname net_listen_stop_syn_by_ttl slipway_net_listen_stop_syn_by_ttl

@@ -6,6 +6,8 @@
 /* A listening TCP socket, non-blocking, CLOEXEC, backlog as large as allowed. host: a numeric address ("::" is both
  * families where there is IPv6, else IPv4); port 0 picks one. No SO_REUSEPORT: a port in use is -EADDRINUSE. */
 int net_listen(const char *host, int port, int *ret_fd, int *ret_port);
+/* For options: NULL, or what a host to listen on must be. */
+const char *net_listen_check_host(const char *host);
 /* Drops new SYNs of a listening socket, so that its backlog can be emptied and closed without a reset: handshakes that
  * have begun still end. 0 or -errno; -EPERM: this kernel asks for a capability. */
 int net_listen_stop_syn(int fd);

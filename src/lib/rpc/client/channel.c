@@ -16,6 +16,13 @@
 
 /* ---- the target ---- */
 
+static bool is_port(struct str text)
+{
+    uint64_t port;
+
+    return str_to_u64(text, 65535, &port) == 0 && port > 0;
+}
+
 /* "1.2.3.4:5" or "[::1]:5" */
 static bool is_numeric(struct str address, int family)
 {
@@ -24,7 +31,7 @@ static bool is_numeric(struct str address, int family)
     size_t len = colon != NULL ? (size_t)(colon - address.s) : 0;
     unsigned char bytes[16];
 
-    if (len == 0 || len >= sizeof(host))
+    if (len == 0 || len >= sizeof(host) || !is_port((struct str){colon + 1, address.len - len - 1}))
         return false;
     memcpy(host, address.s, len);
     host[len] = '\0';
@@ -46,6 +53,14 @@ static bool all_numeric(const char *list, int family)
     return is_numeric(str_of(list), family);
 }
 
+/* "name:port" */
+static bool is_name_and_port(const char *target)
+{
+    const char *colon = strchr(target, ':');
+
+    return colon != NULL && colon != target && strpbrk(target, ",/ ") == NULL && is_port(str_of(colon + 1));
+}
+
 static int make_uri(const char *target, char **ret_uri)
 {
     const char *scheme;
@@ -57,7 +72,7 @@ static int make_uri(const char *target, char **ret_uri)
         scheme = "ipv4:";
     else if (all_numeric(target, AF_INET6))
         scheme = "ipv6:";
-    else if (strchr(target, ':') != NULL && strpbrk(target, ",/ ") == NULL)
+    else if (is_name_and_port(target))
         scheme = "dns:///";
     else
         return -EINVAL;
@@ -65,6 +80,15 @@ static int make_uri(const char *target, char **ret_uri)
         return -ENOMEM;
     *ret_uri = uri;
     return 0;
+}
+
+const char *rpc_client_check_target(const char *target)
+{
+    char *uri = NULL;
+    int r = make_uri(target, &uri);
+
+    free(uri);
+    return r == 0 ? NULL : r == -EINVAL ? "must be host:port" : strerror(-r);
 }
 
 /* ---- arguments ---- */

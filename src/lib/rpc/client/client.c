@@ -24,7 +24,7 @@ int rpc_client_open(const struct rpc_client_def *def, struct rpc_client **ret_cl
 
     if (client == NULL)
         return -ENOMEM;
-    grpc_init();
+    rpc_library_use();
     client->metrics = def->metrics;
     client->max_in_flight = def->max_in_flight != 0 ? def->max_in_flight : 10000;
     client->threads = def->threads != 0 ? def->threads : 1;
@@ -76,7 +76,7 @@ struct rpc_client *rpc_client_free(struct rpc_client *client)
         free(method->path);
         free(method);
     }
-    grpc_shutdown();
+    rpc_library_done();
     pthread_cond_destroy(&client->landed);
     pthread_mutex_destroy(&client->lock);
     free(client->name);

@@ -193,7 +193,7 @@ static void deliver(struct rpc_call *call, grpc_byte_buffer *bytes)
         rpc_finish(call, ERR_GRPC_INVALID_ARGUMENT,
                    r == -EILSEQ ? "a string must not contain a NUL" : "the message cannot be unpacked");
     } else {
-        call->entry->method->on_message(call, unpacked.message);
+        rpc_method_invoke(call->entry->method, call, unpacked.message);
         rpc_unpacked_release(&unpacked);
     }
 }

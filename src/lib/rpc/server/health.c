@@ -156,7 +156,7 @@ int rpc_health_new(const struct rpc_server_def *def, struct rpc_health **ret_hea
         return -ENOMEM;
     health->table = def->methods;
     health->ready = def->ready;
-    health->state = def->state;
+    health->state = def->ready_state != NULL ? def->ready_state : def->state;
     TAILQ_INIT(&health->watches);
     pthread_mutex_init(&health->lock, NULL);
     *ret_health = health;

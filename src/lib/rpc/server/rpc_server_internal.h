@@ -33,6 +33,8 @@ struct rpc_methods {
 int rpc_methods_add(struct rpc_methods *methods, const struct rpc_method *table, bool quiet, struct metrics *metrics);
 void rpc_methods_sort(struct rpc_methods *methods, struct metrics *metrics);      /* after the last table */
 struct rpc_entry *rpc_methods_find(struct rpc_methods *methods, struct str path); /* never NULL */
+/* Calls the handler of a message. */
+void rpc_method_invoke(const struct rpc_method *method, struct rpc_call *call, const ProtobufCMessage *message);
 void rpc_methods_release(struct rpc_methods *methods);
 
 /* ---- call.c: one call, server side ---- */

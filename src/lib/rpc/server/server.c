@@ -137,7 +137,7 @@ static struct rpc_server *server_new(const struct rpc_server_def *def)
     server->shut_down_event.run = on_shut_down;
     pthread_mutex_init(&server->lock, NULL);
     thread_cond_init(&server->changed);
-    grpc_init();
+    rpc_library_use();
     return server;
 }
 
@@ -354,7 +354,7 @@ struct rpc_server *rpc_server_close(struct rpc_server *server)
     rpc_health_free(server->health);
     rpc_descriptors_free(server->descriptors);
     rpc_methods_release(&server->methods);
-    grpc_shutdown();
+    rpc_library_done();
     pthread_cond_destroy(&server->changed);
     pthread_mutex_destroy(&server->lock);
     free(server);

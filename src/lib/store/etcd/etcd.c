@@ -114,6 +114,16 @@ static int start(struct etcd *etcd, char *error, size_t error_size)
     return err < 0 ? store_fail(error, error_size, err, "etcd: no writer: %s", strerror(-err)) : 0;
 }
 
+static const char *check_etcd(const char *rest)
+{
+    struct etcd_url url;
+    const char *why = strerror(ENOMEM);
+
+    etcd_url_parse(rest, &url, &why);
+    etcd_url_release(&url);
+    return why;
+}
+
 int store_etcd_open(const struct etcd_world *world, const struct store_options *options, const char *rest,
                     struct store **ret_store, char *error, size_t error_size)
 {
@@ -175,6 +185,7 @@ static int restored_etcd(struct store *store, uint64_t last_seq)
 
 const struct store_engine store_etcd_engine = {
     .scheme = "etcd",
+    .check = check_etcd,
     .open = open_etcd,
     .close = close_etcd,
     .health = health_etcd,

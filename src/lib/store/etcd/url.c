@@ -14,7 +14,7 @@ static const char *parse_endpoints(char *list, struct etcd_url *url)
             *comma = '\0';
         if (url->endpoint_count == ETCD_MAX_ENDPOINTS)
             return "too many endpoints";
-        if (list[0] == '\0' || list[0] == ':' || strrchr(list, ':') == NULL || strchr(list, ' ') != NULL)
+        if (rpc_client_check_target(list) != NULL)
             return "an endpoint must be HOST:PORT";
         url->endpoints[url->endpoint_count++] = list;
         list = comma + 1;

@@ -9,6 +9,7 @@
 #pragma redefine_extname store_batch_new slipway_store_batch_new
 #pragma redefine_extname store_batch_put slipway_store_batch_put
 #pragma redefine_extname store_batch_restore slipway_store_batch_restore
+#pragma redefine_extname store_check_url slipway_store_check_url
 #pragma redefine_extname store_close slipway_store_close
 #pragma redefine_extname store_count slipway_store_count
 #pragma redefine_extname store_cursor_close slipway_store_cursor_close

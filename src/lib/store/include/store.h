@@ -85,6 +85,8 @@ struct store_options {
  * -ENOSPC, -EHOSTUNREACH (no etcd within 30 s), ... STORE_INSPECT: -ENOENT (nothing is there). STORE_RESTORE:
  * -ENOTEMPTY, -EALREADY (it has been restored from that very source). */
 int store_open(const struct store_options *options, struct store **ret_store, char *error, size_t error_size);
+/* For options: NULL, or what is wrong with a URL, a constant; it does not look whether anything is there. */
+const char *store_check_url(const char *url);
 /* The tables it was opened with, or those that were found: valid until it is closed. Returns how many. */
 size_t store_tables(const struct store *store, const struct store_table **ret_tables);
 /* Commits what is queued, answers it, ends the threads; requests that callbacks make meanwhile are refused with

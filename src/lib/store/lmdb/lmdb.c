@@ -235,6 +235,11 @@ static int start_writer(struct lmdb *l)
     return 0;
 }
 
+static const char *check_lmdb(const char *dir)
+{
+    return dir[0] == '/' && dir[1] != '\0' ? NULL : "expected lmdb:///DIR, an absolute path";
+}
+
 static int open_view(struct lmdb *l, const struct store_options *options, const char *dir, char *error,
                      size_t error_size)
 {
@@ -246,8 +251,8 @@ static int open_view(struct lmdb *l, const struct store_options *options, const 
                                       .restore_id = options->restore_id};
     int err;
 
-    if (dir[0] != '/' || dir[1] == '\0')
-        return store_fail(error, error_size, -EINVAL, "store %s: expected lmdb:///DIR, an absolute path", options->url);
+    if (check_lmdb(dir) != NULL)
+        return store_fail(error, error_size, -EINVAL, "store %s: %s", options->url, check_lmdb(dir));
     err = store_view_open(&view, &l->view, error, error_size);
     if (err == 0)
         l->store.table_count = store_view_tables(l->view, &l->store.tables);
@@ -319,6 +324,7 @@ static int restored_lmdb(struct store *store, uint64_t last_seq)
 
 const struct store_engine store_lmdb_engine = {
     .scheme = "lmdb",
+    .check = check_lmdb,
     .open = open_lmdb,
     .close = close_lmdb,
     .health = health_lmdb,

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define EXPECTED_URL            "expected lmdb:///DIR or etcd://HOST:PORT/PREFIX"
 #define DEFAULT_MAX_BYTES       (16ULL << 30)
 #define DEFAULT_MAX_QUEUE       8192
 #define DEFAULT_MAX_QUEUE_BYTES (64 << 20)
@@ -28,7 +29,8 @@ static void set_defaults(struct store_options *options)
         options->max_queue_bytes = DEFAULT_MAX_QUEUE_BYTES;
 }
 
-static const struct store_engine *find_engine(const char *url, const char **ret_rest, char *error, size_t error_size)
+/* NULL: no engine has the URL's scheme. */
+static const struct store_engine *engine_of(const char *url, const char **ret_rest)
 {
     for (size_t i = 0; i < sizeof(engines) / sizeof(*engines); i++) {
         size_t len = strlen(engines[i]->scheme);
@@ -38,8 +40,24 @@ static const struct store_engine *find_engine(const char *url, const char **ret_
             return engines[i];
         }
     }
-    store_fail(error, error_size, 0, "store %s: expected lmdb:///DIR or etcd://HOST:PORT/PREFIX", url);
     return NULL;
+}
+
+static const struct store_engine *find_engine(const char *url, const char **ret_rest, char *error, size_t error_size)
+{
+    const struct store_engine *engine = engine_of(url, ret_rest);
+
+    if (engine == NULL)
+        store_fail(error, error_size, 0, "store %s: " EXPECTED_URL, url);
+    return engine;
+}
+
+const char *store_check_url(const char *url)
+{
+    const char *rest;
+    const struct store_engine *engine = engine_of(url, &rest);
+
+    return engine != NULL ? engine->check(rest) : EXPECTED_URL;
 }
 
 int store_open(const struct store_options *options, struct store **ret_store, char *error, size_t error_size)

@@ -1,6 +1,7 @@
 /* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
 #pragma once
 
+#pragma redefine_extname svc_admin_ready slipway_svc_admin_ready
 #pragma redefine_extname svc_admin_routes slipway_svc_admin_routes
 #pragma redefine_extname svc_config slipway_svc_config
 #pragma redefine_extname svc_cpus slipway_svc_cpus
@@ -22,5 +23,6 @@
 #pragma redefine_extname svc_signals_open slipway_svc_signals_open
 #pragma redefine_extname svc_signals_started slipway_svc_signals_started
 #pragma redefine_extname svc_signals_wait slipway_svc_signals_wait
+#pragma redefine_extname svc_store_engine slipway_svc_store_engine
 #pragma redefine_extname svc_store_open slipway_svc_store_open
 #pragma redefine_extname svc_workers slipway_svc_workers

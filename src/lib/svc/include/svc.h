@@ -1,12 +1,12 @@
 /* svc -- everything that services have in common: options, logging, metrics, listeners, readiness, signals, drain and
  * the exit status. A service's main.c is its tables and wiring, and a call of svc_main.
  *
- * Life: options (environment, then flags; -n checks them and exits, --help lists them, --version) -> sockets bound ->
- * start -> accepting, ready -> SIGTERM or SIGINT: not ready at once (gRPC health too), serving on for
- * SHUTDOWN_DELAY_SECONDS with Connection: close -> listeners closed, GOAWAY, in-flight requests finish within
- * SHUTDOWN_TIMEOUT_SECONDS -> stop -> log flushed -> exit 0. A second SIGTERM changes nothing; a second SIGINT ends
- * the process at once. A first signal that comes while start runs ends the process at once with status 0; stop is not
- * called then. Nothing has been accepted before start has returned, so nothing acknowledged is lost.
+ * Life: options (environment, then flags; -n checks them and the files that they name, and exits; --help lists them;
+ * --version) -> sockets bound -> start -> accepting, ready -> SIGTERM or SIGINT: not ready at once (gRPC health too),
+ * serving on for SHUTDOWN_DELAY_SECONDS with Connection: close -> listeners closed, GOAWAY, in-flight requests finish
+ * within SHUTDOWN_TIMEOUT_SECONDS -> stop -> log flushed -> exit 0. A second SIGTERM changes nothing; a second SIGINT
+ * ends the process at once. A first signal that comes while start runs ends the process at once with status 0; stop is
+ * not called then. Nothing has been accepted before start has returned, so nothing acknowledged is lost.
  *
  * The admin listener (METRICS_PORT) serves /healthz (the event loops turn; looks at nothing outside), /readyz and
  * /metrics from a loop of its own.
@@ -47,13 +47,27 @@ struct svc_rpc {
                              .descriptors = (descriptors_),                                                            \
                              .descriptors_len = descriptors_##_len})
 
+/* SVC_STORE(tables, count, &store) of svc_store.h: svc opens the store, by the options STORE_URL and STORE_MAX_BYTES, before
+ * start, and closes it after stop; /readyz, gRPC health and /healthz report its state too. */
+struct svc_store_engine;
+struct svc_store {
+    const struct svc_store_engine *engine;
+    const struct store_table *tables; /* which outlive the service */
+    size_t count;
+    struct store **store;
+};
+
 struct svc_def {
     const char *name, *summary;
     void *state;                         /* given to every handler */
     const struct config_option *options; /* the service's own; may be NULL; may give other defaults to svc's */
     const struct http_route *routes;     /* NULL: no HTTP listener */
     const struct svc_rpc *rpc;           /* NULL: no gRPC listener */
+    const struct svc_store *store;       /* NULL: none that svc opens */
     const char *http_port, *grpc_port;   /* defaults of PORT and GRPC_PORT; NULL: 8080 and 9000 */
+    /* For -n, after the options' own checks: whatever else of them start would refuse without asking the network, such
+     * as files. Fails as start does; may be NULL. */
+    int (*check)(struct svc *svc);
     /* Opens what the service needs. On failure it has called svc_fail; stop is called after a half-done start too. */
     int (*start)(struct svc *svc, void *state);
     void (*stop)(void *state); /* nothing is in flight any more; may be NULL */

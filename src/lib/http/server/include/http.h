@@ -89,6 +89,10 @@ int http_query(struct http_req *req, const char *name, struct str *ret_value);
  * returns it. -EINVAL for a bad encoding. */
 int http_each_query(struct http_req *req, int (*each)(void *arg, struct str name, struct str value), void *arg);
 
+/* Calls release(p) when the request's memory is freed: after the handler has returned, and the reply has been sent or
+ * given up. */
+void http_keep(struct http_req *req, void *p, void (*release)(void *p));
+
 /* ---- replies: any thread ---- */
 
 /* NULL is no reply, and means that wherever a reply is returned: of a handler, that it has deferred; of a function that

@@ -22,6 +22,7 @@
 #pragma redefine_extname http_gate_new slipway_http_gate_new
 #pragma redefine_extname http_gate_unref slipway_http_gate_unref
 #pragma redefine_extname http_header slipway_http_header
+#pragma redefine_extname http_keep slipway_http_keep
 #pragma redefine_extname http_method_is_safe slipway_http_method_is_safe
 #pragma redefine_extname http_method_name slipway_http_method_name
 #pragma redefine_extname http_method_of slipway_http_method_of

@@ -40,6 +40,8 @@ struct rpc_client_def {
 /* Does not wait for a connection. The methods' names must outlive the client. 0, -ENOMEM, -EINVAL (the target, or what
  * a file of tls holds), what opening such a file says. */
 int rpc_client_open(const struct rpc_client_def *def, struct rpc_client **ret_client);
+/* For options: NULL, or what a target must be. */
+const char *rpc_client_check_target(const char *target);
 /* Cancels what is in flight, and refuses calls from then on (-ECANCELED). Does not wait. Any thread. */
 void rpc_client_cancel(struct rpc_client *client);
 /* Cancels what is in flight, waits for its callbacks, ends the threads; calls begun meanwhile are refused. Not from a
@@ -74,6 +76,14 @@ typedef void rpc_unary_done(void *arg, const struct rpc_status *status, const Pr
  * flight), -ENOMEM, -EINVAL (metadata that HTTP/2 does not carry), -ECANCELED (the client is being freed). */
 int rpc_unary(struct rpc_client *client, const ProtobufCServiceDescriptor *service, const char *method,
               const ProtobufCMessage *request, const struct rpc_call_options *options, rpc_unary_done *done, void *arg);
+
+/* The same for the typed stubs of NAME.rpc_client.h: answer calls done, whose type it knows. */
+typedef void rpc_done(void);
+typedef void rpc_unary_answer(rpc_done *done, void *arg, const struct rpc_status *status,
+                              const ProtobufCMessage *reply);
+int rpc_unary_typed(struct rpc_client *client, const ProtobufCServiceDescriptor *service, const char *method,
+                    const ProtobufCMessage *request, const struct rpc_call_options *options, rpc_unary_answer *answer,
+                    rpc_done *done, void *arg);
 
 struct rpc_stream_handlers {
     void (*on_message)(void *arg, const ProtobufCMessage *message); /* valid during the call */

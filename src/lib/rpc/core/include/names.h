@@ -2,6 +2,8 @@
 #pragma once
 
 #pragma redefine_extname rpc_event_hand_over slipway_rpc_event_hand_over
+#pragma redefine_extname rpc_library_done slipway_rpc_library_done
+#pragma redefine_extname rpc_library_use slipway_rpc_library_use
 #pragma redefine_extname rpc_metadata_find slipway_rpc_metadata_find
 #pragma redefine_extname rpc_monotonic_ns slipway_rpc_monotonic_ns
 #pragma redefine_extname rpc_pack slipway_rpc_pack

@@ -19,6 +19,12 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
+/* ---- library.c: C-core in this process ---- */
+
+void rpc_library_use(void);
+/* The last use waits until C-core's threads are done with it, for two seconds at most. Not for a thread of C-core. */
+void rpc_library_done(void);
+
 /* ---- worker.c: a completion queue and its thread ---- */
 
 struct rpc_event {

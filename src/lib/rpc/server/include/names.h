@@ -36,6 +36,7 @@
 #pragma redefine_extname rpc_listener_start slipway_rpc_listener_start
 #pragma redefine_extname rpc_loop_expect slipway_rpc_loop_expect
 #pragma redefine_extname rpc_loop_tick slipway_rpc_loop_tick
+#pragma redefine_extname rpc_method_invoke slipway_rpc_method_invoke
 #pragma redefine_extname rpc_methods_add slipway_rpc_methods_add
 #pragma redefine_extname rpc_methods_find slipway_rpc_methods_find
 #pragma redefine_extname rpc_methods_release slipway_rpc_methods_release

@@ -29,6 +29,11 @@ struct rpc_server;
 
 enum rpc_kind { RPC_UNARY_KIND, RPC_SERVER_STREAM_KIND, RPC_CLIENT_STREAM_KIND, RPC_BIDI_KIND };
 
+typedef void rpc_handler(void); /* of a type that invoke knows */
+
+/* Made by the macros of NAME.rpc_server.h, one a method, which the build makes from proto/NAME.proto: so a wrong method or a
+ * handler of another message's type does not compile. on_message stands instead of handler and invoke in tables that are
+ * made by hand. */
 struct rpc_method {
     const ProtobufCServiceDescriptor *service; /* NULL ends a table */
     const char *name;                          /* of the method, as in the .proto */
@@ -37,6 +42,8 @@ struct rpc_method {
     /* The message is valid until the handler returns. Unary and server stream: called exactly once; the request's end
      * has been seen, and on_half_close is not called. */
     void (*on_message)(struct rpc_call *call, const ProtobufCMessage *message);
+    rpc_handler *handler; /* the same, of the message's own type */
+    void (*invoke)(rpc_handler *handler, struct rpc_call *call, const ProtobufCMessage *message);
     void (*on_half_close)(struct rpc_call *call); /* the client sends nothing more; client stream and bidi */
     void (*on_writable)(struct rpc_call *call);   /* the queue, full before, has room again; may be NULL */
     void (*on_close)(struct rpc_call *call);      /* frees the handler's state; may be NULL */
@@ -87,7 +94,9 @@ struct rpc_server_def {
     const uint8_t *descriptors;
     size_t descriptors_len;
     void *state;
-    bool (*ready)(void *state); /* asked by any thread while serving: false is NOT_SERVING; NULL: always true */
+    /* Asked by any thread while serving: false is NOT_SERVING; NULL: always true. ready_state: NULL is state. */
+    bool (*ready)(void *ready_state);
+    void *ready_state;
     struct log *log;            /* may be NULL */
     struct metrics *metrics;    /* may be NULL */
     unsigned threads;           /* completion queues; 0: 1 */

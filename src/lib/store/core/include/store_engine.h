@@ -40,7 +40,8 @@ int store_op_check(const struct store_op *op, const struct store_record *record)
 
 struct store_engine {
     const char *scheme; /* "lmdb" */
-    /* rest is what stands behind "scheme://". */
+    /* rest is what stands behind "scheme://". NULL, or what is wrong with it, a constant. */
+    const char *(*check)(const char *rest);
     int (*open)(const struct store_options *options, const char *rest, struct store **ret_store, char *error,
                 size_t error_size);
     void (*close)(struct store *store); /* frees it */
