@@ -125,8 +125,9 @@ Test(rpc_reflection, lists_services)
 Test(rpc_reflection, finds_files_by_name)
 {
     assert_v1(REQUEST_CASE(FILE_BY_FILENAME), "routeguide.proto", "routeguide.proto ");
-    assert_v1(REQUEST_CASE(FILE_BY_FILENAME), "health.proto", "health.proto ");
-    assert_v1(REQUEST_CASE(FILE_BY_FILENAME), "reflection_v1.proto", "reflection_v1.proto ");
+    assert_v1(REQUEST_CASE(FILE_BY_FILENAME), "grpc/health/v1/health.proto", "grpc/health/v1/health.proto ");
+    assert_v1(REQUEST_CASE(FILE_BY_FILENAME), "grpc/reflection/v1/reflection.proto",
+              "grpc/reflection/v1/reflection.proto ");
     assert_v1(REQUEST_CASE(FILE_BY_FILENAME), "other.proto", "error NOT_FOUND ");
     assert_v1(REQUEST_CASE(FILE_BY_FILENAME), "", "error NOT_FOUND ");
 }
@@ -138,7 +139,7 @@ Test(rpc_reflection, finds_files_by_symbol)
     assert_v1(REQUEST_CASE(FILE_CONTAINING_SYMBOL), "routeguide.Point", "routeguide.proto ");
     assert_v1(REQUEST_CASE(FILE_CONTAINING_SYMBOL), "routeguide.Unknown", "error NOT_FOUND ");
     assert_said(&grpc__reflection__v1alpha__server_reflection__descriptor, REQUEST_CASE(FILE_CONTAINING_SYMBOL),
-                "grpc.reflection.v1alpha.ServerReflection", "reflection_v1alpha.proto ");
+                "grpc.reflection.v1alpha.ServerReflection", "grpc/reflection/v1alpha/reflection.proto ");
 }
 
 Test(rpc_reflection, knows_no_extensions)
@@ -302,6 +303,36 @@ Test(rpc_health, is_asked_for_each_service_and_for_all)
     cr_assert_eq(check_health("routeguide.Other").code, ERR_GRPC_NOT_FOUND);
     rpc_server_set_serving(fixture.server, false);
     cr_assert_eq(check_health("routeguide.RouteGuide").checked, STATUS(NOT_SERVING));
+}
+
+/* "NAME=STATUS " for each. */
+static struct buf listing;
+
+static void listed(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    const Grpc__Health__V1__HealthListResponse *list = (const Grpc__Health__V1__HealthListResponse *)reply;
+    struct health_answer *answer = arg;
+
+    cr_assert_eq(status->code, ERR_GRPC_OK);
+    for (size_t i = 0; i < list->n_statuses; i++)
+        buf_printf(&listing, "%s=%d ", list->statuses[i]->key, (int)list->statuses[i]->value->status);
+    sem_post(&answer->done);
+}
+
+Test(rpc_health, lists_all_services)
+{
+    Grpc__Health__V1__HealthListRequest request = GRPC__HEALTH__V1__HEALTH_LIST_REQUEST__INIT;
+    struct health_answer answer = {0};
+
+    rpc_server_set_serving(fixture.server, true);
+    sem_init(&answer.done, 0, 0);
+    cr_assert_eq(rpc_unary(fixture.client, &grpc__health__v1__health__descriptor, "List", &request.base,
+                           &(struct rpc_call_options){.timeout_ms = 30000}, listed, &answer),
+                 0);
+    fixture_wait(&answer.done);
+    buf_append_char(&listing, '\0');
+    cr_assert_str_eq(listing.data, "=1 routeguide.RouteGuide=1 ");
+    buf_release(&listing);
 }
 
 Test(rpc_health, is_told_by_a_server_that_is_full)

@@ -286,12 +286,13 @@ static int drain(struct svc *svc)
     return r;
 }
 
-/* The admin listener goes first: it watches the others' loops. */
+/* The admin listener goes first: it watches the others' loops. The others close in reverse order, as later ones may use
+ * earlier ones' loops. */
 static void stop(struct svc *svc)
 {
     if (svc->admin_http != NULL)
         svc->admin_http = http_server_close(svc->admin_http);
-    for (unsigned i = 0; i < svc->server_count; i++)
+    for (unsigned i = svc->server_count; i-- > 0;)
         svc->servers[i].type->close(svc->servers[i].server);
     if (svc->def->stop != NULL)
         svc->def->stop(svc->def->state);
@@ -341,14 +342,6 @@ static int live(struct svc *svc)
     return r;
 }
 
-static const char *c_core_version(const struct svc *svc)
-{
-    for (unsigned i = 0; i < svc->server_count; i++)
-        if (svc->servers[i].type->library_version != NULL)
-            return svc->servers[i].type->library_version();
-    return NULL;
-}
-
 static int run(struct svc *svc)
 {
     int r;
@@ -356,7 +349,7 @@ static int run(struct svc *svc)
     svc_signals_block(); /* before the first thread there is */
     r = open_common(svc);
     if (r == 0) {
-        svc_libraries_warn(svc->log, c_core_version(svc));
+        svc_libraries_warn(svc->log);
         r = live(svc);
     }
     stop(svc);

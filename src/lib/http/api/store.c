@@ -100,11 +100,13 @@ static struct http_reply *begin(struct http_req *req, const struct operation *fi
 
 static void end(struct operation *operation, struct http_reply *take_reply)
 {
-    http_answer(operation->deferred, take_reply);
+    struct http_deferred *deferred = operation->deferred;
+
     if (operation->release != NULL)
         operation->release(operation->arg);
     http_reply_free(operation->reply);
     free(operation);
+    http_answer(deferred, take_reply);
 }
 
 static uint64_t deadline_ns(const struct operation *operation)

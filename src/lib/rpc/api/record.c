@@ -1,6 +1,6 @@
 #include "rpc_record.h"
+#include "rpc_store.h"
 #include <errno.h>
-#include <stdlib.h>
 
 bool rpc_check(struct rpc_call *call, const struct fields *fields, const ProtobufCMessage *message)
 {
@@ -13,45 +13,38 @@ bool rpc_check(struct rpc_call *call, const struct fields *fields, const Protobu
 }
 
 struct get {
-    struct rpc_call *call; /* a reference */
     const struct records *records;
     const ProtobufCMessage *missing;
     size_t key_len;
     char key[STORE_MAX_KEY];
 };
 
-static void on_read(void *arg, int err, struct store_snapshot *snapshot)
+static int read_record(void *arg, struct rpc_call *call, struct store_snapshot *snapshot)
 {
+    const struct get *get = arg;
     ProtobufCMessage *message = NULL;
-    struct get *get = arg;
+    int err = record_get(snapshot, get->records, (struct str){get->key, get->key_len}, &message, NULL);
 
+    if (err == -ENOENT && get->missing != NULL) {
+        rpc_reply(call, get->missing);
+        return 0;
+    }
     if (err == 0)
-        err = record_get(snapshot, get->records, (struct str){get->key, get->key_len}, &message, NULL);
-    if (err == 0 || (err == -ENOENT && get->missing != NULL))
-        rpc_reply(get->call, err == 0 ? message : get->missing);
-    else
-        rpc_fail(get->call, err, err_text(err));
+        rpc_reply(call, message);
     record_free(message);
-    rpc_call_unref(get->call);
-    free(get);
+    return err;
 }
 
 void rpc_record_get(struct rpc_call *call, struct store *store, const struct records *records, struct str key,
                     const ProtobufCMessage *missing)
 {
+    struct get get = {.records = records, .missing = missing, .key_len = key.len};
     char error[FIELD_ERROR_SIZE];
-    struct get *get;
 
     if (record_check_key(records, key, error) < 0) {
         rpc_finish(call, ERR_GRPC_INVALID_ARGUMENT, error);
         return;
     }
-    get = malloc(sizeof(*get));
-    if (get == NULL) {
-        rpc_fail(call, -ENOMEM, err_text(-ENOMEM));
-        return;
-    }
-    *get = (struct get){.call = rpc_call_ref(call), .records = records, .missing = missing, .key_len = key.len};
-    memcpy(get->key, key.s, key.len);
-    store_read(store, rpc_call_deadline_ns(call), 0, on_read, get);
+    memcpy(get.key, key.s, key.len);
+    rpc_store_read(call, store, &get, sizeof(get), read_record);
 }
