@@ -296,7 +296,6 @@ def _stages(results: Results) -> str:
         ["engineers", *(f"{s.people_eur:.2f}" for s in STAGES)],
         ["**total of these**", *(f"**{s.total_eur:.2f}**" for s in STAGES)],
         ["total per hour watched, cents", *(f"{100 * s.total_per_hour:.2f}" for s in STAGES)],
-        ["engineers, teams", *(f"{s.people}, {s.teams}" for s in STAGES)],
     ]
     return table(head, rows)
 
