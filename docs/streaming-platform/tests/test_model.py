@@ -250,7 +250,9 @@ class Stages(unittest.TestCase):
 
     def test_a_quarter_more_work_is_a_quarter_more_time(self) -> None:
         self.assertAlmostEqual(approval().more_work, 0.25 * FIRST_MONTHS * approval().month_of_delay)
-        self.assertAlmostEqual(approval().until_gate + 6 * approval().month_of_delay, sum(approval().until_sale.values()))
+        self.assertAlmostEqual(
+            approval().until_gate + 6 * approval().month_of_delay, sum(approval().until_sale.values())
+        )
 
     def test_the_approval_holds_what_the_stage_costs(self) -> None:
         """Six months of sales cost what the first stage costs to run, beside the people who are no engineers."""
