@@ -62,6 +62,7 @@ let
     "meson_options.txt"
     "scripts/embed"
     "scripts/find-sources"
+    "scripts/rpc-stubs"
     "proto"
   ];
   librarySource = import ./source.nix {
@@ -91,6 +92,7 @@ let
     grpc
     lmdb
     jansson
+    nghttp2
     protobufc
   ]);
   commonFlags = [

@@ -2,7 +2,8 @@
 
 Edits is one inotify descriptor over src/, proto/ and the build's own files. Rebuild turns edits into builds, one at a time,
 each a child process, so that the caller's loop goes on meanwhile: idle -> settling (more files may be about to be saved) ->
-building -> idle. An edit during a build makes it start once more before its result counts.
+building -> idle -> building what does not run here -> idle. An edit during a build makes it start once more before its result
+counts; one during the last state ends that.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import signal
 import struct
 import subprocess
 import time
@@ -91,17 +93,19 @@ class Edits:
 
 
 class Rebuild:
-    """Builds targets after edits. done(files, edited, error) is called after each: edited is when
-    the first edit was seen, error None or what went wrong."""
+    """Builds targets after edits, and when done has been called, the rest of all programs. done(files, edited, error) is called
+    after each build of the targets, and where the rest does not build: edited is when the first edit was seen, error None or
+    what went wrong."""
 
     def __init__(
         self,
         build: Path,
         targets: list[str],
+        rest: list[str],
         on_readable: Callable[[int, Callable[[], None] | None], None],
         done: Callable[[set[str], float, str | None], None],
     ) -> None:
-        self.build, self.targets = build, targets
+        self.build, self.targets, self.rest = build, targets, rest
         self._on_readable, self._done = on_readable, done
         self._edits = Edits()
         self._files: set[str] = set()  # that are not built yet
@@ -111,6 +115,7 @@ class Rebuild:
         self._due: float | None = None  # when to begin
         self._process: subprocess.Popen[bytes] | None = None
         self._building: set[str] = set()
+        self._late = False  # what is building is the rest
         self._output = b""
         on_readable(self._edits.fd, self._see)
 
@@ -119,28 +124,33 @@ class Rebuild:
         self._others |= others
         if not files:
             return
-        if not self._files and not self._process:
+        if not self._files and (self._late or not self._process):
             self._edited = time.monotonic()
         self._files |= files
         self._due = time.monotonic() + SETTLE_S
 
     def timeout(self) -> float | None:
         """How long the caller may sleep."""
-        if self._due is None or self._process:
+        if self._due is None or (self._process and not self._late):
             return None
         return max(0.0, self._due - time.monotonic())
 
     def turn(self) -> None:
         """To be called whenever the caller has slept."""
-        if self._due is None or self._process or time.monotonic() < self._due:
+        if self._due is None or time.monotonic() < self._due:
+            return
+        if self._process:
+            if self._late:
+                self._late = False
+                self.stop()
             return
         self._due = None
         self._building |= self._files
         self._files = set()
-        self._start()
+        self._start(self.targets)
 
-    def _start(self) -> None:
-        command: list[str | Path] = ["ninja", "-C", self.build, "--quiet", *self.targets]
+    def _start(self, targets: list[str]) -> None:
+        command: list[str | Path] = ["ninja", "-C", self.build, "--quiet", *targets]
         self._configures = self._others
         if self._configures:
             command = [
@@ -148,7 +158,7 @@ class Rebuild:
                 "-ec",
                 'scripts/configure "$0" && exec ninja -C "$0" --quiet "$@"',
                 self.build,
-                *self.targets,
+                *targets,
             ]
         self._others = False
         self._output = b""
@@ -174,16 +184,22 @@ class Rebuild:
         status = self._process.wait()
         self._process = None
         self._others |= self._configures and status != 0  # whatever it was that failed
+        late, self._late = self._late, False
         if self._files:
             return  # edited meanwhile: what was built is not what is there now
-        files, self._building = self._building, set()
         error = None if status == 0 else self._output.decode(errors="replace").strip()
-        self._done(files, self._edited, error)
+        if error or not late:
+            self._done(self._building, self._edited, error)
+        if error or late or not self.rest or self._files:
+            self._building = set()
+        else:
+            self._late = True
+            self._start(self.rest)
 
     def stop(self) -> None:
+        """Its end is seen as that of any other."""
         if self._process:
-            os.killpg(self._process.pid, 15)
-            self._process.wait()
+            os.killpg(self._process.pid, signal.SIGTERM)
 
 
 class Programs:

@@ -3,6 +3,7 @@
 #include "idempotency.h"
 #include "retention.h"
 #include "route.h"
+#include "rpc_store.h"
 #include "saves.h"
 #include <pthread.h>
 
@@ -24,22 +25,14 @@ void feature_store_lookup(struct rpc_call *call, struct geo_point point, route_f
 
 /* ---- for the handlers ---- */
 
-void feature_store_get(struct rpc_call *call, const ProtobufCMessage *message);
-void feature_store_save(struct rpc_call *call, const ProtobufCMessage *message);
-void feature_store_list(struct rpc_call *call, const ProtobufCMessage *message);
+void feature_store_get(struct rpc_call *call, const Routeguide__Point *message);
+void feature_store_save(struct rpc_call *call, const Routeguide__Feature *message);
+void feature_store_list(struct rpc_call *call, const Routeguide__Rectangle *message);
 void feature_store_list_writable(struct rpc_call *call);
 void feature_store_list_close(struct rpc_call *call);
-void feature_store_history(struct rpc_call *call, const ProtobufCMessage *message);
+void feature_store_history(struct rpc_call *call, const Routeguide__ListSavesRequest *message);
 
 /* Whatever waits for the store holds it open in between. */
 struct feature_store *feature_store_enter(struct rpc_call *call);
 void feature_store_leave(struct feature_store *fs);
 void feature_store_wait_idle(struct feature_store *fs); /* after the last call has ended; bounded by their deadlines */
-
-/* How stale the caller's data may be by its metadata x-max-stale (seconds), in ms: 0 where there is none. -EINVAL where
- * it is malformed, which feature_store_error explains. Handlers' thread only. */
-int feature_store_max_stale(const struct rpc_call *call, uint64_t *ret_ms);
-/* Tells the client how old its answer may be, where it may be: metadata x-age, in seconds. Before anything is sent. */
-void feature_store_tell_age(struct rpc_call *call, const struct store_snapshot *snapshot);
-/* What to tell a client about a failed read. */
-const char *feature_store_error(int err);

@@ -18,36 +18,24 @@ struct item {
 };
 
 struct page {
-    struct feature_store *fs;
-    struct rpc_call *call;
     struct geo_point point;
     uint64_t before_seq;
     size_t size, count, bytes;
+    struct item *items; /* as many as size */
     Routeguide__Save **messages;
-    struct item items[];
 };
 
-static struct page *page_new(size_t size)
+static int page_begin(struct page *page)
 {
-    struct page *page = calloc(1, sizeof(*page) + size * sizeof(page->items[0]));
-
-    if (!page)
-        return NULL;
-    page->size = size;
-    page->messages = calloc(size, sizeof(Routeguide__Save *));
-    if (!page->messages) {
-        free(page);
-        return NULL;
-    }
-    return page;
+    page->items = calloc(page->size, sizeof(*page->items));
+    page->messages = calloc(page->size, sizeof(*page->messages));
+    return page->items == NULL || page->messages == NULL ? -ENOMEM : 0;
 }
 
-static void page_free(struct page *page)
+static void page_end(struct page *page)
 {
-    feature_store_leave(page->fs);
-    rpc_call_unref(page->call);
+    free(page->items);
     free(page->messages);
-    free(page);
 }
 
 static void format_token(const struct page *page, char token[TOKEN_LEN + 1])
@@ -102,19 +90,13 @@ static int fill(struct page *page, struct store_cursor *index)
     }
 }
 
-static void on_read(void *arg, int err, struct store_snapshot *snapshot)
+/* 0, or -errno. */
+static int reply_with(struct page *page, struct rpc_call *call, struct store_cursor *index)
 {
     Routeguide__ListSavesResponse response = ROUTEGUIDE__LIST_SAVES_RESPONSE__INIT;
-    struct page *page = arg;
-    struct store_cursor index = {0};
     char token[TOKEN_LEN + 1];
+    int err = fill(page, index);
 
-    if (err == 0) {
-        feature_store_tell_age(page->call, snapshot);
-        err = saves_cursor_open(snapshot, &index);
-    }
-    if (err == 0)
-        err = fill(page, &index);
     if (err == 0) {
         format_token(page, token);
         response.next_page_token = token;
@@ -122,45 +104,38 @@ static void on_read(void *arg, int err, struct store_snapshot *snapshot)
     if (err == 0 || err == -ENOENT) {
         response.n_saves = page->count;
         response.saves = page->messages;
-        rpc_reply(page->call, &response.base);
-    } else {
-        rpc_fail(page->call, err, feature_store_error(err));
+        routeguide__feature_history__list_saves__reply(call, &response);
     }
-    store_cursor_close(&index);
-    page_free(page);
+    return err == -ENOENT ? 0 : err;
 }
 
-void feature_store_history(struct rpc_call *call, const ProtobufCMessage *message)
+static int read_page(void *arg, struct rpc_call *call, struct store_snapshot *snapshot)
 {
-    const Routeguide__ListSavesRequest *request = (const Routeguide__ListSavesRequest *)message;
-    uint64_t stale_ms, before_seq;
-    struct geo_point point;
-    struct page *page;
-    int r = feature_store_max_stale(call, &stale_ms);
+    struct page *page = arg;
+    struct store_cursor index = {0};
+    int err = page_begin(page);
 
-    if (r < 0) {
-        rpc_fail(call, r, feature_store_error(r));
+    if (err == 0)
+        err = saves_cursor_open(snapshot, &index);
+    if (err == 0)
+        err = reply_with(page, call, &index);
+    store_cursor_close(&index);
+    page_end(page);
+    return err;
+}
+
+void feature_store_history(struct rpc_call *call, const Routeguide__ListSavesRequest *request)
+{
+    const struct feature_store *fs = rpc_call_service_state(call);
+    struct page page = {.size = request->page_size > 0 ? (size_t)request->page_size : DEFAULT_PAGE};
+
+    if (!route_point(call, request->location, &page.point))
         return;
-    }
-    if (!route_point(call, request->location, &point))
-        return;
-    if (request->page_size < 0 || request->page_size > MAX_PAGE) {
+    if (request->page_size < 0 || request->page_size > MAX_PAGE)
         rpc_finish(call, ERR_GRPC_INVALID_ARGUMENT, "page_size must be between 1 and 1000, or 0 for 100");
-        return;
-    }
-    if (parse_token(str_of(request->page_token), point, &before_seq) < 0) {
+    else if (parse_token(str_of(request->page_token), page.point, &page.before_seq) < 0)
         rpc_finish(call, ERR_GRPC_INVALID_ARGUMENT,
                    "page_token must be the next_page_token of a page of this location");
-        return;
-    }
-    page = page_new(request->page_size > 0 ? (size_t)request->page_size : DEFAULT_PAGE);
-    if (!page) {
-        rpc_fail(call, -ENOMEM, err_text(-ENOMEM));
-        return;
-    }
-    page->fs = feature_store_enter(call);
-    page->call = rpc_call_ref(call);
-    page->point = point;
-    page->before_seq = before_seq;
-    store_read(page->fs->store, rpc_call_deadline_ns(call), stale_ms, on_read, page);
+    else
+        rpc_store_read(call, fs->store, &page, sizeof(page), read_page);
 }

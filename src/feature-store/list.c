@@ -47,10 +47,11 @@ static bool send_saves(struct listing *listing, struct store_cursor *index)
             return false;
         }
         if (r < 0) {
-            rpc_fail(listing->call, r, feature_store_error(r));
+            rpc_fail(listing->call, r, rpc_store_error(r));
             return false;
         }
-        if (r > 0 && rpc_send(listing->call, route_feature_message(&feature, save.point, save.name)) != 0)
+        if (r > 0 && routeguide__route_guide__list_features__send(
+                         listing->call, route_feature_message(&feature, save.point, save.name)) != 0)
             return false; /* room in the queue will want the next, or the call is over */
     }
     return true;
@@ -65,13 +66,13 @@ static void on_read(void *arg, int err, struct store_snapshot *snapshot)
     bool more = false, late;
 
     if (err == 0) {
-        feature_store_tell_age(listing->call, snapshot);
+        rpc_store_tell_age(listing->call, snapshot);
         err = saves_cursor_open(snapshot, &index);
     }
     if (err == 0)
         more = send_saves(listing, &index);
     else
-        rpc_fail(listing->call, err, feature_store_error(err));
+        rpc_fail(listing->call, err, rpc_store_error(err));
     store_cursor_close(&index);
     pthread_mutex_lock(&listing->lock);
     listing->wanted |= more;
@@ -133,18 +134,18 @@ static void want_read(struct listing *listing)
         read_on(listing);
 }
 
-void feature_store_list(struct rpc_call *call, const ProtobufCMessage *message)
+void feature_store_list(struct rpc_call *call, const Routeguide__Rectangle *message)
 {
     struct listing *listing;
     struct geo_rect rect;
     uint64_t stale_ms;
-    int r = feature_store_max_stale(call, &stale_ms);
+    int r = rpc_store_max_stale(call, &stale_ms);
 
     if (r < 0) {
-        rpc_fail(call, r, feature_store_error(r));
+        rpc_fail(call, r, rpc_store_error(r));
         return;
     }
-    if (!route_rect(call, (const Routeguide__Rectangle *)message, &rect))
+    if (!route_rect(call, message, &rect))
         return;
     listing = calloc(1, sizeof(*listing));
     if (!listing) {

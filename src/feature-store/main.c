@@ -4,7 +4,6 @@
 #include "svc_store.h"
 
 static const struct config_option options[] = {
-    SVC_STORE_OPTIONS,
     {.name = "HISTORY_PER_POINT",
      .value = "100",
      .kind = CONFIG_INT,
@@ -41,11 +40,6 @@ static int start(struct svc *svc, void *state)
     fs->route.chat = chat_new((size_t)config_int(config, "CHAT_MAX_BYTES"), svc_metrics(svc));
     if (!fs->route.chat)
         return svc_fail(svc, "out of memory");
-    fs->tables[TABLE_SAVES] = saves_table;
-    fs->tables[TABLE_IDEMPOTENCY] = idempotency_table;
-    r = svc_store_open(svc, fs->tables, TABLES, &fs->store);
-    if (r < 0)
-        return r;
     r = idempotency_open(fs->store, TABLE_IDEMPOTENCY, (uint64_t)config_int(config, "IDEMPOTENCY_SECONDS") * 1000,
                          svc_metrics(svc), &fs->idempotency);
     if (r < 0)
@@ -62,27 +56,16 @@ static void stop(void *state)
     feature_store_wait_idle(fs);
     fs->retention = retention_free(fs->retention);
     fs->idempotency = idempotency_free(fs->idempotency);
-    fs->store = store_close(fs->store);
     fs->route.chat = chat_free(fs->route.chat);
-}
-
-static bool healthy(void *state)
-{
-    const struct feature_store *fs = state;
-
-    return !fs->store || store_health(fs->store) == 0;
-}
-
-static bool ready(void *state)
-{
-    const struct feature_store *fs = state;
-
-    return !fs->store || store_ready(fs->store) == 0;
 }
 
 int main(int argc, char **argv)
 {
-    struct feature_store fs = {.lock = PTHREAD_MUTEX_INITIALIZER, .idle = PTHREAD_COND_INITIALIZER};
+    struct feature_store fs = {
+        .tables = {[TABLE_SAVES] = saves_table, [TABLE_IDEMPOTENCY] = idempotency_table},
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+        .idle = PTHREAD_COND_INITIALIZER,
+    };
 
     return svc_main(argc, argv,
                     &(struct svc_def){
@@ -90,11 +73,10 @@ int main(int argc, char **argv)
                         .summary = "keeps named places over gRPC",
                         .state = &fs,
                         .options = options,
+                        .store = SVC_STORE(fs.tables, TABLES, &fs.store),
                         .rpc = RPC_SERVICE(feature_store_methods, routeguide_descriptors),
                         .grpc_port = "9999",
                         .start = start,
                         .stop = stop,
-                        .ready = ready,
-                        .healthy = healthy,
                     });
 }

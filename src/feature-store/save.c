@@ -33,7 +33,7 @@ static void end_saved(struct saving *saving)
     Routeguide__SavedResult result = ROUTEGUIDE__SAVED_RESULT__INIT;
 
     result.ok = true;
-    rpc_reply(saving->call, &result.base);
+    routeguide__route_guide__save_feature__reply(saving->call, &result);
     saving_free(saving);
 }
 
@@ -100,13 +100,13 @@ static void begin(struct saving *saving)
         write_save(saving);
 }
 
-void feature_store_save(struct rpc_call *call, const ProtobufCMessage *message)
+void feature_store_save(struct rpc_call *call, const Routeguide__Feature *message)
 {
     struct str key, name;
     struct geo_point point;
     struct saving *saving;
 
-    if (!route_feature(call, (const Routeguide__Feature *)message, &point, &name) || !route_idempotency_key(call, &key))
+    if (!route_feature(call, message, &point, &name) || !route_idempotency_key(call, &key))
         return;
     saving = calloc(1, sizeof(*saving));
     if (!saving) {

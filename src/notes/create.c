@@ -1,6 +1,6 @@
 /* POST: a new note, once for each idempotency key. */
 #include "clock.h"
-#include "input.h"
+#include "http_json.h"
 #include "notes.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -62,9 +62,9 @@ static void on_written(void *arg, const struct store_result *result)
         idempotency_release(create->notes->idempotency, key_of(create));
     if (result->err == 0) {
         create->reply = NULL;
-        end(create, notes_set_etag(reply, result->seq));
+        end(create, http_set_etag(reply, result->seq));
     } else {
-        end(create, notes_store_problem(result->err));
+        end(create, http_store_problem(result->err));
     }
 }
 
@@ -125,7 +125,7 @@ static struct http_reply *repeated_reply(struct str answer, uint64_t seq)
         err = note_decode((struct str){answer.s + sizeof(id), answer.len - sizeof(id)}, &note);
     }
     /* The note was the operation before the key's. */
-    return err < 0 ? notes_store_problem(err) : notes_set_etag(created_reply(&note, &id), seq - 1);
+    return err < 0 ? http_store_problem(err) : http_set_etag(created_reply(&note, &id), seq - 1);
 }
 
 static void on_found(void *arg, int err, struct str answer, uint64_t seq)
@@ -147,7 +147,7 @@ static void on_found(void *arg, int err, struct str answer, uint64_t seq)
                                     "retry-after", "1"));
         break;
     default:
-        end(create, notes_store_problem(err));
+        end(create, http_store_problem(err));
     }
 }
 
@@ -177,22 +177,15 @@ static struct http_reply *read_key(struct http_req *req, struct create *create)
 
 static struct http_reply *read_request(struct http_req *req, struct create *create)
 {
-    struct http_reply *problem;
-    struct note note;
-    json_t *json;
+    struct http_reply *problem = read_key(req, create);
+    struct note note = {.title = STR("")};
 
-    problem = read_key(req, create);
     if (problem == NULL)
-        problem = input_read(req, "application/json", &json);
+        problem = http_json_read(req, &note_fields, &note);
     if (problem != NULL)
         return problem;
-    problem = input_note(json, &note);
-    if (problem == NULL) {
-        note_encode(&note, &create->content);
-        problem = create->content.failed ? http_problem_errno(-ENOMEM, NULL) : NULL;
-    }
-    json_decref(json);
-    return problem;
+    note_encode(&note, &create->content);
+    return create->content.failed ? http_problem_errno(-ENOMEM, NULL) : NULL;
 }
 
 struct http_reply *notes_create(struct http_req *req)

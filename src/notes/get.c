@@ -1,17 +1,15 @@
 #include "conditions.h"
 #include "notes.h"
 #include <errno.h>
-#include <stdlib.h>
 
 struct get {
-    struct notes *notes;
-    struct http_deferred *deferred;
     struct uuid id;
     struct conditions conditions;
 };
 
-static struct http_reply *reply_to(const struct get *get, struct store_snapshot *snapshot)
+static struct http_reply *read_note(void *arg, struct store_snapshot *snapshot)
 {
+    const struct get *get = arg;
     struct store_record record;
     struct http_reply *reply;
     struct note note;
@@ -21,46 +19,22 @@ static struct http_reply *reply_to(const struct get *get, struct store_snapshot 
     if (err == 0)
         err = note_decode(record.value, &note);
     if (err < 0)
-        return err == -ENOENT ? notes_not_found() : notes_store_problem(err);
+        return err == -ENOENT ? notes_not_found() : http_store_problem(err);
     status = conditions_check(&get->conditions, record.seq, true);
     if (status == 412)
         return http_problem(412, "the note is not the one that If-Match names");
     reply = status == 304 ? http_reply_new(304) : notes_reply(200, &note, &get->id);
-    return http_set_header(notes_set_etag(reply, record.seq), "cache-control", "private, no-cache");
-}
-
-static void read_note(void *arg, int err, struct store_snapshot *snapshot)
-{
-    struct get *get = arg;
-
-    http_answer(get->deferred, err == 0 ? notes_set_age(reply_to(get, snapshot), snapshot) : notes_store_problem(err));
-    free(get);
+    return http_set_header(http_set_etag(reply, record.seq), "cache-control", "private, no-cache");
 }
 
 struct http_reply *notes_get(struct http_req *req)
 {
-    struct notes *notes = req->state;
-    struct conditions conditions;
+    const struct notes *notes = req->state;
     struct http_reply *problem;
-    uint64_t max_stale_ms;
-    struct uuid id;
-    struct get *get;
+    struct get get;
 
-    if (uuid_parse(req->params[0], &id) < 0)
+    if (uuid_parse(req->params[0], &get.id) < 0)
         return notes_not_found();
-    if (notes_max_stale(req, &max_stale_ms) < 0)
-        return http_problem(400, "cache-control: max-stale must be a number of seconds");
-    problem = conditions_read(req, &conditions);
-    if (problem != NULL)
-        return problem;
-    get = malloc(sizeof(*get));
-    if (get == NULL)
-        return http_problem_errno(-ENOMEM, NULL);
-    *get = (struct get){notes, http_defer(req), id, conditions};
-    if (get->deferred == NULL) {
-        free(get);
-        return http_problem_errno(-ENOMEM, NULL);
-    }
-    store_read(notes->store, http_deferred_deadline_ns(get->deferred), max_stale_ms, read_note, get);
-    return NULL;
+    problem = conditions_read(req, &get.conditions);
+    return problem != NULL ? problem : http_store_read(req, notes->store, &get, sizeof(get), read_note);
 }

@@ -3,15 +3,14 @@
 #include "hex.h"
 #include "notes.h"
 #include <errno.h>
-#include <stdlib.h>
 
 #define DEFAULT_LIMIT  20
 #define MAX_LIMIT      100
 #define MAX_PAGE_BYTES (1 << 20) /* a page ends when it has grown to that: it may have fewer notes than asked for */
 
 struct list {
-    struct notes *notes;
-    struct http_deferred *deferred;
+    struct log *log;
+    struct trace trace;
     uint64_t limit;
     uint64_t after; /* created_seq of the last note of the page before; 0: from the newest on */
     bool has_tag;
@@ -20,15 +19,6 @@ struct list {
     struct buf page;
     uint64_t count;
 };
-
-static struct list *list_free(struct list *list)
-{
-    if (list == NULL)
-        return NULL;
-    buf_release(&list->page);
-    free(list);
-    return NULL;
-}
 
 /* ---- the page ---- */
 
@@ -48,7 +38,7 @@ static int append_note(struct list *list, struct store_snapshot *snapshot, const
         err = note_decode(record.value, &note);
     if (err == -EBADMSG) { /* the others can still be had */
         uuid_format(&id, text);
-        log_printf(list->notes->log, LOG_ERROR, http_deferred_trace(list->deferred), "note %s is damaged", text);
+        log_printf(list->log, LOG_ERROR, &list->trace, "note %s is damaged", text);
         return 0;
     }
     if (err < 0)
@@ -124,27 +114,28 @@ static struct http_reply *page_reply(struct list *list, struct store_snapshot *s
 
     err = store_cursor_open(snapshot, NOTES_TABLE, true, &cursor);
     if (err < 0)
-        return notes_store_problem(err);
+        return http_store_problem(err);
     buf_append_cstr(&list->page, "{\"notes\":[");
     err = append_notes(list, snapshot, &cursor, &next);
     store_cursor_close(&cursor);
     if (err < 0)
-        return notes_store_problem(err);
+        return http_store_problem(err);
     buf_append_cstr(&list->page, "],\"next_cursor\":");
     if (next != 0)
         buf_printf(&list->page, "\"%016llx\"}", (unsigned long long)next);
     else
         buf_append_cstr(&list->page, "null}");
-    reply = notes_set_age(http_reply_take(200, "application/json", &list->page), snapshot);
+    reply = http_reply_take(200, "application/json", &list->page);
     return next != 0 ? set_link(reply, list, next) : reply;
 }
 
-static void read_page(void *arg, int err, struct store_snapshot *snapshot)
+static struct http_reply *read_page(void *arg, struct store_snapshot *snapshot)
 {
     struct list *list = arg;
+    struct http_reply *reply = page_reply(list, snapshot);
 
-    http_answer(list->deferred, err == 0 ? page_reply(list, snapshot) : notes_store_problem(err));
-    list_free(list);
+    buf_release(&list->page);
+    return reply;
 }
 
 /* ---- the request ---- */
@@ -213,34 +204,11 @@ static struct http_reply *read_query(struct http_req *req, struct list *list)
     return problem;
 }
 
-static struct list *list_new(struct http_req *req)
-{
-    struct list *list = calloc(1, sizeof(*list));
-
-    if (list != NULL) {
-        list->notes = req->state;
-        list->limit = DEFAULT_LIMIT;
-    }
-    return list;
-}
-
 struct http_reply *notes_list(struct http_req *req)
 {
-    struct list *list = list_new(req);
-    struct http_reply *problem;
-    uint64_t max_stale_ms;
+    const struct notes *notes = req->state;
+    struct list list = {.log = notes->log, .trace = req->trace, .limit = DEFAULT_LIMIT};
+    struct http_reply *problem = read_query(req, &list);
 
-    problem = list == NULL ? http_problem_errno(-ENOMEM, NULL) : read_query(req, list);
-    if (problem == NULL && notes_max_stale(req, &max_stale_ms) < 0)
-        problem = http_problem(400, "cache-control: max-stale must be a number of seconds");
-    if (problem == NULL) {
-        list->deferred = http_defer(req);
-        problem = list->deferred == NULL ? http_problem_errno(-ENOMEM, NULL) : NULL;
-    }
-    if (problem != NULL) {
-        list_free(list);
-        return problem;
-    }
-    store_read(list->notes->store, http_deferred_deadline_ns(list->deferred), max_stale_ms, read_page, list);
-    return NULL;
+    return problem != NULL ? problem : http_store_read(req, notes->store, &list, sizeof(list), read_page);
 }

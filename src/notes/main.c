@@ -4,11 +4,6 @@
 
 #define KEY_RETENTION_MS (24 * 3600 * 1000ULL)
 
-static const struct config_option options[] = {
-    SVC_STORE_OPTIONS,
-    {0},
-};
-
 static const struct http_route routes[] = {
     {"GET", "/v1/notes", notes_list, 0, NULL},
     {"POST", "/v1/notes", notes_create, NOTES_MAX_REQUEST, NULL},
@@ -23,14 +18,8 @@ static const struct http_route routes[] = {
 static int start(struct svc *svc, void *state)
 {
     struct notes *notes = state;
-    int r;
 
     notes->log = svc_log(svc);
-    notes->tables[NOTES_TABLE] = note_table;
-    notes->tables[IDEMPOTENCY_TABLE] = idempotency_table;
-    r = svc_store_open(svc, notes->tables, NOTES_TABLES, &notes->store);
-    if (r < 0)
-        return r;
     if (idempotency_open(notes->store, IDEMPOTENCY_TABLE, KEY_RETENTION_MS, svc_metrics(svc), &notes->idempotency) < 0)
         return svc_fail(svc, "no memory or thread for idempotency keys");
     return 0;
@@ -41,35 +30,18 @@ static void stop(void *state)
     struct notes *notes = state;
 
     notes->idempotency = idempotency_free(notes->idempotency);
-    notes->store = store_close(notes->store);
-}
-
-static bool healthy(void *state)
-{
-    const struct notes *notes = state;
-
-    return notes->store == NULL || store_health(notes->store) == 0;
-}
-
-static bool ready(void *state)
-{
-    const struct notes *notes = state;
-
-    return notes->store == NULL || store_ready(notes->store) == 0;
 }
 
 int main(int argc, char **argv)
 {
-    struct notes notes = {.store = NULL};
+    struct notes notes = {.tables = {[NOTES_TABLE] = note_table, [IDEMPOTENCY_TABLE] = idempotency_table}};
 
     return svc_main(argc, argv,
                     &(struct svc_def){.name = "notes",
                                       .summary = "a REST server for notes",
                                       .state = &notes,
-                                      .options = options,
+                                      .store = SVC_STORE(notes.tables, NOTES_TABLES, &notes.store),
                                       .routes = routes,
                                       .start = start,
-                                      .stop = stop,
-                                      .ready = ready,
-                                      .healthy = healthy});
+                                      .stop = stop});
 }

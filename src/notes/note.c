@@ -3,6 +3,19 @@
 #include <assert.h>
 #include <errno.h>
 
+/* ---- what clients send ---- */
+
+static const struct field list[] = {
+    FIELD_STRING(struct note, title, 1, NOTE_MAX_TITLE),
+    FIELD_STRING(struct note, body, 0, NOTE_MAX_BODY, .in_bytes = true),
+    FIELD_STRINGS(struct note, tags, tag_count, NOTE_MAX_TAGS, 1, NOTE_MAX_TAG),
+    FIELD_READ_ONLY("id"),
+    FIELD_READ_ONLY("created_at"),
+    FIELD_READ_ONLY("updated_at"),
+    {0},
+};
+const struct fields note_fields = {"a note", list};
+
 /* ---- the stored form: numbers, lengths, then the strings; the body's length is what remains ---- */
 
 enum { FORMAT = 1, FIXED_LEN = 1 + 3 * 8 + 2 + 1 };

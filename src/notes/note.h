@@ -1,5 +1,6 @@
 /* note -- a note: its limits, its forms (stored, JSON) and its table. Values only; any thread. */
 #pragma once
+#include "field.h"
 #include "store.h"
 #include "uuid.h"
 
@@ -17,6 +18,9 @@ struct note {
     uint64_t created_ms, updated_ms; /* since 1970 */
     uint64_t created_seq;            /* its place among all notes; 0: that of the record itself, which is the first */
 };
+
+/* What clients may send of a struct note, and its limits. */
+extern const struct fields note_fields;
 
 /* The record's value; docs/store-format.md. */
 void note_encode(const struct note *note, struct buf *out);

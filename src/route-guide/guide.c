@@ -20,11 +20,12 @@ struct saving {
     const struct feature *feature; /* GetFeature's */
 };
 
-/* Milliseconds that the store has: its own limit, or what is left of the call's time where that is less. */
+/* Milliseconds that the store has: its own limit, or what is left of the call's time where that is less. Rounded up: a
+ * call whose time is over is late, and has not failed. */
 static uint64_t store_timeout_ms(const struct guide *guide, const struct rpc_call *call)
 {
     uint64_t now = clock_monotonic_ns(), deadline = rpc_call_deadline_ns(call);
-    uint64_t left_ms = deadline > now ? (deadline - now) / CLOCK_NS_PER_MS : 0;
+    uint64_t left_ms = deadline > now ? (deadline - now + CLOCK_NS_PER_MS - 1) / CLOCK_NS_PER_MS : 0;
     uint64_t timeout_ms = left_ms < guide->store_timeout_ms ? left_ms : guide->store_timeout_ms;
 
     return timeout_ms > 0 ? timeout_ms : 1;
@@ -39,8 +40,8 @@ static struct saving *saving_free(struct saving *saving)
 
 /* Sends the feature to the store under key, or under a new one where that is empty: the library may then repeat the
  * call without saving twice. done is called with a struct saving, which it frees. */
-static int save(struct rpc_call *call, const struct feature *feature, const ProtobufCMessage *message, struct str key,
-                rpc_unary_done *done)
+static int save(struct rpc_call *call, const struct feature *feature, const Routeguide__Feature *message,
+                struct str key, routeguide__route_guide__save_feature__done *done)
 {
     struct guide *guide = rpc_call_service_state(call);
     struct rpc_metadata metadata = {.name = "idempotency-key", .value = key};
@@ -66,15 +67,15 @@ static int save(struct rpc_call *call, const struct feature *feature, const Prot
     if (!saving)
         return -ENOMEM;
     *saving = (struct saving){.guide = guide, .call = rpc_call_ref(call), .feature = feature};
-    r = rpc_unary(guide->store, &routeguide__route_guide__descriptor, "SaveFeature", message, &options, done, saving);
+    r = routeguide__route_guide__save_feature__call(guide->store, message, &options, done, saving);
     if (r < 0)
         saving_free(saving);
     return r;
 }
 
-static bool is_saved(const struct rpc_status *status, const ProtobufCMessage *reply)
+static bool is_saved(const struct rpc_status *status, const Routeguide__SavedResult *reply)
 {
-    return status->code == ERR_GRPC_OK && ((const Routeguide__SavedResult *)reply)->ok;
+    return status->code == ERR_GRPC_OK && reply->ok;
 }
 
 static void fail_get(struct guide *guide, struct rpc_call *call, const char *name, const char *why)
@@ -86,19 +87,20 @@ static void fail_get(struct guide *guide, struct rpc_call *call, const char *nam
     rpc_finish(call, ERR_GRPC_UNAVAILABLE, message);
 }
 
-static void on_found_saved(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+static void on_found_saved(void *arg, const struct rpc_status *status, const Routeguide__SavedResult *reply)
 {
     struct saving *saving = arg;
     struct route_feature found;
 
     if (is_saved(status, reply))
-        rpc_reply(saving->call, route_feature_message(&found, saving->feature->point, saving->feature->name));
+        routeguide__route_guide__get_feature__reply(
+            saving->call, route_feature_message(&found, saving->feature->point, saving->feature->name));
     else
         fail_get(saving->guide, saving->call, err_grpc_name(status->code), status->message);
     saving_free(saving);
 }
 
-static void on_get_feature(struct rpc_call *call, const ProtobufCMessage *message)
+static void on_get_feature(struct rpc_call *call, const Routeguide__Point *message)
 {
     struct guide *guide = rpc_call_service_state(call);
     const struct feature *feature;
@@ -106,11 +108,11 @@ static void on_get_feature(struct rpc_call *call, const ProtobufCMessage *messag
     struct geo_point point;
     int r;
 
-    if (!route_point(call, (const Routeguide__Point *)message, &point))
+    if (!route_point(call, message, &point))
         return;
     feature = feature_set_find(guide->features, point);
     if (!feature) {
-        rpc_reply(call, route_feature_message(&found, point, ""));
+        routeguide__route_guide__get_feature__reply(call, route_feature_message(&found, point, ""));
         return;
     }
     r = save(call, feature, route_feature_message(&found, point, feature->name), STR_NULL, on_found_saved);
@@ -118,12 +120,12 @@ static void on_get_feature(struct rpc_call *call, const ProtobufCMessage *messag
         fail_get(guide, call, err_grpc_name(err_grpc_status(r)), err_text(r));
 }
 
-static void on_feature_saved(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+static void on_feature_saved(void *arg, const struct rpc_status *status, const Routeguide__SavedResult *reply)
 {
     struct saving *saving = arg;
 
     if (is_saved(status, reply))
-        rpc_reply(saving->call, reply);
+        routeguide__route_guide__save_feature__reply(saving->call, reply);
     else if (status->code == ERR_GRPC_OK)
         rpc_finish(saving->call, ERR_GRPC_UNAVAILABLE, "feature-store did not save the feature");
     else
@@ -131,13 +133,13 @@ static void on_feature_saved(void *arg, const struct rpc_status *status, const P
     saving_free(saving);
 }
 
-static void on_save_feature(struct rpc_call *call, const ProtobufCMessage *message)
+static void on_save_feature(struct rpc_call *call, const Routeguide__Feature *message)
 {
     struct str key, name;
     struct geo_point point;
     int r;
 
-    if (!route_feature(call, (const Routeguide__Feature *)message, &point, &name) || !route_idempotency_key(call, &key))
+    if (!route_feature(call, message, &point, &name) || !route_idempotency_key(call, &key))
         return;
     r = save(call, NULL, message, key, on_feature_saved);
     if (r < 0)
@@ -153,18 +155,19 @@ static void send_features(struct rpc_call *call)
     struct route_feature found;
 
     while ((feature = feature_set_query_next(query)) != NULL)
-        if (rpc_send(call, route_feature_message(&found, feature->point, feature->name)) != 0)
+        if (routeguide__route_guide__list_features__send(
+                call, route_feature_message(&found, feature->point, feature->name)) != 0)
             return; /* on_writable goes on, or the call is over */
     rpc_finish(call, ERR_GRPC_OK, NULL);
 }
 
-static void on_list_features(struct rpc_call *call, const ProtobufCMessage *message)
+static void on_list_features(struct rpc_call *call, const Routeguide__Rectangle *message)
 {
     const struct guide *guide = rpc_call_service_state(call);
     struct feature_set_query *query;
     struct geo_rect rect;
 
-    if (!route_rect(call, (const Routeguide__Rectangle *)message, &rect))
+    if (!route_rect(call, message, &rect))
         return;
     query = calloc(1, sizeof(*query));
     rpc_call_set_data(call, query);
@@ -190,14 +193,10 @@ static void on_list_close(struct rpc_call *call)
 }
 
 const struct rpc_method guide_methods[] = {
-    RPC_UNARY(&routeguide__route_guide__descriptor, "GetFeature", on_get_feature),
-    RPC_UNARY(&routeguide__route_guide__descriptor, "SaveFeature", on_save_feature),
-    {.service = &routeguide__route_guide__descriptor,
-     .name = "ListFeatures",
-     .kind = RPC_SERVER_STREAM_KIND,
-     .on_message = on_list_features,
-     .on_writable = on_list_writable,
-     .on_close = on_list_close},
+    ROUTEGUIDE__ROUTE_GUIDE__GET_FEATURE(on_get_feature),
+    ROUTEGUIDE__ROUTE_GUIDE__SAVE_FEATURE(on_save_feature),
+    ROUTEGUIDE__ROUTE_GUIDE__LIST_FEATURES(on_list_features, .on_writable = on_list_writable,
+                                           .on_close = on_list_close),
     ROUTE_RECORD,
     ROUTE_CHAT,
     {0},

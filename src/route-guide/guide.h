@@ -2,7 +2,7 @@
 #pragma once
 #include "feature_set.h"
 #include "route.h"
-#include "rpc_client.h"
+#include "routeguide.rpc_client.h"
 
 /* All the state there is. Only read while calls are served. */
 struct guide {

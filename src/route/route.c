@@ -69,7 +69,8 @@ bool route_idempotency_key(struct rpc_call *call, struct str *ret_key)
     return true;
 }
 
-const ProtobufCMessage *route_feature_message(struct route_feature *feature, struct geo_point point, const char *name)
+const Routeguide__Feature *route_feature_message(struct route_feature *feature, struct geo_point point,
+                                                 const char *name)
 {
     routeguide__point__init(&feature->location);
     feature->location.latitude = point.latitude;
@@ -77,5 +78,5 @@ const ProtobufCMessage *route_feature_message(struct route_feature *feature, str
     routeguide__feature__init(&feature->message);
     feature->message.location = &feature->location;
     feature->message.name = (char *)name; /* only read: messages are not const inside */
-    return &feature->message.base;
+    return &feature->message;
 }

@@ -7,8 +7,7 @@
 #include "chat.h"
 #include "config.h"
 #include "geo.h"
-#include "routeguide.pb-c.h"
-#include "rpc.h"
+#include "routeguide.rpc_server.h"
 
 #define ROUTE_MAX_NAME 1024 /* bytes of a feature's name; an empty one is an unnamed feature */
 
@@ -43,26 +42,23 @@ struct route_feature {
     Routeguide__Point location;
     Routeguide__Feature message;
 };
-const ProtobufCMessage *route_feature_message(struct route_feature *feature, struct geo_point point, const char *name);
+const Routeguide__Feature *route_feature_message(struct route_feature *feature, struct geo_point point,
+                                                 const char *name);
 
 /* Entries of a table of methods. */
-/* clang-format off */
-#define ROUTE_RECORD {                                                                                                 \
-        .service = &routeguide__route_guide__descriptor, .name = "RecordRoute", .kind = RPC_CLIENT_STREAM_KIND,        \
-        .on_open = route_record_open, .on_message = route_record_point, .on_half_close = route_record_end,             \
-        .on_close = route_record_close }
-#define ROUTE_CHAT {                                                                                                   \
-        .service = &routeguide__route_guide__descriptor, .name = "RouteChat", .kind = RPC_BIDI_KIND,                   \
-        .on_open = route_chat_open, .on_message = route_chat_note, .on_half_close = route_chat_end,                    \
-        .on_writable = route_chat_writable, .on_close = route_chat_close }
-/* clang-format on */
+#define ROUTE_RECORD                                                                                                   \
+    ROUTEGUIDE__ROUTE_GUIDE__RECORD_ROUTE(route_record_point, .on_open = route_record_open,                            \
+                                          .on_half_close = route_record_end, .on_close = route_record_close)
+#define ROUTE_CHAT                                                                                                     \
+    ROUTEGUIDE__ROUTE_GUIDE__ROUTE_CHAT(route_chat_note, .on_open = route_chat_open, .on_half_close = route_chat_end,  \
+                                        .on_writable = route_chat_writable, .on_close = route_chat_close)
 
 void route_record_open(struct rpc_call *call);
-void route_record_point(struct rpc_call *call, const ProtobufCMessage *message);
+void route_record_point(struct rpc_call *call, const Routeguide__Point *message);
 void route_record_end(struct rpc_call *call);
 void route_record_close(struct rpc_call *call);
 void route_chat_open(struct rpc_call *call);
-void route_chat_note(struct rpc_call *call, const ProtobufCMessage *message);
+void route_chat_note(struct rpc_call *call, const Routeguide__RouteNote *note);
 void route_chat_end(struct rpc_call *call);
 void route_chat_writable(struct rpc_call *call);
 void route_chat_close(struct rpc_call *call);

@@ -21,7 +21,7 @@ static int send_note(struct rpc_call *call, struct chat_note *note)
     location.longitude = note->location.longitude;
     message.location = &location;
     message.message = note->message;
-    return rpc_send(call, &message.base);
+    return routeguide__route_guide__route_chat__send(call, &message);
 }
 
 static void forget_notes(struct conversation *conversation)
@@ -60,11 +60,10 @@ void route_chat_open(struct rpc_call *call)
     rpc_call_set_data(call, conversation);
 }
 
-void route_chat_note(struct rpc_call *call, const ProtobufCMessage *message)
+void route_chat_note(struct rpc_call *call, const Routeguide__RouteNote *note)
 {
     const struct route *route = rpc_call_service_state(call);
     struct conversation *conversation = rpc_call_data(call);
-    const Routeguide__RouteNote *note = (const Routeguide__RouteNote *)message;
     struct geo_point point;
     int r;
 

@@ -33,7 +33,7 @@ static void reply_if_complete(struct record *record)
     if (!record->ended || record->pending > 0)
         return;
     summary_result(&record->summary, clock_monotonic_ns(), &result);
-    rpc_reply(record->call, &result.base);
+    routeguide__route_guide__record_route__reply(record->call, &result);
 }
 
 static void on_found(void *arg, int err, const char *why, bool is_feature)
@@ -72,13 +72,13 @@ void route_record_open(struct rpc_call *call)
     rpc_call_set_data(call, record);
 }
 
-void route_record_point(struct rpc_call *call, const ProtobufCMessage *message)
+void route_record_point(struct rpc_call *call, const Routeguide__Point *message)
 {
     const struct route *route = rpc_call_service_state(call);
     struct record *record = rpc_call_data(call);
     struct geo_point point;
 
-    if (!record || !route_point(call, (const Routeguide__Point *)message, &point))
+    if (!record || !route_point(call, message, &point))
         return;
     pthread_mutex_lock(&record->lock);
     summary_add_point(&record->summary, point);

@@ -197,6 +197,18 @@ def test_a_new_file_is_built(workshop: Workshop) -> None:
     assert workshop.get("both", "/hello").text == "more"
 
 
+def test_what_does_not_run_here_is_built_too(workshop: Workshop) -> None:
+    """After what runs: an error in it is shown as any other."""
+    before = workshop.services()
+    said = workshop.edit("src/store-tool/main.c", "static int job(", "static itn job(", "does not build")
+    assert "no running program has changed" in said and "src/store-tool/main.c:" in said
+    workshop.edit("src/store-tool/main.c", "static itn job(", "static int job(", "no running program has changed")
+    assert workshop.services() == before
+    old = 'store-tool: \\"%s\\" is not a percentage'
+    workshop.edit("src/store-tool/main.c", old, "store-tool: %s is no percentage", "no running program has changed")
+    harness.until(lambda: b"%s is no percentage" in (workshop.tree / "build/store-tool").read_bytes(), EDIT_S)
+
+
 def test_the_library_is_in_every_service(workshop: Workshop) -> None:
     before = workshop.services()
     library = next((workshop.tree / "src/lib").rglob("svc.c")).relative_to(workshop.tree)

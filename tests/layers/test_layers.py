@@ -107,3 +107,36 @@ def test_external_symbols_have_the_prefix():
     done = subprocess.run([ROOT / "scripts/symbols", BUILD], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == [], "names.h lacks them: run scripts/symbols --write"
     assert done.returncode == 0
+
+
+# Layers that are being replaced, and have a circle until then.
+CIRCULAR = {"http/client", "rpc/server"}
+
+
+def uses(archive: Path) -> dict[str, set[str]]:
+    """For each file of an archive the other files of it that define what it calls."""
+    command = ["nm", "--format=posix", "--print-file-name", archive]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    found = [re.match(r".*\[(.*)\]: (\S+) (\S)", line) for line in lines]
+    symbols = [match.groups() for match in found if match]
+    home = {symbol: file for file, symbol, kind in symbols if kind in "TDRBV"}
+    graph: dict[str, set[str]] = {file: set() for file, _, _ in symbols}
+    for file, symbol, kind in symbols:
+        if kind == "U" and home.get(symbol, file) != file:
+            graph[file].add(home[symbol])
+    return graph
+
+
+def circle(graph: dict[str, set[str]]) -> set[str]:
+    """The files that remain when those which use none of the others are taken away, again and again."""
+    left = dict(graph)
+    while ends := [file for file, used in left.items() if not used & left.keys()]:
+        for file in ends:
+            del left[file]
+    return set(left)
+
+
+@pytest.mark.parametrize("layer", [layer for layer in WITH_SOURCES if layer != "services"])
+def test_no_files_use_each_other_in_a_circle(layer):
+    found = circle(uses(BUILD / f"libslipway-{layer.replace('/', '-')}.a"))
+    assert bool(found) == (layer in CIRCULAR), sorted(found)

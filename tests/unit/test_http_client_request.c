@@ -231,6 +231,37 @@ Test(http_client_request, a_header_by_name)
     cr_expect_null(http_client_header(&response, STR("d")).s);
 }
 
+/* The same fields, but for one that is malformed: none is taken for another. */
+Test(http_client_request, heads_that_are_malformed)
+{
+    static const char *const lines[] = {
+        "content-length : 2", " content-length: 2",  "x: y\r\n z",      "x: a\rb",     "x: \x7f", "x", ": x", "x y: z",
+        "content-length: +2", "content-length: 2,2", "content-length:", "x\xc3\xa9: y"};
+    char answer[128];
+
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        snprintf(answer, sizeof(answer), OK "%s\r\nconnection: close\r\n\r\nok", lines[i]);
+        expect_answer(answer, -EBADMSG, 0, NULL);
+    }
+    expect_answer("HTTP/1.1 200\r\ncontent-length:\t2 \r\n\r\nok", 0, 200, "ok");
+    expect_answer("HTTP/1.1 200 \nX!#$%&'*+-.^_`|~: y\ncontent-length: 2\n\nok", 0, 200, "ok"); /* RFC 9112, 2.2 */
+    expect_answer("HTTP/1.1  200 OK\r\n\r\n", -EBADMSG, 0, NULL);
+    expect_answer("HTTP/2.0 200 OK\r\n\r\n", -EBADMSG, 0, NULL);
+}
+
+Test(http_client_request, a_head_has_at_most_64_fields)
+{
+    char answer[1024];
+
+    for (int fields = 64; fields <= 65; fields++) {
+        strcpy(answer, OK "content-length: 2\r\n");
+        for (int i = 1; i < fields; i++)
+            strcat(answer, "x: y\r\n");
+        strcat(answer, "\r\nok");
+        expect_answer(answer, fields > 64 ? -EBADMSG : 0, fields > 64 ? 0 : 200, NULL);
+    }
+}
+
 /* Responses without a body, whatever their fields say: the next one on the connection begins behind the head. */
 Test(http_client_request, responses_without_a_body)
 {
@@ -328,10 +359,6 @@ Test(http_client_request, the_bound_of_a_body_is_the_calls)
     script_close(&script);
 }
 
-/* ---- memory ---- */
-
-#define MEMORY (200 * 1024)
-
 static char *filled(size_t len, const char *head)
 {
     char *answer = malloc(strlen(head) + len + 1);
@@ -341,6 +368,39 @@ static char *filled(size_t len, const char *head)
     answer[strlen(head) + len] = '\0';
     return answer;
 }
+
+/* Extensions and trailers, which the caller does not see. */
+Test(http_client_request, the_framing_of_chunks_is_bounded)
+{
+    static const char *const forms[] = {"1;%s\r\nx\r\n0\r\n\r\n", "1\r\nx\r\n0\r\nt: %s\r\n\r\n"};
+    char *text = filled(70000, ""), *answer;
+    struct http_client_request request = root;
+    struct script script;
+    struct calls calls;
+
+    request.max_body = 100;
+    for (size_t i = 0; i < 2 * COUNT(forms); i++) {
+        text[i < COUNT(forms) ? 70000 : 60000] = '\0';
+        answer = malloc(71000);
+        strcpy(answer, OK "transfer-encoding: chunked\r\n\r\n");
+        snprintf(answer + strlen(answer), 70900, forms[i % COUNT(forms)], text);
+        script = (struct script){.answers = (const char *const[]){answer, NULL}};
+        script_open(&script);
+        calls = calls_open_port(script.port);
+        if (i < COUNT(forms))
+            expect_of(&calls, request, -EMSGSIZE, 0, NULL);
+        else
+            expect_of(&calls, request, 0, 200, "x");
+        calls_close(&calls);
+        script_close(&script);
+        free(answer);
+    }
+    free(text);
+}
+
+/* ---- memory ---- */
+
+#define MEMORY (200 * 1024)
 
 static struct calls calls_open_memory(int port)
 {
@@ -353,7 +413,7 @@ static struct calls calls_open_memory(int port)
 Test(http_client_request, memory_is_bounded_and_given_back)
 {
     char *large = filled(300 * 1024, OK "content-length: 307200\r\n\r\n"), *endless = filled(300 * 1024, OK "\r\n");
-    char *fits = filled(60000, OK "content-length: 60000\r\n\r\n");
+    char *fits = filled(60000, OK "\r\n");
     struct script script = {.answers = (const char *const[]){large, endless, fits, fits, fits, fits, fits, NULL}};
     struct http_client_request request = {.method = STR("POST"), .path = STR("/")};
     struct calls calls;
@@ -374,20 +434,35 @@ Test(http_client_request, memory_is_bounded_and_given_back)
     free(fits);
 }
 
-Test(http_client_request, idle_connections_hold_no_memory)
+Test(http_client_request, memory_is_charged_before_a_body_of_known_length_comes)
 {
-    char *fits = filled(60000, OK "content-length: 60000\r\n\r\n");
-    struct script script = {.answers = (const char *const[]){fits, fits, fits, fits, fits, NULL}, .reuse = true};
+    struct script script = {.answers = (const char *const[]){OK "content-length: 307200\r\n\r\n", NULL}, .hold = true};
     struct calls calls;
 
     script_open(&script);
     calls = calls_open_memory(script.port);
-    for (int i = 0; i < 5; i++)
-        expect_of(&calls, root, 0, 200, NULL);
+    expect_of(&calls, root, -ENOBUFS, 0, NULL);
+    calls_close(&calls);
+    script_close(&script);
+}
+
+Test(http_client_request, idle_connections_hold_no_memory)
+{
+    char *fits = filled(60000, OK "content-length: 60000\r\n\r\n"), *body = filled(190 * 1024, "");
+    struct script script = {.answers = (const char *const[]){fits, OK "content-length: 2\r\n\r\nok", NULL},
+                            .reuse = true};
+    struct http_client_request request = {.method = STR("PUT"), .path = STR("/"), .body = {body, 190 * 1024}};
+    struct calls calls;
+
+    script_open(&script);
+    calls = calls_open_memory(script.port);
+    expect_of(&calls, root, 0, 200, NULL);
+    expect_of(&calls, request, 0, 200, "ok");
     cr_expect_eq(script.connections, 1);
     calls_close(&calls);
     script_close(&script);
     free(fits);
+    free(body);
 }
 
 /* ---- retries ---- */

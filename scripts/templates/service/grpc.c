@@ -1,17 +1,19 @@
 /* @NAME@ -- @SUMMARY@: gRPC in, @BEHIND@. */
 #include "@ID@.descriptors.h"
-#include "@ID@.pb-c.h"
+#include "@ID@.rpc_server.h"
 @if calls
-#include "health.pb-c.h"
+#include "health.rpc_client.h"
+<<<<<<< HEAD
+=======
 #include "rpc_client.h"
+>>>>>>> w/quote
 @end
 @if !store
 #include "svc.h"
 @end
 @if store
+#include "rpc_store.h"
 #include "svc_store.h"
-#include <errno.h>
-#include <stdlib.h>
 @end
 #include <string.h>
 
@@ -44,10 +46,17 @@ static bool is_word(struct rpc_call *call, const char *word)
     return false;
 }
 
-static void on_say(struct rpc_call *call, const ProtobufCMessage *message)
+<<<<<<< HEAD
+static void on_say(struct rpc_call *call, const @TYPE@__Word *word)
 {
-    if (is_word(call, ((const @TYPE@__Word *)message)->word))
-        rpc_reply(call, message);
+    if (is_word(call, word->word))
+        @STUB@__say__reply(call, word);
+=======
+static void on_say(struct rpc_call *call, const @TYPE@__Word *message)
+{
+    if (is_word(call, message->word))
+        @ID@__@SERVICE_ID@__say__reply(call, message);
+>>>>>>> w/quote
 }
 @if store
 
@@ -64,15 +73,18 @@ static void on_written(void *arg, const struct store_result *result)
 
     kept.sequence = result->seq;
     if (result->err == 0)
-        rpc_reply(call, &kept.base);
+<<<<<<< HEAD
+        @STUB@__put__reply(call, &kept);
+=======
+        @ID@__@SERVICE_ID@__put__reply(call, &kept);
+>>>>>>> w/quote
     else
         rpc_fail(call, result->err, err_text(result->err));
     rpc_call_unref(call);
 }
 
-static void on_put(struct rpc_call *call, const ProtobufCMessage *message)
+static void on_put(struct rpc_call *call, const @TYPE@__Entry *entry)
 {
-    const @TYPE@__Entry *entry = (const @TYPE@__Entry *)message;
     const struct app *app = rpc_call_service_state(call);
     struct store_batch *batch;
 
@@ -89,22 +101,23 @@ static void on_put(struct rpc_call *call, const ProtobufCMessage *message)
 }
 
 struct get {
-    struct rpc_call *call;
     char word[WORD_MAX + 1];
 };
 
-static void read_word(void *arg, int err, struct store_snapshot *snapshot)
+static int read_word(void *arg, struct rpc_call *call, struct store_snapshot *snapshot)
 {
     @TYPE@__Entry entry = @UPPER@__ENTRY__INIT;
     struct store_record record;
     struct get *get = arg;
+    int err = store_get(snapshot, WORDS, str_of(get->word), &record);
 
+<<<<<<< HEAD
     if (err == 0)
         err = store_get(snapshot, WORDS, str_of(get->word), &record);
     if (err == 0) {
         entry.word = get->word;
         entry.text = (ProtobufCBinaryData){.len = record.value.len, .data = (uint8_t *)record.value.s};
-        rpc_reply(get->call, &entry.base);
+        @STUB@__get__reply(get->call, &entry);
     } else {
         rpc_fail(get->call, err, err_text(err));
     }
@@ -112,13 +125,24 @@ static void read_word(void *arg, int err, struct store_snapshot *snapshot)
     free(get);
 }
 
-static void on_get(struct rpc_call *call, const ProtobufCMessage *message)
-{
-    const char *word = ((const @TYPE@__Word *)message)->word;
-    const struct app *app = rpc_call_service_state(call);
-    struct get *get;
+static void on_get(struct rpc_call *call, const @TYPE@__Word *word)
+=======
+    if (err < 0)
+        return err;
+    entry.word = get->word;
+    entry.text = (ProtobufCBinaryData){.len = record.value.len, .data = (uint8_t *)record.value.s};
+    @ID@__@SERVICE_ID@__get__reply(call, &entry);
+    return 0;
+}
 
-    if (!is_word(call, word))
+static void on_get(struct rpc_call *call, const @TYPE@__Word *message)
+>>>>>>> w/quote
+{
+    const struct app *app = rpc_call_service_state(call);
+    struct get get = {.word = ""};
+
+<<<<<<< HEAD
+    if (!is_word(call, word->word))
         return;
     get = calloc(1, sizeof(*get));
     if (get == NULL) {
@@ -126,37 +150,51 @@ static void on_get(struct rpc_call *call, const ProtobufCMessage *message)
         return;
     }
     get->call = rpc_call_ref(call);
-    memcpy(get->word, word, strlen(word));
+    memcpy(get->word, word->word, strlen(word->word));
     store_read(app->store, rpc_call_deadline_ns(call), 0, read_word, get);
+=======
+    if (!is_word(call, message->word))
+        return;
+    memcpy(get.word, message->word, strlen(message->word));
+    rpc_store_read(call, app->store, &get, sizeof(get), read_word);
+>>>>>>> w/quote
 }
 @end
 @if calls
 
 /* ---- a call of @CALLEE@ ---- */
 
-static void on_health(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+<<<<<<< HEAD
+static void on_health(void *arg, const struct rpc_status *status, const Grpc__Health__V1__HealthCheckResponse *health)
+=======
+static void on_health(void *arg, const struct rpc_status *status, const Grpc__Health__V1__HealthCheckResponse *reply)
+>>>>>>> w/quote
 {
     @TYPE@__Answer answer = @UPPER@__ANSWER__INIT;
     struct rpc_call *call = arg;
 
     if (status->code == ERR_GRPC_OK) {
-        answer.health = (uint32_t)((const Grpc__Health__V1__HealthCheckResponse *)reply)->status;
-        rpc_reply(call, &answer.base);
+<<<<<<< HEAD
+        answer.health = (uint32_t)health->status;
+        @STUB@__ask__reply(call, &answer);
+=======
+        answer.health = (uint32_t)reply->status;
+        @ID@__@SERVICE_ID@__ask__reply(call, &answer);
+>>>>>>> w/quote
     } else {
         rpc_finish(call, status->code, status->message);
     }
     rpc_call_unref(call);
 }
 
-static void on_ask(struct rpc_call *call, const ProtobufCMessage *message)
+static void on_ask(struct rpc_call *call, const @TYPE@__Question *message)
 {
     Grpc__Health__V1__HealthCheckRequest question = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
     const struct rpc_call_options options = {.timeout_ms = CALL_TIMEOUT_MS, .trace = rpc_call_trace(call)};
     const struct app *app = rpc_call_service_state(call);
     int r;
 
-    r = rpc_unary(app->@CALLEE_ID@, &grpc__health__v1__health__descriptor, "Check", &question.base, &options, on_health,
-                  rpc_call_ref(call));
+    r = grpc__health__v1__health__check__call(app->@CALLEE_ID@, &question, &options, on_health, rpc_call_ref(call));
     if (r < 0) {
         rpc_fail(call, r, err_text(r));
         rpc_call_unref(call);
@@ -167,25 +205,30 @@ static void on_ask(struct rpc_call *call, const ProtobufCMessage *message)
 /* ---- the service ---- */
 
 static const struct rpc_method methods[] = {
-    RPC_UNARY(&@ID@__@SERVICE_ID@__descriptor, "Say", on_say),
+<<<<<<< HEAD
+    @STUB_UPPER@__SAY(on_say),
 @if store
-    RPC_UNARY(&@ID@__@SERVICE_ID@__descriptor, "Put", on_put),
-    RPC_UNARY(&@ID@__@SERVICE_ID@__descriptor, "Get", on_get),
+    @STUB_UPPER@__PUT(on_put),
+    @STUB_UPPER@__GET(on_get),
 @end
 @if calls
-    RPC_UNARY(&@ID@__@SERVICE_ID@__descriptor, "Ask", on_ask),
+    @STUB_UPPER@__ASK(on_ask),
+=======
+    @UPPER@__@SERVICE_UPPER@__SAY(on_say),
+@if store
+    @UPPER@__@SERVICE_UPPER@__PUT(on_put),
+    @UPPER@__@SERVICE_UPPER@__GET(on_get),
+@end
+@if calls
+    @UPPER@__@SERVICE_UPPER@__ASK(on_ask),
+>>>>>>> w/quote
 @end
     {0},
 };
-@if state
+@if calls
 
 static const struct config_option options[] = {
-@if store
-    SVC_STORE_OPTIONS,
-@end
-@if calls
     {.name = "@CALLEE_VARIABLE@", .value = CONFIG_REQUIRED, .help = "host:port of @CALLEE@", .check = @CLIENT@_check_target},
-@end
     {0},
 };
 @end
@@ -201,16 +244,23 @@ int main(int argc, char **argv)
         .summary = "@SUMMARY@",
 @if state
         .state = &app,
+@end
+<<<<<<< HEAD
+=======
+@if store
+        .store = SVC_STORE(tables, TABLES, &app.store),
+@end
+>>>>>>> w/quote
+@if calls
         .options = options,
 @end
+@if store
+        .store = SVC_STORE(tables, TABLES, &app.store),
+@end
         .rpc = RPC_SERVICE(methods, @ID@_descriptors),
-@if state
+@if calls
         .start = start,
         .stop = stop,
-@end
-@if store
-        .ready = ready,
-        .healthy = healthy,
 @end
     };
 

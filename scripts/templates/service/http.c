@@ -1,27 +1,32 @@
 /* @NAME@ -- @SUMMARY@: HTTP in, @BEHIND@. */
 @if calls_grpc
-#include "health.pb-c.h"
+#include "health.rpc_client.h"
 @end
 @if calls_http
 #include "http_client.h"
 @end
+<<<<<<< HEAD
+=======
+@if store
+#include "http_store.h"
+@end
 @if calls_grpc
 #include "rpc_client.h"
 @end
+>>>>>>> w/quote
 @if !store
 #include "svc.h"
 @end
 @if store
 #include "svc_store.h"
 @end
-@if state
+@if calls
 #include <errno.h>
 @end
 @if json
 #include <jansson.h>
 @end
 @if store
-#include <stdlib.h>
 #include <string.h>
 @end
 
@@ -80,85 +85,56 @@ enum { WORDS, TABLES };
 
 static const struct store_table tables[TABLES] = {[WORDS] = {.name = "words"}};
 
-static void on_written(void *arg, const struct store_result *result)
-{
-    http_answer(arg, result->err == 0 ? http_reply_new(204) : http_problem_errno(result->err, "the text"));
-}
-
 static struct http_reply *put_word(struct http_req *req)
 {
     const struct app *app = req->state;
-    struct http_deferred *deferred;
     struct store_batch *batch;
 
     if (req->params[0].len > WORD_MAX)
         return too_long();
-    deferred = http_defer(req);
-    if (deferred == NULL)
-        return http_problem_errno(-ENOMEM, NULL);
     batch = store_batch_new();
     store_batch_put(batch, WORDS, req->params[0], req->body, STORE_ANY, 0);
-    store_write(app->store, batch, http_deferred_deadline_ns(deferred), on_written, deferred);
-    return NULL;
+    return http_store_write(req, app->store, batch, http_reply_new(204));
 }
 
 struct get {
-    struct http_deferred *deferred;
     size_t len;
     char word[WORD_MAX];
 };
 
-static void read_word(void *arg, int err, struct store_snapshot *snapshot)
+static struct http_reply *read_word(void *arg, struct store_snapshot *snapshot)
 {
-    struct get *get = arg;
+    const struct get *get = arg;
     struct store_record record;
+    int err = store_get(snapshot, WORDS, (struct str){get->word, get->len}, &record);
 
-    if (err == 0)
-        err = store_get(snapshot, WORDS, (struct str){get->word, get->len}, &record);
-    http_answer(get->deferred, err == 0 ? http_reply_text(200, "text/plain; charset=utf-8", record.value)
-                                        : http_problem_errno(err, "the word"));
-    free(get);
+    if (err < 0)
+        return http_problem_errno(err, "the word");
+    return http_set_etag(http_reply_text(200, "text/plain; charset=utf-8", record.value), record.seq);
 }
 
 static struct http_reply *get_word(struct http_req *req)
 {
     const struct app *app = req->state;
     struct str word = req->params[0];
-    struct get *get;
+    struct get get = {.len = word.len};
 
     if (word.len > WORD_MAX)
         return too_long();
-    get = malloc(sizeof(*get));
-    if (get == NULL)
-        return http_problem_errno(-ENOMEM, NULL);
-    get->deferred = http_defer(req);
-    if (get->deferred == NULL) {
-        free(get);
-        return http_problem_errno(-ENOMEM, NULL);
-    }
-    memcpy(get->word, word.s, word.len);
-    get->len = word.len;
-    store_read(app->store, http_deferred_deadline_ns(get->deferred), 0, read_word, get);
-    return NULL;
+    memcpy(get.word, word.s, word.len);
+    return http_store_read(req, app->store, &get, sizeof(get), read_word);
 }
 
-static void read_count(void *arg, int err, struct store_snapshot *snapshot)
+static struct http_reply *read_count(void *arg, struct store_snapshot *snapshot)
 {
-    if (err == 0)
-        http_answer(arg, http_reply_json(200, json_pack("{s:I}", "words", (json_int_t)store_count(snapshot, WORDS))));
-    else
-        http_answer(arg, http_problem_errno(err, "the words"));
+    return http_reply_json(200, json_pack("{s:I}", "words", (json_int_t)store_count(snapshot, WORDS)));
 }
 
 static struct http_reply *get_count(struct http_req *req)
 {
     const struct app *app = req->state;
-    struct http_deferred *deferred = http_defer(req);
 
-    if (deferred == NULL)
-        return http_problem_errno(-ENOMEM, NULL);
-    store_read(app->store, http_deferred_deadline_ns(deferred), 0, read_count, deferred);
-    return NULL;
+    return http_store_read(req, app->store, NULL, 0, read_count);
 }
 @end
 @if calls_http
@@ -195,10 +171,8 @@ static struct http_reply *get_@CALLEE_ID@(struct http_req *req)
 
 /* ---- a call of @CALLEE@ ---- */
 
-static void on_health(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+static void on_health(void *arg, const struct rpc_status *status, const Grpc__Health__V1__HealthCheckResponse *health)
 {
-    const Grpc__Health__V1__HealthCheckResponse *health = (const Grpc__Health__V1__HealthCheckResponse *)reply;
-
     if (status->code == ERR_GRPC_OK)
         http_answer(arg, http_reply_json(200, json_pack("{s:i}", "health", health->status)));
     else
@@ -215,24 +189,23 @@ static struct http_reply *get_@CALLEE_ID@(struct http_req *req)
 
     if (deferred == NULL)
         return http_problem_errno(-ENOMEM, NULL);
-    r = rpc_unary(app->@CALLEE_ID@, &grpc__health__v1__health__descriptor, "Check", &question.base, &options, on_health,
-                  deferred);
+    r = grpc__health__v1__health__check__call(app->@CALLEE_ID@, &question, &options, on_health, deferred);
     if (r < 0)
         http_answer(deferred, http_problem_errno(r, "@CALLEE@"));
     return NULL;
 }
 @end
-@if state
+@if calls
 
 /* ---- the service ---- */
-
-static const struct config_option options[] = {
-@if store
-    SVC_STORE_OPTIONS,
+<<<<<<< HEAD
 @end
 @if calls
+=======
+>>>>>>> w/quote
+
+static const struct config_option options[] = {
     {.name = "@CALLEE_VARIABLE@", .value = CONFIG_REQUIRED, .help = "host:port of @CALLEE@", .check = @CLIENT@_check_target},
-@end
     {0},
 };
 @end
@@ -262,16 +235,23 @@ int main(int argc, char **argv)
         .summary = "@SUMMARY@",
 @if state
         .state = &app,
+@end
+<<<<<<< HEAD
+=======
+@if store
+        .store = SVC_STORE(tables, TABLES, &app.store),
+@end
+>>>>>>> w/quote
+@if calls
         .options = options,
 @end
+@if store
+        .store = SVC_STORE(tables, TABLES, &app.store),
+@end
         .routes = routes,
-@if state
+@if calls
         .start = start,
         .stop = stop,
-@end
-@if store
-        .ready = ready,
-        .healthy = healthy,
 @end
     };
 

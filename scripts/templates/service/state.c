@@ -1,4 +1,4 @@
-@if state
+@if calls
 
 static int start(struct svc *svc, void *state)
 {
@@ -18,44 +18,22 @@ static int start(struct svc *svc, void *state)
         .metrics = svc_metrics(svc),
     };
 @end
-    int r;
+    int r = @CLIENT@_open(&def, &app->@CALLEE_ID@);
 
-@if calls
+<<<<<<< HEAD
+    return r < 0 ? svc_fail(svc, "@CALLEE_VARIABLE@=%s: %s", def.target, err_text(r)) : 0;
+=======
     r = @CLIENT@_open(&def, &app->@CALLEE_ID@);
     if (r < 0)
         return svc_fail(svc, "@CALLEE_VARIABLE@=%s: %s", def.target, err_text(r));
-@end
-@if store
-    r = svc_store_open(svc, tables, TABLES, &app->store);
-@end
-    return r;
+    return 0;
+>>>>>>> w/quote
 }
 
 static void stop(void *state)
 {
     struct app *app = state;
 
-@if store
-    app->store = store_close(app->store);
-@end
-@if calls
     app->@CALLEE_ID@ = @CLIENT@_free(app->@CALLEE_ID@);
-@end
-}
-@end
-@if store
-
-static bool ready(void *state)
-{
-    const struct app *app = state;
-
-    return app->store == NULL || store_ready(app->store) == 0;
-}
-
-static bool healthy(void *state)
-{
-    const struct app *app = state;
-
-    return app->store == NULL || store_health(app->store) == 0;
 }
 @end

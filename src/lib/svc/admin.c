@@ -1,5 +1,6 @@
 #include "clock.h"
 #include "svc_admin.h"
+#include "svc_store.h"
 
 /* A loop turns at least once a second. One that has not for this long is stuck: only a restart helps. */
 #define STUCK_NS (30 * CLOCK_NS_PER_S)
@@ -20,6 +21,23 @@ static bool loops_turn(const struct svc_admin *admin)
     return true;
 }
 
+static bool is_healthy(const struct svc_admin *admin)
+{
+    const struct svc_store *store = admin->def->store;
+
+    return (store == NULL || store->engine->healthy(*store->store) == 0) &&
+           (admin->def->healthy == NULL || admin->def->healthy(admin->def->state));
+}
+
+bool svc_admin_ready(void *arg)
+{
+    const struct svc_admin *admin = arg;
+    const struct svc_store *store = admin->def->store;
+
+    return (store == NULL || store->engine->ready(*store->store) == 0) &&
+           (admin->def->ready == NULL || admin->def->ready(admin->def->state));
+}
+
 static struct http_reply *healthz(struct http_req *req)
 {
     struct svc_admin *admin = req->state;
@@ -27,8 +45,7 @@ static struct http_reply *healthz(struct http_req *req)
     if (!loops_turn(admin))
         return plain(503, "an event loop is stuck\n");
     /* While start runs, the state is its alone. */
-    if (atomic_load(&admin->phase) != SVC_STARTING && admin->def->healthy != NULL &&
-        !admin->def->healthy(admin->def->state))
+    if (atomic_load(&admin->phase) != SVC_STARTING && !is_healthy(admin))
         return plain(503, "needs a restart\n");
     return plain(200, "ok\n");
 }
@@ -45,7 +62,7 @@ static struct http_reply *readyz(struct http_req *req)
     case SVC_READY:
         break;
     }
-    if (admin->def->ready != NULL && !admin->def->ready(admin->def->state))
+    if (!svc_admin_ready(admin))
         return plain(503, "not ready\n");
     return plain(200, "ready\n");
 }

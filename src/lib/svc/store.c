@@ -14,3 +14,18 @@ int svc_store_open(struct svc *svc, const struct store_table *tables, size_t cou
 
     return store_open(&options, ret_store, error, sizeof(error)) < 0 ? svc_fail(svc, "%s", error) : 0;
 }
+
+static const struct config_option options[] = {SVC_STORE_OPTIONS, {0}};
+
+static struct store *close_store(struct store *store)
+{
+    return store != NULL ? store_close(store) : NULL;
+}
+
+const struct svc_store_engine svc_store_engine = {
+    .options = options,
+    .open = svc_store_open,
+    .close = close_store,
+    .ready = store_ready,
+    .healthy = store_health,
+};

@@ -1,10 +1,13 @@
 #include "svc.h"
 #include "cgroup.h"
 #include "clock.h"
+#include "http_auth.h"
+#include "net_listen.h"
 #include "svc_context.h"
 #include "svc_cpus.h"
 #include "svc_libraries.h"
 #include "svc_signals.h"
+#include "svc_store.h"
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
@@ -15,7 +18,7 @@
 enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 #define LOG_FLUSH_MS 2000
-#define MAX_TABLES   (SVC_MAX_SERVERS + 3) /* the common one, ports, the service's own */
+#define MAX_TABLES   (SVC_MAX_SERVERS + 4) /* the common one, ports, the store's, the service's own */
 
 /* ---- options ---- */
 
@@ -72,6 +75,8 @@ static void make_tables(const struct svc *svc, struct tables *ret_tables)
         ret_tables->list[ret_tables->count++] = type->options;
         add_port(ret_tables, &ports, &type->options[0], type == &svc_http_server ? def->http_port : def->grpc_port);
     }
+    if (def->store != NULL)
+        ret_tables->list[ret_tables->count++] = def->store->engine->options;
     if (ports > 0)
         ret_tables->list[ret_tables->count++] = ret_tables->ports;
     if (def->options != NULL)
@@ -168,14 +173,22 @@ static int open_listeners(struct svc *svc)
     return r == 0 ? open_admin(svc) : r;
 }
 
+static int open_service(struct svc *svc)
+{
+    const struct svc_store *store = svc->def->store;
+    int r = store != NULL ? store->engine->open(svc, store->tables, store->count, store->store) : 0;
+
+    return r == 0 && svc->def->start != NULL ? svc->def->start(svc, svc->def->state) : r;
+}
+
 static int start(struct svc *svc)
 {
     int r = open_listeners(svc);
 
     if (r == 0)
         http_server_start(svc->admin_http);
-    if (r == 0 && svc->def->start != NULL)
-        r = svc->def->start(svc, svc->def->state);
+    if (r == 0)
+        r = open_service(svc);
     if (r != 0) {
         if (svc->error[0] == '\0')
             svc_fail(svc, "cannot start: %s", strerror(-r));
@@ -274,15 +287,18 @@ static int drain(struct svc *svc)
     return r;
 }
 
-/* The admin listener goes first: it watches the others' loops. */
+/* The admin listener goes first: it watches the others' loops. The others close in reverse order, as later ones may use
+ * earlier ones' loops. */
 static void stop(struct svc *svc)
 {
     if (svc->admin_http != NULL)
         svc->admin_http = http_server_close(svc->admin_http);
-    for (unsigned i = 0; i < svc->server_count; i++)
+    for (unsigned i = svc->server_count; i-- > 0;)
         svc->servers[i].type->close(svc->servers[i].server);
     if (svc->def->stop != NULL)
         svc->def->stop(svc->def->state);
+    if (svc->def->store != NULL)
+        *svc->def->store->store = svc->def->store->engine->close(*svc->def->store->store);
 }
 
 /* ---- life ---- */
@@ -327,14 +343,6 @@ static int live(struct svc *svc)
     return r;
 }
 
-static const char *c_core_version(const struct svc *svc)
-{
-    for (unsigned i = 0; i < svc->server_count; i++)
-        if (svc->servers[i].type->library_version != NULL)
-            return svc->servers[i].type->library_version();
-    return NULL;
-}
-
 static int run(struct svc *svc)
 {
     int r;
@@ -342,7 +350,7 @@ static int run(struct svc *svc)
     svc_signals_block(); /* before the first thread there is */
     r = open_common(svc);
     if (r == 0) {
-        svc_libraries_warn(svc->log, c_core_version(svc));
+        svc_libraries_warn(svc->log);
         r = live(svc);
     }
     stop(svc);
@@ -358,9 +366,10 @@ static int run(struct svc *svc)
 /* What start would refuse, as far as that can be said without the network. */
 static int check(struct svc *svc)
 {
-    int r = svc->def->routes != NULL ? open_auth(svc) : 0;
+    struct http_auth *auth = NULL;
+    int r = svc->server_count > 0 ? svc_open_auth(svc, &auth) : 0;
 
-    svc->auth = http_auth_free(svc->auth);
+    http_auth_free(auth);
     if (r == 0 && svc->def->check != NULL)
         r = svc->def->check(svc);
     if (r != 0)

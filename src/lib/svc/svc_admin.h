@@ -16,3 +16,5 @@ struct svc_admin {
 };
 
 extern const struct http_route svc_admin_routes[];
+/* What the service and its store say of being ready; any thread, after start has returned. */
+bool svc_admin_ready(void *admin);

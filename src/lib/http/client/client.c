@@ -7,143 +7,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 
-#define SKIP_MS  1000 /* an address to be avoided, as long as there are others */
 #define SWEEP_MS 1000
-
-/* ---- a worker's hosts: the target's addresses, and those whose connections have not all ended ---- */
-
-static struct client_host *host_new(const struct client_address *address)
-{
-    struct client_host *host = calloc(1, sizeof(*host));
-
-    if (host != NULL) {
-        host->address = *address;
-        h2o_linklist_init_anchor(&host->idle);
-    }
-    return host;
-}
-
-static struct client_host *find_host(const struct client_worker *worker, const struct client_address *address)
-{
-    for (unsigned i = 0; i < worker->host_count; i++)
-        if (memcmp(&worker->hosts[i]->address.address, &address->address, sizeof(address->address)) == 0)
-            return worker->hosts[i];
-    return NULL;
-}
-
-void client_host_release(struct client_host *host)
-{
-    if (--host->users == 0)
-        free(host);
-}
-
-/* Makes the hosts of addresses, those that are there already among them. Returns how many. */
-static unsigned make_hosts(const struct client_worker *worker, const struct client_addresses *addresses,
-                           struct client_host **hosts)
-{
-    unsigned count = 0;
-
-    for (unsigned i = 0; i < addresses->count; i++) {
-        struct client_host *host = find_host(worker, &addresses->list[i]);
-        if (host != NULL || (host = host_new(&addresses->list[i])) != NULL)
-            hosts[count++] = host;
-    }
-    return count;
-}
-
-static void replace_hosts(struct client_worker *worker, struct client_host **hosts, unsigned count)
-{
-    struct client_host **old = worker->hosts;
-    unsigned old_count = worker->host_count;
-
-    for (unsigned i = 0; i < old_count; i++)
-        old[i]->current = false;
-    for (unsigned i = 0; i < count; i++) {
-        hosts[i]->current = true;
-        hosts[i]->users++;
-    }
-    worker->hosts = hosts;
-    worker->host_count = count;
-    for (unsigned i = 0; i < old_count; i++) {
-        if (!old[i]->current)
-            client_conns_retire(old[i], true);
-        client_host_release(old[i]);
-    }
-    free(old);
-}
-
-/* Takes over what the resolver has found since. In want of memory the old hosts stay, until the next call. */
-static void refresh_hosts(struct client_worker *worker)
-{
-    struct client_resolver *resolver = &worker->client->resolver;
-    struct client_host **hosts;
-    unsigned generation, count;
-
-    if (atomic_load_explicit(&resolver->generation, memory_order_relaxed) == worker->generation)
-        return;
-    pthread_mutex_lock(&resolver->lock);
-    generation = atomic_load(&resolver->generation);
-    hosts = calloc(resolver->addresses.count + 1, sizeof(*hosts));
-    count = hosts != NULL ? make_hosts(worker, &resolver->addresses, hosts) : 0;
-    pthread_mutex_unlock(&resolver->lock);
-    if (hosts == NULL)
-        return;
-    replace_hosts(worker, hosts, count);
-    worker->generation = generation;
-}
-
-/* ---- the choice of an address ---- */
-
-static uint64_t skip(struct client_worker *worker)
-{
-    client_resolver_want(&worker->client->resolver);
-    return clock_monotonic_ns() + SKIP_MS * CLOCK_NS_PER_MS;
-}
-
-void client_host_failed(struct client_worker *worker, struct client_host *host)
-{
-    host->failed_until_ns = skip(worker);
-}
-
-void client_host_closes(struct client_worker *worker, struct client_host *host)
-{
-    host->closes_until_ns = skip(worker);
-}
-
-/* The one that failed longest ago may be back; a call that fails there goes on to the next. */
-static struct client_host *longest_failed(const struct client_worker *worker)
-{
-    struct client_host *found = worker->hosts[0];
-
-    for (unsigned i = 1; i < worker->host_count; i++)
-        if (worker->hosts[i]->failed_until_ns < found->failed_until_ns)
-            found = worker->hosts[i];
-    return found;
-}
-
-enum rank { GOOD, CLOSES, FAILED };
-
-static enum rank rank(const struct client_host *host, uint64_t now_ns)
-{
-    return host->failed_until_ns > now_ns ? FAILED : host->closes_until_ns > now_ns ? CLOSES : GOOD;
-}
-
-/* The nth of the best that there are. */
-static struct client_host *nth_host(const struct client_worker *worker, uint64_t now_ns, unsigned n)
-{
-    unsigned counts[FAILED + 1] = {0};
-    enum rank best;
-
-    for (unsigned i = 0; i < worker->host_count; i++)
-        counts[rank(worker->hosts[i], now_ns)]++;
-    if (counts[GOOD] + counts[CLOSES] == 0)
-        return longest_failed(worker);
-    best = counts[GOOD] > 0 ? GOOD : CLOSES;
-    n %= counts[best];
-    for (unsigned i = 0;; i++)
-        if (rank(worker->hosts[i], now_ns) == best && n-- == 0)
-            return worker->hosts[i];
-}
 
 static void run_timer(struct loop_timer *timer)
 {
@@ -179,7 +43,7 @@ void client_call_attempt(struct http_call *call)
     struct client_worker *worker = call->worker;
     struct client_host *host;
 
-    refresh_hosts(worker);
+    client_hosts_refresh(worker);
     if (worker->host_count == 0) {
         wait_for_address(call);
         return;
@@ -190,7 +54,7 @@ void client_call_attempt(struct http_call *call)
     }
     /* Each address once, and once more after a connection broke. */
     while (call->attempts++ < worker->host_count + call->repeated) {
-        host = nth_host(worker, clock_monotonic_ns(), worker->next++);
+        host = client_hosts_next(worker);
         if (client_conn_start(call, host))
             return;
         client_host_failed(worker, host);
@@ -213,7 +77,7 @@ static void run_resolved(struct loop_message *message)
     pthread_mutex_lock(&resolver->lock);
     worker->notified = worker->waiting = false;
     pthread_mutex_unlock(&resolver->lock);
-    refresh_hosts(worker);
+    client_hosts_refresh(worker);
     for (h2o_linklist_t *link = worker->calls.next, *next; link != &worker->calls; link = next) {
         struct http_call *call = H2O_STRUCT_FROM_MEMBER(struct http_call, link, link);
         next = link->next;
@@ -272,7 +136,7 @@ static void close_worker(struct loop_message *message)
             client_conn_close(call->conn);
         client_call_finish(call, -ECANCELED, NULL);
     }
-    replace_hosts(worker, NULL, 0);
+    client_hosts_replace(worker, NULL, 0);
     loop_timer_stop(worker->loop, &worker->sweeper);
     set_loop(worker, NULL);
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#define MAX_CHUNK_HEADING (64 * 1024) /* bytes of a chunked body's framing beyond its content */
+#define MAX_CHUNK_HEADING (64 * 1024) /* bytes of a chunked body's framing; as many more as the body may have */
 
 /* ---- counting ---- */
 
@@ -233,7 +233,7 @@ static int parse_head(struct client_conn *conn)
 static int parse_chunks(struct client_conn *conn)
 {
     h2o_buffer_t *input = conn->socket->input;
-    size_t at = conn->head_len + conn->body_len, len = input->size - at, max = conn->call->max_body;
+    size_t at = conn->head_len + conn->body_len, len = input->size - at, max = conn->call->max_body, framing;
     ssize_t extra;
 
     conn->seen += len;
@@ -244,7 +244,8 @@ static int parse_chunks(struct client_conn *conn)
         return -EBADMSG;
     conn->body_len += len;
     input->size = at + len;
-    if (conn->body_len > max || conn->seen > 2 * max + MAX_CHUNK_HEADING)
+    framing = conn->seen - conn->body_len - (extra > 0 ? (size_t)extra : 0);
+    if (conn->body_len > max || (framing > MAX_CHUNK_HEADING && framing - MAX_CHUNK_HEADING > max))
         return -EMSGSIZE;
     if (extra == -EAGAIN)
         return 0;
@@ -296,14 +297,14 @@ static void on_read(h2o_socket_t *socket, const char *err)
 
 /* ---- sending ---- */
 
-/* A peer may answer and close before it has read the whole body. So the end of a connection that cannot be written to
- * is left to on_read, which sees the response first; the connection is not kept. */
+/* A peer may answer and close before it has read the whole body: h2o calls on_read first where both have happened. */
 static void on_written(h2o_socket_t *socket, const char *err)
 {
     struct client_conn *conn = socket->data;
 
-    if (err == NULL)
-        conn->writing = false;
+    conn->writing = false;
+    if (err != NULL && conn->call != NULL)
+        broken(conn);
 }
 
 static void send_request(struct client_conn *conn)

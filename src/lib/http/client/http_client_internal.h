@@ -1,7 +1,7 @@
 /* http_client_internal -- what the parts of the HTTP client share. No other file includes it.
  *
- * client.c: calls, and the choice of an address; resolve.c: the target's addresses; request.c: what is sent; conn.c:
- * connections, retries and the framing of responses; parse.c: heads and chunks.
+ * client.c: calls, workers, the client; resolve.c: the target's addresses; hosts.c: the choice of one of them;
+ * request.c: what is sent; conn.c: connections, retries and the framing of responses; parse.c: heads and chunks.
  *
  * A call goes through: an address is chosen (client_call_attempt) -> its connection is taken or made
  * (client_conn_start) -> the request is sent, the response is read -> client_call_finish, which calls done. It goes
@@ -121,7 +121,16 @@ struct http_call {
 };
 
 void client_call_finish(struct http_call *call, int err, const struct http_client_response *response);
-void client_call_attempt(struct http_call *call);                                /* goes on with another address */
+void client_call_attempt(struct http_call *call); /* goes on with another address */
+
+/* ---- the choice of an address: hosts.c ---- */
+
+/* Takes over what the resolver has found since. In want of memory the old hosts stay, until the next call. */
+void client_hosts_refresh(struct client_worker *worker);
+/* Steals hosts, an array on the heap; idle connections to those that are not among them are closed. */
+void client_hosts_replace(struct client_worker *worker, struct client_host **take_hosts, unsigned count);
+struct client_host *client_hosts_next(struct client_worker *worker); /* there is one */
+
 void client_host_failed(struct client_worker *worker, struct client_host *host); /* could not be connected to */
 /* As a server does that is about to end; each call would have to make a connection of its own. */
 void client_host_closes(struct client_worker *worker, struct client_host *host);
@@ -145,7 +154,7 @@ struct client_conn {
     struct http_call *call;  /* NULL: idle */
     struct loop_timer timer; /* of connecting */
     uint64_t retire_ns;
-    bool writing;   /* the request, or it could not be written */
+    bool writing;   /* the request */
     size_t charged; /* of socket->input */
 
     /* The response; it is in socket->input, without the 1xx ones before it. */

@@ -109,6 +109,7 @@ struct http_worker {
     h2o_socket_t *listener; /* owns listen_fd from start on */
     struct loop_timer accept_timer, drain_timer, receive_timer;
     struct loop_message discourage_message, drain_message;
+    struct loop_hook memory_hook;
     h2o_linklist_t conns;
     h2o_linklist_t exchanges; /* by deadline */
     struct loop_timer exchange_timer;
@@ -197,7 +198,8 @@ struct http_source {
     /* As http_each_header. */
     int (*each_header)(const struct http_req *req, struct str name, int (*each)(void *arg, struct str value),
                        void *arg);
-    void *(*alloc)(struct http_req *req, size_t len); /* request memory; never NULL */
+    void *(*alloc)(struct http_req *req, size_t len);                      /* request memory; never NULL */
+    void (*keep)(struct http_req *req, void *p, void (*release)(void *p)); /* as http_keep */
     struct http_deferred *(*defer)(struct http_req *req);
 };
 

@@ -119,6 +119,13 @@ int http_query(struct http_req *req, const char *name, struct str *ret_value)
     return wanted.found;
 }
 
+/* ---- memory ---- */
+
+void http_keep(struct http_req *req, void *p, void (*release)(void *p))
+{
+    req->source->keep(req, p, release);
+}
+
 /* ---- answering later ---- */
 
 struct http_deferred *http_defer(struct http_req *req)

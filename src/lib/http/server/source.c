@@ -29,9 +29,29 @@ static void *alloc(struct http_req *req, size_t len)
     return h2o_compat_alloc(&exchange_of(req)->h2o->pool, len);
 }
 
+struct kept {
+    void *p;
+    void (*release)(void *p);
+};
+
+static void release_kept(void *p)
+{
+    struct kept *kept = p;
+
+    kept->release(kept->p);
+}
+
+static void keep(struct http_req *req, void *p, void (*release)(void *p))
+{
+    struct kept *kept = h2o_mem_alloc_shared(&exchange_of(req)->h2o->pool, sizeof(*kept), release_kept);
+
+    *kept = (struct kept){p, release};
+}
+
 static struct http_deferred *defer(struct http_req *req)
 {
     return http_deferral_new(exchange_of(req));
 }
 
-const struct http_source http_exchange_source = {.each_header = each_header, .alloc = alloc, .defer = defer};
+const struct http_source http_exchange_source = {
+    .each_header = each_header, .alloc = alloc, .keep = keep, .defer = defer};

@@ -9,6 +9,8 @@
 
 struct memory {
     struct memory *next;
+    void (*release)(void *p); /* for what is kept; NULL: nothing is */
+    void *kept;
     _Alignas(max_align_t) char bytes[];
 };
 
@@ -46,8 +48,18 @@ static void *alloc(struct http_req *req, size_t len)
 
     assert(memory != NULL);
     memory->next = trial->memory;
+    memory->release = NULL;
     trial->memory = memory;
     return memory->bytes;
+}
+
+static void keep(struct http_req *req, void *p, void (*release)(void *p))
+{
+    struct trial *trial = trial_of(req);
+
+    alloc(req, 0);
+    trial->memory->release = release;
+    trial->memory->kept = p;
 }
 
 static void answer(struct http_deferred *deferred, struct http_reply *take_reply)
@@ -76,7 +88,7 @@ static struct http_deferred *defer(struct http_req *req)
     return &trial->deferred;
 }
 
-static const struct http_source source = {.each_header = each_header, .alloc = alloc, .defer = defer};
+static const struct http_source source = {.each_header = each_header, .alloc = alloc, .keep = keep, .defer = defer};
 
 static struct http_reply *run(struct trial *trial, const struct http_paths *paths)
 {
@@ -98,8 +110,11 @@ static struct http_reply *run(struct trial *trial, const struct http_paths *path
 
 static void release(struct trial *trial)
 {
-    for (struct memory *memory; (memory = trial->memory) != NULL; free(memory))
+    for (struct memory *memory; (memory = trial->memory) != NULL; free(memory)) {
         trial->memory = memory->next;
+        if (memory->release != NULL)
+            memory->release(memory->kept);
+    }
     pthread_cond_destroy(&trial->answered);
     pthread_mutex_destroy(&trial->lock);
 }

@@ -7,12 +7,13 @@
 struct unary {
     struct rpc_flight flight;
     struct rpc_event completed;
-    rpc_unary_done *done;
+    rpc_unary_answer *answer;
+    rpc_done *done;
     void *arg;
     grpc_byte_buffer *request, *reply;
 };
 
-static void answer(struct unary *unary)
+static void answer_unary(struct unary *unary)
 {
     char *text;
     struct rpc_status status = rpc_flight_status(&unary->flight, &text);
@@ -24,7 +25,7 @@ static void answer(struct unary *unary)
              rpc_unpack(unary->reply, unary->flight.method->descriptor->output, &reply) != 0)
         status = (struct rpc_status){ERR_GRPC_INTERNAL, "the reply cannot be unpacked"};
     rpc_flight_count(&unary->flight, status.code);
-    unary->done(unary->arg, &status, reply.message);
+    unary->answer(unary->done, unary->arg, &status, reply.message);
     rpc_unpacked_release(&reply);
     gpr_free(text);
 }
@@ -34,15 +35,16 @@ static void on_completed(struct rpc_event *event, bool ok)
     struct unary *unary = RPC_OWNER(event, struct unary, completed);
 
     rpc_flight_landed(&unary->flight);
-    answer(unary);
+    answer_unary(unary);
     grpc_byte_buffer_destroy(unary->request);
     grpc_byte_buffer_destroy(unary->reply);
     rpc_flight_end(&unary->flight);
     free(unary);
 }
 
-int rpc_unary(struct rpc_client *client, const ProtobufCServiceDescriptor *service, const char *method,
-              const ProtobufCMessage *request, const struct rpc_call_options *options, rpc_unary_done *done, void *arg)
+int rpc_unary_typed(struct rpc_client *client, const ProtobufCServiceDescriptor *service, const char *method,
+                    const ProtobufCMessage *request, const struct rpc_call_options *options, rpc_unary_answer *answer,
+                    rpc_done *done, void *arg)
 {
     struct unary *unary = calloc(1, sizeof(*unary));
     int err;
@@ -50,6 +52,7 @@ int rpc_unary(struct rpc_client *client, const ProtobufCServiceDescriptor *servi
     if (unary == NULL)
         return -ENOMEM;
     unary->completed.run = on_completed;
+    unary->answer = answer;
     unary->done = done;
     unary->arg = arg;
     err = rpc_flight_begin(&unary->flight, client, service, method, options);
@@ -70,4 +73,15 @@ int rpc_unary(struct rpc_client *client, const ProtobufCServiceDescriptor *servi
     };
     rpc_start(unary->flight.grpc, ops, sizeof(ops) / sizeof(ops[0]), &unary->completed);
     return 0;
+}
+
+static void answer_untyped(rpc_done *done, void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    ((rpc_unary_done *)done)(arg, status, reply);
+}
+
+int rpc_unary(struct rpc_client *client, const ProtobufCServiceDescriptor *service, const char *method,
+              const ProtobufCMessage *request, const struct rpc_call_options *options, rpc_unary_done *done, void *arg)
+{
+    return rpc_unary_typed(client, service, method, request, options, answer_untyped, (rpc_done *)done, arg);
 }

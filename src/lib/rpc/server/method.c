@@ -18,7 +18,7 @@ static int add(struct rpc_methods *methods, const struct rpc_method *method, boo
     struct rpc_entry *entry = &methods->entries[methods->count];
     char *path;
 
-    assert(descriptor != NULL && method->on_message != NULL);
+    assert(descriptor != NULL && (method->invoke != NULL ? method->handler != NULL : method->on_message != NULL));
     if (asprintf(&path, "/%s/%s", method->service->name, method->name) < 0)
         return -ENOMEM;
     *entry = (struct rpc_entry){.path = str_of(path), .method = method, .input = descriptor->input, .quiet = quiet};
@@ -81,4 +81,12 @@ void rpc_methods_release(struct rpc_methods *methods)
         free((char *)methods->entries[i].path.s);
     free(methods->entries);
     *methods = (struct rpc_methods){0};
+}
+
+void rpc_method_invoke(const struct rpc_method *method, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    if (method->invoke != NULL)
+        method->invoke(method->handler, call, message);
+    else
+        method->on_message(call, message);
 }

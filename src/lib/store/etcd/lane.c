@@ -1,215 +1,279 @@
-/* The keys of the writer's lanes: PREFIX/writer-UUID, a UUID each time a lane is opened. */
-#include "hex.h"
-#include "store_etcd_internal.h"
+/* A lane: what becomes of the one batch that it has under way, and of each of its requests.
+ *
+ * A lane has a key in etcd that each of its transactions expects as the one before left it, and puts its own id into.
+ * So a transaction takes effect once at most, whenever it arrives; and where an answer was lost, the key tells whether
+ * it has: it holds the id, or else deleting it (the fence) makes sure that it never will.
+ *
+ *   CLOSED --open--> OPENING --opened--> IDLE --send--> SENT --committed--> COMMITTED --applied--> IDLE
+ *
+ *   and where something fails: see the table below.
+ *
+ * Which of a transaction's requests took effect is told by its answer, or, where that was lost, by the watch, whose
+ * events of that revision are the effects. A request without any effect may be made again. So each request ends in one
+ * of three ways (enum end): answered with the result that it has, put back to wait, or failed.
+ *
+ * Callers: the writer's thread (open, send, fence, expiry), threads of the client (answers), the follower (what the
+ * watch has seen, what the view has). Lock: etcd.mutex, for all of a lane; answers are given after it. */
+#include "store_etcd_writer.h"
+#include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 
-#define TIMEOUT_MS    1000
-#define CLEAN_LIMIT   1000
-#define OLD_MS        (24 * 3600 * 1000ULL)
-#define OLD_REVISIONS 100000
+#define RETRY_NS (50 * CLOCK_NS_PER_MS)
 
-/* A transaction of one comparison with a key's revision. */
-struct small_txn {
-    struct buf key;
-    Etcdserverpb__TxnRequest txn;
-    Etcdserverpb__Compare compare, *compares[1];
-    Etcdserverpb__RequestOp then, otherwise, *thens[1], *otherwises[1];
-    Etcdserverpb__PutRequest put;
-    Etcdserverpb__DeleteRangeRequest delete;
-    Etcdserverpb__RangeRequest range;
+/* ---- states ---- */
+
+_Static_assert(LANE_CLOSED == 0, "a zeroed lane is closed");
+
+#define FROM(state_) (1u << (state_))
+
+/* Each event leads to one state, from those in which it can come. */
+static const struct {
+    unsigned from;
+    enum etcd_lane_state to;
+} moves[LANE_EVENTS] = {
+    [LANE_OPEN] = {FROM(LANE_CLOSED), LANE_OPENING},
+    [LANE_OPENED] = {FROM(LANE_OPENING), LANE_IDLE},
+    [LANE_NOT_OPENED] = {FROM(LANE_OPENING), LANE_CLOSED},
+    [LANE_SEND] = {FROM(LANE_IDLE), LANE_SENT},
+    [LANE_REFUSED] = {FROM(LANE_SENT), LANE_IDLE},
+    [LANE_KEY_GONE] = {FROM(LANE_SENT), LANE_CLOSED},
+    [LANE_LOST] = {FROM(LANE_SENT), LANE_UNKNOWN},
+    [LANE_FENCE] = {FROM(LANE_UNKNOWN), LANE_FENCING},
+    [LANE_NOT_FENCED] = {FROM(LANE_FENCING), LANE_UNKNOWN},
+    [LANE_FENCED] = {FROM(LANE_FENCING), LANE_CLOSED},
+    [LANE_COMMIT] = {FROM(LANE_SENT) | FROM(LANE_UNKNOWN) | FROM(LANE_FENCING), LANE_COMMITTED},
+    [LANE_APPLIED] = {FROM(LANE_COMMITTED), LANE_IDLE},
 };
 
-static int begin(struct small_txn *txn, const struct etcd_keys *keys, const char *name, int64_t revision)
+void etcd_lane_move(struct etcd_lane *lane, enum etcd_lane_event event)
 {
-    txn->key = (struct buf){0};
-    etcd_key_name(keys, name, &txn->key);
-    etcdserverpb__txn_request__init(&txn->txn);
-    etcdserverpb__compare__init(&txn->compare);
-    etcdserverpb__request_op__init(&txn->then);
-    etcdserverpb__request_op__init(&txn->otherwise);
-    txn->compare.target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD;
-    txn->compare.key = etcd_data(buf_str(&txn->key));
-    txn->compare.target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION;
-    txn->compare.mod_revision = revision;
-    txn->compares[0] = &txn->compare;
-    txn->thens[0] = &txn->then;
-    txn->otherwises[0] = &txn->otherwise;
-    txn->txn.n_compare = txn->txn.n_success = 1;
-    txn->txn.compare = txn->compares;
-    txn->txn.success = txn->thens;
-    return buf_error(&txn->key);
+    assert(event < LANE_EVENTS && (moves[event].from & FROM(lane->state)) != 0);
+    lane->state = moves[event].to;
+    if (lane->state == LANE_CLOSED || lane->state == LANE_IDLE)
+        lane->count = 0;
+    if (lane->state == LANE_CLOSED || lane->state == LANE_IDLE || lane->state == LANE_UNKNOWN)
+        pthread_cond_signal(&lane->etcd->writable); /* the writer may have something to do */
 }
 
-static void then_put(struct small_txn *txn, struct str value)
+/* ---- the ends of requests ---- */
+
+void etcd_lane_end(struct etcd_lane *lane, unsigned i, struct etcd_end end, struct etcd_answers *answers)
 {
-    etcdserverpb__put_request__init(&txn->put);
-    txn->put.key = txn->compare.key;
-    txn->put.value = etcd_data(value);
-    txn->then.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
-    txn->then.request_put = &txn->put;
+    struct etcd_writer *writer = &lane->etcd->writer;
+    struct store_batch *request = lane->requests[i];
+
+    assert(i < lane->count);
+    if (request == NULL) /* it has expired */
+        return;
+    lane->requests[i] = NULL;
+    etcd_keys_mark(writer, request, -1);
+    switch (end.kind) {
+    case ETCD_END_AGAIN:
+        etcd_wait_again(writer, request);
+        break;
+    case ETCD_END_ANSWER:
+        etcd_answer_later(answers, request);
+        break;
+    case ETCD_END_FAIL:
+        assert(end.err < 0);
+        etcd_fail_later(answers, request, end.err);
+        break;
+    }
 }
 
-static void then_delete(struct small_txn *txn)
+static void end_all(struct etcd_lane *lane, struct etcd_end end, enum etcd_lane_event event,
+                    struct etcd_answers *answers)
 {
-    etcdserverpb__delete_range_request__init(&txn->delete);
-    txn->delete.key = txn->compare.key;
-    txn->then.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
-    txn->then.request_delete_range = &txn->delete;
+    for (unsigned i = lane->count; i-- > 0;) /* the first ends up at the front of what waits */
+        etcd_lane_end(lane, i, end, answers);
+    etcd_lane_move(lane, event);
 }
 
-static void otherwise_look(struct small_txn *txn)
+static bool has_effect(const struct etcd_lane *lane, unsigned i)
 {
-    etcdserverpb__range_request__init(&txn->range);
-    txn->range.key = txn->compare.key;
-    txn->otherwise.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
-    txn->otherwise.request_range = &txn->range;
-    txn->txn.n_failure = 1;
-    txn->txn.failure = txn->otherwises;
+    for (unsigned op = 0; op < lane->requests[i]->count; op++)
+        if (lane->seen[lane->first[i] + op])
+            return true;
+    return false;
 }
 
-static void call(struct etcd *etcd, struct small_txn *txn, etcd_called *called, void *arg)
+/* The transaction is in etcd: what became of a request? */
+static struct etcd_end find_end(struct etcd_lane *lane, unsigned i)
 {
-    etcd_call(&etcd->client, &etcdserverpb__kv__descriptor, "Txn", &txn->txn.base, TIMEOUT_MS, called, arg);
-    buf_release(&txn->key);
+    if (lane->known || lane->requests[i] == NULL)
+        return ETCD_ANSWER;
+    if (lane->seen_revision != lane->revision)
+        return ETCD_FAIL(-EINPROGRESS); /* the view was loaded anew: the effects have not been seen */
+    if (!has_effect(lane, i))
+        return ETCD_AGAIN;
+    lane->requests[i]->result =
+        (struct store_result){.seq = etcd_seq(&lane->etcd->keys, lane->revision, lane->first[i])};
+    return ETCD_ANSWER;
 }
 
-/* ---- opening ---- */
+/* It is in etcd, and in the view. Those that are answered come first: those that wait again go to the front of the
+ * others in their order. */
+static void end_committed(struct etcd_lane *lane, struct etcd_answers *answers)
+{
+    assert(lane->state == LANE_COMMITTED && atomic_load(&lane->etcd->applied) >= lane->revision);
+    for (unsigned i = 0; i < lane->count; i++) {
+        struct etcd_end end = find_end(lane, i);
 
-static void on_opened(void *arg, int err, const ProtobufCMessage *reply)
+        if (end.kind != ETCD_END_AGAIN)
+            etcd_lane_end(lane, i, end, answers);
+    }
+    end_all(lane, ETCD_AGAIN, LANE_APPLIED, answers);
+}
+
+static void commit(struct etcd_lane *lane, int64_t revision, bool known, struct etcd_answers *answers)
+{
+    const struct store_metrics *metrics = &lane->etcd->metrics;
+
+    metrics_add(metrics->commits, 1);
+    metrics_observe(metrics->commit_seconds, (double)(clock_monotonic_ns() - lane->begun_ns) / 1e9);
+    metrics_observe(metrics->batch_requests, lane->count);
+    etcd_lane_move(lane, LANE_COMMIT);
+    lane->revision = lane->name_revision = revision;
+    lane->known = known;
+    if (atomic_load(&lane->etcd->applied) >= revision)
+        end_committed(lane, answers);
+}
+
+static void retry_later(struct etcd_lane *lane)
+{
+    lane->retry_ns = clock_monotonic_ns() + RETRY_NS;
+}
+
+/* ---- what the watch has seen ---- */
+
+struct etcd_lane *etcd_writer_saw(struct etcd *etcd, struct str name, struct str batch, int64_t revision)
+{
+    struct etcd_lane *found = NULL;
+
+    pthread_mutex_lock(&etcd->mutex);
+    for (unsigned i = 0; i < ETCD_LANES && found == NULL; i++) {
+        struct etcd_lane *lane = &etcd->writer.lanes[i];
+
+        if (lane->state >= LANE_SENT && str_eq(name, str_of(lane->name)) &&
+            str_eq(batch, (struct str){(const char *)&lane->batch, sizeof(lane->batch)}))
+            found = lane;
+    }
+    if (found != NULL)
+        found->seen_revision = revision;
+    pthread_mutex_unlock(&etcd->mutex);
+    return found;
+}
+
+static void saw_deleted(struct etcd_lane *lane, unsigned table, struct str key)
+{
+    for (unsigned i = 0; i < lane->count; i++)
+        for (unsigned op = 0; lane->requests[i] != NULL && op < lane->requests[i]->count; op++)
+            if (lane->requests[i]->ops[op].table == table && str_eq(store_op_key(lane->requests[i], op), key))
+                lane->seen[lane->first[i] + op] = true;
+}
+
+void etcd_writer_saw_record(struct etcd_lane *lane, bool deleted, unsigned table, struct str key, unsigned position)
+{
+    pthread_mutex_lock(&lane->etcd->mutex);
+    if (deleted)
+        saw_deleted(lane, table, key);
+    else if (position < ETCD_BATCH_OPERATIONS)
+        lane->seen[position] = true;
+    pthread_mutex_unlock(&lane->etcd->mutex);
+}
+
+void etcd_writer_applied(struct etcd *etcd)
+{
+    struct etcd_answers answers = {0};
+
+    pthread_mutex_lock(&etcd->mutex);
+    for (unsigned i = 0; i < ETCD_LANES; i++) {
+        struct etcd_lane *lane = &etcd->writer.lanes[i];
+
+        if (lane->state == LANE_UNKNOWN && lane->seen_revision != 0)
+            commit(lane, lane->seen_revision, false, &answers);
+        else if (lane->state == LANE_COMMITTED && lane->revision <= atomic_load(&etcd->applied))
+            end_committed(lane, &answers);
+    }
+    pthread_mutex_unlock(&etcd->mutex);
+    etcd_answers_give(etcd, &answers);
+}
+
+void etcd_writer_forget(struct etcd *etcd)
+{
+    pthread_mutex_lock(&etcd->mutex);
+    for (unsigned i = 0; i < ETCD_LANES; i++)
+        etcd->writer.lanes[i].seen_revision = 0;
+    pthread_mutex_unlock(&etcd->mutex);
+}
+
+/* ---- a transaction's answer ---- */
+
+static void on_failed(struct etcd_lane *lane, int err, struct etcd_answers *answers)
+{
+    if (!etcd_is_definite(err) && lane->seen_revision != 0) {
+        commit(lane, lane->seen_revision, false, answers);
+    } else if (!etcd_is_definite(err)) {
+        lane->full = err == -ENOSPC;
+        lane->retry_ns = 0;
+        etcd_lane_move(lane, LANE_LOST);
+    } else if (err == -EAGAIN || err == -ENOBUFS) { /* etcd, or our client, is overloaded; or a new token is needed */
+        retry_later(lane);
+        end_all(lane, ETCD_AGAIN, LANE_REFUSED, answers);
+    } else {
+        end_all(lane, ETCD_FAIL(err), LANE_REFUSED, answers);
+    }
+}
+
+void etcd_lane_written(void *arg, int err, const ProtobufCMessage *reply)
 {
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)reply;
+    struct etcd_lane *lane = arg;
+    struct etcd_answers answers = {0};
 
-    if (err == 0 && !response->succeeded)
-        err = -EEXIST;
-    etcd_lane_opened(arg, err, err == 0 ? response->header->revision : 0);
+    pthread_mutex_lock(&lane->etcd->mutex);
+    if (err < 0)
+        on_failed(lane, err, &answers);
+    else if (response->succeeded)
+        commit(lane, response->header->revision, etcd_txn_results(lane, response) == 0, &answers);
+    else /* the lane's key was cleaned up: nothing is done, and never will be */
+        end_all(lane, ETCD_AGAIN, LANE_KEY_GONE, &answers);
+    pthread_mutex_unlock(&lane->etcd->mutex);
+    etcd_answers_give(lane->etcd, &answers);
 }
 
-static void make_name(struct etcd_lane *lane, const struct uuid *id)
+void etcd_lane_fenced(struct etcd_lane *lane, int err, const struct etcd_fence *fence)
 {
-    char *to = lane->name + snprintf(lane->name, sizeof(lane->name), "%s", ETCD_WRITER);
+    struct etcd_answers answers = {0};
 
-    *hex_encode(id->bytes, sizeof(id->bytes), to) = '\0';
-}
-
-void etcd_lane_open(struct etcd_lane *lane)
-{
-    struct small_txn txn;
-    struct uuid id;
-    int err = uuid_new(&id);
-
-    make_name(lane, &id);
-    if (err == 0)
-        err = begin(&txn, &lane->etcd->keys, lane->name, 0);
+    pthread_mutex_lock(&lane->etcd->mutex);
     if (err < 0) {
-        etcd_lane_opened(lane, err, 0);
-        return;
+        retry_later(lane);
+        etcd_lane_move(lane, LANE_NOT_FENCED);
+    } else if (fence->revision == 0) {
+        end_all(lane, lane->full ? ETCD_FAIL(-ENOSPC) : ETCD_AGAIN, LANE_FENCED, &answers);
+    } else if (memcmp(&fence->batch, &lane->batch, sizeof(lane->batch)) == 0) {
+        commit(lane, fence->revision, false, &answers);
+    } else {
+        end_all(lane, ETCD_FAIL(-EINPROGRESS), LANE_FENCED, &answers);
     }
-    then_put(&txn, (struct str){(const char *)&id, sizeof(id)});
-    call(lane->etcd, &txn, on_opened, lane);
+    pthread_mutex_unlock(&lane->etcd->mutex);
+    etcd_answers_give(lane->etcd, &answers);
 }
 
-/* ---- fencing ---- */
-
-static int read_fence(const Etcdserverpb__TxnResponse *response, struct etcd_fence *ret_fence)
+void etcd_lane_opened(struct etcd_lane *lane, int err, int64_t revision)
 {
-    const Etcdserverpb__ResponseOp *op = response->n_responses == 1 ? response->responses[0] : NULL;
-    const Etcdserverpb__KeyValue *kv;
+    struct etcd *etcd = lane->etcd;
+    struct etcd_writer *writer = &etcd->writer;
+    struct etcd_answers answers = {0};
 
-    *ret_fence = (struct etcd_fence){0};
-    if (response->succeeded)
-        return 0;
-    if (op == NULL || op->response_case != ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE)
-        return -EIO;
-    if (op->response_range->n_kvs == 0)
-        return 0;
-    kv = op->response_range->kvs[0];
-    ret_fence->revision = kv->mod_revision;
-    if (kv->value.len == sizeof(ret_fence->batch))
-        memcpy(&ret_fence->batch, kv->value.data, sizeof(ret_fence->batch));
-    return 0;
-}
-
-static void on_fenced(void *arg, int err, const ProtobufCMessage *reply)
-{
-    struct etcd_fence fence;
-
-    if (err == 0)
-        err = read_fence((const Etcdserverpb__TxnResponse *)reply, &fence);
-    etcd_lane_fenced(arg, err, &fence);
-}
-
-void etcd_lane_fence(struct etcd_lane *lane)
-{
-    struct small_txn txn;
-    int err = begin(&txn, &lane->etcd->keys, lane->name, lane->name_revision);
-
-    if (err < 0) {
-        etcd_lane_fenced(lane, err, NULL);
-        return;
-    }
-    metrics_add(lane->etcd->fences, 1);
-    then_delete(&txn);
-    otherwise_look(&txn);
-    call(lane->etcd, &txn, on_fenced, lane);
-}
-
-/* ---- cleaning ---- */
-
-/* Even a lane that is still in use survives it: its next transaction is refused, and it opens another key. Only a lost
- * answer of a moment ago would be misread; so a key must be old by its time and by the revisions since. */
-static bool is_old(const Etcdserverpb__KeyValue *kv, int64_t revision, uint64_t now_ms)
-{
-    uint64_t ms = 0;
-
-    if (kv->value.len != sizeof(struct uuid))
-        return false;
-    for (int i = 0; i < 6; i++) /* UUID version 7 */
-        ms = ms << 8 | kv->value.data[i];
-    return ms + OLD_MS < now_ms && kv->mod_revision + OLD_REVISIONS < revision;
-}
-
-static void on_cleaned(void *arg, int err, const ProtobufCMessage *reply)
-{
-}
-
-static void on_listed(void *arg, int err, const ProtobufCMessage *reply)
-{
-    const Etcdserverpb__RangeResponse *response = (const Etcdserverpb__RangeResponse *)reply;
-    struct etcd *etcd = arg;
-    uint64_t now_ms = clock_realtime_ns() / CLOCK_NS_PER_MS;
-
-    for (size_t i = 0; err == 0 && i < response->n_kvs; i++) {
-        const Etcdserverpb__KeyValue *kv = response->kvs[i];
-        struct str name = etcd_path(&etcd->keys, etcd_str(kv->key));
-        struct buf terminated = {0};
-        struct small_txn txn;
-
-        if (!is_old(kv, response->header->revision, now_ms))
-            continue;
-        buf_append_str(&terminated, name);
-        buf_append_char(&terminated, '\0');
-        if (buf_error(&terminated) == 0 && begin(&txn, &etcd->keys, terminated.data, kv->mod_revision) == 0) {
-            then_delete(&txn);
-            call(etcd, &txn, on_cleaned, NULL);
-        }
-        buf_release(&terminated);
-    }
-}
-
-/* What goes wrong is left to the next start. */
-void etcd_lanes_clean(struct etcd *etcd)
-{
-    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
-    struct buf from = {0}, end = {0};
-
-    etcd_key_name(&etcd->keys, ETCD_WRITER, &from);
-    etcd_key_name(&etcd->keys, ETCD_WRITER "~", &end);
-    request.key = etcd_data(buf_str(&from));
-    request.range_end = etcd_data(buf_str(&end));
-    request.limit = CLEAN_LIMIT;
-    if (buf_error(&from) == 0 && buf_error(&end) == 0)
-        etcd_call(&etcd->client, &etcdserverpb__kv__descriptor, "Range", &request.base, TIMEOUT_MS, on_listed, etcd);
-    buf_release(&from);
-    buf_release(&end);
+    pthread_mutex_lock(&etcd->mutex);
+    etcd_lane_move(lane, err == 0 ? LANE_OPENED : LANE_NOT_OPENED);
+    lane->name_revision = revision;
+    if (err < 0)
+        retry_later(lane);
+    while ((err == -ENOSPC || err == -EACCES) && writer->first != NULL)
+        etcd_fail_later(&answers, etcd_take_waiting(writer, &writer->first), err);
+    pthread_mutex_unlock(&etcd->mutex);
+    etcd_answers_give(etcd, &answers);
 }

@@ -293,15 +293,16 @@ bool etcd_reads_age(struct etcd *etcd, uint64_t *ret_age_ms)
 
 void etcd_read(struct etcd *etcd, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg)
 {
+    struct store_fault_read fault = {.max_stale_ms = max_stale_ms};
     struct etcd_reads *reads = &etcd->reads;
     struct etcd_question *question = NULL;
     struct etcd_read *waiting;
     uint64_t age_ms;
     int err = 0;
 
-#ifdef STORE_SEED_STALE_READ
-    max_stale_ms = UINT64_MAX;
-#endif
+    if (store_fault(STORE_FAULT_READ, &fault))
+        return;
+    max_stale_ms = fault.max_stale_ms;
     if (max_stale_ms > 0 && etcd_reads_age(etcd, &age_ms) && age_ms <= max_stale_ms) {
         read_view(etcd, age_ms, read, arg);
         return;

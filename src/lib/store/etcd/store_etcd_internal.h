@@ -12,8 +12,11 @@
  *   load.c         a fresh view: a copy of all records at one revision
  *   follow.c       the thread that keeps the view up to date: the watch, its resumption, when to load anew
  *   apply.c        what the watch says, put into the view
- *   write.c        the writer's thread: batches, their results, unknown ones included
- *   lane.c         the keys of the writer's lanes
+ *   writer.c       the writer's thread
+ *   batch.c        what of a batch is sent
+ *   lane.c         a lane of the writer: the states of its batch, the ends of its requests
+ *   waiting.c      requests that wait for a lane
+ *   lane_key.c     the keys of the lanes in etcd
  *   txn.c          a batch as etcd's transaction, and what its answer says
  *   read.c         linearizable and stale reads
  *   defragment.c   upkeep of etcd's files
@@ -252,6 +255,9 @@ void etcd_follower_stop(struct etcd *etcd); /* cancels the client's calls: the f
 #define ETCD_BATCH_BYTES      (1 << 20)
 #define ETCD_KEY_COUNTERS     65536
 
+_Static_assert(ETCD_BATCH_OPERATIONS >= STORE_MAX_BATCH, "a request fits into a transaction");
+_Static_assert(ETCD_BATCH_OPERATIONS <= ETCD_POSITIONS, "each operation of a transaction has a seq of its own");
+
 enum etcd_lane_state {
     LANE_CLOSED,  /* without a key in etcd */
     LANE_OPENING, /* the key is being put */
@@ -260,7 +266,18 @@ enum etcd_lane_state {
     LANE_UNKNOWN,   /* its answer was lost, or says nothing about its effect */
     LANE_FENCING,   /* being asked for, and fenced off if it is not there */
     LANE_COMMITTED, /* it is in etcd: waits for the view */
+    LANE_STATES
 };
+
+/* What was found at a lane's key. */
+struct etcd_fence {
+    int64_t revision;  /* 0: nothing: it has been deleted, so no transaction of the lane can take effect any more */
+    struct uuid batch; /* else what the lane's last transaction has put */
+};
+
+struct etcd_lane;
+typedef void etcd_lane_key_opened(struct etcd_lane *lane, int err, int64_t revision);
+typedef void etcd_lane_key_fenced(struct etcd_lane *lane, int err, const struct etcd_fence *fence);
 
 struct etcd_lane {
     struct etcd *etcd;
@@ -279,6 +296,10 @@ struct etcd_lane {
     struct store_batch *requests[ETCD_BATCH_OPERATIONS]; /* NULL: answered already, its result being unknown */
     unsigned first[ETCD_BATCH_OPERATIONS];               /* its first operation's position */
     bool seen[ETCD_BATCH_OPERATIONS];                    /* by position: the watch has seen its effect */
+
+    /* Of the call for its key that is under way. */
+    etcd_lane_key_opened *opened;
+    etcd_lane_key_fenced *fenced;
 };
 
 struct etcd_writer {
@@ -307,17 +328,10 @@ void etcd_writer_forget(struct etcd *etcd);
 
 /* ---- a lane's key ---- */
 
-/* What was found at it. */
-struct etcd_fence {
-    int64_t revision;  /* 0: nothing: it has been deleted, so no transaction of the lane can take effect any more */
-    struct uuid batch; /* else what the lane's last transaction has put */
-};
-
-/* End by etcd_lane_opened and etcd_lane_fenced. */
-void etcd_lane_open(struct etcd_lane *lane);  /* a key of a new name */
-void etcd_lane_fence(struct etcd_lane *lane); /* deletes the key, if no transaction has changed it */
-void etcd_lane_opened(struct etcd_lane *lane, int err, int64_t revision);
-void etcd_lane_fenced(struct etcd_lane *lane, int err, const struct etcd_fence *fence);
+/* Both call back once, also from within, where nothing was sent. */
+void etcd_lane_key_open(struct etcd_lane *lane, etcd_lane_key_opened *opened); /* a key of a new name */
+/* Deletes the key, if no transaction has changed it. */
+void etcd_lane_key_fence(struct etcd_lane *lane, etcd_lane_key_fenced *fenced);
 /* Removes keys that were left by processes which are long gone. */
 void etcd_lanes_clean(struct etcd *etcd);
 

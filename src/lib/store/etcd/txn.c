@@ -225,10 +225,8 @@ const Etcdserverpb__TxnRequest *etcd_txn_of_lane(struct etcd_txn *txn, const str
     for (unsigned i = 0; i < lane->count; i++) {
         add_request(txn, lane->requests[i], i, lane->first[i]);
         txn->outer_ops[n++] = &txn->txn_ops[i];
-#ifdef STORE_SEED_LOST_MEMBER
-        if (i > 0 && i == lane->count - 1)
+        if (store_fault(STORE_FAULT_MEMBER, &(struct store_fault_member){i, lane->count}))
             txn->txns[i].n_success = 0;
-#endif
     }
     make_put(&txn->head_put, &txn->head_op, add_name(txn, ETCD_HEAD), id);
     txn->outer_ops[n++] = &txn->head_op;

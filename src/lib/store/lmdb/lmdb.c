@@ -105,13 +105,11 @@ static int apply_all(struct store_view_txn *txn, struct store_batch **requests, 
 
         requests[i]->result = (struct store_result){0};
         requests[i]->result.err = admit(txn, requests[i], now_ns);
-#ifdef STORE_SEED_LOST_MEMBER
-        if (i > 0 && i == count - 1) {
+        if (store_fault(STORE_FAULT_MEMBER, &(struct store_fault_member){i, count})) {
             requests[i]->result.seq = last_seq + 1;
             last_seq += requests[i]->count;
             continue;
         }
-#endif
         err = requests[i]->result.err == 0 ? apply(txn, requests[i], &last_seq) : 0;
         if (err < 0)
             return err;
@@ -130,12 +128,7 @@ static int commit_once(struct lmdb *l, struct store_batch **requests, size_t cou
     if (err < 0)
         return err;
     err = apply_all(&txn, requests, count);
-#ifdef STORE_SEED_ACK_BEFORE_COMMIT
-    for (size_t i = 0; i < count && err == 0; i++) {
-        store_seed_answer(requests[i]);
-    }
-#endif
-    if (err == 0)
+    if (err == 0 && !store_fault(STORE_FAULT_COMMIT, &(struct store_fault_commit){requests, count}))
         err = store_view_commit(&txn);
     store_view_abort(&txn);
     if (err < 0)
@@ -309,25 +302,13 @@ static void write_lmdb(struct store *store, struct store_batch *take_batch)
 static void read_lmdb(struct store *store, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg)
 {
     struct lmdb *l = (struct lmdb *)store;
+    struct store_fault_read fault = {l->view, max_stale_ms, read, arg};
     struct store_snapshot *snapshot;
-    int err = store_view_snapshot_take(l->view, &snapshot);
+    int err;
 
-#ifdef STORE_SEED_STALE_READ
-    static _Thread_local struct store_snapshot *old;
-    static _Thread_local unsigned reads;
-
-    if (old != NULL && reads++ % 16 != 0) {
-        store_view_snapshot_give(snapshot);
-        read(arg, 0, old);
+    if (store_fault(STORE_FAULT_READ, &fault))
         return;
-    }
-    if (old != NULL)
-        store_view_snapshot_give(old);
-    old = snapshot;
-    read(arg, 0, snapshot);
-    return;
-#endif
-
+    err = store_view_snapshot_take(l->view, &snapshot);
     if (err < 0) {
         read(arg, err, NULL);
         return;

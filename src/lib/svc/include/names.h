@@ -1,6 +1,7 @@
 /* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
 #pragma once
 
+#pragma redefine_extname svc_admin_ready slipway_svc_admin_ready
 #pragma redefine_extname svc_admin_routes slipway_svc_admin_routes
 #pragma redefine_extname svc_config slipway_svc_config
 #pragma redefine_extname svc_cpus slipway_svc_cpus
@@ -16,11 +17,14 @@
 #pragma redefine_extname svc_max_connections slipway_svc_max_connections
 #pragma redefine_extname svc_metrics slipway_svc_metrics
 #pragma redefine_extname svc_metrics_page slipway_svc_metrics_page
+#pragma redefine_extname svc_open_auth slipway_svc_open_auth
 #pragma redefine_extname svc_rpc_server slipway_svc_rpc_server
 #pragma redefine_extname svc_signals_block slipway_svc_signals_block
 #pragma redefine_extname svc_signals_close slipway_svc_signals_close
 #pragma redefine_extname svc_signals_open slipway_svc_signals_open
 #pragma redefine_extname svc_signals_started slipway_svc_signals_started
 #pragma redefine_extname svc_signals_wait slipway_svc_signals_wait
+#pragma redefine_extname svc_store_engine slipway_svc_store_engine
 #pragma redefine_extname svc_store_open slipway_svc_store_open
+#pragma redefine_extname svc_worker_loop slipway_svc_worker_loop
 #pragma redefine_extname svc_workers slipway_svc_workers

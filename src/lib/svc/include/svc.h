@@ -47,12 +47,23 @@ struct svc_rpc {
                              .descriptors = (descriptors_),                                                            \
                              .descriptors_len = descriptors_##_len})
 
+/* SVC_STORE(tables, count, &store) of svc_store.h: svc opens the store, by the options STORE_URL and STORE_MAX_BYTES, before
+ * start, and closes it after stop; /readyz, gRPC health and /healthz report its state too. */
+struct svc_store_engine;
+struct svc_store {
+    const struct svc_store_engine *engine;
+    const struct store_table *tables; /* which outlive the service */
+    size_t count;
+    struct store **store;
+};
+
 struct svc_def {
     const char *name, *summary;
     void *state;                         /* given to every handler */
     const struct config_option *options; /* the service's own; may be NULL; may give other defaults to svc's */
     const struct http_route *routes;     /* NULL: no HTTP listener */
     const struct svc_rpc *rpc;           /* NULL: no gRPC listener */
+    const struct svc_store *store;       /* NULL: none that svc opens */
     const char *http_port, *grpc_port;   /* defaults of PORT and GRPC_PORT; NULL: 8080 and 9000 */
     /* For -n, after the options' own checks: whatever else of them start would refuse without asking the network, such
      * as files. Fails as start does; may be NULL. */

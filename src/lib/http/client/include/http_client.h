@@ -23,9 +23,11 @@
  * HTTP/1.0, another coding, a malformed head or chunk.
  *
  * Threads: calls belong to the worker whose loop they were begun in. Lifetime: http_client_free only after the loops
- * that used it have been closed; a loop that ends ends its calls with -ECANCELED. Memory: requests are copied and
- * responses are read into memory, all of them together up to max_memory, of which a response is charged if it is larger
- * than 16 KiB: by its content-length before it is read, else as it grows, at most one read of the socket late.
+ * that used it have been closed; a loop that ends ends its calls with -ECANCELED.
+ *
+ * Memory: requests are copied and responses are read into memory. max_memory bounds all of them together. A response of
+ * more than 16 KiB is charged: by its content-length before its body is read, else as it grows, after each read; what a
+ * worker reads of one socket at a time (at most what the kernel has buffered of it) comes on top.
  */
 #pragma once
 #include "buf.h"

@@ -89,6 +89,10 @@ int http_query(struct http_req *req, const char *name, struct str *ret_value);
  * returns it. -EINVAL for a bad encoding. */
 int http_each_query(struct http_req *req, int (*each)(void *arg, struct str name, struct str value), void *arg);
 
+/* Calls release(p) when the request's memory is freed: after the handler has returned, and the reply has been sent or
+ * given up. */
+void http_keep(struct http_req *req, void *p, void (*release)(void *p));
+
 /* ---- replies: any thread ---- */
 
 /* NULL is no reply, and means that wherever a reply is returned: of a handler, that it has deferred; of a function that
@@ -161,4 +165,5 @@ int http_server_wait(struct http_server *server, uint64_t deadline_ns);
 struct http_server *
 http_server_close(struct http_server *server); /* drops what is left, ends the workers; returns NULL */
 unsigned http_server_workers(const struct http_server *server);
+struct loop *http_server_loop(const struct http_server *server, unsigned index); /* of a worker; ends with the server */
 uint64_t http_server_last_turn_ns(const struct http_server *server); /* the oldest of its loops': liveness */

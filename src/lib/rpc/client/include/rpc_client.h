@@ -77,6 +77,14 @@ typedef void rpc_unary_done(void *arg, const struct rpc_status *status, const Pr
 int rpc_unary(struct rpc_client *client, const ProtobufCServiceDescriptor *service, const char *method,
               const ProtobufCMessage *request, const struct rpc_call_options *options, rpc_unary_done *done, void *arg);
 
+/* The same for the typed stubs of NAME.rpc_client.h: answer calls done, whose type it knows. */
+typedef void rpc_done(void);
+typedef void rpc_unary_answer(rpc_done *done, void *arg, const struct rpc_status *status,
+                              const ProtobufCMessage *reply);
+int rpc_unary_typed(struct rpc_client *client, const ProtobufCServiceDescriptor *service, const char *method,
+                    const ProtobufCMessage *request, const struct rpc_call_options *options, rpc_unary_answer *answer,
+                    rpc_done *done, void *arg);
+
 struct rpc_stream_handlers {
     void (*on_message)(void *arg, const ProtobufCMessage *message); /* valid during the call */
     void (*on_writable)(void *arg);                                 /* may be NULL; as on the server */

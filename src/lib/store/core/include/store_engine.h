@@ -71,19 +71,6 @@ struct store {
 void store_opened(struct store *store, const struct store_engine *engine, const struct store_options *options);
 /* Calls done with the batch's result, counts it and frees the batch. */
 void store_answer(struct store *store, struct store_batch *take_batch);
-#ifdef STORE_SEED_ACK_BEFORE_COMMIT
-/* STORE_SEED_...: mistakes made on purpose, in programs that are built for tests/torture alone, which must find them.
- * This one answers a request before its time, and not when it has come. */
-static void store_seed_answered(void *arg, const struct store_result *result)
-{
-}
-
-static inline void store_seed_answer(struct store_batch *batch)
-{
-    batch->done(batch->arg, &batch->result);
-    batch->done = store_seed_answered;
-}
-#endif
 /* Writes a line into error and returns err: for `return store_fail(...)`. */
 int store_fail(char *error, size_t error_size, int err, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
@@ -101,6 +88,42 @@ struct str store_mark_make(enum store_mark_state state, const uint8_t id[STORE_R
 /* Whether a store with that mark (empty: none) may be opened in that mode. 0; *ret_same: it is a part of what is to be
  * restored, so it need not be empty. -EPROTO, -EALREADY, -ENOTEMPTY: *ret_why says why, for "PLACE %s". */
 int store_mark_check(struct str mark, enum store_mode mode, const uint8_t *id, bool *ret_same, const char **ret_why);
+
+/* ---- mistakes made on purpose ----
+ *
+ * tests/torture shows that it finds lost and stale data by programs that make such mistakes: they define the function,
+ * no other program does. An engine calls it by store_fault where a mistake can be made. */
+
+enum store_fault_point {
+    STORE_FAULT_COMMIT, /* struct store_fault_commit: these are about to be committed */
+    STORE_FAULT_MEMBER, /* struct store_fault_member: one is about to be put into the transaction; true: leave it out */
+    STORE_FAULT_READ,   /* struct store_fault_read: true: it has been done */
+};
+
+struct store_fault_commit {
+    struct store_batch **requests;
+    size_t count;
+};
+
+struct store_fault_member {
+    size_t index, count;
+};
+
+struct store_view;
+
+struct store_fault_read {
+    struct store_view *view; /* NULL: the read goes on with max_stale_ms */
+    uint64_t max_stale_ms;
+    store_reader *read;
+    void *arg;
+};
+
+bool slipway_store_fault(enum store_fault_point point, void *arg) __attribute__((weak));
+
+static inline bool store_fault(enum store_fault_point point, void *arg)
+{
+    return slipway_store_fault != NULL && slipway_store_fault(point, arg);
+}
 
 /* ---- what every engine counts ---- */
 

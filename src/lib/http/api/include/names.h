@@ -1,0 +1,16 @@
+/* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
+#pragma once
+
+#pragma redefine_extname http_json_parse slipway_http_json_parse
+#pragma redefine_extname http_json_read slipway_http_json_read
+#pragma redefine_extname http_json_reply slipway_http_json_reply
+#pragma redefine_extname http_json_take slipway_http_json_take
+#pragma redefine_extname http_record_delete slipway_http_record_delete
+#pragma redefine_extname http_record_get slipway_http_record_get
+#pragma redefine_extname http_record_list slipway_http_record_list
+#pragma redefine_extname http_record_put slipway_http_record_put
+#pragma redefine_extname http_set_etag slipway_http_set_etag
+#pragma redefine_extname http_store_problem slipway_http_store_problem
+#pragma redefine_extname http_store_read slipway_http_store_read
+#pragma redefine_extname http_store_update slipway_http_store_update
+#pragma redefine_extname http_store_write slipway_http_store_write
