@@ -29,6 +29,7 @@ map component (
     target.grpc
     target.jansson
     target.lmdb
+    target.nghttp2
     target.openssl
     target.prometheus
     target.protobufc

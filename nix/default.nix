@@ -92,6 +92,7 @@ let
     grpc
     lmdb
     jansson
+    nghttp2
     protobufc
   ]);
   commonFlags = [

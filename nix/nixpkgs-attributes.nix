@@ -41,7 +41,11 @@
       "dev"
     ];
     meson = [ "out" ];
-    nghttp2 = [ "out" ];
+    nghttp2 = [
+      "out"
+      "dev"
+      "lib"
+    ];
     ninja = [ "out" ];
     openssl = [
       "out"

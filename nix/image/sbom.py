@@ -27,6 +27,7 @@ PRODUCTS = {
     "h2o": "dena:h2o",
     "jansson": "jansson_project:jansson",
     "lmdb": "symas:lightning_memory-mapped_database",
+    "nghttp2": "nghttp2:nghttp2",
     "openssl": "openssl:openssl",
     "prometheus": "prometheus:prometheus",
     "protobuf-c": "protobuf-c_project:protobuf-c",

@@ -20,11 +20,12 @@ struct saving {
     const struct feature *feature; /* GetFeature's */
 };
 
-/* Milliseconds that the store has: its own limit, or what is left of the call's time where that is less. */
+/* Milliseconds that the store has: its own limit, or what is left of the call's time where that is less. Rounded up: a
+ * call whose time is over is late, and has not failed. */
 static uint64_t store_timeout_ms(const struct guide *guide, const struct rpc_call *call)
 {
     uint64_t now = clock_monotonic_ns(), deadline = rpc_call_deadline_ns(call);
-    uint64_t left_ms = deadline > now ? (deadline - now) / CLOCK_NS_PER_MS : 0;
+    uint64_t left_ms = deadline > now ? (deadline - now + CLOCK_NS_PER_MS - 1) / CLOCK_NS_PER_MS : 0;
     uint64_t timeout_ms = left_ms < guide->store_timeout_ms ? left_ms : guide->store_timeout_ms;
 
     return timeout_ms > 0 ? timeout_ms : 1;

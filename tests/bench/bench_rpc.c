@@ -9,8 +9,9 @@
 #include "net_listen.h"
 #include "routeguide.descriptors.h"
 #include "routeguide.pb-c.h"
+#include "rpc.h"
 #include "rpc_client.h"
-#include "rpc_server_internal.h"
+#include "rpc_client_internal.h"
 #include <fcntl.h>
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/slice.h>

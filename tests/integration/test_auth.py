@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import grpc
 import httpx
+import pytest
 
 import harness
 from harness import Service
@@ -42,6 +45,34 @@ def test_notes_lets_in_who_has_a_token(start: Callable[..., Service], http: http
 
     assert http.get(f"{notes.admin_url}/readyz").status_code == 200, "probes need no token"
     assert not notes.logs(lambda entry: "a-token" in str(entry)), "tokens do not get into the log"
+
+
+def test_grpc_asks_for_the_same_tokens(
+    start: Callable[..., Service], channel: Callable[[str], grpc.Channel], stubs: SimpleNamespace, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(line("reader", "a-token", 1000) + line("slow", "another", 1))
+    store = start("feature-store", AUTH_TOKENS_FILE=tokens)
+    line_to_store = channel(store.grpc_address)
+    history = stubs.routeguide_grpc.FeatureHistoryStub(line_to_store)
+
+    def list_saves(token: str | None) -> object:
+        metadata = [("authorization", f"Bearer {token}")] if token else []
+        request = stubs.routeguide.ListSavesRequest(location=stubs.routeguide.Point(latitude=1))
+        return history.ListSaves(request, metadata=metadata, timeout=harness.START_S)
+
+    for wrong in (None, "a-tokem"):
+        with pytest.raises(grpc.RpcError) as refused:
+            list_saves(wrong)
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+    assert list(list_saves("a-token").saves) == []
+    with pytest.raises(grpc.RpcError) as limited:
+        for _ in range(3):
+            list_saves("another")
+    assert limited.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    health = stubs.health_grpc.HealthStub(line_to_store)
+    health.Check(stubs.health.HealthCheckRequest(), timeout=harness.START_S)  # probes need no token
+    assert not store.logs(lambda entry: "a-token" in str(entry)), "tokens do not get into the log"
 
 
 def test_a_wrong_file_is_named(tmp_path: Path) -> None:

@@ -37,8 +37,7 @@ def test_idle_connections_leave_room_for_probes(name: str, start: Callable[..., 
     assert line["severity"] == "WARNING" and line["limit"] == LIMIT
     assert 8 <= line["max_connections"] < LIMIT // 2
     url = urlsplit(service.http_url if name == "demo" else f"http://{service.grpc_address}")
-    each = 1 if name == "demo" else 2  # descriptors of a connection
-    full = used(service) + each * line["max_connections"]
+    full = used(service) + line["max_connections"]
     with contextlib.ExitStack() as idle:
         for _ in range(140):
             idle.enter_context(socket.create_connection((url.hostname, url.port), timeout=harness.START_S))

@@ -177,7 +177,7 @@ def test_frames_of_unknown_types_reach_neither_stderr_nor_stop_the_service(start
 
 
 def test_a_client_cannot_forge_a_line(routes: Routes) -> None:
-    """C-core's messages quote what a client has sent. Standard output and error often end up in one log."""
+    """Libraries' messages quote what a client has sent. Standard output and error often end up in one log."""
     line = 'x\n{"severity":"CRITICAL","message":"forged"}\n'
     for service in (routes.guide, routes.store):
         connection = Connection(service.grpc_address)
@@ -186,7 +186,8 @@ def test_a_client_cannot_forge_a_line(routes: Routes) -> None:
             connection.open(1 + 2 * number, "/routeguide.RouteGuide/RecordRoute", (header, line))
         connection.synchronize()
         connection.socket.sendall(GoAwayFrame(0, error_code=11, additional_data=line.encode()).serialize())
-        connection.synchronize()
+        with pytest.raises(ConnectionError):  # no call is left
+            connection.synchronize()
         connection.socket.close()
         service.stop()
         assert service.stderr() == ""

@@ -20,12 +20,13 @@
 static atomic_long fail_in; /* allocations until one fails, in any thread; 0: none does */
 static atomic_long failed;
 static atomic_bool fail_own_only; /* none of those made by shared libraries, which may not survive it */
+static __thread bool in_library;  /* this thread is in a library that is linked statically: the same */
 
 extern const char __executable_start[], etext[]; /* the linker's */
 
 static bool fails(const char *caller)
 {
-    bool own = caller >= __executable_start && caller < etext;
+    bool own = caller >= __executable_start && caller < etext && !in_library;
 
     if (fail_in > 0 && (own || !fail_own_only) && --fail_in == 0) {
         failed++;

@@ -413,7 +413,7 @@ static struct calls calls_open_memory(int port)
 Test(http_client_request, memory_is_bounded_and_given_back)
 {
     char *large = filled(300 * 1024, OK "content-length: 307200\r\n\r\n"), *endless = filled(300 * 1024, OK "\r\n");
-    char *fits = filled(60000, OK "content-length: 60000\r\n\r\n");
+    char *fits = filled(60000, OK "\r\n");
     struct script script = {.answers = (const char *const[]){large, endless, fits, fits, fits, fits, fits, NULL}};
     struct http_client_request request = {.method = STR("POST"), .path = STR("/")};
     struct calls calls;
@@ -434,20 +434,35 @@ Test(http_client_request, memory_is_bounded_and_given_back)
     free(fits);
 }
 
-Test(http_client_request, idle_connections_hold_no_memory)
+Test(http_client_request, memory_is_charged_before_a_body_of_known_length_comes)
 {
-    char *fits = filled(60000, OK "content-length: 60000\r\n\r\n");
-    struct script script = {.answers = (const char *const[]){fits, fits, fits, fits, fits, NULL}, .reuse = true};
+    struct script script = {.answers = (const char *const[]){OK "content-length: 307200\r\n\r\n", NULL}, .hold = true};
     struct calls calls;
 
     script_open(&script);
     calls = calls_open_memory(script.port);
-    for (int i = 0; i < 5; i++)
-        expect_of(&calls, root, 0, 200, NULL);
+    expect_of(&calls, root, -ENOBUFS, 0, NULL);
+    calls_close(&calls);
+    script_close(&script);
+}
+
+Test(http_client_request, idle_connections_hold_no_memory)
+{
+    char *fits = filled(60000, OK "content-length: 60000\r\n\r\n"), *body = filled(190 * 1024, "");
+    struct script script = {.answers = (const char *const[]){fits, OK "content-length: 2\r\n\r\nok", NULL},
+                            .reuse = true};
+    struct http_client_request request = {.method = STR("PUT"), .path = STR("/"), .body = {body, 190 * 1024}};
+    struct calls calls;
+
+    script_open(&script);
+    calls = calls_open_memory(script.port);
+    expect_of(&calls, root, 0, 200, NULL);
+    expect_of(&calls, request, 0, 200, "ok");
     cr_expect_eq(script.connections, 1);
     calls_close(&calls);
     script_close(&script);
     free(fits);
+    free(body);
 }
 
 /* ---- retries ---- */

@@ -304,6 +304,36 @@ Test(rpc_health, is_asked_for_each_service_and_for_all)
     cr_assert_eq(check_health("routeguide.RouteGuide").checked, STATUS(NOT_SERVING));
 }
 
+/* "NAME=STATUS " for each. */
+static struct buf listing;
+
+static void listed(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    const Grpc__Health__V1__HealthListResponse *list = (const Grpc__Health__V1__HealthListResponse *)reply;
+    struct health_answer *answer = arg;
+
+    cr_assert_eq(status->code, ERR_GRPC_OK);
+    for (size_t i = 0; i < list->n_statuses; i++)
+        buf_printf(&listing, "%s=%d ", list->statuses[i]->key, (int)list->statuses[i]->value->status);
+    sem_post(&answer->done);
+}
+
+Test(rpc_health, lists_all_services)
+{
+    Grpc__Health__V1__HealthListRequest request = GRPC__HEALTH__V1__HEALTH_LIST_REQUEST__INIT;
+    struct health_answer answer = {0};
+
+    rpc_server_set_serving(fixture.server, true);
+    sem_init(&answer.done, 0, 0);
+    cr_assert_eq(rpc_unary(fixture.client, &grpc__health__v1__health__descriptor, "List", &request.base,
+                           &(struct rpc_call_options){.timeout_ms = 30000}, listed, &answer),
+                 0);
+    fixture_wait(&answer.done);
+    buf_append_char(&listing, '\0');
+    cr_assert_str_eq(listing.data, "=1 routeguide.RouteGuide=1 ");
+    buf_release(&listing);
+}
+
 Test(rpc_health, is_told_by_a_server_that_is_full)
 {
     struct fixture_answer held;

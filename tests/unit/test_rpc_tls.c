@@ -1,8 +1,8 @@
 /* A client of a server that speaks TLS: one of C-core's own, with a certificate made for the test. */
 #include "certificate.h"
 #include "rpc_client.h"
+#include "rpc_client_internal.h"
 #include "rpc_fixture.h"
-#include "rpc_server_internal.h"
 #include <grpc/slice.h>
 #include <grpc/support/time.h>
 #include <sys/stat.h>

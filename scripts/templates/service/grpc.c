@@ -3,7 +3,10 @@
 #include "@ID@.rpc_server.h"
 @if calls
 #include "health.rpc_client.h"
+<<<<<<< HEAD
+=======
 #include "rpc_client.h"
+>>>>>>> w/quote
 @end
 @if !store
 #include "svc.h"
@@ -43,10 +46,17 @@ static bool is_word(struct rpc_call *call, const char *word)
     return false;
 }
 
+<<<<<<< HEAD
+static void on_say(struct rpc_call *call, const @TYPE@__Word *word)
+{
+    if (is_word(call, word->word))
+        @STUB@__say__reply(call, word);
+=======
 static void on_say(struct rpc_call *call, const @TYPE@__Word *message)
 {
     if (is_word(call, message->word))
         @ID@__@SERVICE_ID@__say__reply(call, message);
+>>>>>>> w/quote
 }
 @if store
 
@@ -63,7 +73,11 @@ static void on_written(void *arg, const struct store_result *result)
 
     kept.sequence = result->seq;
     if (result->err == 0)
+<<<<<<< HEAD
+        @STUB@__put__reply(call, &kept);
+=======
         @ID@__@SERVICE_ID@__put__reply(call, &kept);
+>>>>>>> w/quote
     else
         rpc_fail(call, result->err, err_text(result->err));
     rpc_call_unref(call);
@@ -97,6 +111,22 @@ static int read_word(void *arg, struct rpc_call *call, struct store_snapshot *sn
     struct get *get = arg;
     int err = store_get(snapshot, WORDS, str_of(get->word), &record);
 
+<<<<<<< HEAD
+    if (err == 0)
+        err = store_get(snapshot, WORDS, str_of(get->word), &record);
+    if (err == 0) {
+        entry.word = get->word;
+        entry.text = (ProtobufCBinaryData){.len = record.value.len, .data = (uint8_t *)record.value.s};
+        @STUB@__get__reply(get->call, &entry);
+    } else {
+        rpc_fail(get->call, err, err_text(err));
+    }
+    rpc_call_unref(get->call);
+    free(get);
+}
+
+static void on_get(struct rpc_call *call, const @TYPE@__Word *word)
+=======
     if (err < 0)
         return err;
     entry.word = get->word;
@@ -106,28 +136,51 @@ static int read_word(void *arg, struct rpc_call *call, struct store_snapshot *sn
 }
 
 static void on_get(struct rpc_call *call, const @TYPE@__Word *message)
+>>>>>>> w/quote
 {
     const struct app *app = rpc_call_service_state(call);
     struct get get = {.word = ""};
 
+<<<<<<< HEAD
+    if (!is_word(call, word->word))
+        return;
+    get = calloc(1, sizeof(*get));
+    if (get == NULL) {
+        rpc_fail(call, -ENOMEM, err_text(-ENOMEM));
+        return;
+    }
+    get->call = rpc_call_ref(call);
+    memcpy(get->word, word->word, strlen(word->word));
+    store_read(app->store, rpc_call_deadline_ns(call), 0, read_word, get);
+=======
     if (!is_word(call, message->word))
         return;
     memcpy(get.word, message->word, strlen(message->word));
     rpc_store_read(call, app->store, &get, sizeof(get), read_word);
+>>>>>>> w/quote
 }
 @end
 @if calls
 
 /* ---- a call of @CALLEE@ ---- */
 
+<<<<<<< HEAD
+static void on_health(void *arg, const struct rpc_status *status, const Grpc__Health__V1__HealthCheckResponse *health)
+=======
 static void on_health(void *arg, const struct rpc_status *status, const Grpc__Health__V1__HealthCheckResponse *reply)
+>>>>>>> w/quote
 {
     @TYPE@__Answer answer = @UPPER@__ANSWER__INIT;
     struct rpc_call *call = arg;
 
     if (status->code == ERR_GRPC_OK) {
+<<<<<<< HEAD
+        answer.health = (uint32_t)health->status;
+        @STUB@__ask__reply(call, &answer);
+=======
         answer.health = (uint32_t)reply->status;
         @ID@__@SERVICE_ID@__ask__reply(call, &answer);
+>>>>>>> w/quote
     } else {
         rpc_finish(call, status->code, status->message);
     }
@@ -152,6 +205,15 @@ static void on_ask(struct rpc_call *call, const @TYPE@__Question *message)
 /* ---- the service ---- */
 
 static const struct rpc_method methods[] = {
+<<<<<<< HEAD
+    @STUB_UPPER@__SAY(on_say),
+@if store
+    @STUB_UPPER@__PUT(on_put),
+    @STUB_UPPER@__GET(on_get),
+@end
+@if calls
+    @STUB_UPPER@__ASK(on_ask),
+=======
     @UPPER@__@SERVICE_UPPER@__SAY(on_say),
 @if store
     @UPPER@__@SERVICE_UPPER@__PUT(on_put),
@@ -159,6 +221,7 @@ static const struct rpc_method methods[] = {
 @end
 @if calls
     @UPPER@__@SERVICE_UPPER@__ASK(on_ask),
+>>>>>>> w/quote
 @end
     {0},
 };
@@ -182,11 +245,17 @@ int main(int argc, char **argv)
 @if state
         .state = &app,
 @end
+<<<<<<< HEAD
+=======
 @if store
         .store = SVC_STORE(tables, TABLES, &app.store),
 @end
+>>>>>>> w/quote
 @if calls
         .options = options,
+@end
+@if store
+        .store = SVC_STORE(tables, TABLES, &app.store),
 @end
         .rpc = RPC_SERVICE(methods, @ID@_descriptors),
 @if calls

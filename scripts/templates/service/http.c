@@ -5,12 +5,15 @@
 @if calls_http
 #include "http_client.h"
 @end
+<<<<<<< HEAD
+=======
 @if store
 #include "http_store.h"
 @end
 @if calls_grpc
 #include "rpc_client.h"
 @end
+>>>>>>> w/quote
 @if !store
 #include "svc.h"
 @end
@@ -195,6 +198,11 @@ static struct http_reply *get_@CALLEE_ID@(struct http_req *req)
 @if calls
 
 /* ---- the service ---- */
+<<<<<<< HEAD
+@end
+@if calls
+=======
+>>>>>>> w/quote
 
 static const struct config_option options[] = {
     {.name = "@CALLEE_VARIABLE@", .value = CONFIG_REQUIRED, .help = "host:port of @CALLEE@", .check = @CLIENT@_check_target},
@@ -228,11 +236,17 @@ int main(int argc, char **argv)
 @if state
         .state = &app,
 @end
+<<<<<<< HEAD
+=======
 @if store
         .store = SVC_STORE(tables, TABLES, &app.store),
 @end
+>>>>>>> w/quote
 @if calls
         .options = options,
+@end
+@if store
+        .store = SVC_STORE(tables, TABLES, &app.store),
 @end
         .routes = routes,
 @if calls

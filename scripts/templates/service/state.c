@@ -18,12 +18,16 @@ static int start(struct svc *svc, void *state)
         .metrics = svc_metrics(svc),
     };
 @end
-    int r;
+    int r = @CLIENT@_open(&def, &app->@CALLEE_ID@);
 
+<<<<<<< HEAD
+    return r < 0 ? svc_fail(svc, "@CALLEE_VARIABLE@=%s: %s", def.target, err_text(r)) : 0;
+=======
     r = @CLIENT@_open(&def, &app->@CALLEE_ID@);
     if (r < 0)
         return svc_fail(svc, "@CALLEE_VARIABLE@=%s: %s", def.target, err_text(r));
     return 0;
+>>>>>>> w/quote
 }
 
 static void stop(void *state)

@@ -23,8 +23,7 @@ struct loop {
     bool stopping;
     struct loop_message *closers;
     struct metrics_series *turns;
-    void (*each_turn)(void *arg); /* NULL: nothing */
-    void *each_turn_arg;
+    struct loop_hook *hooks;
 
     _Atomic uint64_t last_turn_ns;
 
@@ -123,11 +122,22 @@ void loop_at_close(struct loop *loop, struct loop_message *message)
     loop->closers = message;
 }
 
-void loop_each_turn(struct loop *loop, void (*run)(void *arg), void *arg)
+void loop_each_turn(struct loop *loop, struct loop_hook *hook)
 {
     assert(loop_is_current(loop));
-    loop->each_turn = run;
-    loop->each_turn_arg = arg;
+    hook->next = loop->hooks;
+    loop->hooks = hook;
+}
+
+void loop_each_turn_remove(struct loop *loop, struct loop_hook *hook)
+{
+    struct loop_hook **at = &loop->hooks;
+
+    assert(loop_is_current(loop));
+    while (*at != NULL && *at != hook)
+        at = &(*at)->next;
+    if (*at != NULL)
+        *at = hook->next;
 }
 
 /* ---- timers: a binary heap, least due time first ---- */
@@ -249,8 +259,8 @@ static void turn(struct loop *loop)
     /* What timers have written completes in h2o's next turn, which therefore must not wait. */
     wait_ms = run_timers(loop, now_ms) ? 0 : next_wait_ms(loop, now_ms);
     h2o_evloop_run(loop->h2o, wait_ms);
-    if (loop->each_turn != NULL)
-        loop->each_turn(loop->each_turn_arg);
+    for (struct loop_hook *hook = loop->hooks; hook != NULL; hook = hook->next)
+        hook->run(hook);
     h2o_compat_collect(loop->h2o);
     count_turn(loop);
 }

@@ -1,4 +1,5 @@
 /* What the parts of a process ask of it: its options, log, metrics and listening sockets. */
+#include "http_auth.h"
 #include "net_listen.h"
 #include "svc_context.h"
 #include <errno.h>
@@ -65,4 +66,23 @@ int svc_listen_on(struct svc *svc, const char *protocol, const char *option, int
 int svc_listen(struct svc *svc, const struct svc_server_type *type, int *ret_fd)
 {
     return svc_listen_on(svc, type->protocol, type->options[0].name, ret_fd);
+}
+
+struct loop *svc_worker_loop(const struct svc *svc, unsigned worker)
+{
+    for (unsigned i = 0; i < svc->server_count; i++)
+        if (svc->servers[i].server != NULL && svc->servers[i].type->loop != NULL)
+            return svc->servers[i].type->loop(svc->servers[i].server, worker);
+    return NULL;
+}
+
+int svc_open_auth(struct svc *svc, struct http_auth **ret_auth)
+{
+    const char *path = config_string(svc->config, "AUTH_TOKENS_FILE");
+    unsigned line = 0;
+    int r = path[0] == '\0' ? 0 : http_auth_open(path, ret_auth, &line);
+
+    if (r < 0 && line > 0)
+        return svc_fail(svc, "AUTH_TOKENS_FILE=%s: line %u is not NAME SHA256 RATE, or a token's second", path, line);
+    return r < 0 ? svc_fail(svc, "AUTH_TOKENS_FILE=%s: %s", path, strerror(-r)) : 0;
 }

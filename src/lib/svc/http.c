@@ -11,8 +11,7 @@ static const struct config_option options[] = {
     {"REQUEST_TIMEOUT_MS", "30000", CONFIG_INT, 1, 3600000, .unit = "ms", .help = "bound on a request's answer"},
     {"HTTP_IDLE_SECONDS", "620", CONFIG_INT, 1, 86400, .unit = "s",
      .help = "a connection without a request is closed then; let it be more than a load balancer's"},
-    {"AUTH_TOKENS_FILE", "",
-     .help = "lines NAME SHA256 RATE, of the bearer tokens that may call; empty: everybody may"},
+    SVC_AUTH_OPTION,
     {0},
 };
 
@@ -20,26 +19,6 @@ struct server {
     struct http_auth *auth;
     struct http_server *http;
 };
-
-static int open_auth(struct svc *svc, struct http_auth **ret_auth)
-{
-    const char *path = config_string(svc_config(svc), "AUTH_TOKENS_FILE");
-    unsigned line = 0;
-    int r = path[0] == '\0' ? 0 : http_auth_open(path, ret_auth, &line);
-
-    if (r < 0 && line > 0)
-        return svc_fail(svc, "AUTH_TOKENS_FILE=%s: line %u is not NAME SHA256 RATE, or a token's second", path, line);
-    return r < 0 ? svc_fail(svc, "AUTH_TOKENS_FILE=%s: %s", path, strerror(-r)) : 0;
-}
-
-static int check_http(struct svc *svc)
-{
-    struct http_auth *auth = NULL;
-    int r = open_auth(svc, &auth);
-
-    http_auth_free(auth);
-    return r;
-}
 
 static int open_server(struct svc *svc, struct server *server)
 {
@@ -72,7 +51,7 @@ static int open_http(struct svc *svc, void **ret_server)
     if (server == NULL)
         return -ENOMEM;
     *ret_server = server;
-    r = open_auth(svc, &server->auth);
+    r = svc_open_auth(svc, &server->auth);
     return r == 0 ? open_server(svc, server) : r;
 }
 
@@ -110,6 +89,11 @@ static void close_http(void *memory)
     free(server);
 }
 
+static struct loop *loop_of(const void *server, unsigned worker)
+{
+    return http_server_loop(((const struct server *)server)->http, worker);
+}
+
 static uint64_t last_turn_ns(const void *server)
 {
     return http_server_last_turn_ns(((const struct server *)server)->http);
@@ -119,7 +103,6 @@ const struct svc_server_type svc_http_server = {
     .protocol = "http",
     .options = options,
     .connection_descriptors = 1,
-    .check = check_http,
     .open = open_http,
     .start = start_http,
     .set_serving = set_serving,
@@ -127,4 +110,5 @@ const struct svc_server_type svc_http_server = {
     .wait = wait_http,
     .close = close_http,
     .last_turn_ns = last_turn_ns,
+    .loop = loop_of,
 };

@@ -22,8 +22,12 @@ static bool is_old_c_core(const char *version)
     return version != NULL && atoi(version) < LEAST_C_CORE;
 }
 
-void svc_libraries_warn(struct log *log, const char *c_core)
+/* Of C-core: "56.0.0". Not there in programs without a gRPC client (library.c of rpc/client refers to it). */
+const char *grpc_version_string(void) __attribute__((weak));
+
+void svc_libraries_warn(struct log *log)
 {
+    const char *c_core = grpc_version_string != NULL ? grpc_version_string() : NULL;
     char h2o_name[64] = "", c_core_name[64] = "", names[160];
 
     if (is_old_h2o())

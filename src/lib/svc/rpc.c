@@ -1,36 +1,58 @@
 /* The server of a service's rpcs. Services without any do not link this file, and so no gRPC. */
 #include "cgroup.h"
+#include "clock.h"
+#include "http_auth.h"
 #include "svc_context.h"
 #include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
 
 static const struct config_option options[] = {
     {"GRPC_PORT", "9000", CONFIG_INT, 0, 65535, .help = "port of gRPC; 0 picks one"},
-    {"GRPC_THREADS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as WORKERS"},
     {"GRPC_MAX_MESSAGE_BYTES", "64Ki", CONFIG_BYTES, 1024, 64 << 20,
      .help = "of a request: beyond it RESOURCE_EXHAUSTED"},
     {"MAX_CONNECTION_AGE_MS", "10000", CONFIG_INT, 100, 3600000, .unit = "ms",
-     .help = "gRPC clients are moved on then, or after 8/11 of SHUTDOWN_TIMEOUT_SECONDS"},
+     .help = "gRPC clients are told to connect again then, give or take a tenth"},
+    SVC_AUTH_OPTION,
     {0},
 };
 
-static unsigned threads(const struct svc *svc)
-{
-    unsigned wanted = (unsigned)config_int(svc_config(svc), "GRPC_THREADS");
+struct server {
+    struct http_auth *auth; /* NULL: everybody may call */
+    struct rpc_interceptor authorization;
+    struct loop **loops; /* of the HTTP server, one for each worker; NULL: there is none */
+    struct rpc_server *rpc;
+};
 
-    return wanted == 0 ? svc_workers(svc) : wanted;
+/* As for HTTP: see http_auth.h. */
+static void authorize(struct rpc_call *call, void *state)
+{
+    struct http_reply *reply = NULL;
+    bool unknown;
+
+    if (http_auth_admits(state, rpc_call_metadata(call, "authorization"), clock_monotonic_ns(), &reply))
+        return;
+    unknown = reply != NULL && http_reply_status(reply) == 401;
+    http_reply_free(reply);
+    if (unknown)
+        rpc_finish(call, ERR_GRPC_UNAUTHENTICATED, "a valid bearer token is required");
+    else
+        rpc_finish(call, ERR_GRPC_RESOURCE_EXHAUSTED, "the rate of this bearer token is exceeded");
 }
 
-/* A drain waits until every connection has been moved on, which may take a tenth longer, and then some turns: an age
- * that does not fit into its bound would have it cancel calls. */
-static unsigned connection_age_ms(const struct config *config)
+static int find_loops(const struct svc *svc, struct server *server)
 {
-    int64_t age_ms = config_int(config, "MAX_CONNECTION_AGE_MS");
-    int64_t fits_ms = config_int(config, "SHUTDOWN_TIMEOUT_SECONDS") * 1000 * 8 / 11;
-
-    return (unsigned)(age_ms < fits_ms ? age_ms : fits_ms);
+    if (svc_worker_loop(svc, 0) == NULL)
+        return 0;
+    server->loops = calloc(svc_workers(svc), sizeof(*server->loops));
+    if (server->loops == NULL)
+        return -ENOMEM;
+    for (unsigned i = 0; i < svc_workers(svc); i++)
+        server->loops[i] = svc_worker_loop(svc, i);
+    return 0;
 }
 
-static int open_rpc(struct svc *svc, void **ret_server)
+static int open_server(struct svc *svc, struct server *server)
 {
     const struct svc_def *service = svc_definition(svc);
     struct rpc_server_def def = {
@@ -42,60 +64,84 @@ static int open_rpc(struct svc *svc, void **ret_server)
         .ready_state = &svc->admin,
         .log = svc_log(svc),
         .metrics = svc_metrics(svc),
-        .threads = threads(svc),
+        .interceptors = &server->authorization,
+        .interceptor_count = server->auth != NULL,
+        .loops = server->loops,
+        .threads = svc_workers(svc),
         .max_message = (size_t)config_int(svc_config(svc), "GRPC_MAX_MESSAGE_BYTES"),
         .max_connections = svc_max_connections(svc),
-        .max_connection_age_ms = connection_age_ms(svc_config(svc)),
-        /* Half of the limit is for clients' connections and calls; the rest is for what handlers queue and keep, for
-         * the service's data and for the page cache of its files. */
+        .max_connection_age_ms = (unsigned)config_int(svc_config(svc), "MAX_CONNECTION_AGE_MS"),
+        /* Half of the limit is for clients' connections and calls; the rest is for what handlers keep, for the
+         * service's data and for the page cache of its files. */
         .max_memory = cgroup_memory_bytes() / 2,
     };
-    struct rpc_server *server;
     int fd, r = svc_listen(svc, &svc_rpc_server, &fd);
 
-    assert(service->rpc != NULL);
+    server->authorization = (struct rpc_interceptor){.before = authorize, .state = server->auth};
+    return r != 0 ? r : rpc_server_open(fd, &def, &server->rpc);
+}
+
+static int open_rpc(struct svc *svc, void **ret_server)
+{
+    struct server *server = calloc(1, sizeof(*server));
+    int r;
+
+    assert(svc_definition(svc)->rpc != NULL);
+    if (server == NULL)
+        return -ENOMEM;
+    *ret_server = server;
+    r = svc_open_auth(svc, &server->auth);
     if (r == 0)
-        r = rpc_server_open(fd, &def, &server);
-    if (r == 0)
-        *ret_server = server;
-    return r;
+        r = find_loops(svc, server);
+    return r == 0 ? open_server(svc, server) : r;
 }
 
 static void start_rpc(void *server)
 {
-    rpc_server_start(server);
+    rpc_server_start(((struct server *)server)->rpc);
 }
 
 static void set_serving(void *server, bool serving)
 {
-    rpc_server_set_serving(server, serving);
+    rpc_server_set_serving(((struct server *)server)->rpc, serving);
 }
 
 static void drain_rpc(void *server)
 {
-    rpc_server_drain(server);
+    rpc_server_drain(((struct server *)server)->rpc);
 }
 
 static int wait_rpc(void *server, uint64_t deadline_ns)
 {
-    return rpc_server_wait(server, deadline_ns);
+    return rpc_server_wait(((struct server *)server)->rpc, deadline_ns);
 }
 
-static void close_rpc(void *server)
+static void close_rpc(void *memory)
 {
-    rpc_server_close(server);
+    struct server *server = memory;
+
+    if (server == NULL)
+        return;
+    rpc_server_close(server->rpc);
+    http_auth_free(server->auth);
+    free(server->loops);
+    free(server);
+}
+
+static uint64_t last_turn_ns(const void *server)
+{
+    return rpc_server_last_turn_ns(((const struct server *)server)->rpc);
 }
 
 const struct svc_server_type svc_rpc_server = {
     .protocol = "grpc",
     .options = options,
-    .connection_descriptors = 2, /* rpc.h */
-    .threads = threads,
+    .connection_descriptors = 1,
     .open = open_rpc,
     .start = start_rpc,
     .set_serving = set_serving,
     .drain = drain_rpc,
     .wait = wait_rpc,
     .close = close_rpc,
-    .library_version = rpc_server_library_version,
+    .last_turn_ns = last_turn_ns,
 };

@@ -1,6 +1,7 @@
 #include "svc.h"
 #include "cgroup.h"
 #include "clock.h"
+#include "http_auth.h"
 #include "net_listen.h"
 #include "svc_context.h"
 #include "svc_cpus.h"
@@ -286,12 +287,13 @@ static int drain(struct svc *svc)
     return r;
 }
 
-/* The admin listener goes first: it watches the others' loops. */
+/* The admin listener goes first: it watches the others' loops. The others close in reverse order, as later ones may use
+ * earlier ones' loops. */
 static void stop(struct svc *svc)
 {
     if (svc->admin_http != NULL)
         svc->admin_http = http_server_close(svc->admin_http);
-    for (unsigned i = 0; i < svc->server_count; i++)
+    for (unsigned i = svc->server_count; i-- > 0;)
         svc->servers[i].type->close(svc->servers[i].server);
     if (svc->def->stop != NULL)
         svc->def->stop(svc->def->state);
@@ -341,14 +343,6 @@ static int live(struct svc *svc)
     return r;
 }
 
-static const char *c_core_version(const struct svc *svc)
-{
-    for (unsigned i = 0; i < svc->server_count; i++)
-        if (svc->servers[i].type->library_version != NULL)
-            return svc->servers[i].type->library_version();
-    return NULL;
-}
-
 static int run(struct svc *svc)
 {
     int r;
@@ -356,7 +350,7 @@ static int run(struct svc *svc)
     svc_signals_block(); /* before the first thread there is */
     r = open_common(svc);
     if (r == 0) {
-        svc_libraries_warn(svc->log, c_core_version(svc));
+        svc_libraries_warn(svc->log);
         r = live(svc);
     }
     stop(svc);
@@ -372,11 +366,10 @@ static int run(struct svc *svc)
 /* What start would refuse, as far as that can be said without the network. */
 static int check(struct svc *svc)
 {
-    int r = 0;
+    struct http_auth *auth = NULL;
+    int r = svc->server_count > 0 ? svc_open_auth(svc, &auth) : 0;
 
-    for (unsigned i = 0; i < svc->server_count && r == 0; i++)
-        if (svc->servers[i].type->check != NULL)
-            r = svc->servers[i].type->check(svc);
+    http_auth_free(auth);
     if (r == 0 && svc->def->check != NULL)
         r = svc->def->check(svc);
     if (r != 0)

@@ -13,6 +13,6 @@ struct svc_descriptors {
     unsigned share; /* connections of each of the other listeners */
 };
 
-/* Raises the soft limit to the hard limit, and shares what it allows. threads: all that have an event loop or a
- * completion queue. shares: of the listeners, without the one for outgoing connections. Called once, when starting. */
+/* Raises the soft limit to the hard limit, and shares what it allows. threads: all that have an event loop. shares: of
+ * the listeners, without the one for outgoing connections. Called once, when starting. */
 struct svc_descriptors svc_descriptors_share(unsigned threads, unsigned shares);

@@ -3,5 +3,5 @@
 #include "include/names.h"
 #include "log.h"
 
-/* Logs one WARNING that names them, or nothing. c_core: the version of gRPC's C-core, NULL: the service has no gRPC. */
-void svc_libraries_warn(struct log *log, const char *c_core);
+/* Logs one WARNING that names them, or nothing. */
+void svc_libraries_warn(struct log *log);

@@ -17,8 +17,6 @@ struct svc_server_type {
     unsigned connection_descriptors;     /* that a connection takes */
     /* Threads that it has beside svc's workers; NULL: none. */
     unsigned (*threads)(const struct svc *svc);
-    /* For -n: what open would refuse, as far as that can be said without the network. NULL: nothing. */
-    int (*check)(struct svc *svc);
     /* Binds its port by svc_listen and makes a server that does not accept yet. 0 or -errno, where svc_fail may have
      * said more. *ret_server is what the other functions get; it may be half-made, for close, when it fails. */
     int (*open)(struct svc *svc, void **ret_server);
@@ -30,9 +28,9 @@ struct svc_server_type {
     /* Until nothing is in flight any more; 0, or -ETIMEDOUT at deadline_ns. */
     int (*wait)(void *server, uint64_t deadline_ns);
     void (*close)(void *server); /* NULL is fine */
-    /* When the oldest of its event loops turned last (monotonic), for liveness; NULL: it has none of its own. */
+    /* When the oldest of its event loops turned last (monotonic), for liveness; NULL: it has none. */
     uint64_t (*last_turn_ns)(const void *server);
-    const char *(*library_version)(void); /* of C-core; NULL: it does not use it */
+    struct loop *(*loop)(const void *server, unsigned worker); /* of a worker, for later servers; NULL: it has none */
 };
 
 /* One of a process's servers. */
@@ -44,7 +42,18 @@ struct svc_server {
 extern const struct svc_server_type svc_http_server; /* of def->routes */
 /* svc_rpc_server of svc.h is that of def->rpc: only RPC_SERVICE names it, so that others do not link gRPC. */
 
+/* Of servers that ask for bearer tokens. */
+#define SVC_AUTH_OPTION                                                                                                \
+    {                                                                                                                  \
+        "AUTH_TOKENS_FILE", "",                                                                                        \
+            .help = "lines NAME SHA256 RATE, of the bearer tokens that may call; empty: everybody may"                 \
+    }
+
 /* For open. */
 const struct svc_def *svc_definition(const struct svc *svc);
 int svc_listen(struct svc *svc, const struct svc_server_type *type, int *ret_fd);
 unsigned svc_max_connections(const struct svc *svc); /* MAX_CONNECTIONS, or what file descriptors allow */
+struct loop *svc_worker_loop(const struct svc *svc,
+                             unsigned worker); /* of a server opened before; NULL: there is none */
+/* Opens AUTH_TOKENS_FILE, an option of the server's. 0, with *ret_auth NULL where it is empty, or -errno. */
+int svc_open_auth(struct svc *svc, struct http_auth **ret_auth);

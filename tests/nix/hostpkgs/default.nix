@@ -178,6 +178,7 @@ rec {
   };
   jansson = hostPackage "jansson" "MIT";
   lmdb = hostPackage "lmdb" "OLDAP-2.8";
+  nghttp2 = hostPackage "nghttp2" "MIT";
   openssl = hostPackage "openssl" "Apache-2.0";
   protobufc = hostPackage "protobuf-c" "BSD-2-Clause";
   re2 = hostPackage "re2" "BSD-3-Clause";

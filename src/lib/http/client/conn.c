@@ -297,14 +297,14 @@ static void on_read(h2o_socket_t *socket, const char *err)
 
 /* ---- sending ---- */
 
-/* A peer may answer and close before it has read the whole body. So the end of a connection that cannot be written to
- * is left to on_read, which sees the response first; the connection is not kept. */
+/* A peer may answer and close before it has read the whole body: h2o calls on_read first where both have happened. */
 static void on_written(h2o_socket_t *socket, const char *err)
 {
     struct client_conn *conn = socket->data;
 
-    if (err == NULL)
-        conn->writing = false;
+    conn->writing = false;
+    if (err != NULL && conn->call != NULL)
+        broken(conn);
 }
 
 static void send_request(struct client_conn *conn)

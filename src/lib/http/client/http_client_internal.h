@@ -154,7 +154,7 @@ struct client_conn {
     struct http_call *call;  /* NULL: idle */
     struct loop_timer timer; /* of connecting */
     uint64_t retire_ns;
-    bool writing;   /* the request, or it could not be written */
+    bool writing;   /* the request */
     size_t charged; /* of socket->input */
 
     /* The response; it is in socket->input, without the 1xx ones before it. */

@@ -109,6 +109,7 @@ struct http_worker {
     h2o_socket_t *listener; /* owns listen_fd from start on */
     struct loop_timer accept_timer, drain_timer, receive_timer;
     struct loop_message discourage_message, drain_message;
+    struct loop_hook memory_hook;
     h2o_linklist_t conns;
     h2o_linklist_t exchanges; /* by deadline */
     struct loop_timer exchange_timer;

@@ -461,6 +461,11 @@ unsigned http_server_workers(const struct http_server *server)
     return server->worker_count;
 }
 
+struct loop *http_server_loop(const struct http_server *server, unsigned index)
+{
+    return server->workers[index].loop;
+}
+
 uint64_t http_server_last_turn_ns(const struct http_server *server)
 {
     uint64_t oldest = UINT64_MAX;

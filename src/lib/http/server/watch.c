@@ -205,9 +205,9 @@ static void look_at_memory(struct http_worker *worker, uint64_t now_ns)
 }
 
 /* After each turn of the loop. */
-static void watch_memory(void *arg)
+static void watch_memory(struct loop_hook *hook)
 {
-    struct http_worker *worker = arg;
+    struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, memory_hook, hook);
     struct http_server *server = worker->server;
     uint64_t now_ns = clock_monotonic_ns();
     size_t resident;
@@ -246,7 +246,8 @@ void http_watch_init(struct http_worker *worker)
         return;
     bound_kernel_buffers(worker);
     worker->seen_resident = resident_bytes(worker->server);
-    loop_each_turn(worker->loop, watch_memory, worker);
+    worker->memory_hook.run = watch_memory;
+    loop_each_turn(worker->loop, &worker->memory_hook);
 }
 
 void http_watch_want_room(struct http_server *server)

@@ -38,8 +38,14 @@ void loop_call(struct loop *loop, void (*run)(void *arg), void *arg);
  * timers in a loop that is not theirs. The last one given is run first. Loop's thread only. */
 void loop_at_close(struct loop *loop, struct loop_message *message);
 
-/* Calls run after each turn's events, from now on; one for a loop; NULL: none. Loop's thread only. */
-void loop_each_turn(struct loop *loop, void (*run)(void *arg), void *arg);
+/* Runs after each turn's events, from now on until it is removed: embed it. Loop's thread only. */
+struct loop_hook {
+    struct loop_hook *next; /* private */
+    void (*run)(struct loop_hook *hook);
+};
+void loop_each_turn(struct loop *loop, struct loop_hook *hook);
+void loop_each_turn_remove(struct loop *loop,
+                           struct loop_hook *hook); /* not from a hook; one that is not there is fine */
 
 /* A timer: embed it, zeroed. Loop's thread only. Resolution: milliseconds. Starting a running one moves it. */
 struct loop_timer {

@@ -5,6 +5,7 @@
 #pragma redefine_extname loop_call slipway_loop_call
 #pragma redefine_extname loop_close slipway_loop_close
 #pragma redefine_extname loop_each_turn slipway_loop_each_turn
+#pragma redefine_extname loop_each_turn_remove slipway_loop_each_turn_remove
 #pragma redefine_extname loop_h2o slipway_loop_h2o
 #pragma redefine_extname loop_index slipway_loop_index
 #pragma redefine_extname loop_is_current slipway_loop_is_current

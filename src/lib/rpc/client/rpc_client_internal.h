@@ -1,8 +1,17 @@
-/* rpc_client_internal -- what the files of the gRPC client share; see rpc_client.h. */
+/* rpc_client_internal -- what the files of the gRPC client share; see rpc_client.h.
+ *
+ * C-core answers through completion queues: a batch of operations is started with a tag, and the tag comes out of the
+ * queue when the batch is done. Here every tag is a struct rpc_event inside the object that it is about, and every
+ * queue has one thread, so that an object's events never run side by side. Batches may be started by any thread, under
+ * the object's lock.
+ */
 #pragma once
 #include "include/names.h"
 #include "rpc_client.h"
 #include "rpc_core.h"
+#include <grpc/byte_buffer.h>
+#include <grpc/compression.h>
+#include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #if __has_include(<grpc/credentials.h>) /* declared by grpc_security.h in older versions */
 #include <grpc/credentials.h>
@@ -10,6 +19,73 @@
 #if __has_include(<grpc/impl/channel_arg_names.h>)
 #include <grpc/impl/channel_arg_names.h>
 #endif
+#include <pthread.h>
+#include <sys/queue.h>
+
+/* ---- library.c: C-core in this process ---- */
+
+void rpc_library_use(void);
+/* The last use waits until C-core's threads are done with it, for two seconds at most. Not for a thread of C-core. */
+void rpc_library_done(void);
+
+/* ---- worker.c: a completion queue and its thread ---- */
+
+struct rpc_event {
+    void (*run)(struct rpc_event *event, bool ok);
+};
+
+/* The object that a member is part of. */
+#define RPC_OWNER(pointer_, type_, member_) ((type_ *)((char *)(pointer_)-offsetof(type_, member_)))
+
+struct rpc_worker {
+    grpc_completion_queue *queue;
+    /* Called before every wait: does what is due and returns when to be called again at the latest (monotonic ns),
+     * UINT64_MAX for never. May be NULL. */
+    uint64_t (*tick)(struct rpc_worker *worker);
+    pthread_t thread;
+    bool running;
+};
+
+int rpc_worker_init(struct rpc_worker *worker, uint64_t (*tick)(struct rpc_worker *));
+int rpc_worker_start(struct rpc_worker *worker, const char *name);
+/* Ends the thread after all that was started has come out of the queue. Accepts a zeroed worker. */
+void rpc_worker_release(struct rpc_worker *worker);
+/* Starts a batch whose end is the event. Whatever can go wrong is a bug of ours. */
+void rpc_start(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_event *event);
+/* To be called before an event is given to C-core in any other way. */
+void rpc_event_hand_over(struct rpc_event *event);
+/* Between our monotonic clock and C-core's, which may be ahead of it. Any thread. */
+gpr_timespec rpc_time(uint64_t monotonic_ns);
+uint64_t rpc_monotonic_ns(gpr_timespec time); /* UINT64_MAX for the infinite future */
+
+/* ---- wire.c: between protobuf-c, C-core and str ---- */
+
+grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message);
+/* As rpc_unpack_bytes. */
+int rpc_unpack(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *type, struct rpc_unpacked *ret_unpacked);
+struct str rpc_slice_str(const grpc_slice *slice); /* valid as long as the slice */
+grpc_slice rpc_slice(struct str s);                /* a copy */
+/* The first value of that name; STR_NULL. */
+struct str rpc_metadata_find(const grpc_metadata_array *metadata, const char *name);
+
+/* ---- queue.c: what waits to be sent on one call ---- */
+
+#define RPC_QUEUE_FULL_MESSAGES 16
+#define RPC_QUEUE_FULL_BYTES    (256 * 1024)
+#define RPC_QUEUE_HARD          4 /* times as much is the end */
+
+struct rpc_queue {
+    grpc_byte_buffer *messages[RPC_QUEUE_FULL_MESSAGES * RPC_QUEUE_HARD]; /* a ring */
+    unsigned first, count;
+    size_t bytes;
+    bool full; /* whoever sends was told so, and not yet that there is room again */
+};
+
+/* Takes the message. 0, 1 (now full) or -ENOBUFS. A single message is always taken, whatever its size. */
+int rpc_queue_put(struct rpc_queue *queue, grpc_byte_buffer *take_message);
+grpc_byte_buffer *rpc_queue_take(struct rpc_queue *queue); /* NULL where there is none */
+bool rpc_queue_writable(struct rpc_queue *queue);          /* true once after it was full: when half of it is free */
+void rpc_queue_clear(struct rpc_queue *queue);
 
 /* ---- client.c ---- */
 

@@ -1,50 +1,47 @@
 /* protobuf-c gives a string as a C string: of one with a NUL in it only the beginning would be seen, and the rest lost
- * without a word. So the bytes of a message are searched for such strings before they are unpacked. */
-#include "rpc_core.h"
-#include "varint.h"
+ * without a word. So the bytes of a message are searched for such strings before they are unpacked, and for what
+ * protobuf-c does not decode as Protocol Buffers says: see normalize.c. */
+#include "rpc_fields.h"
 
-enum wire_type { WIRE_VARINT = 0, WIRE_64BIT = 1, WIRE_BYTES = 2, WIRE_32BIT = 5 };
-
-/* The contents of the next field; ret_tag is its number and wire type. */
-static bool take_field(struct str *bytes, uint64_t *ret_tag, struct str *ret_contents)
+static bool is_whole(struct str contents)
 {
-    uint64_t len;
-
-    if (!varint_take(bytes, ret_tag))
-        return false;
-    switch ((enum wire_type)(*ret_tag & 7)) {
-    case WIRE_VARINT:
-        *ret_contents = STR_NULL;
-        return varint_take(bytes, &len);
-    case WIRE_64BIT:
-        return varint_take_bytes(bytes, 8, ret_contents);
-    case WIRE_BYTES:
-        return varint_take(bytes, &len) && varint_take_bytes(bytes, len, ret_contents);
-    case WIRE_32BIT:
-        return varint_take_bytes(bytes, 4, ret_contents);
-    }
-    return false; /* groups: protobuf-c knows none */
+    return contents.len == 0 || memchr(contents.s, '\0', contents.len) == NULL;
 }
 
-bool rpc_text_whole(struct str bytes, const ProtobufCMessageDescriptor *type, unsigned max_depth)
+/* Notes that a single message has come; true where it has come before, or may have. */
+static bool came_before(uint64_t *seen, const ProtobufCMessageDescriptor *type, const ProtobufCFieldDescriptor *known)
 {
-    while (bytes.len > 0) {
-        const ProtobufCFieldDescriptor *field;
-        struct str contents;
-        uint64_t tag;
+    size_t index = (size_t)(known - type->fields);
+    uint64_t bit = index < 64 ? UINT64_C(1) << index : 0;
+    bool before = bit == 0 || (*seen & bit) != 0;
 
-        if (!take_field(&bytes, &tag, &contents))
-            return true; /* no message at all, which unpacking finds */
-        if ((tag & 7) != WIRE_BYTES || tag >> 3 > UINT32_MAX)
+    *seen |= bit;
+    return before;
+}
+
+bool rpc_text_whole(struct str bytes, const ProtobufCMessageDescriptor *type, unsigned max_depth, bool *ret_is_plain)
+{
+    struct rpc_wire_field field;
+    uint64_t seen = 0;
+
+    while (bytes.len > 0 && rpc_fields_next(&bytes, &field)) {
+        const ProtobufCFieldDescriptor *known = rpc_fields_known(type, &field);
+
+        if (known == NULL) {
+            if (field.wire == RPC_WIRE_GROUP ||
+                (field.number <= UINT32_MAX &&
+                 protobuf_c_message_descriptor_get_field(type, (unsigned)field.number) != NULL))
+                *ret_is_plain = false;
             continue;
-        field = protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3));
-        if (field == NULL)
+        }
+        if (known->type == PROTOBUF_C_TYPE_STRING && !is_whole(field.contents))
+            return false;
+        if (known->type != PROTOBUF_C_TYPE_MESSAGE)
             continue;
-        if (field->type == PROTOBUF_C_TYPE_STRING && contents.len > 0 && memchr(contents.s, '\0', contents.len))
+        if (max_depth == 0 || !rpc_text_whole(field.contents, known->descriptor, max_depth - 1, ret_is_plain))
             return false;
-        if (field->type == PROTOBUF_C_TYPE_MESSAGE &&
-            (max_depth == 0 || !rpc_text_whole(contents, field->descriptor, max_depth - 1)))
-            return false;
+        if (rpc_fields_is_single_message(known) && came_before(&seen, type, known))
+            *ret_is_plain = false;
     }
-    return true;
+    return true; /* where the rest is no field, unpacking finds it */
 }

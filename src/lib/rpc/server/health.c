@@ -74,6 +74,65 @@ static void check(struct rpc_call *call, const ProtobufCMessage *message)
     rpc_reply(call, &response.base);
 }
 
+typedef Grpc__Health__V1__HealthListResponse__StatusesEntry Entry;
+
+/* "" and each service of the table, whose methods need not stand together. Returns how many names there are. */
+static size_t services_of(const struct rpc_method *table, const char **names)
+{
+    size_t count = 1;
+
+    names[0] = "";
+    for (const struct rpc_method *method = table; method->service != NULL; method++) {
+        size_t i = 0;
+
+        while (i < count && strcmp(names[i], method->service->name) != 0)
+            i++;
+        if (i == count)
+            names[count++] = method->service->name;
+    }
+    return count;
+}
+
+static size_t count_methods(const struct rpc_method *table)
+{
+    size_t count = 0;
+
+    while (table[count].service != NULL)
+        count++;
+    return count;
+}
+
+static void list(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct rpc_health *health = rpc_call_server(call)->health;
+    Grpc__Health__V1__HealthListResponse answer = GRPC__HEALTH__V1__HEALTH_LIST_RESPONSE__INIT;
+    size_t most = count_methods(health->table) + 1;
+    const char **names = calloc(most, sizeof(*names));
+    Entry *entries = calloc(most, sizeof(*entries)), **statuses = calloc(most, sizeof(*statuses));
+    Response response;
+
+    if (names == NULL || entries == NULL || statuses == NULL) {
+        rpc_fail(call, -ENOMEM, NULL);
+        goto out;
+    }
+    pthread_mutex_lock(&health->lock);
+    response = response_of(status_of(health));
+    pthread_mutex_unlock(&health->lock);
+    answer.n_statuses = services_of(health->table, names);
+    answer.statuses = statuses;
+    for (size_t i = 0; i < answer.n_statuses; i++) {
+        grpc__health__v1__health_list_response__statuses_entry__init(&entries[i]);
+        entries[i].key = (char *)names[i];
+        entries[i].value = &response;
+        statuses[i] = &entries[i];
+    }
+    rpc_reply(call, &answer.base);
+out:
+    free(names);
+    free(entries);
+    free(statuses);
+}
+
 /* Under the lock. A watcher that does not read is sent away: better no news than old news. */
 static void tell(struct watch *watch, Status of_known)
 {
@@ -120,6 +179,7 @@ static void watch_begun(struct rpc_call *call, const ProtobufCMessage *message)
     if (health->ended)
         end_watch(watch);
     pthread_mutex_unlock(&health->lock);
+    rpc_call_watch_health(call);
 }
 
 static void watch_closed(struct rpc_call *call)
@@ -138,6 +198,7 @@ static void watch_closed(struct rpc_call *call)
 
 const struct rpc_method rpc_health_methods[] = {
     RPC_UNARY(&grpc__health__v1__health__descriptor, "Check", check),
+    RPC_UNARY(&grpc__health__v1__health__descriptor, "List", list),
     {
         .service = &grpc__health__v1__health__descriptor,
         .name = "Watch",

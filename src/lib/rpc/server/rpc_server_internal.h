@@ -1,15 +1,153 @@
-/* rpc_server_internal -- what the files of the gRPC server share; see rpc.h. */
+/* rpc_server_internal -- what the files of the gRPC server share; see rpc.h.
+ *
+ * server (server.c) -- loops (loop.c), which HTTP may use too -- connections (conn.c, session.c)
+ * -- calls (call.c).
+ *
+ * Loops, connections and what of a call is not under its lock belong to the thread of their loop.
+ */
 #pragma once
+#include "budget.h"
 #include "include/names.h"
+#include "loop.h"
 #include "rpc.h"
 #include "rpc_core.h"
-#include <grpc/grpc_security.h>
-#if __has_include(<grpc/credentials.h>) /* declared by grpc_security.h in older versions */
-#include <grpc/credentials.h>
-#endif
-#if __has_include(<grpc/impl/channel_arg_names.h>)
-#include <grpc/impl/channel_arg_names.h>
-#endif
+#include <arpa/inet.h>
+#include <h2o/socket.h>
+#include <nghttp2/nghttp2.h>
+#include <pthread.h>
+#include <sys/queue.h>
+
+/* The object that a member is part of. */
+#define RPC_OWNER(pointer_, type_, member_) ((type_ *)((char *)(pointer_)-offsetof(type_, member_)))
+
+#define RPC_MAX_STREAMS 100         /* of a connection */
+#define RPC_MAX_HEAD    (16 * 1024) /* bytes of a call's metadata, as HTTP/2 counts them */
+#define RPC_MAX_FIELDS  8           /* that a handler sets: initial, and as many trailing */
+
+/* ---- account.c: the memory that clients make a server take ---- */
+
+/* A loop's part of the server's budget. It takes from the budget in large steps, so that a call costs no atomic
+ * operation. Loop's thread only. */
+struct rpc_account {
+    struct budget *budget;
+    size_t used, granted; /* bytes; used is at most granted but for what was added */
+};
+
+bool rpc_account_take(struct rpc_account *account, size_t bytes); /* false: nothing taken, it would exceed the budget */
+void rpc_account_add(struct rpc_account *account, size_t bytes);  /* also beyond the budget */
+void rpc_account_give(struct rpc_account *account, size_t bytes);
+void rpc_account_close(struct rpc_account *account);
+/* Allocators for nghttp2 whose memory is added to the account; their argument is the account. */
+nghttp2_mem rpc_account_mem(struct rpc_account *account);
+
+/* ---- out.c: bytes to be sent on a call, with gRPC's prefixes ---- */
+
+#define RPC_OUT_FULL_MESSAGES 128
+#define RPC_OUT_FULL_BYTES    (256 * 1024)
+#define RPC_OUT_HARD          4   /* times as much is the end */
+#define RPC_OUT_FIRST         512 /* bytes that need no allocation */
+
+/* A chunk holds whole messages. */
+struct rpc_out_chunk {
+    struct rpc_out_chunk *next;
+    size_t len, offset, capacity;
+    unsigned messages;
+    uint8_t *bytes;
+};
+
+struct rpc_out {
+    struct rpc_out_chunk *first, *last;
+    struct budget *budget;
+    unsigned messages;
+    size_t bytes;
+    bool full;      /* whoever sends was told so, and not yet that there is room again */
+    bool own_taken; /* the chunk in own is in use */
+};
+
+/* A chunk that lies in its call. */
+struct rpc_out_own {
+    struct rpc_out_chunk chunk;
+    uint8_t bytes[RPC_OUT_FIRST];
+};
+
+/* 0, 1 (now full), -ENOBUFS or -ENOMEM: nothing was put. A single message is always taken, whatever its size.
+ * ret_size: its bytes without prefix. */
+int rpc_out_put(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMessage *message, size_t *ret_size);
+size_t rpc_out_read(struct rpc_out *out, struct rpc_out_own *own, uint8_t *to, size_t len);
+bool rpc_out_writable(struct rpc_out *out);       /* true once after it was full: when half of it is free */
+bool rpc_out_is_whole(const struct rpc_out *out); /* no message was read in part */
+void rpc_out_clear(struct rpc_out *out, struct rpc_out_own *own);
+
+/* ---- in.c: messages out of the bytes that come on a call ---- */
+
+#define RPC_IN_FIRST 256
+
+struct rpc_in {
+    uint8_t prefix[5];
+    uint8_t prefix_len;
+    bool compressed;
+    size_t wanted;  /* bytes of the message that has begun */
+    uint8_t *bytes; /* NULL: in first */
+    size_t len, capacity;
+    struct rpc_account *account;
+    size_t max; /* bytes of a message */
+};
+
+/* Takes bytes off the front until a message is whole. 1: *ret_message is it, valid until the next call; 0: all was
+ * taken; -EMSGSIZE: it is longer than max, known from its prefix; -ENOBUFS: the budget; -ENOMEM; -EPROTO: no such
+ * prefix. keep: the message stays in the rpc_in, else it may lie in bytes. */
+int rpc_in_take(struct rpc_in *in, uint8_t first[RPC_IN_FIRST], struct str *bytes, bool keep, struct str *ret_message);
+bool rpc_in_is_between(const struct rpc_in *in); /* no message has begun that is not whole */
+void rpc_in_release(struct rpc_in *in);
+
+/* Inflates gzip. *ret_bytes is to be given to rpc_inflated_free. -EMSGSIZE: beyond max; -ENOBUFS: beyond the budget;
+ * -EBADMSG: not gzip, or cut off; -ENOMEM. */
+int rpc_inflate(struct str bytes, size_t max, struct rpc_account *account, struct str *ret_bytes);
+void rpc_inflated_free(struct str bytes, struct rpc_account *account);
+
+/* ---- head.c: headers ---- */
+
+#define RPC_ARENA_FIRST 768
+
+struct rpc_arena {
+    struct rpc_account *account;
+    struct rpc_arena_block *blocks;
+    char *at;
+    size_t left;
+};
+
+void *rpc_arena_alloc(struct rpc_arena *arena, size_t size); /* NULL: the budget, or out of memory */
+void rpc_arena_release(struct rpc_arena *arena);
+
+struct rpc_field {
+    struct rpc_field *next;
+    struct str name, value;
+};
+
+enum rpc_encoding { RPC_IDENTITY, RPC_GZIP, RPC_UNKNOWN_ENCODING };
+
+/* What a request's headers say. Strings lie in the arena. */
+struct rpc_head {
+    struct str path, user_agent;
+    struct rpc_field *fields, **last; /* metadata, in the order of their coming */
+    size_t bytes;                     /* as HTTP/2 counts them */
+    uint64_t timeout_ns;              /* UINT64_MAX: none */
+    enum rpc_encoding encoding;
+    bool is_post, is_grpc;
+    bool too_large, no_memory, bad_timeout, bad_value;
+};
+
+void rpc_head_init(struct rpc_head *head);
+void rpc_head_add(struct rpc_head *head, struct rpc_arena *arena, struct str name, struct str value);
+struct str rpc_head_find(const struct rpc_head *head, const char *name, size_t index);
+/* Of grpc-timeout; UINT64_MAX beyond what 64 bits hold. -EINVAL. */
+int rpc_timeout_parse(struct str text, uint64_t *ret_ns);
+/* Writes grpc-message's form of text; to has room for 3 * len bytes. Returns the length. */
+size_t rpc_percent_encode(struct str text, char *to);
+/* Without padding; to has room for 4 * (len / 3 + 1) bytes. Returns the length. */
+size_t rpc_base64_encode(struct str bytes, char *to);
+/* With or without padding; to has room for 3 * (len / 4 + 1) bytes. -EINVAL. */
+int rpc_base64_decode(struct str text, char *to, size_t *ret_len);
 
 /* ---- method.c: the table of methods that a server has ---- */
 
@@ -37,36 +175,181 @@ struct rpc_entry *rpc_methods_find(struct rpc_methods *methods, struct str path)
 void rpc_method_invoke(const struct rpc_method *method, struct rpc_call *call, const ProtobufCMessage *message);
 void rpc_methods_release(struct rpc_methods *methods);
 
-/* ---- call.c: one call, server side ---- */
+/* ---- call.c: one call ---- */
 
 TAILQ_HEAD(rpc_calls, rpc_call);
 
-/* One of a server's threads. Calls of a kind all have the same limit of their length, so in the order of their arrival
- * they are in the order of their ends: a list each instead of a heap. */
-struct rpc_loop {
-    struct rpc_worker worker;
-    struct rpc_server *server;
-    struct rpc_calls unary, streams;
-    bool deaf; /* no memory for the next call: tried again soon */
+/* What a handler has set; under the call's lock until it is sent. */
+struct rpc_fields {
+    struct rpc_field *field[RPC_MAX_FIELDS];
+    unsigned count;
 };
 
-void rpc_loop_expect(struct rpc_loop *loop); /* be ready for one more call; loop's thread, or before it runs */
-uint64_t rpc_loop_tick(struct rpc_worker *worker);
+struct rpc_call {
+    struct rpc_loop *loop;
+    struct rpc_conn *conn;       /* NULL: its stream has ended */
+    TAILQ_ENTRY(rpc_call) link;  /* of the connection's calls */
+    TAILQ_ENTRY(rpc_call) due;   /* of the loop's calls with something to do */
+    TAILQ_ENTRY(rpc_call) fresh; /* of the loop's calls that have begun in this turn */
+    bool is_due, is_fresh;
+    struct loop_timer timer; /* its deadline; not for calls that end in the turn that they begin in */
+    int32_t stream;
+    struct rpc_entry *entry; /* NULL until the headers have come */
+    struct rpc_arena arena;
+    struct rpc_head head;
+    struct rpc_in in;
+    struct trace trace;
+    uint64_t begun_ns, deadline_ns;
+    void *data;
+    uint64_t request_size;
+    bool opened;                /* the handlers know of it */
+    bool may_receive;           /* counted among the server's receiving */
+    bool half_closed, end_told; /* the client's end has come; the handlers know */
+    bool held;                  /* in holds the one message of a unary call */
+    struct str message;         /* that one */
+    bool answered;              /* the response's headers have been handed to nghttp2 */
+    bool deferred;              /* nghttp2 waits for more to send */
+    bool trailers_sent;         /* ... for which there is nothing more to do */
+    bool room;                  /* on_writable is to be called */
+    int http_status;            /* of an answer that is not gRPC's; 0: it is */
+    uint8_t *backlog;           /* what came while paused */
+    size_t backlog_len, backlog_capacity;
+
+    atomic_uint refs;
+    atomic_bool cancelled;
+    pthread_mutex_t lock; /* of what follows */
+    struct loop_message message_to_loop;
+    bool posted;
+    struct rpc_out out;
+    struct rpc_fields initial, trailing;
+    bool metadata_sent;
+    bool paused;
+    bool finished; /* status and status_message are set */
+    bool over;
+    enum err_grpc status;
+    char *status_message; /* NULL: none */
+    uint64_t response_size;
+
+    /* not zeroed with the rest */
+    struct rpc_out_own out_own;
+    uint8_t in_first[RPC_IN_FIRST];
+    _Alignas(max_align_t) char arena_first[RPC_ARENA_FIRST];
+};
+
+/* The events of a stream, by session.c. NULL: out of memory. */
+struct rpc_call *rpc_call_new(struct rpc_conn *conn, int32_t stream);
+void rpc_call_begin(struct rpc_call *call); /* the headers have come */
+/* The call's stream has ended, or its connection; whole: the status has been sent. The call may be gone. */
+void rpc_call_end(struct rpc_call *call, bool whole);
+/* Hands nghttp2 what is to be sent, calls on_writable and so on. */
+void rpc_call_run(struct rpc_call *call);
+void rpc_call_due(struct rpc_call *call); /* it is run at the end of the turn */
+void rpc_call_set_timer(struct rpc_call *call);
+void rpc_call_destroy(struct rpc_call *call); /* its memory */
 struct rpc_server *rpc_call_server(const struct rpc_call *call);
+void rpc_call_watch_health(struct rpc_call *call); /* its loop calls rpc_health_tick from now on */
 
-/* ---- listener.c: accepts connections, hands them to C-core and knows which are left ---- */
+void rpc_call_expect_no_messages(struct rpc_call *call); /* its client sends nothing more */
+void rpc_call_want_run(struct rpc_call *call);           /* under the lock, of a call that is not over; any thread */
 
-struct rpc_listener;
+/* ---- input.c: what comes on a call ---- */
 
-/* changed is called by the listener's thread when a connection has ended and when listening has. */
-int rpc_listener_open(int take_fd, grpc_server *server, unsigned max_connections, void (*changed)(void *arg), void *arg,
-                      struct rpc_listener **ret_listener);
-void rpc_listener_start(struct rpc_listener *listener);
-void rpc_listener_drain(struct rpc_listener *listener); /* as rpc_server_drain */
-/* True once the socket is closed; then also how many connections are left and when the newest was accepted. */
-bool rpc_listener_drained(struct rpc_listener *listener, unsigned *ret_connections, uint64_t *ret_newest_ns);
-unsigned rpc_listener_connections(struct rpc_listener *listener);
-struct rpc_listener *rpc_listener_free(struct rpc_listener *listener);
+void rpc_input_bytes(struct rpc_call *call, struct str bytes);
+void rpc_input_ended(struct rpc_call *call);           /* the client's end has come */
+void rpc_input_resume(struct rpc_call *call);          /* tells the handlers what they may be told of what has come */
+bool rpc_input_is_wanted(struct rpc_call *call);       /* the handlers know of the call, and have not finished it */
+void rpc_input_refuse(struct rpc_call *call, int err); /* finishes it for an error of what has come */
+
+/* ---- response.c: what a call sends ---- */
+
+void rpc_response_pump(struct rpc_call *call);             /* gives nghttp2 what there is to send */
+void rpc_response_http(struct rpc_call *call, int status); /* 405 or 415, to what is not gRPC */
+
+/* ---- conn.c ---- */
+
+TAILQ_HEAD(rpc_conns, rpc_conn);
+
+enum rpc_conn_state {
+    RPC_CONN_OPEN,
+    RPC_CONN_NOTICED, /* the first GOAWAY has been sent: calls that are on their way still begin */
+    RPC_CONN_LEAVING, /* the second has: no call begins */
+    RPC_CONN_ENDED,   /* all has been sent, and the sending side is shut: waits for the client's end */
+};
+
+struct rpc_conn {
+    struct rpc_loop *loop;
+    TAILQ_ENTRY(rpc_conn) link;
+    TAILQ_ENTRY(rpc_conn) dirty; /* of the loop's connections that have something to send, or are to be closed */
+    bool is_dirty;
+    enum rpc_conn_state state;
+    nghttp2_session *session;
+    h2o_socket_t *socket;
+    int fd;
+    struct rpc_calls calls;
+    struct loop_timer timer; /* the earliest of what follows (monotonic ns; UINT64_MAX: never) */
+    uint64_t age_ns;         /* when it is told to leave; later: when its state ends */
+    uint64_t heard_ns;       /* when something last came */
+    uint64_t ping_ns;        /* when the last keepalive was sent; 0: answered */
+    uint64_t pinged_ns;      /* when the client's last ping came; 0: something was sent since */
+    unsigned ping_strikes;
+    bool broken;   /* to be closed once what is there has been sent, as far as that goes */
+    bool waits;    /* for the socket to take more; nothing is sent until then */
+    uint8_t *rest; /* what the socket did not take */
+    size_t rest_len, rest_offset;
+    char remote_ip[INET6_ADDRSTRLEN];
+};
+
+/* Takes a socket. Without memory it is closed. */
+void rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer);
+void rpc_conn_dirty(struct rpc_conn *conn);
+void rpc_conn_flush(struct rpc_conn *conn); /* the connection may be gone */
+void rpc_conn_leave(struct rpc_conn *conn); /* is moved away: GOAWAY, and so on */
+void rpc_conn_cut(struct rpc_conn *conn);   /* ends its calls and frees it */
+void rpc_conn_ponged(struct rpc_conn *conn, const uint8_t opaque[8]);
+bool rpc_conn_admits_ping(struct rpc_conn *conn); /* false: the client sends too many */
+
+/* ---- session.c: nghttp2's callbacks ---- */
+
+int rpc_session_prepare(struct rpc_server *server); /* what all sessions share; 0 or -ENOMEM */
+void rpc_session_dispose(struct rpc_server *server);
+int rpc_session_open(struct rpc_conn *conn); /* 0 or -ENOMEM */
+
+/* ---- loop.c ---- */
+
+#define RPC_LOOP_BUFFER (64 * 1024)
+#define RPC_LOOP_POOL   256 /* calls kept for reuse */
+
+/* A server's part in an event loop. */
+struct rpc_loop {
+    struct rpc_server *server;
+    struct loop *loop;
+    struct loop_hook hook; /* runs what is due and sends, once a turn */
+    struct rpc_account account;
+    nghttp2_mem mem;
+    struct rpc_conns conns, dirty;
+    struct rpc_calls due, fresh;
+    struct rpc_calls pool;
+    unsigned pooled;
+    atomic_uint connections;
+    struct loop_timer health_timer;
+    struct loop_message leave_message, drain_message;
+    bool cutting;
+    unsigned seed;
+    /* the first loop's: it accepts for all */
+    h2o_socket_t *listener;
+    int listen_fd; /* -1: none, or closed */
+    struct loop_timer accept_timer, drain_timer;
+    uint8_t in[RPC_LOOP_BUFFER], out[RPC_LOOP_BUFFER];
+};
+
+int rpc_loop_open(struct rpc_loop *loop, struct rpc_server *server, struct loop *events);
+void rpc_loop_listen(struct rpc_loop *loop);
+void rpc_loop_drain(
+    struct rpc_loop *loop);               /* of the first: closes the listener, then has all loops' connections leave */
+void rpc_loop_cut(struct rpc_loop *loop); /* ends what is there; not from its thread */
+void rpc_loop_close(struct rpc_loop *loop); /* after it was cut */
+void rpc_loop_run_due(struct rpc_loop *loop);
+void rpc_loop_watch_health(struct rpc_loop *loop);
 
 /* ---- health.c, reflection.c: services that every server has ---- */
 
@@ -76,7 +359,7 @@ struct rpc_health;
 
 int rpc_health_new(const struct rpc_server_def *def, struct rpc_health **ret_health);
 void rpc_health_set(struct rpc_health *health, bool serving);
-/* Tells watchers what has changed, now and then; returns when to call it again (monotonic ns). Any thread. */
+/* Tells watchers what has changed; returns when to call it again (monotonic ns), UINT64_MAX without watchers. */
 uint64_t rpc_health_tick(struct rpc_health *health);
 void rpc_health_end(struct rpc_health *health); /* ends all watches, also those to come */
 struct rpc_health *rpc_health_free(struct rpc_health *health);
@@ -109,22 +392,24 @@ void rpc_descriptors_closure(const struct rpc_descriptors *descriptors, size_t i
 
 struct rpc_server {
     struct rpc_server_def def; /* with defaults filled in */
-    grpc_server *grpc;
-    struct rpc_loop *loops;
+    struct budget memory;
+    nghttp2_session_callbacks *callbacks;
+    nghttp2_option *option;
+    struct rpc_loop **loops;
+    struct loop **own_loops; /* NULL: they are the caller's */
+    unsigned loop_count;
     struct rpc_methods methods;
     struct rpc_health *health;
     struct rpc_descriptors *descriptors;
-    struct rpc_listener *listener;
-    struct rpc_event shut_down_event;
-    atomic_uint in_flight;
+    atomic_uint connections, in_flight;
     atomic_uint receiving; /* calls that may hold a message of which the end has not come */
     unsigned max_receiving;
-    atomic_uint arrivals; /* of calls while draining */
     atomic_bool draining;
-    bool shutting_down;
-    pthread_mutex_t lock;   /* of what follows */
-    pthread_cond_t changed; /* while draining: something has ended */
-    bool shut_down;
+    bool metrics_opened;
+    pthread_mutex_t lock; /* for changed, signalled when active falls to 0 */
+    pthread_cond_t changed;
+    atomic_uint active; /* connections, and the listener */
 };
 
-void rpc_server_changed(struct rpc_server *server); /* wakes rpc_server_wait */
+void rpc_server_begin_activity(struct rpc_server *server);
+void rpc_server_end_activity(struct rpc_server *server);

@@ -165,4 +165,5 @@ int http_server_wait(struct http_server *server, uint64_t deadline_ns);
 struct http_server *
 http_server_close(struct http_server *server); /* drops what is left, ends the workers; returns NULL */
 unsigned http_server_workers(const struct http_server *server);
+struct loop *http_server_loop(const struct http_server *server, unsigned index); /* of a worker; ends with the server */
 uint64_t http_server_last_turn_ns(const struct http_server *server); /* the oldest of its loops': liveness */

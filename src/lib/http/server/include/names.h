@@ -51,6 +51,7 @@
 #pragma redefine_extname http_server_discourage slipway_http_server_discourage
 #pragma redefine_extname http_server_drain slipway_http_server_drain
 #pragma redefine_extname http_server_last_turn_ns slipway_http_server_last_turn_ns
+#pragma redefine_extname http_server_loop slipway_http_server_loop
 #pragma redefine_extname http_server_open slipway_http_server_open
 #pragma redefine_extname http_server_start slipway_http_server_start
 #pragma redefine_extname http_server_wait slipway_http_server_wait

@@ -1,26 +1,12 @@
 /* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
 #pragma once
 
-#pragma redefine_extname rpc_event_hand_over slipway_rpc_event_hand_over
-#pragma redefine_extname rpc_library_done slipway_rpc_library_done
-#pragma redefine_extname rpc_library_use slipway_rpc_library_use
-#pragma redefine_extname rpc_metadata_find slipway_rpc_metadata_find
-#pragma redefine_extname rpc_monotonic_ns slipway_rpc_monotonic_ns
-#pragma redefine_extname rpc_pack slipway_rpc_pack
-#pragma redefine_extname rpc_queue_clear slipway_rpc_queue_clear
-#pragma redefine_extname rpc_queue_put slipway_rpc_queue_put
-#pragma redefine_extname rpc_queue_take slipway_rpc_queue_take
-#pragma redefine_extname rpc_queue_writable slipway_rpc_queue_writable
-#pragma redefine_extname rpc_slice slipway_rpc_slice
-#pragma redefine_extname rpc_slice_str slipway_rpc_slice_str
-#pragma redefine_extname rpc_start slipway_rpc_start
+#pragma redefine_extname rpc_fields_known slipway_rpc_fields_known
+#pragma redefine_extname rpc_fields_next slipway_rpc_fields_next
+#pragma redefine_extname rpc_normalize slipway_rpc_normalize
 #pragma redefine_extname rpc_stats_handled slipway_rpc_stats_handled
 #pragma redefine_extname rpc_stats_init slipway_rpc_stats_init
 #pragma redefine_extname rpc_stats_started slipway_rpc_stats_started
 #pragma redefine_extname rpc_text_whole slipway_rpc_text_whole
-#pragma redefine_extname rpc_time slipway_rpc_time
-#pragma redefine_extname rpc_unpack slipway_rpc_unpack
+#pragma redefine_extname rpc_unpack_bytes slipway_rpc_unpack_bytes
 #pragma redefine_extname rpc_unpacked_release slipway_rpc_unpacked_release
-#pragma redefine_extname rpc_worker_init slipway_rpc_worker_init
-#pragma redefine_extname rpc_worker_release slipway_rpc_worker_release
-#pragma redefine_extname rpc_worker_start slipway_rpc_worker_start

@@ -1,4 +1,4 @@
-/* rpc -- a gRPC server on C-core with protobuf-c messages: unary, server, client and bidirectional streams, event
+/* rpc -- a gRPC server on libnghttp2 with protobuf-c messages: unary, server, client and bidirectional streams, event
  * driven (no thread a call), flow controlled, with health and reflection. The client is rpc_client.h.
  *
  * A service is a table of methods with handlers. All handlers of one call run in one thread, never two at a
@@ -10,7 +10,7 @@
  * do not unpack or would take more than 16 times their size and 64 KiB in memory, UNIMPLEMENTED for unknown methods and
  * where not exactly one message comes that should, a bound on calls in flight (RESOURCE_EXHAUSTED) and on their length
  * (DEADLINE_EXCEEDED), traceparent, one log line, grpc_server_started_total, grpc_server_handled_total,
- * grpc_server_handling_seconds; grpc.health.v1.Health (Check, Watch) for "" and every service; reflection v1 and
+ * grpc_server_handling_seconds; grpc.health.v1.Health (Check, List, Watch) for "" and every service; reflection v1 and
  * v1alpha. Their calls are counted as all others, and logged only where the log's least severity is DEBUG.
  *
  * Messages are unpacked by recursion: a message type that contains itself would let a client choose its depth.
@@ -62,21 +62,28 @@ void *rpc_call_data(const struct rpc_call *call);
 const struct trace *rpc_call_trace(const struct rpc_call *call);
 uint64_t rpc_call_deadline_ns(const struct rpc_call *call);                  /* monotonic; never beyond max_call_ms */
 struct str rpc_call_metadata(const struct rpc_call *call, const char *name); /* first value; STR_NULL; until on_close */
-/* What the client gets before the first message; one value a call, to be set before anything is sent. name is static
- * and lower case, value is copied: visible ASCII and spaces. Any thread. */
-void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *value);
+/* The value of that name that came as number index, from 0; STR_NULL. Values of names ending in -bin are bytes. */
+struct str rpc_call_metadata_at(const struct rpc_call *call, const char *name, size_t index);
+/* What the client gets before the first message, to be set before anything is sent, and with the status, to be set
+ * before rpc_finish: at most 8 values each, of one name or several. name is static and lower case; value is copied:
+ * visible ASCII and spaces, or any bytes where name ends in -bin. What cannot be sent is left out. Any thread. */
+void rpc_call_add_metadata(struct rpc_call *call, const char *name, struct str value);
+void rpc_call_add_trailer(struct rpc_call *call, const char *name, struct str value);
+void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *value); /* the same, of a C string */
 bool rpc_call_cancelled(const struct rpc_call *call);   /* by the client or the deadline; any thread */
 struct rpc_call *rpc_call_ref(struct rpc_call *call);   /* for answers from another thread; any thread */
 struct rpc_call *rpc_call_unref(struct rpc_call *call); /* returns NULL */
 
 /* Packs and queues a message. 0: go on; 1: queued, but the queue is now full: send nothing more until on_writable (a
- * queue is full from 16 messages or 256 KiB on, and writable again at half of that; from 4 times that on, -ENOBUFS and
+ * queue is full from 128 messages or 256 KiB on, and writable again at half of that; from 4 times that on, -ENOBUFS and
  * nothing is queued). -ECANCELED: the call has ended or been finished. What a handler sends goes out when it returns.
  * Any thread. */
 int rpc_send(struct rpc_call *call, const ProtobufCMessage *message);
 /* Ends the call after what is queued has been sent. Later calls of it do nothing. message may be NULL; it is copied, up
  * to 1 KiB of it. Any thread. */
 void rpc_finish(struct rpc_call *call, enum err_grpc status, const char *message);
+/* The same with a serialized google.rpc.Status, which clients find as grpc-status-details-bin; it is copied. */
+void rpc_finish_with_details(struct rpc_call *call, enum err_grpc status, const char *message, struct str details);
 /* A unary answer: send and finish with OK. */
 void rpc_reply(struct rpc_call *call, const ProtobufCMessage *message);
 /* Finish with the status of an errno (err.h) and a text. */
@@ -88,6 +95,19 @@ void rpc_resume(struct rpc_call *call);
 
 /* ---- the server ---- */
 
+/* What is done for every call of a method of the table, but those that are refused (a limit, a malformed request). Runs
+ * in the loop's thread, and must not block. */
+struct rpc_interceptor {
+    /* In order, when the headers have come and before on_open; may set metadata, and may finish the call, which its
+     * handlers then do not see. May be NULL. */
+    void (*before)(struct rpc_call *call, void *state);
+    /* In reverse order, after on_close, for calls whose handlers were called. May be NULL. */
+    void (*after)(struct rpc_call *call, enum err_grpc status, void *state);
+    void *state;
+};
+
+struct loop;
+
 struct rpc_server_def {
     const struct rpc_method *methods;
     /* Serialized google.protobuf.FileDescriptorSet with imports, for reflection: made at build. */
@@ -98,18 +118,22 @@ struct rpc_server_def {
     void *ready_state;          /* what ready gets; NULL: state */
     struct log *log;            /* may be NULL */
     struct metrics *metrics;    /* may be NULL */
-    unsigned threads;           /* completion queues; 0: 1 */
-    size_t max_message;         /* bytes received; 0: 4 MiB (gRPC's default) */
-    unsigned max_in_flight;     /* calls; 0: 10,000 */
-    unsigned max_connections;   /* beyond it none is accepted until one ends; each takes two descriptors; 0: 10,000 */
-    unsigned max_call_ms;       /* of a unary call, whatever deadline the client gave; 0: 30,000 */
-    unsigned max_stream_ms;     /* of the other kinds; 0: 3,600,000 */
+    const struct rpc_interceptor *interceptors;
+    size_t interceptor_count;
+    /* Event loops that the server shares, of which it uses all; they outlive it. NULL: it has threads of its own. */
+    struct loop *const *loops;
+    unsigned threads;               /* number of loops; 0: 1 */
+    size_t max_message;             /* bytes received; 0: 4 MiB (gRPC's default) */
+    unsigned max_in_flight;         /* calls; 0: 10,000 */
+    unsigned max_connections;       /* beyond it none is accepted until one ends; 0: 10,000 */
+    unsigned max_call_ms;           /* of a unary call, whatever deadline the client gave; 0: 30,000 */
+    unsigned max_stream_ms;         /* of the other kinds; 0: 3,600,000 */
     unsigned max_connection_age_ms; /* 0: 10,000 */
-    /* Bytes that clients can make the server take, about; 0: no bound. Half is C-core's quota for connections and for
-     * what has been received and not been handed to a handler: beyond it C-core reads no more, closes idle connections
-     * and ends calls with RESOURCE_EXHAUSTED. max_in_flight and max_connections are lowered to one per 32 KiB, and
-     * calls whose client may still send are bounded to one per 32 KiB and twice max_message, streams to half of that
-     * number. What handlers queue or keep is not counted. */
+    /* Bytes that clients can make the server take; 0: no bound. Connections, metadata, what has been received and not
+     * been handed to a handler, and what waits to be sent are counted. Beyond it no connection is accepted, and calls
+     * and messages are refused with RESOURCE_EXHAUSTED. So that one client cannot hold all of it, max_in_flight and
+     * max_connections are lowered to one per 32 KiB, and calls whose client may still send are bounded to one per 32
+     * KiB and twice max_message, streams to half of that number. What handlers keep themselves is not counted. */
     size_t max_memory;
 };
 
@@ -118,14 +142,13 @@ int rpc_server_open(int take_listen_fd, const struct rpc_server_def *def, struct
 void rpc_server_start(struct rpc_server *server);
 /* Health of all services, together with the def's ready; wakes watchers. NOT_SERVING until it is called. Any thread. */
 void rpc_server_set_serving(struct rpc_server *server, bool serving);
-/* Stops accepting without losing what is in the backlog; every connection is moved away at its age. Does not wait. */
+/* Stops accepting without losing what is in the backlog, and tells every connection to begin no new call, without
+ * losing one that is on its way. Does not wait. */
 void rpc_server_drain(struct rpc_server *server);
-/* Drains, waits until all connections have been moved away and all calls have ended, and shuts down; at deadline
- * cancels what is left. Takes no time without connections, else up to 1.1 times max_connection_age_ms: C-core tells a
- * connection to take no new calls, without losing one that is on its way, only at the connection's age. 0, or
- * -ETIMEDOUT where calls had to be cancelled. */
+/* Drains, ends all health watches, and waits until all calls have ended and all connections are closed, which takes
+ * about 20 ms and a round trip where there is no call, and two seconds where a client does not answer; at deadline
+ * cancels what is left. 0, or -ETIMEDOUT where calls had to be cancelled. */
 int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns);
-/* Cancels what is left, ends the threads. Returns NULL. */
+/* Cancels what is left, ends its own threads. Not from a loop that it uses. Returns NULL. */
 struct rpc_server *rpc_server_close(struct rpc_server *server);
-
-const char *rpc_server_library_version(void); /* of C-core: "56.0.0" */
+uint64_t rpc_server_last_turn_ns(const struct rpc_server *server); /* the oldest of its loops': liveness */

@@ -1,4 +1,4 @@
-#include "rpc_core.h"
+#include "rpc_client_internal.h"
 #include <errno.h>
 
 #define CAPACITY (sizeof(((struct rpc_queue *)0)->messages) / sizeof(grpc_byte_buffer *))

@@ -6,7 +6,8 @@
  * grpc_is_initialized() takes the lock that the clean-up holds, and is false only after it.
  */
 #include "clock.h"
-#include "rpc_core.h"
+#include "rpc_client_internal.h"
+#include <assert.h>
 #include <time.h>
 
 #define WAIT_NS (2 * CLOCK_NS_PER_S) /* it takes 1 to 10 ms */
@@ -18,6 +19,7 @@ void rpc_library_use(void)
 {
     atomic_fetch_add(&users, 1);
     grpc_init();
+    assert(grpc_version_string()[0] != '\0'); /* svc logs it where this program has it */
 }
 
 void rpc_library_done(void)

@@ -1,5 +1,5 @@
 #include "clock.h"
-#include "rpc_core.h"
+#include "rpc_client_internal.h"
 #include "thread.h"
 #include <assert.h>
 #include <errno.h>

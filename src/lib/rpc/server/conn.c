@@ -1,0 +1,392 @@
+/* A connection of the gRPC server: an nghttp2 session on a socket of an event loop.
+ *
+ * Reading: when the socket is readable, one recv into a buffer of the loop, and nghttp2 calls session.c, which calls
+ * the handlers. Writing: whatever has something to send marks the connection dirty; at the end of the turn all frames
+ * of it are gathered in another buffer of the loop and sent by one send(2). Only what the socket does not take is kept
+ * by the connection; until the socket takes it nothing more is gathered, and nothing is read: so a client that does not
+ * read cannot make the server keep answers.
+ *
+ * States and their ends:
+ *
+ *   OPEN     to NOTICED by rpc_conn_leave, when the server drains or the connection has reached its age
+ *   NOTICED  GOAWAY with the largest stream id and a ping were sent. The client begins no new call once it has read
+ * that; calls that crossed it are served. To LEAVING when the ping is answered, or after NOTICE_NS LEAVING  GOAWAY with
+ * the last stream's id was sent. To ENDED when no call is left (nghttp2 wants neither to read nor to write), also from
+ * the other states where the client has sent a GOAWAY ENDED    shut for sending, closed when the client closes, or
+ * after LINGER_NS: a close with unread bytes would reset the connection, and the client might lose the last answers
+ *
+ * One timer for each connection, at the earliest of: its age; the end of NOTICED or ENDED; KEEPALIVE_NS after something
+ * was last heard of the client (then a ping is sent), and KEEPALIVE_TIMEOUT_NS after that ping (then the connection is
+ * cut). A client that does not read for KEEPALIVE_NS is cut too. Times are looked at when the timer runs, so that a
+ * call moves no timer.
+ *
+ * Callers: loop.c opens, flushes and cuts connections; session.c and call.c mark them dirty. A connection is
+ * freed by rpc_conn_cut alone, which is never called from within nghttp2.
+ */
+#include "clock.h"
+#include "rpc_server_internal.h"
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define NOTICE_NS            CLOCK_NS_PER_S
+#define LINGER_NS            CLOCK_NS_PER_S
+#define KEEPALIVE_NS         (30 * CLOCK_NS_PER_S)
+#define KEEPALIVE_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
+#define USER_TIMEOUT_MS      20000                /* a peer that does not acknowledge for so long is gone */
+#define PING_INTERVAL_NS     (5 * CLOCK_NS_PER_S) /* clients may ping so often, also without a call */
+#define PING_STRIKES         2
+#define LONGEST_FRAME        (20 * 1024) /* that nghttp2 gives at a time: 16 KiB and its head */
+#define SENDS_A_TURN         16
+
+static const uint8_t keepalive_ping[8] = {'a', 'l', 'i', 'v', 'e'}, leave_ping[8] = {'l', 'e', 'a', 'v', 'e'};
+
+static void on_readable(h2o_socket_t *socket, const char *err);
+static void on_timer(struct loop_timer *timer);
+
+/* ---- timer ---- */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void set_timer(struct rpc_conn *conn)
+{
+    uint64_t now = clock_monotonic_ns(), due = conn->age_ns;
+
+    if (conn->state != RPC_CONN_ENDED)
+        due = earlier(due, conn->ping_ns != 0 ? conn->ping_ns + KEEPALIVE_TIMEOUT_NS : conn->heard_ns + KEEPALIVE_NS);
+    /* Without memory for a timer the connection could live for ever. */
+    if (loop_timer_start(conn->loop->loop, &conn->timer, due > now ? (due - now) / CLOCK_NS_PER_MS : 0, on_timer) < 0)
+        conn->broken = true;
+}
+
+static void keep_alive(struct rpc_conn *conn, uint64_t now)
+{
+    if (conn->ping_ns == 0 && now < conn->heard_ns + KEEPALIVE_NS)
+        return;
+    if (conn->waits || (conn->ping_ns != 0 && now >= conn->ping_ns + KEEPALIVE_TIMEOUT_NS)) {
+        conn->broken = true;
+    } else if (conn->ping_ns == 0) {
+        nghttp2_submit_ping(conn->session, NGHTTP2_FLAG_NONE, keepalive_ping);
+        conn->ping_ns = now;
+    }
+}
+
+/* ---- leaving ---- */
+
+static void set_state(struct rpc_conn *conn, enum rpc_conn_state state, uint64_t lasts_ns)
+{
+    assert(state > conn->state);
+    conn->state = state;
+    conn->age_ns = lasts_ns == UINT64_MAX ? UINT64_MAX : clock_monotonic_ns() + lasts_ns;
+    set_timer(conn);
+}
+
+void rpc_conn_leave(struct rpc_conn *conn)
+{
+    if (conn->state != RPC_CONN_OPEN)
+        return;
+    nghttp2_submit_shutdown_notice(conn->session);
+    nghttp2_submit_ping(conn->session, NGHTTP2_FLAG_NONE, leave_ping);
+    set_state(conn, RPC_CONN_NOTICED, NOTICE_NS);
+    rpc_conn_dirty(conn);
+}
+
+static void begin_no_call(struct rpc_conn *conn)
+{
+    nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
+                          NGHTTP2_NO_ERROR, NULL, 0);
+    set_state(conn, RPC_CONN_LEAVING, UINT64_MAX);
+    rpc_conn_dirty(conn);
+}
+
+void rpc_conn_ponged(struct rpc_conn *conn, const uint8_t opaque[8])
+{
+    conn->ping_ns = 0;
+    if (conn->state == RPC_CONN_NOTICED && memcmp(opaque, leave_ping, sizeof(leave_ping)) == 0)
+        begin_no_call(conn);
+}
+
+/* As C-core and grpc-go do: too frequent pings are let pass twice, and those after something was sent always, since a
+ * client measures with them. */
+bool rpc_conn_admits_ping(struct rpc_conn *conn)
+{
+    uint64_t now = clock_monotonic_ns();
+    bool early = conn->pinged_ns != 0 && now < conn->pinged_ns + PING_INTERVAL_NS;
+
+    conn->pinged_ns = now;
+    conn->ping_strikes += early;
+    return conn->ping_strikes <= PING_STRIKES;
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+    struct rpc_conn *conn = RPC_OWNER(timer, struct rpc_conn, timer);
+    uint64_t now = clock_monotonic_ns();
+    bool is_over = now >= conn->age_ns;
+
+    if (conn->state == RPC_CONN_ENDED)
+        conn->broken = is_over;
+    else if (conn->state == RPC_CONN_OPEN && is_over)
+        rpc_conn_leave(conn);
+    else if (conn->state == RPC_CONN_NOTICED && is_over)
+        begin_no_call(conn);
+    if (conn->state != RPC_CONN_ENDED)
+        keep_alive(conn, now);
+    set_timer(conn);
+    rpc_conn_dirty(conn);
+}
+
+/* ---- sending ---- */
+
+void rpc_conn_dirty(struct rpc_conn *conn)
+{
+    if (conn->is_dirty)
+        return;
+    conn->is_dirty = true;
+    TAILQ_INSERT_TAIL(&conn->loop->dirty, conn, dirty);
+}
+
+/* Fills the loop's buffer with frames; the handlers that are told of room meanwhile fill it up. */
+static size_t gather(struct rpc_conn *conn)
+{
+    struct rpc_loop *loop = conn->loop;
+    size_t len = 0;
+
+    while (sizeof(loop->out) - len >= LONGEST_FRAME) {
+        const uint8_t *frame;
+        ssize_t size = nghttp2_session_mem_send(conn->session, &frame);
+
+        assert(size <= LONGEST_FRAME);
+        if (size < 0) {
+            conn->broken = true;
+            break;
+        }
+        if (size == 0 && TAILQ_EMPTY(&loop->due))
+            break;
+        if (size == 0) {
+            rpc_loop_run_due(loop);
+            continue;
+        }
+        memcpy(loop->out + len, frame, (size_t)size);
+        len += (size_t)size;
+    }
+    return len;
+}
+
+static void on_socket_writable(h2o_socket_t *socket, const char *err);
+
+static void wait_for_socket(struct rpc_conn *conn)
+{
+    if (conn->waits)
+        return;
+    conn->waits = true;
+    h2o_socket_read_stop(conn->socket);
+    h2o_socket_notify_write(conn->socket, on_socket_writable);
+}
+
+static void keep_rest(struct rpc_conn *conn, const uint8_t *bytes, size_t len)
+{
+    conn->rest = malloc(len);
+    if (conn->rest == NULL) {
+        conn->broken = true;
+        return;
+    }
+    memcpy(conn->rest, bytes, len);
+    conn->rest_len = len;
+    conn->rest_offset = 0;
+    rpc_account_add(&conn->loop->account, len);
+    wait_for_socket(conn);
+}
+
+static void free_rest(struct rpc_conn *conn)
+{
+    rpc_account_give(&conn->loop->account, conn->rest_len);
+    free(conn->rest);
+    conn->rest = NULL;
+    conn->rest_len = 0;
+}
+
+/* What the socket took; 0 also where the connection is lost, which is then broken. */
+static size_t send_bytes(struct rpc_conn *conn, const uint8_t *bytes, size_t len)
+{
+    ssize_t sent;
+
+    do
+        sent = send(conn->fd, bytes, len, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+        conn->broken = true;
+    return sent > 0 ? (size_t)sent : 0;
+}
+
+static void on_socket_writable(h2o_socket_t *socket, const char *err)
+{
+    struct rpc_conn *conn = socket->data;
+
+    conn->waits = false;
+    conn->broken = conn->broken || err != NULL;
+    if (conn->rest != NULL && !conn->broken) {
+        conn->rest_offset += send_bytes(conn, conn->rest + conn->rest_offset, conn->rest_len - conn->rest_offset);
+        conn->heard_ns = clock_monotonic_ns();
+        if (conn->rest_offset == conn->rest_len)
+            free_rest(conn);
+    }
+    if (conn->rest != NULL && !conn->broken)
+        wait_for_socket(conn);
+    else
+        h2o_socket_read_start(conn->socket, on_readable);
+    rpc_conn_dirty(conn);
+}
+
+static void send_all(struct rpc_conn *conn)
+{
+    size_t len = 0;
+
+    for (int i = 0; i < SENDS_A_TURN && !conn->waits && !conn->broken; i++) {
+        size_t sent;
+
+        if ((len = gather(conn)) == 0)
+            return;
+        sent = send_bytes(conn, conn->loop->out, len);
+        if (sent < len && !conn->broken)
+            keep_rest(conn, conn->loop->out + sent, len - sent);
+    }
+    if (!conn->waits && !conn->broken) /* the other connections' turn */
+        wait_for_socket(conn);
+}
+
+/* nghttp2 wants no more after the first GOAWAY, too. */
+static bool is_done(const struct rpc_conn *conn)
+{
+    return (conn->state == RPC_CONN_OPEN || conn->state == RPC_CONN_LEAVING) && conn->rest == NULL &&
+           !nghttp2_session_want_read(conn->session) && !nghttp2_session_want_write(conn->session);
+}
+
+void rpc_conn_flush(struct rpc_conn *conn)
+{
+    bool was_broken = conn->broken; /* what nghttp2 has to say of it is still sent */
+
+    conn->broken = false;
+    if (conn->state != RPC_CONN_ENDED)
+        send_all(conn);
+    if (was_broken || conn->broken) {
+        rpc_conn_cut(conn);
+    } else if (is_done(conn)) {
+        shutdown(conn->fd, SHUT_WR);
+        set_state(conn, RPC_CONN_ENDED, LINGER_NS);
+    }
+}
+
+/* ---- receiving ---- */
+
+static void on_readable(h2o_socket_t *socket, const char *err)
+{
+    struct rpc_conn *conn = socket->data;
+    ssize_t len = err != NULL ? 0 : recv(conn->fd, conn->loop->in, sizeof(conn->loop->in), 0);
+
+    if (len < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (len <= 0) {
+        rpc_conn_cut(conn);
+        return;
+    }
+    conn->heard_ns = clock_monotonic_ns();
+    if (conn->state == RPC_CONN_ENDED)
+        return;
+    if (nghttp2_session_mem_recv(conn->session, conn->loop->in, (size_t)len) < 0)
+        conn->broken = true;
+    rpc_conn_dirty(conn);
+}
+
+/* ---- begin and end ---- */
+
+static void format_ip(const struct sockaddr_storage *address, char text[INET6_ADDRSTRLEN])
+{
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+
+    if (address->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, text, INET6_ADDRSTRLEN);
+    else if (address->ss_family == AF_INET6)
+        inet_ntop(AF_INET6, &v6->sin6_addr, text, INET6_ADDRSTRLEN);
+    else
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)address)->sin_addr, text, INET6_ADDRSTRLEN);
+}
+
+/* Give or take a tenth, so that the clients of a server do not all come again at the same time. */
+static uint64_t drawn_age_ns(struct rpc_loop *loop)
+{
+    uint64_t age_ns = loop->server->def.max_connection_age_ms * CLOCK_NS_PER_MS;
+
+    return age_ns - age_ns / 10 + (uint64_t)rand_r(&loop->seed) % (age_ns / 5 + 1);
+}
+
+static void set_options(int fd)
+{
+    int on = 1, timeout_ms = USER_TIMEOUT_MS;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+}
+
+void rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer)
+{
+    struct rpc_conn *conn = calloc(1, sizeof(*conn));
+    uint64_t now = clock_monotonic_ns();
+
+    if (conn == NULL) {
+        close(take_fd);
+        return;
+    }
+    rpc_account_add(&loop->account, sizeof(*conn));
+    atomic_fetch_add_explicit(&loop->connections, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&loop->server->connections, 1, memory_order_relaxed);
+    rpc_server_begin_activity(loop->server);
+    conn->loop = loop;
+    conn->fd = take_fd;
+    conn->heard_ns = now;
+    conn->age_ns = now + drawn_age_ns(loop);
+    TAILQ_INIT(&conn->calls);
+    TAILQ_INSERT_TAIL(&loop->conns, conn, link);
+    format_ip(peer, conn->remote_ip);
+    set_options(take_fd);
+    conn->socket = h2o_evloop_socket_create(loop_h2o(loop->loop), take_fd, H2O_SOCKET_FLAG_DONT_READ);
+    conn->socket->data = conn;
+    conn->broken = rpc_session_open(conn) < 0;
+    if (conn->broken) {
+        rpc_conn_cut(conn);
+        return;
+    }
+    h2o_socket_read_start(conn->socket, on_readable);
+    set_timer(conn);
+    if (atomic_load(&loop->server->draining))
+        rpc_conn_leave(conn);
+    rpc_conn_dirty(conn);
+}
+
+void rpc_conn_cut(struct rpc_conn *conn)
+{
+    struct rpc_loop *loop = conn->loop;
+    struct rpc_call *call;
+
+    while ((call = TAILQ_FIRST(&conn->calls)) != NULL)
+        rpc_call_end(call, false);
+    nghttp2_session_del(conn->session);
+    loop_timer_stop(loop->loop, &conn->timer);
+    h2o_socket_close(conn->socket);
+    free_rest(conn);
+    TAILQ_REMOVE(&loop->conns, conn, link);
+    if (conn->is_dirty)
+        TAILQ_REMOVE(&loop->dirty, conn, dirty);
+    free(conn);
+    rpc_account_give(&loop->account, sizeof(*conn));
+    atomic_fetch_sub_explicit(&loop->connections, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&loop->server->connections, 1, memory_order_relaxed);
+    rpc_server_end_activity(loop->server);
+}

@@ -1,0 +1,135 @@
+#include "rpc_server_internal.h"
+#include <errno.h>
+#include <stdlib.h>
+
+#define PREFIX     5
+#define CHUNK_SIZE 4096
+
+static bool beyond(const struct rpc_out *out, unsigned times)
+{
+    return out->messages >= RPC_OUT_FULL_MESSAGES * times || out->bytes >= (size_t)RPC_OUT_FULL_BYTES * times;
+}
+
+static struct rpc_out_chunk *own_chunk(struct rpc_out *out, struct rpc_out_own *own)
+{
+    out->own_taken = true;
+    own->chunk = (struct rpc_out_chunk){.capacity = RPC_OUT_FIRST, .bytes = own->bytes};
+    return &own->chunk;
+}
+
+static struct rpc_out_chunk *new_chunk(struct rpc_out *out, size_t size)
+{
+    size_t capacity = size > CHUNK_SIZE ? size : CHUNK_SIZE;
+    struct rpc_out_chunk *chunk = malloc(sizeof(*chunk) + capacity);
+
+    if (chunk == NULL)
+        return NULL;
+    *chunk = (struct rpc_out_chunk){.capacity = capacity, .bytes = (uint8_t *)(chunk + 1)};
+    budget_add(out->budget, sizeof(*chunk) + capacity);
+    return chunk;
+}
+
+/* The chunk that size bytes go into; NULL out of memory. */
+static struct rpc_out_chunk *room(struct rpc_out *out, struct rpc_out_own *own, size_t size)
+{
+    struct rpc_out_chunk *chunk;
+
+    if (out->last != NULL && out->last->capacity - out->last->len >= size)
+        return out->last;
+    chunk = size <= RPC_OUT_FIRST && !out->own_taken ? own_chunk(out, own) : new_chunk(out, size);
+    if (chunk == NULL)
+        return NULL;
+    if (out->last != NULL)
+        out->last->next = chunk;
+    else
+        out->first = chunk;
+    out->last = chunk;
+    return chunk;
+}
+
+static void drop_first(struct rpc_out *out, struct rpc_out_own *own)
+{
+    struct rpc_out_chunk *chunk = out->first;
+
+    out->first = chunk->next;
+    if (out->first == NULL)
+        out->last = NULL;
+    out->messages -= chunk->messages;
+    if (chunk == &own->chunk) {
+        out->own_taken = false;
+        return;
+    }
+    budget_give(out->budget, sizeof(*chunk) + chunk->capacity);
+    free(chunk);
+}
+
+int rpc_out_put(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMessage *message, size_t *ret_size)
+{
+    size_t size = protobuf_c_message_get_packed_size(message);
+    struct rpc_out_chunk *chunk;
+    uint32_t big_endian = htonl((uint32_t)size);
+
+    if (beyond(out, RPC_OUT_HARD)) {
+        out->full = true;
+        return -ENOBUFS;
+    }
+    if (size > UINT32_MAX || (chunk = room(out, own, PREFIX + size)) == NULL)
+        return -ENOMEM;
+    chunk->bytes[chunk->len] = 0;
+    memcpy(chunk->bytes + chunk->len + 1, &big_endian, sizeof(big_endian));
+    protobuf_c_message_pack(message, chunk->bytes + chunk->len + PREFIX);
+    chunk->len += PREFIX + size;
+    chunk->messages++;
+    out->messages++;
+    out->bytes += PREFIX + size;
+    out->full = out->full || beyond(out, 1);
+    *ret_size = size;
+    return out->full;
+}
+
+size_t rpc_out_read(struct rpc_out *out, struct rpc_out_own *own, uint8_t *to, size_t len)
+{
+    size_t done = 0;
+
+    while (out->first != NULL && done < len) {
+        struct rpc_out_chunk *chunk = out->first;
+        size_t some = chunk->len - chunk->offset < len - done ? chunk->len - chunk->offset : len - done;
+
+        memcpy(to + done, chunk->bytes + chunk->offset, some);
+        chunk->offset += some;
+        done += some;
+        if (chunk->offset == chunk->len)
+            drop_first(out, own);
+    }
+    out->bytes -= done;
+    return done;
+}
+
+bool rpc_out_writable(struct rpc_out *out)
+{
+    if (!out->full || out->messages > RPC_OUT_FULL_MESSAGES / 2 || out->bytes > RPC_OUT_FULL_BYTES / 2)
+        return false;
+    out->full = false;
+    return true;
+}
+
+bool rpc_out_is_whole(const struct rpc_out *out)
+{
+    const struct rpc_out_chunk *chunk = out->first;
+    size_t at = 0;
+
+    while (chunk != NULL && at < chunk->offset) {
+        uint32_t big_endian;
+
+        memcpy(&big_endian, chunk->bytes + at + 1, sizeof(big_endian));
+        at += PREFIX + ntohl(big_endian);
+    }
+    return chunk == NULL || at == chunk->offset;
+}
+
+void rpc_out_clear(struct rpc_out *out, struct rpc_out_own *own)
+{
+    while (out->first != NULL)
+        drop_first(out, own);
+    out->bytes = 0;
+}

@@ -1,0 +1,164 @@
+/* What nghttp2 tells of a connection. Handlers are called from here, within nghttp2: whatever they send is handed to
+ * it at the end of the turn, so that it is never entered twice. */
+#include "rpc_server_internal.h"
+#include <errno.h>
+
+#define WINDOW            (64 * 1024 - 1) /* of a stream: a paused call holds so much; HTTP/2's default */
+#define SMALL_MESSAGE     (64 * 1024)
+#define LARGE_WINDOW      (256 * 1024) /* where messages may be longer */
+#define CONNECTION_WINDOW (1024 * 1024)
+
+static struct rpc_call *call_of(nghttp2_session *session, int32_t stream)
+{
+    return nghttp2_session_get_stream_user_data(session, stream);
+}
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    struct rpc_call *call;
+
+    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return 0;
+    call = rpc_call_new(arg, frame->hd.stream_id);
+    if (call == NULL)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, call);
+    return 0;
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
+                     const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
+{
+    struct rpc_call *call = call_of(session, frame->hd.stream_id);
+
+    if (call != NULL && call->entry == NULL) /* a client's trailers say nothing to gRPC */
+        rpc_head_add(&call->head, &call->arena, (struct str){(const char *)name, name_len},
+                     (struct str){(const char *)value, value_len});
+    return 0;
+}
+
+static int on_ping(struct rpc_conn *conn, const nghttp2_frame *frame)
+{
+    static const char text[] = "too_many_pings";
+
+    if (frame->hd.flags & NGHTTP2_FLAG_ACK) {
+        rpc_conn_ponged(conn, frame->ping.opaque_data);
+    } else if (!rpc_conn_admits_ping(conn)) {
+        nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
+                              NGHTTP2_ENHANCE_YOUR_CALM, (const uint8_t *)text, sizeof(text) - 1);
+        conn->broken = true;
+    }
+    return 0;
+}
+
+static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    struct rpc_call *call;
+
+    if (frame->hd.type == NGHTTP2_PING)
+        return on_ping(arg, frame);
+    if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
+        return 0;
+    call = call_of(session, frame->hd.stream_id);
+    if (call == NULL)
+        return 0;
+    if (call->entry == NULL)
+        rpc_call_begin(call);
+    if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
+        rpc_input_ended(call);
+    return 0;
+}
+
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data, size_t len, void *arg)
+{
+    struct rpc_call *call = call_of(session, stream);
+
+    /* The connection's window does not wait for a call that is paused: others go on. */
+    nghttp2_session_consume_connection(session, len);
+    if (call == NULL)
+        nghttp2_session_consume_stream(session, stream, len);
+    else
+        rpc_input_bytes(call, (struct str){(const char *)data, len});
+    return 0;
+}
+
+/* A client whose call has ended need not send the rest of it. */
+static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    struct rpc_conn *conn = arg;
+    struct rpc_call *call;
+
+    if (frame->hd.type != NGHTTP2_PING && frame->hd.type != NGHTTP2_SETTINGS) {
+        conn->pinged_ns = 0;
+        conn->ping_strikes = 0;
+    }
+    if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
+        (call = call_of(session, frame->hd.stream_id)) == NULL)
+        return 0;
+    call->trailers_sent = true;
+    if (!call->half_closed)
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+    return 0;
+}
+
+static int on_close(nghttp2_session *session, int32_t stream, uint32_t error, void *arg)
+{
+    struct rpc_call *call = call_of(session, stream);
+
+    if (call != NULL)
+        rpc_call_end(call, call->trailers_sent && error == NGHTTP2_NO_ERROR);
+    return 0;
+}
+
+static nghttp2_session_callbacks *make_callbacks(void)
+{
+    nghttp2_session_callbacks *callbacks;
+
+    if (nghttp2_session_callbacks_new(&callbacks) != 0)
+        return NULL;
+    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
+    return callbacks;
+}
+
+int rpc_session_prepare(struct rpc_server *server)
+{
+    server->callbacks = make_callbacks();
+    if (server->callbacks == NULL || nghttp2_option_new(&server->option) != 0)
+        return -ENOMEM;
+    nghttp2_option_set_no_auto_window_update(server->option, 1);
+    nghttp2_option_set_no_closed_streams(server->option, 1);
+    return 0;
+}
+
+void rpc_session_dispose(struct rpc_server *server)
+{
+    nghttp2_session_callbacks_del(server->callbacks);
+    nghttp2_option_del(server->option);
+}
+
+int rpc_session_open(struct rpc_conn *conn)
+{
+    const struct rpc_server *server = conn->loop->server;
+    const nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, RPC_MAX_STREAMS},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, server->def.max_message > SMALL_MESSAGE ? LARGE_WINDOW : WINDOW},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, RPC_MAX_HEAD},
+        {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+    };
+
+    nghttp2_session *session; /* nghttp2 sets it also where it fails */
+
+    if (nghttp2_session_server_new3(&session, server->callbacks, conn, server->option, &conn->loop->mem) != 0)
+        return -ENOMEM;
+    conn->session = session;
+    if (nghttp2_submit_settings(conn->session, NGHTTP2_FLAG_NONE, settings, sizeof(settings) / sizeof(settings[0])) !=
+            0 ||
+        nghttp2_session_set_local_window_size(conn->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW) != 0)
+        return -ENOMEM;
+    return 0;
+}

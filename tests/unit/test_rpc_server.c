@@ -1,0 +1,581 @@
+/* The server as its protocol has it: what stands in frames and headers. */
+#include "grpc_client.h"
+#include "rpc_fixture.h"
+#include "rpc_server_internal.h"
+#include <zlib.h>
+
+#define GET_FEATURE "/routeguide.RouteGuide/GetFeature"
+#define ROUTE_CHAT  "/routeguide.RouteGuide/RouteChat"
+
+static struct fixture fixture;
+static struct grpc_connection connection;
+
+static void serve(struct rpc_server_def def)
+{
+    fixture_serve(&fixture, def);
+    grpc_connect(&connection, fixture.port, 65535);
+}
+
+static void open_fixture(void)
+{
+    serve((struct rpc_server_def){0});
+}
+
+static void reopen(struct rpc_server_def def)
+{
+    grpc_disconnect(&connection);
+    fixture_close(&fixture);
+    serve(def);
+}
+
+static void close_fixture(void)
+{
+    grpc_disconnect(&connection);
+    fixture_close(&fixture);
+}
+
+TestSuite(rpc_server, .init = open_fixture, .fini = close_fixture, .timeout = 60);
+
+/* ---- calls ---- */
+
+static struct grpc_call *call_new(void)
+{
+    struct grpc_call *call = calloc(1, sizeof(*call));
+
+    cr_assert_neq(call, NULL);
+    return call;
+}
+
+/* A call with that body, to its end. */
+static struct grpc_call *call_with(const char *path, struct str body, const char *const *more)
+{
+    struct grpc_call *call = call_new();
+
+    call->body = (const uint8_t *)body.s;
+    call->body_len = body.len;
+    grpc_begin(&connection, path, more, call);
+    grpc_await(&connection, call);
+    return call;
+}
+
+static void append_point(struct buf *body, int latitude)
+{
+    Routeguide__Point point = ROUTEGUIDE__POINT__INIT;
+    uint8_t bytes[64];
+
+    point.latitude = latitude;
+    grpc_append(body, false, (struct str){(char *)bytes, routeguide__point__pack(&point, bytes)});
+}
+
+static struct grpc_call *get(int latitude, const char *const *more)
+{
+    struct buf body = {0};
+    struct grpc_call *call;
+
+    append_point(&body, latitude);
+    call = call_with(GET_FEATURE, buf_str(&body), more);
+    buf_release(&body);
+    return call;
+}
+
+static void assert_field(const struct grpc_call *call, const char *name, const char *value)
+{
+    const char *found = grpc_field(call, name, 0);
+
+    cr_assert(found != NULL, "no %s", name);
+    cr_assert_str_eq(found, value, "%s: %s", name, found);
+}
+
+static void assert_status(struct grpc_call *call, const char *status)
+{
+    assert_field(call, ":status", "200");
+    assert_field(call, "grpc-status", status);
+    cr_assert(call->ended);
+    free(call);
+}
+
+Test(rpc_server, answers_with_head_message_and_trailers)
+{
+    struct grpc_call *call = get(100, NULL);
+
+    assert_field(call, "content-type", "application/grpc");
+    assert_field(call, "grpc-accept-encoding", "identity,gzip");
+    cr_assert_eq(call->heads, 2);
+    cr_assert_eq(call->data[0], 0);
+    cr_assert_eq(call->data_len, 5u + call->data[4]);
+    cr_assert_eq(call->error, 0u);
+    assert_status(call, "0");
+}
+
+Test(rpc_server, answers_an_error_by_trailers_only)
+{
+    struct grpc_call *call = get(ORDER_FAIL, NULL);
+
+    cr_assert_eq(call->heads, 1);
+    cr_assert_eq(call->data_len, 0u);
+    assert_field(call, "grpc-message", "there is no feature");
+    assert_status(call, "5");
+}
+
+Test(rpc_server, serves_what_comes_in_small_pieces)
+{
+    struct grpc_call *call = call_new();
+    struct buf body = {0};
+
+    append_point(&body, 100);
+    call->open_end = true;
+    grpc_begin(&connection, GET_FEATURE, NULL, call);
+    for (size_t i = 0; i < body.len; i++) {
+        call->body = (const uint8_t *)body.data + i;
+        call->body_len = 1;
+        call->open_end = i + 1 < body.len;
+        nghttp2_session_resume_data(connection.session, call->stream);
+        nghttp2_session_send(connection.session);
+    }
+    grpc_await(&connection, call);
+    buf_release(&body);
+    assert_status(call, "0");
+}
+
+Test(rpc_server, refuses_what_is_not_grpc)
+{
+    struct grpc_call *call = get(100, (const char *const[]){"content-type", "application/json", NULL});
+
+    assert_field(call, ":status", "415");
+    cr_assert(grpc_field(call, "grpc-status", 0) == NULL);
+    free(call);
+    call = get(100, (const char *const[]){"content-type", "application/grpcx", NULL});
+    assert_field(call, ":status", "415");
+    free(call);
+    call = get(100, (const char *const[]){":method", "GET", NULL});
+    assert_field(call, ":status", "405");
+    assert_field(call, "allow", "POST");
+    free(call);
+    assert_status(get(100, (const char *const[]){"content-type", "application/grpc+proto", NULL}), "0");
+}
+
+Test(rpc_server, knows_no_other_service)
+{
+    assert_status(call_with("/routeguide.Nothing/Get", STR_NULL, NULL), "12");
+    assert_status(call_with("/", STR_NULL, NULL), "12");
+}
+
+Test(rpc_server, reports_a_message_that_is_cut_off)
+{
+    struct grpc_call *call = call_with(GET_FEATURE, (struct str){"\0\0\0\0\5ab", 7}, NULL);
+
+    assert_field(call, "grpc-message", "the last message is cut off");
+    assert_status(call, "13");
+    assert_status(call_with(GET_FEATURE, (struct str){"\7\0\0\0\0", 5}, NULL), "13");
+}
+
+/* ---- limits ---- */
+
+/* The prefix alone is refused: nothing of the message need come. */
+Test(rpc_server, refuses_a_message_by_its_prefix)
+{
+    struct grpc_call *call = call_new();
+
+    call->body = (const uint8_t *)"\0\x7f\xff\xff\xff";
+    call->body_len = 5;
+    call->open_end = true;
+    grpc_begin(&connection, GET_FEATURE, NULL, call);
+    grpc_await(&connection, call);
+    cr_assert_eq(call->error, (uint32_t)NGHTTP2_NO_ERROR);
+    assert_status(call, "8");
+}
+
+Test(rpc_server, bounds_metadata)
+{
+    static char value[1000];
+    const char *more[2 * 9 + 1] = {NULL};
+    struct grpc_call *call;
+
+    memset(value, 'v', sizeof(value) - 1);
+    for (int i = 0; i < 9; i++) {
+        more[2 * i] = "name";
+        more[2 * i + 1] = value;
+    }
+    assert_status(get(100, more), "0");
+    reopen((struct rpc_server_def){0});
+    char *large = malloc(17000);
+    memset(large, 'v', 16999);
+    large[16999] = '\0';
+    call = get(100, (const char *const[]){"name", large, NULL});
+    free(large);
+    assert_status(call, "8");
+    assert_status(get(100, NULL), "0");
+}
+
+/* ---- deadlines ---- */
+
+Test(rpc_server, parses_timeouts)
+{
+    static const struct {
+        const char *text;
+        uint64_t ns;
+    } good[] = {{"1n", 1},
+                {"7u", 7000},
+                {"20m", 20 * CLOCK_NS_PER_MS},
+                {"3S", 3 * CLOCK_NS_PER_S},
+                {"2M", 120 * CLOCK_NS_PER_S},
+                {"1H", 3600 * CLOCK_NS_PER_S},
+                {"99999999H", UINT64_MAX},
+                {"99999999S", 99999999 * CLOCK_NS_PER_S}};
+    static const char *const bad[] = {"", "1", "S", "123456789S", "-1S", "1.5S", "1s", "1 S", "S1"};
+    uint64_t ns;
+
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        cr_assert_eq(rpc_timeout_parse(str_of(good[i].text), &ns), 0, "%s", good[i].text);
+        cr_assert_eq(ns, good[i].ns, "%s", good[i].text);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        cr_assert_eq(rpc_timeout_parse(str_of(bad[i]), &ns), -EINVAL, "%s", bad[i]);
+}
+
+Test(rpc_server, ends_calls_at_the_deadline_that_the_client_named)
+{
+    assert_status(get(ORDER_HOLD, (const char *const[]){"grpc-timeout", "20m", NULL}), "4");
+    fixture_wait(&fixture.closed);
+    cr_assert_eq(atomic_load(&fixture.cancelled), 1);
+    assert_status(get(100, (const char *const[]){"grpc-timeout", "0n", NULL}), "4");
+    assert_status(get(100, (const char *const[]){"grpc-timeout", "soon", NULL}), "13");
+    assert_status(get(100, (const char *const[]){"grpc-timeout", "99999999H", NULL}), "0");
+}
+
+Test(rpc_server, tells_the_handler_that_the_client_has_cancelled)
+{
+    struct grpc_call *call = call_new();
+    struct buf body = {0};
+
+    append_point(&body, ORDER_HOLD);
+    call->body = (const uint8_t *)body.data;
+    call->body_len = body.len;
+    grpc_begin(&connection, GET_FEATURE, NULL, call);
+    fixture_wait(&fixture.entered);
+    nghttp2_submit_rst_stream(connection.session, NGHTTP2_FLAG_NONE, call->stream, NGHTTP2_CANCEL);
+    nghttp2_session_send(connection.session);
+    fixture_wait(&fixture.closed);
+    cr_assert_eq(atomic_load(&fixture.cancelled), 1);
+    buf_release(&body);
+    free(call);
+}
+
+/* What the client does not take keeps no call open. */
+static void expire_unread(uint32_t window)
+{
+    Routeguide__Point lo = ROUTEGUIDE__POINT__INIT, hi = ROUTEGUIDE__POINT__INIT;
+    Routeguide__Rectangle rectangle = ROUTEGUIDE__RECTANGLE__INIT;
+    struct grpc_call *call;
+    struct buf body = {0};
+    uint8_t bytes[64];
+
+    grpc_disconnect(&connection);
+    grpc_connect(&connection, fixture.port, window);
+    lo.latitude = 1000;
+    hi.latitude = 95; /* each takes 5 + 2 + 95 bytes */
+    rectangle.lo = &lo;
+    rectangle.hi = &hi;
+    grpc_append(&body, false, (struct str){(char *)bytes, routeguide__rectangle__pack(&rectangle, bytes)});
+    call = call_with("/routeguide.RouteGuide/ListFeatures", buf_str(&body),
+                     (const char *const[]){"grpc-timeout", "50m", NULL});
+    cr_assert_eq(call->data_len, window);
+    cr_assert_eq(call->error, (uint32_t)NGHTTP2_CANCEL);
+    fixture_wait(&fixture.closed);
+    cr_assert_eq(atomic_load(&fixture.cancelled), 1);
+    buf_release(&body);
+    free(call);
+}
+
+Test(rpc_server, resets_a_late_call_whose_client_takes_nothing)
+{
+    expire_unread(0);
+}
+
+Test(rpc_server, resets_a_late_call_whose_client_took_whole_messages)
+{
+    expire_unread(2 * (5 + 2 + 95));
+}
+
+Test(rpc_server, resets_a_late_call_whose_client_took_part_of_a_message)
+{
+    expire_unread(150);
+}
+
+/* ---- compression ---- */
+
+static void append_gzip(struct buf *body, struct str message)
+{
+    static char bytes[1 << 20];
+    z_stream stream = {.next_in = (uint8_t *)message.s,
+                       .avail_in = (unsigned)message.len,
+                       .next_out = (uint8_t *)bytes,
+                       .avail_out = sizeof(bytes)};
+
+    cr_assert_eq(deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    cr_assert_eq(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    deflateEnd(&stream);
+    grpc_append(body, true, (struct str){bytes, stream.total_out});
+}
+
+static const char *const with_gzip[] = {"grpc-encoding", "gzip", NULL};
+
+Test(rpc_server, inflates_messages)
+{
+    struct buf body = {0}, point = {0};
+
+    append_point(&point, ORDER_FAIL);
+    append_gzip(&body, (struct str){point.data + 5, point.len - 5});
+    assert_status(call_with(GET_FEATURE, buf_str(&body), with_gzip), "5");
+    assert_status(call_with(GET_FEATURE, buf_str(&point), with_gzip), "5"); /* not each message need be compressed */
+    assert_status(call_with(GET_FEATURE, buf_str(&body), NULL), "13");
+    assert_status(call_with(GET_FEATURE, buf_str(&body), (const char *const[]){"grpc-encoding", "zstd", NULL}), "12");
+    body.data[6]++;
+    assert_status(call_with(GET_FEATURE, buf_str(&body), with_gzip), "3");
+    buf_release(&body);
+    buf_release(&point);
+}
+
+Test(rpc_server, bounds_what_is_inflated)
+{
+    struct buf body = {0};
+    char *zeros = calloc(1, 64 << 20);
+
+    reopen((struct rpc_server_def){.max_message = 100000});
+    append_gzip(&body, (struct str){zeros, 64 << 20});
+    cr_assert_lt(body.len, 70000u);
+    assert_status(call_with(GET_FEATURE, buf_str(&body), with_gzip), "8");
+    body.len = 0;
+    append_gzip(&body, (struct str){zeros, 100001});
+    assert_status(call_with(GET_FEATURE, buf_str(&body), with_gzip), "8");
+    body.len = 0;
+    append_gzip(&body, (struct str){zeros, 100000}); /* as large as a message may be, and no Point */
+    assert_status(call_with(GET_FEATURE, buf_str(&body), with_gzip), "3");
+    buf_release(&body);
+    free(zeros);
+}
+
+/* ---- texts ---- */
+
+static struct str percent(const char *text, char to[256])
+{
+    return (struct str){to, rpc_percent_encode(str_of(text), to)};
+}
+
+Test(rpc_server, encodes_messages_of_errors)
+{
+    char to[256];
+
+    cr_assert(str_eq(percent("plain text ~", to), STR("plain text ~")));
+    cr_assert(str_eq(percent("100% \xc3\xa4\n", to), STR("100%25 %C3%A4%0A")));
+}
+
+Test(rpc_server, encodes_and_decodes_base64)
+{
+    static const char *const texts[][2] = {{"", ""}, {"f", "Zg"}, {"fo", "Zm8"}, {"foo", "Zm9v"}, {"\xff\xfe", "//4"}};
+    static const char *const bad[] = {"Z", "Zg=a", "Zg===", "Z g", "Zm9v!"};
+    char to[16];
+    size_t len;
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        len = rpc_base64_encode(str_of(texts[i][0]), to);
+        cr_assert(str_eq((struct str){to, len}, str_of(texts[i][1])));
+        cr_assert_eq(rpc_base64_decode(str_of(texts[i][1]), to, &len), 0);
+        cr_assert(str_eq((struct str){to, len}, str_of(texts[i][0])));
+    }
+    cr_assert_eq(rpc_base64_decode(STR("Zm8="), to, &len), 0);
+    cr_assert_eq(len, 2u);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        cr_assert_eq(rpc_base64_decode(str_of(bad[i]), to, &len), -EINVAL, "%s", bad[i]);
+}
+
+/* ---- interceptors, metadata, details ---- */
+
+static atomic_int seen_after;
+static char seen_values[64];
+
+static void before(struct rpc_call *call, void *state)
+{
+    struct str refuse = rpc_call_metadata(call, "refuse"), one;
+
+    for (size_t i = 0; (one = rpc_call_metadata_at(call, "several-bin", i)).s != NULL; i++)
+        snprintf(seen_values + strlen(seen_values), sizeof(seen_values) - strlen(seen_values), "[%.*s]", STR_ARG(one));
+    rpc_call_add_metadata(call, "first", STR("one"));
+    rpc_call_add_metadata(call, "first", STR("two"));
+    rpc_call_add_metadata(call, "first-bin", (struct str){"\xff\xfe", 2});
+    rpc_call_add_metadata(call, "bad", STR("line\nbreak"));
+    rpc_call_add_trailer(call, "last", STR("three"));
+    if (refuse.s != NULL)
+        rpc_finish_with_details(call, ERR_GRPC_PERMISSION_DENIED, "no: 100%", (struct str){"\x08\x07", 2});
+}
+
+static void after(struct rpc_call *call, enum err_grpc status, void *state)
+{
+    atomic_store(&seen_after, 1 + (int)status);
+}
+
+static const struct rpc_interceptor interceptors[] = {{.before = before, .after = after}};
+
+Test(rpc_server, calls_interceptors_and_sends_metadata)
+{
+    struct grpc_call *call;
+
+    reopen((struct rpc_server_def){.interceptors = interceptors, .interceptor_count = 1});
+    call = get(100, (const char *const[]){"several-bin", "Zg,Zm8=", "several-bin", "Zm9v", NULL});
+    assert_field(call, "first", "one");
+    cr_assert_str_eq(grpc_field(call, "first", 1), "two");
+    assert_field(call, "first-bin", "//4");
+    cr_assert(grpc_field(call, "bad", 0) == NULL);
+    assert_field(call, "last", "three");
+    assert_status(call, "0");
+    cr_assert_str_eq(seen_values, "[f][fo][foo]");
+    fixture_wait(&fixture.closed);
+    cr_assert_eq(atomic_load(&seen_after), 1);
+}
+
+Test(rpc_server, lets_an_interceptor_refuse_a_call)
+{
+    struct grpc_call *call;
+
+    reopen((struct rpc_server_def){.interceptors = interceptors, .interceptor_count = 1});
+    call = get(100, (const char *const[]){"refuse", "yes", NULL});
+    assert_field(call, "grpc-message", "no: 100%25");
+    assert_field(call, "grpc-status-details-bin", "CAc");
+    assert_status(call, "7");
+    cr_assert_neq(sem_trywait(&fixture.closed), 0); /* the handlers know nothing of it */
+    assert_status(get(100, (const char *const[]){"several-bin", "!", NULL}), "13");
+}
+
+/* ---- the connection ---- */
+
+/* Further calls of other streams are served while a paused one holds what its window lets through. */
+Test(rpc_server, pauses_one_stream_alone)
+{
+    Routeguide__RouteNote note = ROUTEGUIDE__ROUTE_NOTE__INIT;
+    struct grpc_call *call = call_new();
+    struct buf body = {0};
+    static char text[8000];
+    uint8_t bytes[sizeof(text) + 64];
+
+    reopen((struct rpc_server_def){.max_message = 20000});
+    memset(text, 't', sizeof(text) - 1);
+    note.message = text;
+    for (int i = 0; i < 400; i++)
+        grpc_append(&body, false, (struct str){(char *)bytes, routeguide__route_note__pack(&note, bytes)});
+    call->body = (const uint8_t *)body.data;
+    call->body_len = body.len;
+    grpc_begin(&connection, ROUTE_CHAT, NULL, call); /* its echoes are not taken: the client's window is full */
+    for (int i = 0; i < 20; i++)
+        assert_status(get(100, NULL), "0");
+    cr_assert(!call->closed);
+    cr_assert_gt(call->body_len, 0u);
+    buf_release(&body);
+    grpc_disconnect(&connection);
+    fixture_wait(&fixture.closed);
+    grpc_connect(&connection, fixture.port, 65535);
+    free(call);
+}
+
+static void ping(void)
+{
+    unsigned before_it = connection.pongs;
+
+    nghttp2_submit_ping(connection.session, NGHTTP2_FLAG_NONE, NULL);
+    while (connection.pongs == before_it && !connection.eof)
+        grpc_turn(&connection);
+}
+
+Test(rpc_server, closes_the_connection_of_a_client_that_pings_too_often)
+{
+    for (int i = 0; i < 20; i++) { /* after an answer each */
+        free(get(100, NULL));
+        ping();
+    }
+    cr_assert(!connection.eof);
+    for (int i = 0; i < 10 && !connection.eof; i++)
+        ping();
+    cr_assert(connection.eof);
+    cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+/* What the server says when a connection is to leave: a ping and the first GOAWAY. */
+static void await_notice(void)
+{
+    enum { NOTICE = 9 + 8 + 9 + 8 };
+    uint8_t bytes[NOTICE];
+
+    while (recv(connection.fd, bytes, sizeof(bytes), MSG_PEEK | MSG_WAITALL) < NOTICE)
+        cr_assert_neq(errno, EAGAIN);
+}
+
+/* The first GOAWAY names no stream: a call that crosses it is served, and then no other begins. */
+Test(rpc_server, moves_a_connection_away_in_two_steps)
+{
+    struct grpc_call *call = call_new(), *chat = call_new();
+    struct buf body = {0};
+
+    chat->open_end = true;
+    grpc_begin(&connection, ROUTE_CHAT, NULL, chat); /* nghttp2's client reads on as long as it has a stream */
+    free(get(100, NULL));
+    rpc_server_drain(fixture.server);
+    await_notice();
+    append_point(&body, ORDER_THREAD);
+    call->body = (const uint8_t *)body.data;
+    call->body_len = body.len;
+    grpc_begin(&connection, GET_FEATURE, NULL, call);
+    grpc_turn(&connection);
+    cr_assert_eq(connection.goaways, 1u);
+    cr_assert_eq(connection.last_stream, INT32_MAX);
+    cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_NO_ERROR);
+    grpc_await(&connection, call);
+    while (connection.goaways < 2)
+        grpc_turn(&connection);
+    cr_assert_eq(connection.last_stream, call->stream);
+    cr_assert(!chat->closed);
+    assert_status(call, "0");
+    chat->open_end = false;
+    nghttp2_session_resume_data(connection.session, chat->stream);
+    grpc_await(&connection, chat);
+    assert_status(chat, "0");
+    cr_assert_eq(rpc_server_wait(fixture.server, clock_monotonic_ns() + 60 * CLOCK_NS_PER_S), 0);
+    buf_release(&body);
+}
+
+Test(rpc_server, drains_idle_connections_at_once)
+{
+    uint64_t begin;
+
+    free(get(100, NULL));
+    begin = clock_monotonic_ns();
+    rpc_server_drain(fixture.server);
+    while (!connection.eof)
+        grpc_turn(&connection);
+    shutdown(connection.fd, SHUT_RDWR);
+    cr_assert_eq(rpc_server_wait(fixture.server, clock_monotonic_ns() + 60 * CLOCK_NS_PER_S), 0);
+    printf("idle connection drained in %.1f ms\n", (double)(clock_monotonic_ns() - begin) / CLOCK_NS_PER_MS);
+}
+
+Test(rpc_server, tells_a_connection_to_leave_at_its_age)
+{
+    reopen((struct rpc_server_def){.max_connection_age_ms = 100});
+    while (!connection.eof)
+        grpc_turn(&connection);
+    cr_assert_gt(connection.goaways, 0u);
+    cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_NO_ERROR);
+}
+
+/* ---- memory ---- */
+
+Test(rpc_server, counts_memory_and_gives_it_back)
+{
+    struct rpc_server *server = fixture.server;
+    size_t idle;
+
+    free(get(100, NULL));
+    free(get(ORDER_FAIL, NULL));
+    idle = budget_used(&server->memory);
+    cr_assert_gt(idle, 0u);
+    for (int i = 0; i < 1000; i++)
+        free(get(ORDER_BIG, NULL));
+    cr_assert_leq(budget_used(&server->memory), idle + 128 * 1024);
+}
