@@ -114,11 +114,10 @@ struct rpc_server_def {
     const uint8_t *descriptors;
     size_t descriptors_len;
     void *state;
-    /* Asked by any thread while serving: false is NOT_SERVING; NULL: always true. ready_state: NULL is state. */
-    bool (*ready)(void *ready_state);
-    void *ready_state;
-    struct log *log;         /* may be NULL */
-    struct metrics *metrics; /* may be NULL */
+    bool (*ready)(void *state); /* asked by any thread while serving: false is NOT_SERVING; NULL: always true */
+    void *ready_state;          /* what ready gets; NULL: state */
+    struct log *log;            /* may be NULL */
+    struct metrics *metrics;    /* may be NULL */
     const struct rpc_interceptor *interceptors;
     size_t interceptor_count;
     /* Event loops that the server shares, of which it uses all; they outlive it. NULL: it has threads of its own. */
