@@ -100,7 +100,7 @@ void hello_close(struct demo *demo)
 {
     for (unsigned i = 0; demo->waiting != NULL && i < demo->workers; i++)
         while (demo->waiting[i].first != NULL)
-            wait_end(demo->waiting[i].first, NULL); /* their clients have gone */
+            wait_end(demo->waiting[i].first, http_problem_errno(-ECANCELED, NULL)); /* their clients have gone */
     free(demo->waiting);
     demo->waiting = NULL;
 }

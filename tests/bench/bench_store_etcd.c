@@ -301,7 +301,7 @@ static double run_bare(const struct etcd_cluster *cluster, unsigned count, void 
     snprintf(text, sizeof(text), "127.0.0.1:%d/bare", cluster->members[0].client_port);
     if (etcd_url_parse(text, &url, &why) < 0)
         fail(why);
-    if (etcd_client_open(&client, &url, NULL, error, sizeof(error)) < 0)
+    if (etcd_client_open(&client, &etcd_real_world, &url, NULL, error, sizeof(error)) < 0)
         fail(error);
     etcd_keys_init(&keys, url.prefix, &options);
     rate = run_crowd(&(struct crowd){.client = &client, .keys = &keys, .next = (unsigned)clock_monotonic_ns()}, count,

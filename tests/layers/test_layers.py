@@ -140,3 +140,20 @@ def circle(graph: dict[str, set[str]]) -> set[str]:
 def test_no_files_use_each_other_in_a_circle(layer):
     found = circle(uses(BUILD / f"libslipway-{layer.replace('/', '-')}.a"))
     assert bool(found) == (layer in CIRCULAR), sorted(found)
+
+
+OF_THE_WORLD = re.compile(
+    r"(slipway_)?(clock_\w+|uuid_new|thread_\w+|rpc_\w+|nanosleep|clock_nanosleep|clock_gettime|time|gettimeofday|rand\w*|getrandom"
+    r"|pthread_create|pthread_join|pthread_cond_(wait|timedwait|signal|broadcast|init)|sem_(wait|timedwait|post)|poll|usleep|sleep)"
+)
+
+
+def test_the_engine_of_etcd_reaches_time_threads_and_the_network_by_its_world():
+    """So that it can run in a simulated one. Formatting a time is no use of the clock."""
+    archive = BUILD / "libslipway-store-etcd.a"
+    command = ["nm", "--format=posix", "--print-file-name", "--undefined-only", archive]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    found = [re.match(r".*\[(.*)\]: (\S+)", line) for line in lines]
+    used = [match.groups() for match in found if match]
+    assert any(file.endswith("world.c.o") and OF_THE_WORLD.fullmatch(symbol) for file, symbol in used)
+    assert [one for one in used if OF_THE_WORLD.fullmatch(one[1]) and not one[0].endswith("world.c.o")] == []

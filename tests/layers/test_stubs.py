@@ -41,7 +41,7 @@ RIGHT = BEGIN + MIDDLE + END + "void *used[] = {(void *)list, (void *)on_feature
 WRONG = {
     "a method that is not there": ("GET_FEATURE(on_point)", "GET_FEATURES(on_point)"),
     "a handler of another message": ("GET_FEATURE(on_point)", "GET_FEATURE(on_feature)"),
-    "a handler of no message": ("LIST_FEATURES(on_rectangle", "LIST_FEATURES(main"),
+    "a handler that is none": ("LIST_FEATURES(on_rectangle", "LIST_FEATURES(on_saved"),
     "a reply of another type": ("list_features__send(call, feature)", "list_features__send(call, rectangle)"),
     "a reply to a method that is not there": ("get_feature__reply(", "get_features__reply("),
     "a request of another type": ("save_feature__call(NULL, feature", "save_feature__call(NULL, point"),

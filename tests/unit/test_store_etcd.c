@@ -68,7 +68,7 @@ static void start_members(int count)
     etcd_cluster_url(&cluster, url);
     snprintf(rest, sizeof(rest), "%s/raw", url + strlen("etcd://"));
     cr_assert_eq(etcd_url_parse(rest, &raw_url, &why), 0);
-    cr_assert_eq(etcd_client_open(&raw, &raw_url, NULL, error, sizeof(error)), 0, "%s", error);
+    cr_assert_eq(etcd_client_open(&raw, &etcd_real_world, &raw_url, NULL, error, sizeof(error)), 0, "%s", error);
 }
 
 struct raw_answer {

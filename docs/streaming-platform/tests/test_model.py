@@ -9,7 +9,7 @@ from pathlib import Path
 from streaming.model.calibration import ceiling, checks, dense_events, more_cache, with_known_misses
 from streaming.model.compute import audience, delivery, media, payment_eur, renditions, run
 from streaming.model.inputs import LADDER, ONE_COUNTRY, SCENARIOS, WORLD, numeric_fields, with_factor
-from streaming.model.plan import FIRST_MONTHS, STAGES, TRIGGERS, approval, while_building
+from streaming.model.plan import FIRST_MONTHS, PHASES, STAGES, TEAMS, TRIGGERS, WORK, approval, while_building
 from streaming.model.popularity import File, harmonic, prefilled, retained
 from streaming.model.sensitivity import (
     break_even,
@@ -201,7 +201,7 @@ class Delivery(unittest.TestCase):
     def test_shards_are_counted_as_the_design_says(self) -> None:
         plant = run(SCENARIOS["large"]).plant
         self.assertEqual(plant.shards, 2 * 125)
-        self.assertEqual(plant.postgres_nodes, plant.shards * 4)  # three zones at home and the neighbour
+        self.assertEqual(plant.postgres_nodes, plant.shards * 5)  # three zones at home, two at the neighbour
 
     def test_fees_are_those_of_the_zones(self) -> None:
         i = replace(SCENARIOS["small"], app_shop_share=0.0)
@@ -238,6 +238,21 @@ class Stages(unittest.TestCase):
             paid = while_building(built) * subscribers
             self.assertAlmostEqual(paid, STAGES[built].people_eur * STAGES[built].inputs.subscribers)
             self.assertGreater(while_building(built), STAGES[built].people_eur)
+
+    def test_the_work_fills_the_teams(self) -> None:
+        """Each team does in every phase what its people can do in it, so that team and months follow from the work."""
+        for team, people in TEAMS.items():
+            for phase, months in enumerate(PHASES):
+                work = sum(item.months[phase] for item in WORK if item.team == team)
+                self.assertEqual(work, people * months, (team, phase))
+        self.assertEqual(sum(sum(item.months) for item in WORK), STAGES[0].people * FIRST_MONTHS)
+        self.assertEqual({item.team for item in WORK}, set(TEAMS))
+
+    def test_a_quarter_more_work_is_a_quarter_more_time(self) -> None:
+        self.assertAlmostEqual(approval().more_work, 0.25 * FIRST_MONTHS * approval().month_of_delay)
+        self.assertAlmostEqual(
+            approval().until_gate + 6 * approval().month_of_delay, sum(approval().until_sale.values())
+        )
 
     def test_the_approval_holds_what_the_stage_costs(self) -> None:
         """Six months of sales cost what the first stage costs to run, beside the people who are no engineers."""

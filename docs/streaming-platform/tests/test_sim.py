@@ -4,8 +4,10 @@ import math
 import random
 import tempfile
 import unittest
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 from streaming.sim import books, experiments, fanout, ledger
 from streaming.sim.provider import Fact
@@ -29,6 +31,18 @@ class Ledger(unittest.TestCase):
     def test_a_half_posting_is_refused(self) -> None:
         with self.assertRaises(ValueError):
             self.biller()._post("invoiced", 1, "x", [("receivable", "EUR", 1)])
+
+    def test_a_refund_and_a_chargeback_in_each_others_book_are_found(self) -> None:
+        """The sum of the two books is right; each of them is wrong."""
+        given = {"refunds": "chargebacks", "chargebacks": "refunds"}
+
+        def swapped(post: Callable[[str, books.Return], list[books.Line]]) -> Callable[..., list[books.Line]]:
+            return lambda *fact: [(given.get(book, book), c, cents) for book, c, cents in post(*fact)]
+
+        for fact in ("refunded", "dispute_lost"):
+            with self.subTest(fact), patch.object(books, fact, swapped(getattr(books, fact))):
+                findings = ledger.simulate(accounts=12, months=2, seed=7).findings
+                self.assertEqual([f.claim for f in findings if not f.holds], [ledger.RIGHT])
 
     def test_a_fact_that_contradicts_the_state_is_kept_and_reported(self) -> None:
         """A payment that counts as failed was captured: it is neither dropped nor taken for known."""

@@ -149,7 +149,7 @@ class Inputs:
     broker_mb: float = given(80, "MB/s written a log broker", "assumption", 0.5, 2.0)
     broker_tb: float = given(6, "TB used a log broker", "assumption", 0.5, 2.0)
     shard_accounts: float = given(2e6, "accounts a PostgreSQL shard", "design", 0.5, 1.5)
-    shard_copies: float = given(4, "three zones at home, one at the neighbour", "design", 0.75, 1.5)
+    shard_copies: float = given(5, "three zones at home, two at the neighbour", "design", 0.8, 1.4)
     searches_per_hour: float = given(0.5, "searches per hour watched", "assumption", 0.4, 3.0)
     search_core_ms: float = given(20, "core-ms per search", "assumption", 0.4, 3.0)
     plays_per_hour: float = given(1.3, "plays started per hour watched", "assumption", 0.6, 1.6)

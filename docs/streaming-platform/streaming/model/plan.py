@@ -55,19 +55,53 @@ class Stage:
         return self.total_eur / (self.inputs.hours_per_day * DAYS)
 
 
+@dataclass(frozen=True)
+class Item:
+    """A piece of the first release, in person-months for each phase; all are the authors' judgement."""
+
+    team: str
+    what: str
+    months: tuple[int, int, int]
+
+
+PHASES = (3, 3, 3)  # months to the closed test, then to the paid beta, then to the sale
+TEAMS = {"viewing": 8, "money": 6}  # engineers
+RESERVE = "leave, hiring and what was not foreseen"
+WORK = (
+    Item("viewing", "gateway, tokens, limits, shedding", (3, 1, 1)),
+    Item("viewing", "playback, steering, interface to the bought DRM", (4, 2, 2)),
+    Item("viewing", "catalogue and ingest on bought encoding", (3, 2, 1)),
+    Item("viewing", "library, home, search, nightly rows", (3, 4, 3)),
+    Item("viewing", "clients: web and phones", (5, 4, 3)),
+    Item("viewing", "clients: three television platforms", (2, 4, 6)),
+    Item("viewing", "experiments", (0, 2, 1)),
+    Item("viewing", "load tests, quality of playback", (0, 1, 3)),
+    Item("viewing", RESERVE, (4, 4, 4)),
+    Item("money", "identity on a vendor, access, profiles", (3, 1, 1)),
+    Item("money", "ledger, states, outbox, feed", (5, 3, 1)),
+    Item("money", "charges, webhooks, dunning", (2, 4, 2)),
+    Item("money", "refunds, chargebacks, reconciliation", (0, 4, 3)),
+    Item("money", "privacy, consent, support console", (0, 1, 4)),
+    Item("money", "two regions, releases, backups", (4, 1, 2)),
+    Item("money", "monitoring, on-call, drills", (1, 1, 2)),
+    Item("money", RESERVE, (3, 3, 3)),
+)
+MORE_WORK = 0.25  # what the work may be wrong by
+
 STAGES = (
-    Stage("100,000", SCENARIOS["small"], 2, 14),
+    Stage("100,000", SCENARIOS["small"], len(TEAMS), sum(TEAMS.values())),
     Stage("1 million", MILLION, 4, 30),
     Stage("10 million", SCENARIOS["medium"], 8, 64),
     Stage("250 million", SCENARIOS["large"], 18, 180),
 )
 TRIGGERS = (60_000, 600_000)  # subscribers at which the second and the third stage are begun
-FIRST_MONTHS = 9  # from the decision to the sale
+FIRST_MONTHS = sum(PHASES)  # from the decision to the sale
 REVIEW_MONTHS = 6  # from the sale to the review
 OTHERS = (
     4  # people of the first release who are not engineers: product, design, support, legal and finance (assumption)
 )
 BUILD_INFRA = 0.25  # of the running infrastructure while the first release is built (assumption)
+VENDOR_FACTOR = 3  # what a vendor asks for encoding over our own cost (assumption)
 REVIEW_SUBSCRIBERS = 30_000  # expected at the review (assumption)
 
 
@@ -93,6 +127,16 @@ class Approval:
         """A month more of building: people and test infrastructure."""
         return (sum(self.until_sale.values()) - self.until_sale[ENCODING]) / FIRST_MONTHS
 
+    @property
+    def until_gate(self) -> float:
+        """What is spent until the closed test, where the sale is confirmed: the months, and the first encoding."""
+        return PHASES[0] * self.month_of_delay + self.until_sale[ENCODING]
+
+    @property
+    def more_work(self) -> float:
+        """What a quarter more work costs if the teams stay as they are: a quarter more months."""
+        return MORE_WORK * FIRST_MONTHS * self.month_of_delay
+
 
 ENCODING = "first encoding of the catalogue"
 
@@ -100,7 +144,8 @@ ENCODING = "first encoding of the catalogue"
 def approval() -> Approval:
     first = STAGES[0]
     person, running = first.inputs.person_eur, first.result.bill.infrastructure
-    encoding = first.inputs.catalogue_hours * first.result.media.core_hours_per_hour * first.inputs.spot_core_hour_eur
+    core_hours = first.inputs.catalogue_hours * first.result.media.core_hours_per_hour
+    encoding = VENDOR_FACTOR * core_hours * first.inputs.spot_core_hour_eur
 
     def months(number: int, share: float) -> dict[str, float]:
         return {

@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from ..model.compute import Result
 from ..model.inputs import LADDER, SCENARIOS, TITLES, Inputs
-from ..model.plan import FIRST_MONTHS, REVIEW_MONTHS, STAGES, approval
+from ..model.plan import FIRST_MONTHS, MILLION, PHASES, REVIEW_MONTHS, STAGES, TEAMS, WORK, approval
 from ..model.sensitivity import percentile
 from ..sim import books, ledger
 from ..sim.books import CHART, Return
@@ -41,6 +41,8 @@ def tables(results: Results) -> dict[str, str]:
         "claims": _claims,
         "stages": _stages,
         "approval": _approval,
+        "work": _work,
+        "million": _million,
         "chart": _chart,
         "runbooks": lambda r: runbooks(r.slos),
         "thresholds": _thresholds,
@@ -292,9 +294,8 @@ def _stages(results: Results) -> str:
         ["payments", *(f"{s.payments_eur:.2f}" for s in STAGES)],
         ["support", *(f"{s.support_eur:.2f}" for s in STAGES)],
         ["engineers", *(f"{s.people_eur:.2f}" for s in STAGES)],
-        ["**total**", *(f"**{s.total_eur:.2f}**" for s in STAGES)],
+        ["**total of these**", *(f"**{s.total_eur:.2f}**" for s in STAGES)],
         ["total per hour watched, cents", *(f"{100 * s.total_per_hour:.2f}" for s in STAGES)],
-        ["engineers, teams", *(f"{s.people}, {s.teams}" for s in STAGES)],
     ]
     return table(head, rows)
 
@@ -308,6 +309,28 @@ def _approval(results: Results) -> str:
     return table(
         ["euros", f"until the sale, {FIRST_MONTHS} months", f"then to the review, {REVIEW_MONTHS} months"], rows
     )
+
+
+def _work(results: Results) -> str:
+    """The first release's person-months, by item and phase, with each team's sum."""
+    ends = [sum(PHASES[: n + 1]) for n in range(len(PHASES))]
+    names = ("closed test", "paid beta", "sale")
+    head = ["team", "work", *(f"to the {name}, month {end}" for name, end in zip(names, ends, strict=True)), "sum"]
+    rows = []
+    for team, people in TEAMS.items():
+        items = [item for item in WORK if item.team == team]
+        rows += [[team, i.what, *(str(m) for m in i.months), str(sum(i.months))] for i in items]
+        sums = [sum(i.months[n] for i in items) for n in range(len(PHASES))]
+        rows.append([f"**{team}**", f"**{people} engineers**", *(f"**{m}**" for m in [*sums, sum(sums)])])
+    return table(head, rows)
+
+
+def _million(results: Results) -> str:
+    """Where the stage of 1 million differs from the small scenario."""
+    small = SCENARIOS["small"]
+    pairs = ((f, getattr(small, f.name), getattr(MILLION, f.name)) for f in fields(Inputs))
+    rows = [[f"`{f.name}`", short(a), short(b), f.metadata["unit"]] for f, a, b in pairs if a != b]
+    return table(["input", "100,000", "1 million", "unit"], rows)
 
 
 def _chart(results: Results) -> str:

@@ -4,7 +4,8 @@ Four SQLite databases stand for four parties that share no transaction: the ledg
 the event log and accounting. Three processes work on them, taking turns at random: the biller (invoices, charges, dunning, recognition
 and webhooks), the relay (outbox to log) and accounting (log to books). Each turn is a process that may end itself with
 SIGKILL at marked points. Meanwhile the provider's customers authenticate, ask for refunds and dispute. In the end a
-reconciliation reads the provider's own file, and everything is held against an oracle that knows only that file.
+reconciliation reads the provider's own file, and everything is held against an oracle that knows the files of provider
+and bank and the plan. The ledger tells it one thing: whether an invoice was recognised before an amount was given back.
 
 The measures:
   states            a payment, refund, dispute or payout moves forward through its states, so a fact applies once;
@@ -613,25 +614,21 @@ class Judge:
 
     def _books(self) -> None:
         got = books.totals(self.ledger.execute("SELECT book, currency, cents FROM line"))
-        net = _net_revenue(got)
         want = self._expected()
-        wrong = sorted(str(k) for k in net.keys() | want.keys() if net.get(k, 0) != want.get(k, 0))
+        wrong = sorted(str(k) for k in got.keys() | want.keys() if got.get(k, 0) != want.get(k, 0))
         self.verdict.claim(
             RIGHT,
             not wrong,
-            f"{len(wrong)} of {len(net.keys() | want.keys())} balances wrong {', '.join(wrong[:3])}".strip(),
+            f"{len(wrong)} of {len(got.keys() | want.keys())} balances wrong {', '.join(wrong[:3])}".strip(),
         )
 
     def _expected(self) -> dict[tuple[str, str], int]:
-        """From the files and the plan, without the posting functions, so that a wrong posting differs.
-
-        Revenue, refunds and chargebacks are taken together: which of two days came first is not in a file.
-        """
+        """From the files and the plan, without the posting functions, so that a wrong posting differs."""
         read = self.source.db.execute
         prices = {id_: (currency, gross) for id_, _, currency, gross in self.invoices}
         lines: list[Line] = []
         paid: set[str] = set()
-        back: Counter[str] = Counter()
+        back: dict[str, dict[str, Fact]] = defaultdict(dict)  # by the cause of the posting
         for fact in self.source.report():
             invoice = fact.payment.rsplit("-", 1)[0]
             if fact.kind == "captured":
@@ -642,11 +639,10 @@ class Judge:
             elif fact.kind in ("dispute won", "dispute lost"):
                 lines += [("disputed", fact.currency, -fact.gross)]
             if fact.kind in ("refunded", "dispute lost"):
-                back[invoice] += fact.gross
+                back[invoice][f"{fact.kind} {fact.object}"] = fact
         for invoice in paid:
             currency, gross = prices[invoice]
-            tax = Price(gross).tax - Price(min(back[invoice], gross)).tax  # no more tax comes back than was owed
-            lines += [("tax", currency, -tax), ("revenue", currency, back[invoice] + tax - gross)]
+            lines += self._earned(invoice, currency, gross, back[invoice])
         for currency, net, sent, status in read("SELECT currency, net, sent, status FROM payout"):
             if status != "returned" and currency != books.HOME:
                 booked = round(net * books.BOOKING_RATE[currency])
@@ -656,6 +652,34 @@ class Judge:
         lines += [("clearing", currency, self.source.balance(currency)) for currency in provider.CURRENCIES]
         lines += [("bank", books.HOME, cents) for (cents,) in read("SELECT cents FROM bank")]
         return books.totals(lines)
+
+    def _earned(self, invoice: str, currency: str, gross: int, back: dict[str, Fact]) -> list[Line]:
+        """Tax, revenue, refunds and chargebacks of a paid invoice: what is given back after recognition is no revenue.
+
+        Amounts are the file's. Which came first, recognition or return, is in no file and is asked of the ledger.
+        """
+        deferred, returned, earned = Price(gross).net, 0, False
+        tax = Price(gross).tax
+        lines: list[Line] = []
+        for cause in self._in_order(f"recognised {invoice}", back):
+            if cause not in back:
+                earned = True
+                continue
+            owed = Price(min(returned + back[cause].gross, gross)).tax - Price(min(returned, gross)).tax
+            net = back[cause].gross - owed
+            unearned = 0 if earned else min(deferred, net)
+            book = "refunds" if back[cause].kind == "refunded" else "chargebacks"
+            lines.append((book, currency, net - unearned))
+            deferred, returned, tax = deferred - unearned, returned + back[cause].gross, tax - owed
+        return [*lines, ("tax", currency, -tax), ("revenue", currency, -deferred)]
+
+    def _in_order(self, recognised: str, back: dict[str, Fact]) -> list[str]:
+        """The causes in the order in which the ledger posted them; what it did not post comes last."""
+        causes = [recognised, *back]
+        marks = ", ".join("?" * len(causes))
+        query = f"SELECT cause FROM posting WHERE cause IN ({marks}) ORDER BY id"
+        posted = [cause for (cause,) in self.ledger.execute(query, causes)]
+        return list(dict.fromkeys([*posted, *causes]))
 
     def _once(self) -> None:
         query = "SELECT count(*) FROM charge WHERE status = 'captured' GROUP BY invoice HAVING count(*) > 1"
@@ -715,10 +739,3 @@ def _needs(cause: str, payments: dict[str, str]) -> set[str]:
     if what in ("received", "payout returned"):
         return {f"paid out {object_}"}
     return {f"invoiced {object_.rsplit('-', 1)[0]}"} if what in ("captured", "voided") else set()
-
-
-def _net_revenue(balances: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
-    """With what was given back in place of revenue, refunds and chargebacks."""
-    given = ("refunds", "chargebacks")
-    lines = [("revenue" if book in given else book, c, cents) for (book, c), cents in balances.items()]
-    return books.totals(lines)

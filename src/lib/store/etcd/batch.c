@@ -46,7 +46,7 @@ static void judge_batch(struct etcd_lane *lane, int results[ETCD_BATCH_OPERATION
 {
     struct etcd *etcd = lane->etcd;
     struct etcd_view *view = etcd_view_ref(etcd);
-    uint64_t now_ns = clock_monotonic_ns();
+    uint64_t now_ns = etcd->world->monotonic_ns();
     struct store_snapshot *snapshot;
     int err = store_view_snapshot_take(view->view, &snapshot);
 

@@ -119,8 +119,8 @@ static int authenticate(struct etcd_client *client, struct rpc_client *rpc, rpc_
         return err;
     request.name = (char *)client->url->user;
     request.password = password;
-    err = rpc_unary(rpc, &etcdserverpb__auth__descriptor, "Authenticate", &request.base,
-                    &(struct rpc_call_options){.timeout_ms = ETCD_STATUS_TIMEOUT_MS}, done, arg);
+    err = client->world->unary(rpc, &etcdserverpb__auth__descriptor, "Authenticate", &request.base,
+                               &(struct rpc_call_options){.timeout_ms = ETCD_STATUS_TIMEOUT_MS}, done, arg);
     explicit_bzero(password, sizeof(password));
     return err;
 }
@@ -188,7 +188,7 @@ static void on_answer(void *arg, const struct rpc_status *status, const Protobuf
     if (err == -EHOSTUNREACH)
         etcd_client_avoid(client, call->endpoint);
     else
-        atomic_store(&client->answered_ns, clock_monotonic_ns());
+        atomic_store(&client->answered_ns, client->world->monotonic_ns());
     if (is_about_token(status))
         renew_token(client, client->endpoints[call->endpoint].rpc, call->token_number);
     call->called(call->arg, err, reply);
@@ -206,7 +206,8 @@ void etcd_call(struct etcd_client *client, const ProtobufCServiceDescriptor *ser
     if (call != NULL) {
         options = options_with_token(client, timeout_ms, &token);
         *call = (struct call){client, atomic_load(&client->preferred), token.number, called, arg};
-        err = rpc_unary(client->endpoints[call->endpoint].rpc, service, method, request, &options, on_answer, call);
+        err = client->world->unary(client->endpoints[call->endpoint].rpc, service, method, request, &options, on_answer,
+                                   call);
     }
     if (err == 0)
         return;
@@ -214,13 +215,8 @@ void etcd_call(struct etcd_client *client, const ProtobufCServiceDescriptor *ser
     called(arg, err, NULL);
 }
 
-static void await(sem_t *done)
-{
-    while (sem_wait(done) != 0)
-        continue; /* a signal */
-}
-
 struct waiter {
+    struct etcd_client *client;
     sem_t done;
     etcd_called *called;
     void *arg;
@@ -234,22 +230,23 @@ static void on_waited(void *arg, int err, const ProtobufCMessage *reply)
     waiter->err = err;
     if (waiter->called != NULL)
         waiter->called(waiter->arg, err, reply);
-    sem_post(&waiter->done);
+    waiter->client->world->post(&waiter->done);
 }
 
 int etcd_call_wait(struct etcd_client *client, const ProtobufCServiceDescriptor *service, const char *method,
                    const ProtobufCMessage *request, unsigned timeout_ms, etcd_called *called, void *arg)
 {
-    struct waiter waiter = {.called = called, .arg = arg};
+    struct waiter waiter = {.client = client, .called = called, .arg = arg};
 
     sem_init(&waiter.done, 0, 0);
     etcd_call(client, service, method, request, timeout_ms, on_waited, &waiter);
-    await(&waiter.done);
+    client->world->await(&waiter.done);
     sem_destroy(&waiter.done);
     return waiter.err;
 }
 
 struct member_call {
+    struct etcd_client *client;
     sem_t done;
     etcd_answered *answered;
     void *arg;
@@ -269,22 +266,23 @@ static void on_member_answer(void *arg, const struct rpc_status *status, const P
         snprintf(call->error, call->error_size, "%s", status->message);
         call->error[strcspn(call->error, "\r\n")] = '\0';
     }
-    sem_post(&call->done);
+    call->client->world->post(&call->done);
 }
 
 int etcd_member_call(struct etcd_client *client, unsigned endpoint, const char *method, const ProtobufCMessage *request,
                      unsigned timeout_ms, etcd_answered *answered, void *arg, char *error, size_t error_size)
 {
-    struct member_call call = {.answered = answered, .arg = arg, .error = error, .error_size = error_size};
+    struct member_call call = {
+        .client = client, .answered = answered, .arg = arg, .error = error, .error_size = error_size};
     struct token token;
     struct rpc_call_options options = options_with_token(client, timeout_ms, &token);
     int err;
 
     sem_init(&call.done, 0, 0);
-    err = rpc_unary(client->endpoints[endpoint].rpc, &etcdserverpb__maintenance__descriptor, method, request, &options,
-                    on_member_answer, &call);
+    err = client->world->unary(client->endpoints[endpoint].rpc, &etcdserverpb__maintenance__descriptor, method, request,
+                               &options, on_member_answer, &call);
     if (err == 0)
-        await(&call.done);
+        client->world->await(&call.done);
     else
         store_fail(error, error_size, 0, "%s", strerror(-err));
     sem_destroy(&call.done);
@@ -295,15 +293,15 @@ int etcd_member_call(struct etcd_client *client, unsigned endpoint, const char *
 
 static int open_rpc(struct etcd_client *client, const char *target, size_t max_message, struct rpc_client **ret_rpc)
 {
-    return rpc_client_open(&(struct rpc_client_def){.name = "etcd",
-                                                    .target = target,
-                                                    .tls = client->tls.ca != NULL ? &client->tls : NULL,
-                                                    .metrics = client->metrics,
-                                                    .threads = client->url->endpoint_count == 1 ? 2 : 1,
-                                                    .max_message = max_message,
-                                                    .connect_timeout_ms = CONNECT_TIMEOUT_MS,
-                                                    .keepalive_ms = KEEPALIVE_MS},
-                           ret_rpc);
+    return client->world->client_open(&(struct rpc_client_def){.name = "etcd",
+                                                               .target = target,
+                                                               .tls = client->tls.ca != NULL ? &client->tls : NULL,
+                                                               .metrics = client->metrics,
+                                                               .threads = client->url->endpoint_count == 1 ? 2 : 1,
+                                                               .max_message = max_message,
+                                                               .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+                                                               .keepalive_ms = KEEPALIVE_MS},
+                                      ret_rpc);
 }
 
 /* etcd cuts what it sends where it bounds requests, at 2 MiB by default; but not what it has had at hand before it said
@@ -323,13 +321,13 @@ int etcd_watch_open(struct etcd_client *client, const struct rpc_stream_handlers
     err = open_rpc(client, endpoint->target, MAX_EVENTS, &rpc);
     if (err < 0)
         return err;
-    err = rpc_stream_open(rpc, &etcdserverpb__watch__descriptor, "Watch",
-                          &(struct rpc_call_options){.timeout_ms = WATCH_TIMEOUT_MS,
-                                                     .metadata = with_token,
-                                                     .metadata_count = token[0] != '\0' ? 2 : 1},
-                          handlers, arg, ret_stream);
+    err = client->world->stream_open(rpc, &etcdserverpb__watch__descriptor, "Watch",
+                                     &(struct rpc_call_options){.timeout_ms = WATCH_TIMEOUT_MS,
+                                                                .metadata = with_token,
+                                                                .metadata_count = token[0] != '\0' ? 2 : 1},
+                                     handlers, arg, ret_stream);
     if (err < 0) {
-        rpc_client_free(rpc);
+        client->world->client_free(rpc);
         return err;
     }
     *ret_rpc = rpc;
@@ -352,7 +350,7 @@ static void on_first_token(void *arg, const struct rpc_status *status, const Pro
     on_authenticated(result->client, status, reply);
     result->code = status->code;
     snprintf(result->text, sizeof(result->text), "%s", status->message);
-    sem_post(&result->done);
+    result->client->world->post(&result->done);
 }
 
 static bool is_old(const char *version)
@@ -409,7 +407,7 @@ static int get_first_token(struct etcd_client *client, struct status *status, ch
 
     if (err < 0)
         return store_fail(error, error_size, err, "etcd: %s: %s", client->url->password_file, strerror(-err));
-    await(&status->done);
+    client->world->await(&status->done);
     if (status->code == ERR_GRPC_OK)
         return 0;
     store_fail(error, error_size, 0, "etcd: user %s: %s", client->url->user, status->text);
@@ -421,7 +419,7 @@ static int get_first_token(struct etcd_client *client, struct status *status, ch
 
 static int reach(struct etcd_client *client, struct status *status, char *error, size_t error_size)
 {
-    uint64_t until_ns = clock_monotonic_ns() + OPEN_TIMEOUT_NS;
+    uint64_t until_ns = client->world->monotonic_ns() + OPEN_TIMEOUT_NS;
     int err;
 
     do {
@@ -429,18 +427,19 @@ static int reach(struct etcd_client *client, struct status *status, char *error,
         if (err == 0)
             err = check_members(client, error, error_size);
         if (err == -EAGAIN)
-            nanosleep(&(struct timespec){.tv_nsec = 200 * 1000 * 1000}, NULL);
-    } while (err == -EAGAIN && clock_monotonic_ns() < until_ns);
+            client->world->sleep(200 * 1000 * 1000);
+    } while (err == -EAGAIN && client->world->monotonic_ns() < until_ns);
     return err == -EAGAIN ? -EHOSTUNREACH : err;
 }
 
-int etcd_client_open(struct etcd_client *client, const struct etcd_url *url, struct metrics *metrics, char *error,
-                     size_t error_size)
+int etcd_client_open(struct etcd_client *client, const struct etcd_world *world, const struct etcd_url *url,
+                     struct metrics *metrics, char *error, size_t error_size)
 {
     struct status status = {.client = client};
     int err = 0;
 
     pthread_mutex_init(&client->mutex, NULL);
+    client->world = world;
     client->url = url;
     client->metrics = metrics;
     client->tls = (struct rpc_tls){url->ca, url->certificate, url->key};
@@ -456,20 +455,20 @@ int etcd_client_open(struct etcd_client *client, const struct etcd_url *url, str
     sem_init(&status.done, 0, 0);
     err = reach(client, &status, error, error_size);
     sem_destroy(&status.done);
-    atomic_store(&client->answered_ns, clock_monotonic_ns());
+    atomic_store(&client->answered_ns, client->world->monotonic_ns());
     return err;
 }
 
 void etcd_client_cancel(struct etcd_client *client)
 {
     for (unsigned i = 0; i < client->url->endpoint_count; i++)
-        rpc_client_cancel(client->endpoints[i].rpc);
+        client->world->client_cancel(client->endpoints[i].rpc);
 }
 
 void etcd_client_close(struct etcd_client *client)
 {
     for (unsigned i = 0; client->url != NULL && i < client->url->endpoint_count; i++)
-        client->endpoints[i].rpc = rpc_client_free(client->endpoints[i].rpc);
+        client->endpoints[i].rpc = client->world->client_free(client->endpoints[i].rpc);
     if (client->url != NULL)
         pthread_mutex_destroy(&client->mutex);
     free(client->token);

@@ -85,15 +85,15 @@ static uint64_t end_of_log(const struct upkeep *upkeep)
 /* Until the member has applied what the log holds now, and is not the leader unless it may be. */
 static int settle(struct upkeep *upkeep, unsigned endpoint, bool may_lead)
 {
-    uint64_t until_ns = clock_monotonic_ns() + SETTLE_NS;
+    uint64_t until_ns = upkeep->client.world->monotonic_ns() + SETTLE_NS;
     int err = look(upkeep);
     uint64_t end = end_of_log(upkeep);
 
-    while (clock_monotonic_ns() < until_ns) {
+    while (upkeep->client.world->monotonic_ns() < until_ns) {
         if (err == 0 && upkeep->members[endpoint].applied >= end && upkeep->members[endpoint].leader != 0 &&
             (may_lead || upkeep->leader != endpoint))
             return 0;
-        nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+        upkeep->client.world->sleep(PAUSE_NS);
         err = look(upkeep);
     }
     return err < 0 ? err : blame(upkeep, endpoint, -ETIMEDOUT, "it does not catch up with the others");
@@ -171,7 +171,7 @@ int etcd_defragment(const char *rest, unsigned min_free_percent, store_defragmen
         store_fail(error, error_size, err, "store etcd://%s: %s", rest, why != NULL ? why : strerror(-err));
     } else {
         upkeep.count = url.endpoint_count;
-        err = etcd_client_open(&upkeep.client, &url, NULL, error, error_size);
+        err = etcd_client_open(&upkeep.client, &etcd_real_world, &url, NULL, error, error_size);
         if (err == 0)
             err = take_turns(&upkeep, min_free_percent, told, arg);
         etcd_client_close(&upkeep.client);

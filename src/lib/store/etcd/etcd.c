@@ -4,22 +4,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static struct etcd *etcd_new(const struct store_options *options)
+static struct etcd *etcd_new(const struct etcd_world *world, const struct store_options *options)
 {
     struct etcd *etcd = calloc(1, sizeof(*etcd));
-    pthread_condattr_t attributes;
 
     if (etcd == NULL)
         return NULL;
+    etcd->world = world;
     etcd->options = *options;
     etcd->lock_fd = -1;
     etcd->writer.last = &etcd->writer.first;
     pthread_mutex_init(&etcd->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&etcd->changed, &attributes);
-    pthread_cond_init(&etcd->writable, &attributes);
-    pthread_condattr_destroy(&attributes);
+    world->cond_init(&etcd->changed);
+    world->cond_init(&etcd->writable);
     etcd_reads_init(etcd);
     return etcd;
 }
@@ -96,7 +93,7 @@ static int start(struct etcd *etcd, char *error, size_t error_size)
 {
     int err;
 
-    err = etcd_client_open(&etcd->client, &etcd->url, etcd->options.metrics, error, error_size);
+    err = etcd_client_open(&etcd->client, etcd->world, &etcd->url, etcd->options.metrics, error, error_size);
     if (err == 0)
         err = etcd_schema_check(etcd, error, error_size);
     if (err == 0)
@@ -127,10 +124,10 @@ static const char *check_etcd(const char *rest)
     return why;
 }
 
-static int open_etcd(const struct store_options *options, const char *rest, struct store **ret_store, char *error,
-                     size_t error_size)
+int store_etcd_open(const struct etcd_world *world, const struct store_options *options, const char *rest,
+                    struct store **ret_store, char *error, size_t error_size)
 {
-    struct etcd *etcd = etcd_new(options);
+    struct etcd *etcd = etcd_new(world, options);
     const char *why = strerror(ENOMEM);
     int err;
 
@@ -150,6 +147,12 @@ static int open_etcd(const struct store_options *options, const char *rest, stru
     }
     *ret_store = &etcd->store;
     return 0;
+}
+
+static int open_etcd(const struct store_options *options, const char *rest, struct store **ret_store, char *error,
+                     size_t error_size)
+{
+    return store_etcd_open(&etcd_real_world, options, rest, ret_store, error, error_size);
 }
 
 /* A full disk is nothing that a restart mends. */

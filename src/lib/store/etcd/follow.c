@@ -19,11 +19,11 @@ static void note(struct etcd *etcd, bool failed, bool behind)
     struct etcd_follower *follower = &etcd->follower;
 
     pthread_mutex_lock(&etcd->mutex);
-    follower->heard_ns = clock_monotonic_ns();
+    follower->heard_ns = etcd->world->monotonic_ns();
     follower->patience_ns = behind ? BEHIND_NS : SILENCE_NS;
     follower->failed |= failed;
     if (failed)
-        pthread_cond_broadcast(&etcd->changed);
+        etcd->world->wake(&etcd->changed);
     pthread_mutex_unlock(&etcd->mutex);
 }
 
@@ -52,7 +52,7 @@ static void on_done(void *arg, const struct rpc_status *status)
     etcd_apply_abandon(etcd);
     pthread_mutex_lock(&etcd->mutex);
     etcd->follower.ended = true;
-    pthread_cond_broadcast(&etcd->changed);
+    etcd->world->wake(&etcd->changed);
     pthread_mutex_unlock(&etcd->mutex);
 }
 
@@ -67,18 +67,18 @@ static void send_create(struct etcd *etcd, struct rpc_stream *stream)
     create.fragment = true;
     request.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
     request.create_request = &create;
-    rpc_stream_send(stream, &request.base);
+    etcd->world->stream_send(stream, &request.base);
 }
 
 /* Its answer shows that the connection lives, and moves the point at which the watch could be resumed. */
-static void send_progress(struct rpc_stream *stream)
+static void send_progress(struct etcd *etcd, struct rpc_stream *stream)
 {
     Etcdserverpb__WatchProgressRequest progress = ETCDSERVERPB__WATCH_PROGRESS_REQUEST__INIT;
     Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
 
     request.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_PROGRESS_REQUEST;
     request.progress_request = &progress;
-    rpc_stream_send(stream, &request.base);
+    etcd->world->stream_send(stream, &request.base);
 }
 
 /* Until the watch ends, falls silent, fails, or is to be stopped. True: it is to be tried at another member. */
@@ -89,13 +89,13 @@ static bool attend(struct etcd *etcd, struct rpc_stream *stream)
 
     pthread_mutex_lock(&etcd->mutex);
     while (!follower->stopped && !follower->ended && !follower->failed && !silent) {
-        struct timespec until = etcd_timespec(clock_monotonic_ns() + PROGRESS_NS);
+        uint64_t until_ns = etcd->world->monotonic_ns() + PROGRESS_NS;
 
-        if (pthread_cond_timedwait(&etcd->changed, &etcd->mutex, &until) != ETIMEDOUT)
+        if (etcd->world->wait(&etcd->changed, &etcd->mutex, until_ns) != -ETIMEDOUT)
             continue;
-        silent = clock_monotonic_ns() - follower->heard_ns > follower->patience_ns;
+        silent = etcd->world->monotonic_ns() - follower->heard_ns > follower->patience_ns;
         pthread_mutex_unlock(&etcd->mutex);
-        send_progress(stream);
+        send_progress(etcd, stream);
         pthread_mutex_lock(&etcd->mutex);
     }
     silent |= follower->ended;
@@ -113,7 +113,7 @@ static int watch(struct etcd *etcd)
     int err;
 
     follower->ended = follower->failed = false; /* nobody else is there yet */
-    follower->heard_ns = clock_monotonic_ns();
+    follower->heard_ns = etcd->world->monotonic_ns();
     follower->patience_ns = SILENCE_NS;
     err = etcd_watch_open(&etcd->client, &handlers, etcd, &rpc, &stream);
     if (err < 0)
@@ -122,9 +122,9 @@ static int watch(struct etcd *etcd)
     send_create(etcd, stream);
     if (attend(etcd, stream))
         etcd_client_avoid(&etcd->client, endpoint);
-    rpc_stream_cancel(stream);
-    rpc_client_free(rpc); /* waits for on_done */
-    rpc_stream_unref(stream);
+    etcd->world->stream_cancel(stream);
+    etcd->world->client_free(rpc); /* waits for on_done */
+    etcd->world->stream_unref(stream);
     return 0;
 }
 
@@ -213,7 +213,7 @@ static int follow(struct etcd *etcd)
         return err;
     pthread_mutex_lock(&etcd->mutex);
     follower->moved_ns = 0; /* ready */
-    pthread_cond_broadcast(&etcd->changed);
+    etcd->world->wake(&etcd->changed);
     pthread_mutex_unlock(&etcd->mutex);
     return watch(etcd);
 }
@@ -225,13 +225,13 @@ static void *run_follower(void *arg)
 
     pthread_mutex_lock(&etcd->mutex);
     while (!follower->stopped) {
-        struct timespec until;
+        uint64_t until_ns;
 
         pthread_mutex_unlock(&etcd->mutex);
         follow(etcd);
-        until = etcd_timespec(clock_monotonic_ns() + etcd_view_pause_ns(etcd));
+        until_ns = etcd->world->monotonic_ns() + etcd_view_pause_ns(etcd);
         pthread_mutex_lock(&etcd->mutex);
-        while (!follower->stopped && pthread_cond_timedwait(&etcd->changed, &etcd->mutex, &until) != ETIMEDOUT)
+        while (!follower->stopped && etcd->world->wait(&etcd->changed, &etcd->mutex, until_ns) != -ETIMEDOUT)
             continue;
     }
     pthread_mutex_unlock(&etcd->mutex);
@@ -245,13 +245,10 @@ int etcd_follower_start(struct etcd *etcd)
     struct etcd_follower *follower = &etcd->follower;
     int err;
 
-    follower->moved_ns = clock_monotonic_ns();
-    err = pthread_create(&follower->thread, NULL, run_follower, etcd);
-    if (err != 0)
-        return -err;
-    follower->running = true;
-    pthread_setname_np(follower->thread, "store-view");
-    return 0;
+    follower->moved_ns = etcd->world->monotonic_ns();
+    err = etcd->world->start_thread(&follower->thread, "store-view", run_follower, etcd);
+    follower->running = err == 0;
+    return err;
 }
 
 int etcd_follower_wait_ready(struct etcd *etcd, char *error, size_t error_size)
@@ -261,10 +258,10 @@ int etcd_follower_wait_ready(struct etcd *etcd, char *error, size_t error_size)
 
     pthread_mutex_lock(&etcd->mutex);
     while (follower->moved_ns != 0 && err == 0) {
-        struct timespec until = etcd_timespec(follower->moved_ns + OPEN_NS);
+        uint64_t until_ns = follower->moved_ns + OPEN_NS;
 
-        if (pthread_cond_timedwait(&etcd->changed, &etcd->mutex, &until) == ETIMEDOUT && follower->moved_ns != 0 &&
-            clock_monotonic_ns() >= follower->moved_ns + OPEN_NS)
+        if (etcd->world->wait(&etcd->changed, &etcd->mutex, until_ns) == -ETIMEDOUT && follower->moved_ns != 0 &&
+            etcd->world->monotonic_ns() >= follower->moved_ns + OPEN_NS)
             err = follower->err < 0 ? follower->err : -EHOSTUNREACH;
     }
     if (err < 0)
@@ -281,8 +278,8 @@ void etcd_follower_stop(struct etcd *etcd)
         return;
     pthread_mutex_lock(&etcd->mutex);
     follower->stopped = true;
-    pthread_cond_broadcast(&etcd->changed);
+    etcd->world->wake(&etcd->changed);
     pthread_mutex_unlock(&etcd->mutex);
     etcd_client_cancel(&etcd->client);
-    pthread_join(follower->thread, NULL);
+    etcd->world->join_thread(follower->thread);
 }

@@ -52,7 +52,7 @@ void etcd_lane_move(struct etcd_lane *lane, enum etcd_lane_event event)
     if (lane->state == LANE_CLOSED || lane->state == LANE_IDLE)
         lane->count = 0;
     if (lane->state == LANE_CLOSED || lane->state == LANE_IDLE || lane->state == LANE_UNKNOWN)
-        pthread_cond_signal(&lane->etcd->writable); /* the writer may have something to do */
+        lane->etcd->world->wake(&lane->etcd->writable); /* the writer may have something to do */
 }
 
 /* ---- the ends of requests ---- */
@@ -130,7 +130,7 @@ static void commit(struct etcd_lane *lane, int64_t revision, bool known, struct 
     const struct store_metrics *metrics = &lane->etcd->metrics;
 
     metrics_add(metrics->commits, 1);
-    metrics_observe(metrics->commit_seconds, (double)(clock_monotonic_ns() - lane->begun_ns) / 1e9);
+    metrics_observe(metrics->commit_seconds, (double)(lane->etcd->world->monotonic_ns() - lane->begun_ns) / 1e9);
     metrics_observe(metrics->batch_requests, lane->count);
     etcd_lane_move(lane, LANE_COMMIT);
     lane->revision = lane->name_revision = revision;
@@ -141,7 +141,7 @@ static void commit(struct etcd_lane *lane, int64_t revision, bool known, struct 
 
 static void retry_later(struct etcd_lane *lane)
 {
-    lane->retry_ns = clock_monotonic_ns() + RETRY_NS;
+    lane->retry_ns = lane->etcd->world->monotonic_ns() + RETRY_NS;
 }
 
 /* ---- what the watch has seen ---- */

@@ -97,7 +97,7 @@ void etcd_lane_key_open(struct etcd_lane *lane, etcd_lane_key_opened *opened)
 {
     struct small_txn txn;
     struct uuid id;
-    int err = uuid_new(&id);
+    int err = lane->etcd->world->new_id(&id);
 
     make_name(lane, &id);
     if (err == 0)
@@ -181,7 +181,7 @@ static void on_listed(void *arg, int err, const ProtobufCMessage *reply)
 {
     const Etcdserverpb__RangeResponse *response = (const Etcdserverpb__RangeResponse *)reply;
     struct etcd *etcd = arg;
-    uint64_t now_ms = clock_realtime_ns() / CLOCK_NS_PER_MS;
+    uint64_t now_ms = etcd->world->realtime_ns() / CLOCK_NS_PER_MS;
 
     for (size_t i = 0; err == 0 && i < response->n_kvs; i++) {
         const Etcdserverpb__KeyValue *kv = response->kvs[i];

@@ -156,7 +156,7 @@ static int note_page(struct load *load, int err)
 
     pthread_mutex_lock(&load->etcd->mutex);
     if (err == 0)
-        follower->moved_ns = clock_monotonic_ns();
+        follower->moved_ns = load->etcd->world->monotonic_ns();
     stopped = follower->stopped;
     pthread_mutex_unlock(&load->etcd->mutex);
     return stopped ? -ECANCELED : err;
@@ -172,7 +172,7 @@ static int get_all(struct load *load)
             load->limit /= 2;
             err = 0;
         } else if ((err == -EHOSTUNREACH || err == -EAGAIN) && ++failures < ATTEMPTS) {
-            nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
+            load->etcd->world->sleep(100 * 1000 * 1000);
             err = 0;
         } else if (err == 0) {
             failures = 0;

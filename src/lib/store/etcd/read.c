@@ -151,7 +151,7 @@ static void ask_next(struct etcd *etcd)
     struct etcd_question *question;
 
     pthread_mutex_lock(&reads->mutex);
-    question = next_question(reads, clock_monotonic_ns(), false);
+    question = next_question(reads, etcd->world->monotonic_ns(), false);
     pthread_mutex_unlock(&reads->mutex);
     ask(etcd, question);
 }
@@ -214,7 +214,7 @@ static void on_head(void *arg, int err, const ProtobufCMessage *reply)
     struct etcd_question *question = arg, *next;
     struct etcd *etcd = question->etcd;
     struct etcd_reads *reads = &etcd->reads;
-    uint64_t now_ns = clock_monotonic_ns();
+    uint64_t now_ns = etcd->world->monotonic_ns();
     struct etcd_read_list ended;
 
     list_init(&ended);
@@ -280,7 +280,7 @@ bool etcd_reads_tick(struct etcd *etcd, uint64_t now_ns)
 
 bool etcd_reads_age(struct etcd *etcd, uint64_t *ret_age_ms)
 {
-    uint64_t fresh_ns, now_ns = clock_monotonic_ns();
+    uint64_t fresh_ns, now_ns = etcd->world->monotonic_ns();
 
     pthread_mutex_lock(&etcd->reads.mutex);
     fresh_ns = etcd->reads.fresh_ns;
@@ -322,7 +322,7 @@ void etcd_read(struct etcd *etcd, uint64_t deadline_ns, uint64_t max_stale_ms, s
         reads->count++;
         list_add(&reads->fresh, waiting);
         if (ending != reads)
-            question = next_question(reads, clock_monotonic_ns(), false);
+            question = next_question(reads, etcd->world->monotonic_ns(), false);
     }
     pthread_mutex_unlock(&reads->mutex);
     ask(etcd, question);

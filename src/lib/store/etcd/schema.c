@@ -279,7 +279,7 @@ int etcd_schema_check(struct etcd *etcd, char *error, size_t error_size)
 
     for (int i = 0; i < ATTEMPTS && (err == -EAGAIN || err == -EHOSTUNREACH); i++) {
         if (i > 0)
-            nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
+            etcd->world->sleep(100 * 1000 * 1000);
         err = agree(etcd, error, error_size);
     }
     return err == -EAGAIN ? -EHOSTUNREACH : err;
@@ -312,7 +312,7 @@ int etcd_schema_restored(struct etcd *etcd, uint64_t last_seq)
 
     for (int i = 0; i < ATTEMPTS && (err == -EAGAIN || err == -EHOSTUNREACH); i++) {
         if (i > 0)
-            nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
+            etcd->world->sleep(100 * 1000 * 1000);
         err = end_restoration(etcd, last_seq);
     }
     return err;

@@ -30,6 +30,7 @@
 #include "include/names.h"
 #include "rpc_client.h"
 #include "store_engine.h"
+#include "store_etcd_world.h"
 #include "store_view.h"
 #include "uuid.h"
 #include <stdatomic.h>
@@ -61,6 +62,7 @@ struct etcd_endpoint {
 };
 
 struct etcd_client {
+    const struct etcd_world *world;
     const struct etcd_url *url;
     struct metrics *metrics;
     struct rpc_tls tls;
@@ -74,8 +76,8 @@ struct etcd_client {
 };
 
 /* Waits for an answer of at least one member, up to 30 s, and checks the version of those that answer. */
-int etcd_client_open(struct etcd_client *client, const struct etcd_url *url, struct metrics *metrics, char *error,
-                     size_t error_size);
+int etcd_client_open(struct etcd_client *client, const struct etcd_world *world, const struct etcd_url *url,
+                     struct metrics *metrics, char *error, size_t error_size);
 void etcd_client_cancel(struct etcd_client *client); /* ends the calls under way, and any later one; does not wait */
 void etcd_client_close(struct etcd_client *client);  /* ends the calls under way; also a half opened one */
 
@@ -389,6 +391,7 @@ bool etcd_reads_age(struct etcd *etcd, uint64_t *ret_age_ms); /* of the view; fa
 
 struct etcd {
     struct store store;
+    const struct etcd_world *world;
     struct store_options options;
     struct etcd_url url;
     struct etcd_client client;
@@ -416,9 +419,3 @@ struct etcd {
 
 int etcd_schema_check(struct etcd *etcd, char *error, size_t error_size);
 int etcd_schema_restored(struct etcd *etcd, uint64_t last_seq);
-
-/* Adds up to a deadline; UINT64_MAX stays. */
-static inline struct timespec etcd_timespec(uint64_t ns)
-{
-    return (struct timespec){(time_t)(ns / CLOCK_NS_PER_S), (long)(ns % CLOCK_NS_PER_S)};
-}

@@ -120,7 +120,7 @@ static int put_error(const struct etcd *etcd, const struct store_batch *request)
 
 void etcd_write(struct etcd *etcd, struct store_batch *take_batch)
 {
-    uint64_t latest_ns = clock_monotonic_ns() + MAX_WAIT_NS;
+    uint64_t latest_ns = etcd->world->monotonic_ns() + MAX_WAIT_NS;
     int err;
 
     if (take_batch->deadline_ns > latest_ns)
@@ -129,7 +129,7 @@ void etcd_write(struct etcd *etcd, struct store_batch *take_batch)
     err = put_error(etcd, take_batch);
     if (err == 0) {
         append_waiting(&etcd->writer, take_batch);
-        pthread_cond_signal(&etcd->writable);
+        etcd->world->wake(&etcd->writable);
     }
     pthread_mutex_unlock(&etcd->mutex);
     if (err == 0)

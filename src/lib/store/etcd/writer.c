@@ -17,10 +17,10 @@
 /* Under the lock: a batch for an idle lane. */
 static bool begin_batch(struct etcd_lane *lane)
 {
-    lane->begun_ns = clock_monotonic_ns();
+    lane->begun_ns = lane->etcd->world->monotonic_ns();
     lane->seen_revision = 0;
     memset(lane->seen, 0, sizeof(lane->seen));
-    if (uuid_new(&lane->batch) < 0)
+    if (lane->etcd->world->new_id(&lane->batch) < 0)
         return false;
     etcd_choose(lane);
     if (lane->count == 0)
@@ -139,7 +139,7 @@ static void turn(struct etcd *etcd)
         enum act next;
 
         pthread_mutex_lock(&etcd->mutex);
-        next = next_act(lane, clock_monotonic_ns());
+        next = next_act(lane, etcd->world->monotonic_ns());
         pthread_mutex_unlock(&etcd->mutex);
         act(lane, next);
     }
@@ -153,9 +153,9 @@ static bool await(struct etcd *etcd, bool reading)
     pthread_mutex_lock(&etcd->mutex);
     busy = is_busy(&etcd->writer);
     if (busy || !etcd->writer.closed) {
-        struct timespec until = etcd_timespec(clock_monotonic_ns() + (busy || reading ? TICK_NS : IDLE_TICK_NS));
+        uint64_t until_ns = etcd->world->monotonic_ns() + (busy || reading ? TICK_NS : IDLE_TICK_NS);
 
-        pthread_cond_timedwait(&etcd->writable, &etcd->mutex, &until);
+        etcd->world->wait(&etcd->writable, &etcd->mutex, until_ns);
     }
     busy = is_busy(&etcd->writer) || !etcd->writer.closed;
     pthread_mutex_unlock(&etcd->mutex);
@@ -169,7 +169,7 @@ static void *run_writer(void *arg)
     bool reading = false;
 
     do {
-        uint64_t now_ns = clock_monotonic_ns();
+        uint64_t now_ns = etcd->world->monotonic_ns();
 
         turn(etcd);
         if (now_ns < tick_ns)
@@ -192,12 +192,9 @@ int etcd_writer_start(struct etcd *etcd)
         return -ENOMEM;
     for (unsigned i = 0; i < ETCD_LANES; i++)
         writer->lanes[i].etcd = etcd;
-    err = pthread_create(&writer->thread, NULL, run_writer, etcd);
-    if (err != 0)
-        return -err;
-    writer->running = true;
-    pthread_setname_np(writer->thread, "store");
-    return 0;
+    err = etcd->world->start_thread(&writer->thread, "store", run_writer, etcd);
+    writer->running = err == 0;
+    return err;
 }
 
 void etcd_writer_stop(struct etcd *etcd)
@@ -208,9 +205,9 @@ void etcd_writer_stop(struct etcd *etcd)
         return;
     pthread_mutex_lock(&etcd->mutex);
     writer->closed = true;
-    pthread_cond_signal(&etcd->writable);
+    etcd->world->wake(&etcd->writable);
     pthread_mutex_unlock(&etcd->mutex);
-    pthread_join(writer->thread, NULL);
+    etcd->world->join_thread(writer->thread);
 }
 
 void etcd_writer_release(struct etcd *etcd)

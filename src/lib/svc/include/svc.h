@@ -47,8 +47,8 @@ struct svc_rpc {
                              .descriptors = (descriptors_),                                                            \
                              .descriptors_len = descriptors_##_len})
 
-/* SVC_STORE(tables, count, &store) of svc_store.h: svc opens the store, by the options STORE_URL and STORE_MAX_BYTES, before
- * start, and closes it after stop; /readyz, gRPC health and /healthz report its state too. */
+/* SVC_STORE(tables, count, &store) of svc_store.h: svc opens the store, by the options STORE_URL and STORE_MAX_BYTES,
+ * before start, and closes it after stop; /readyz, gRPC health and /healthz report its state too. */
 struct svc_store_engine;
 struct svc_store {
     const struct svc_store_engine *engine;

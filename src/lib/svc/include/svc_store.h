@@ -16,8 +16,7 @@
 /* clang-format on */
 
 #define SVC_STORE(tables_, count_, store_)                                                                             \
-    (&(const struct svc_store){                                                                                        \
-        .engine = &svc_store_engine, .tables = (tables_), .count = (count_), .store = (store_)})
+    (&(const struct svc_store){.engine = &svc_store_engine, .tables = (tables_), .count = (count_), .store = (store_)})
 
 /* What svc needs of a store without linking one into services that have none. */
 struct svc_store_engine {
@@ -29,5 +28,6 @@ struct svc_store_engine {
 };
 extern const struct svc_store_engine svc_store_engine;
 
-/* For services that open it themselves, in start. The tables must live as long as the store. 0, or what svc_fail returned. */
+/* For services that open it themselves, in start. The tables must live as long as the store. 0, or what svc_fail
+ * returned. */
 int svc_store_open(struct svc *svc, const struct store_table *tables, size_t count, struct store **ret_store);

@@ -31,9 +31,9 @@ enum rpc_kind { RPC_UNARY_KIND, RPC_SERVER_STREAM_KIND, RPC_CLIENT_STREAM_KIND, 
 
 typedef void rpc_handler(void); /* of a type that invoke knows */
 
-/* Made by the macros of NAME.rpc_server.h, one a method, which the build makes from proto/NAME.proto: so a wrong method or a
- * handler of another message's type does not compile. on_message stands instead of handler and invoke in tables that are
- * made by hand. */
+/* Made by the macros of NAME.rpc_server.h, one a method, which the build makes from proto/NAME.proto: so a wrong method
+ * or a handler of another message's type does not compile. on_message stands instead of handler and invoke in tables
+ * that are made by hand. */
 struct rpc_method {
     const ProtobufCServiceDescriptor *service; /* NULL ends a table */
     const char *name;                          /* of the method, as in the .proto */
@@ -114,9 +114,8 @@ struct rpc_server_def {
     const uint8_t *descriptors;
     size_t descriptors_len;
     void *state;
-    /* Asked by any thread while serving: false is NOT_SERVING; NULL: always true. ready_state: NULL is state. */
-    bool (*ready)(void *ready_state);
-    void *ready_state;
+    bool (*ready)(void *state); /* asked by any thread while serving: false is NOT_SERVING; NULL: always true */
+    void *ready_state;          /* what ready gets; NULL: state */
     struct log *log;            /* may be NULL */
     struct metrics *metrics;    /* may be NULL */
     const struct rpc_interceptor *interceptors;
