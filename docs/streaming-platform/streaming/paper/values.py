@@ -83,7 +83,6 @@ def values(results: Results) -> dict[str, str]:
             f"{name}.polls_s": short(r.control.polls_s),
             f"{name}.library_writes_s": short(r.control.library_writes_s),
             f"{name}.events_s": magnitude(r.control.events_s),
-            f"{name}.writes_s": short(r.control.writes_s),
             f"{name}.invoices_s": short(r.control.invoices_s),
             f"{name}.pushes_s": short(r.control.pushes_s),
             f"{name}.connections": magnitude(r.control.connections),
