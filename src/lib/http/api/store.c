@@ -79,23 +79,21 @@ struct operation {
     _Alignas(max_align_t) char arg[];
 };
 
-/* Defers. On failure the problem, and nothing has been taken. */
-static struct http_reply *begin(struct http_req *req, const struct operation *first, const void *arg, size_t size,
-                                struct operation **ret_operation)
+/* Defers. NULL: no memory, and nothing has been taken. */
+static struct operation *begin(struct http_req *req, const struct operation *first, const void *arg, size_t size)
 {
     struct operation *operation = malloc(sizeof(*operation) + size);
     struct http_deferred *deferred = operation != NULL ? http_defer(req) : NULL;
 
     if (deferred == NULL) {
         free(operation);
-        return http_problem_errno(-ENOMEM, NULL);
+        return NULL;
     }
     *operation = *first;
     operation->deferred = deferred;
     if (size > 0)
         memcpy(operation->arg, arg, size);
-    *ret_operation = operation;
-    return NULL;
+    return operation;
 }
 
 static void end(struct operation *operation, struct http_reply *take_reply)
@@ -127,15 +125,15 @@ struct http_reply *http_store_read(struct http_req *req, struct store *store, co
                                    http_store_reader *read)
 {
     struct operation *operation;
-    struct http_reply *problem;
     uint64_t max_stale_ms = 0;
 
     if (http_each_header(req, "cache-control", read_directives, &max_stale_ms) < 0)
         return http_problem(400, "cache-control: max-stale must be a number of seconds");
-    problem = begin(req, &(struct operation){.store = store, .read = read}, arg, size, &operation);
-    if (problem == NULL)
-        store_read(store, deadline_ns(operation), max_stale_ms, on_read, operation);
-    return problem;
+    operation = begin(req, &(struct operation){.store = store, .read = read}, arg, size);
+    if (operation == NULL)
+        return http_problem_errno(-ENOMEM, NULL);
+    store_read(store, deadline_ns(operation), max_stale_ms, on_read, operation);
+    return NULL;
 }
 
 /* ---- writing ---- */
@@ -174,16 +172,15 @@ struct http_reply *http_store_write(struct http_req *req, struct store *store, s
                                     struct http_reply *take_reply)
 {
     const struct operation first = {.store = store, .reply = take_reply, .has_etag = has_etag(req)};
-    struct operation *operation;
-    struct http_reply *problem = begin(req, &first, NULL, 0, &operation);
+    struct operation *operation = begin(req, &first, NULL, 0);
 
-    if (problem == NULL) {
-        write_batch(operation, take_batch);
-    } else {
+    if (operation == NULL) {
         store_batch_free(take_batch);
         http_reply_free(take_reply);
+        return http_problem_errno(-ENOMEM, NULL);
     }
-    return problem;
+    write_batch(operation, take_batch);
+    return NULL;
 }
 
 /* ---- writing what depends on what was read ---- */
@@ -217,12 +214,13 @@ struct http_reply *http_store_update(struct http_req *req, struct store *store, 
                                      void (*release)(void *arg), http_store_change *change)
 {
     const struct operation first = {.store = store, .change = change, .release = release, .has_etag = has_etag(req)};
-    struct operation *operation;
-    struct http_reply *problem = begin(req, &first, arg, size, &operation);
+    struct operation *operation = begin(req, &first, arg, size);
 
-    if (problem == NULL)
-        read_again(operation);
-    else if (release != NULL)
-        release((void *)arg);
-    return problem;
+    if (operation == NULL) {
+        if (release != NULL)
+            release((void *)arg);
+        return http_problem_errno(-ENOMEM, NULL);
+    }
+    read_again(operation);
+    return NULL;
 }
