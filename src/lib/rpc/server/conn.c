@@ -6,14 +6,17 @@
  * by the connection; until the socket takes it nothing more is gathered, and nothing is read: so a client that does not
  * read cannot make the server keep answers.
  *
- * States and their ends:
+ * States:
  *
- *   OPEN     to NOTICED by rpc_conn_leave, when the server drains or the connection has reached its age
- *   NOTICED  GOAWAY with the largest stream id and a ping were sent. The client begins no new call once it has read
- * that; calls that crossed it are served. To LEAVING when the ping is answered, or after NOTICE_NS LEAVING  GOAWAY with
- * the last stream's id was sent. To ENDED when no call is left (nghttp2 wants neither to read nor to write), also from
- * the other states where the client has sent a GOAWAY ENDED    shut for sending, closed when the client closes, or
- * after LINGER_NS: a close with unread bytes would reset the connection, and the client might lose the last answers
+ * - OPEN: until the server drains or the connection has reached its age (rpc_conn_leave), then NOTICED.
+ * - NOTICED: GOAWAY with the largest stream id and a ping were sent. The client begins no new call once it has read
+ *   that; calls that crossed it are served. Until the ping is answered, or for NOTICE_NS, then LEAVING.
+ * - LEAVING: GOAWAY with the last stream's id was sent. Until no call is left (nghttp2 wants neither to read nor to
+ *   write), then ENDED.
+ * - ENDED: shut for sending; closed when the client closes, or after LINGER_NS. A close with unread bytes would reset
+ *   the connection, and the client might lose the last answers.
+ *
+ * A client that has sent a GOAWAY itself takes OPEN to ENDED when no call is left.
  *
  * One timer for each connection, at the earliest of: its age; the end of NOTICED or ENDED; KEEPALIVE_NS after something
  * was last heard of the client (then a ping is sent), and KEEPALIVE_TIMEOUT_NS after that ping (then the connection is
