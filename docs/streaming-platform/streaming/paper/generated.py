@@ -26,7 +26,8 @@ def outputs(results: Results) -> dict[Path, str]:
     """Raises KeyError or ValueError where a page quotes what does not exist."""
     folder = results.folder
     out = {folder / "img" / name: text for name, text in images(results).items()}
-    out[folder / "alerts.rules.yml"] = slo.rules(results.slos, results.thresholds)
+    out |= {folder / name: text for name, text in slo.files(results.slos, results.thresholds).items()}
+    out[folder / "alertmanager.json"] = slo.alertmanager()
     hand, computed, blocks = figures.load(folder), values(results), tables(results)
     if both := hand.keys() & computed.keys():
         raise ValueError(f"computed and written by hand: {sorted(both)}")

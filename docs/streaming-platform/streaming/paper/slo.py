@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,8 +23,15 @@ SCRAPE_S, EVALUATION_S, SEND_S = 15, 15, 10  # what a page takes besides: the ne
 USUAL = 1_000  # events in ten minutes a week ago: a slice that usually counts
 HEARD = 100  # events a week ago that make silence meaningful
 SILENT_WINDOWS = ("10m", "1h", "6h", "1d")  # the first of them with that many events is the one that is watched
+SILENT, IRREGULAR = 0.5, 0.1  # of last week's events; of those that follow the calendar or campaigns
+SHARE_WINDOWS = ("1h", "6h", "1d", "7d")  # the same for the share of attempts that succeed
+SHARE_EVALUATION_S = 300  # they read two weeks of samples
+SHARE_FLOOR = 0.25  # a share below this alerts whatever it was the week before
+FULL = 0.25  # free share of a volume above which a steep hour is no alert
 SLICE_BAD, SLICE_MANY = 50, 250  # a slice counts from so many failures; with so many a small one pages as well
 RUNBOOKS = "docs/streaming-platform/appendix/runbooks.md"
+# Each stage loads its own file and those before it: what does not exist yet must not be missed.
+STAGES = {"first": "alerts.rules.yml", "million": "alerts-million.rules.yml", "ten": "alerts-ten.rules.yml"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,8 @@ class Slo:
     per_day: float = 0.0  # events an account and day, assumed: what decides how soon ten of them are bad
     burns: bool = True  # enough events for burn rates
     outside: bool = False  # a second provider counts and pages
+    begins: str = "first"  # the stage that counts it first
+    irregular: bool = False  # follows the calendar or campaigns, so last week says little: Silent makes a ticket
 
     @property
     def budget(self) -> float:
@@ -89,6 +99,7 @@ KINDS = {
     "age": "time() - max by ({by}) ({metric}) > {limit}",  # of the last success
     "ends": "min by ({by}) ({metric}) - time() < {limit}",
     "runs out": "min by ({by}) (predict_linear({metric}[1h], {limit})) < 0",  # so many seconds from now
+    "share": "",  # of attempts that succeed, against the week before: see _share
 }
 
 
@@ -109,6 +120,11 @@ class Threshold:
     steps: tuple[str, ...]
     wait: str = ""
     figure: str = ""  # the name by which the text quotes the limit
+    begins: str = "first"
+    good: str = ""  # the counter of what succeeded, for a share
+    least: int = 0  # attempts without which a share says nothing
+    size: str = ""  # what "runs out" is a part of: no alert while more than FULL of it is left
+    missed: tuple[str, ...] = ()  # labels of which one must not be missing, where series come and go; else `by`
 
     @property
     def severity(self) -> str:
@@ -124,14 +140,43 @@ class Threshold:
 
     @property
     def expression(self) -> str:
-        return KINDS[self.kind].format(by=", ".join(self.by), metric=self.metric, limit=f"{self.limit:g}")
+        if self.kind == "share":
+            return _share(self)
+        by = ", ".join(self.by)
+        found = KINDS[self.kind].format(by=by, metric=self.metric, limit=f"{self.limit:g}")
+        return f"{found} and min by ({by}) ({self.metric} / {self.size}) < {FULL}" if self.size else found
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The labels of which one must not be missing."""
+        return self.missed or self.by
 
     @property
     def missing(self) -> str:
         """Series that were there an hour ago and are not; or none at all, whatever was before."""
-        by = ", ".join(self.by)
+        by = ", ".join(self.watched)
         gone = f"max by ({by}) ({self.metric} offset 1h) unless max by ({by}) ({self.metric})"
         return f"({gone}) or absent({self.metric})"
+
+
+def _share(t: Threshold) -> str:
+    """The share that succeeded in the shortest window with enough attempts, against that of the week before."""
+    by = ", ".join(t.by)
+
+    def total(window: str, then: str = "") -> str:
+        return f"sum by ({by}) (increase({t.metric}[{window}]{then}))"
+
+    def good(window: str, then: str = "") -> str:
+        return f"(sum by ({by}) (increase({t.good}[{window}]{then})) or 0 * {total(window, then)})"
+
+    before = good("7d", " offset 1w"), total("7d", " offset 1w")
+    parts, shorter = [], ""
+    for window in SHARE_WINDOWS:
+        share, enough = f"{good(window)} / {total(window)}", f"{total(window)} >= {t.least}"
+        low = f"({share} < {t.limit:g} * {before[0]} / {before[1]} or {share} < {SHARE_FLOOR})"
+        parts.append(f"({low} and {enough}{shorter})")
+        shorter += f" unless {enough}"
+    return " or ".join(parts)
 
 
 def span(seconds: float) -> str:
@@ -154,6 +199,8 @@ def load(folder: Path) -> list[Slo]:
             raise ValueError(f"{slo.id}: the runbook has no steps")
         if not set(slo.cuts) <= CUTS.keys():
             raise ValueError(f"{slo.id}: cuts {slo.cuts}")
+        if slo.begins not in STAGES:
+            raise ValueError(f"{slo.id}: begins {slo.begins}")
         if slo.page and slo.per_day <= 0:
             raise ValueError(f"{slo.id} pages and does not say how many events there are")
     return slos
@@ -167,6 +214,8 @@ def load_thresholds(folder: Path) -> list[Threshold]:
     for t in found:
         if t.kind not in KINDS or not (t.by and t.steps and t.promised):
             raise ValueError(f"{t.id}: an unknown kind, or no labels, steps or promise")
+        if t.begins not in STAGES or (t.kind == "share") != bool(t.good and t.least):
+            raise ValueError(f"{t.id}: an unknown stage, or a share without its counter and least number")
     return found
 
 
@@ -184,27 +233,46 @@ def minutes_to_page(slo: Slo, error_share: float, accounts: float) -> float | No
     return min(times) + (SCRAPE_S + EVALUATION_S + SEND_S) / 60 if times else None
 
 
-def rules(slos: list[Slo], thresholds: list[Threshold]) -> str:
+def minutes_to_page_lost(thresholds: list[Threshold], id_: str) -> float:
+    """Minutes until the probe from outside pages for a region that is lost together with its counters."""
+    probe = next(t for t in thresholds if t.id == id_)
+    return (probe.limit + SCRAPE_S + EVALUATION_S + SEND_S) / 60
+
+
+def files(slos: list[Slo], thresholds: list[Threshold]) -> dict[str, str]:
+    """The rules that each stage adds, by the name of their file."""
+    return {
+        name: rules([s for s in slos if s.begins == stage], [t for t in thresholds if t.begins == stage], stage)
+        for stage, name in STAGES.items()
+    }
+
+
+def rules(slos: list[Slo], thresholds: list[Threshold], stage: str = "first") -> str:
     """The rules as YAML, written by hand because the standard library has no YAML."""
     out = [
         "# Generated from slo.toml by ./generate: recording rules, burn rates over two windows, silence, slices,",
-        "# thresholds.",
+        f"# thresholds. What the stage '{stage}' adds; a stage loads the files of the stages before it as well.",
         "groups:",
     ]
     for slo in slos:
         out += _group(slo.id)
         out += [line for name, expression in _recordings(slo) for line in _record(slo, name, expression)]
         out += [line for rule in _alerts(slo) for line in rule]
-    out += _group(THRESHOLDS)
-    out += [line for threshold in thresholds for line in _thresholds(threshold)]
+    weekly = [t for t in thresholds if t.kind == "share"]
+    for name, group, every in (
+        (THRESHOLDS, [t for t in thresholds if t not in weekly], EVALUATION_S),
+        (SHARES, weekly, SHARE_EVALUATION_S),
+    ):
+        out += _group(name if stage == "first" else f"{name}-{stage}", every) if group else []
+        out += [line for threshold in group for line in _thresholds(threshold)]
     return "\n".join(out) + "\n"
 
 
-THRESHOLDS = "thresholds"
+THRESHOLDS, SHARES = "thresholds", "shares"
 
 
-def _group(name: str) -> list[str]:
-    return [f"  - name: {name}", f"    interval: {EVALUATION_S}s", "    rules:"]
+def _group(name: str, every: int = EVALUATION_S) -> list[str]:
+    return [f"  - name: {name}", f"    interval: {every}s", "    rules:"]
 
 
 def _good(slo: Slo, function: str, window: str, by: str) -> str:
@@ -238,11 +306,12 @@ def _alerts(slo: Slo) -> Iterator[list[str]]:
         limit = f"{burn * slo.budget:.6g}"
         ratios = " and ".join(f"slo:error_ratio:rate{window}{of} > {limit}" for window in (long, short))
         expression = f"{ratios} and slo:bad:increase{long}{of} >= {LEAST_BAD}"
-        what = f"the budget of {slo.id} burns {burn:g} times too fast in {{{{ $labels.region }}}}"
+        what = f"the budget of {slo.id} burns at {burn:g} times the allowed rate in {{{{ $labels.region }}}}"
         yield _alert(slo, f"Burn{long}", expression, severity if slo.page else "ticket", what)
-    what = "less than half of what it was a week ago in {{ $labels.region }}"
-    yield _alert(slo, "Silent", _silence(slo, "region", "steering_region_drained"), slo.severity, what)
-    what = "no data at all: neither the counter nor its past is there"
+    what = f"less than {_part(slo)} of what it was a week ago in {{{{ $labels.region }}}}"
+    severity = "ticket" if slo.irregular else slo.severity
+    yield _alert(slo, "Silent", _silence(slo, "region", "steering_region_drained"), severity, what)
+    what = "no data at all: the counter does not exist"
     yield _alert(slo, "NoData", f"absent({slo.total})", slo.severity, what, wait=f"{NO_DATA_MIN}m")
     for name in slo.cuts:
         cut, few = CUTS[name], f"slo:{name}_bad:increase10m{of}"
@@ -255,19 +324,28 @@ def _alerts(slo: Slo) -> Iterator[list[str]]:
         yield _alert(slo, f"{cut.alert}Silent", _silence(slo, cut.by, cut.drained), slo.severity, what)
 
 
+def _part(slo: Slo) -> str:
+    return "a tenth" if slo.irregular else "half"
+
+
 def _silence(slo: Slo, by: str, drained: str = "") -> str:
     """A ratio of nothing is nothing and never alerts, so journeys are also held against the same time a week ago.
 
-    The window is the shortest in which enough was heard then, so that a small stage is watched as well.
+    The window is the shortest in which enough was heard then, so that a small stage is watched as well. Where traffic
+    was moved on purpose within a window, it says nothing: of a part that was drained now, and of all parts if any was
+    drained then, because the others had its traffic.
     """
-    parts, before = [], ""
+    part, parts, before = IRREGULAR if slo.irregular else SILENT, [], ""
     for window in SILENT_WINDOWS:
         then = _total(slo, "increase", window, by, " offset 1w")
         now = f"({_total(slo, 'increase', window, by)} or 0 * {then})"
-        parts.append(f"({now} < 0.5 * {then} and {then} >= {HEARD}{before})")
-        before = f" unless {then} >= {HEARD}"
-    silent = " or ".join(parts)
-    return f"({silent}) unless on ({by}) {drained} == 1" if drained else silent
+        moved = (
+            f" unless on ({by}) max by ({by}) (max_over_time({drained}[{window}])) == 1"
+            f" unless on () max(max_over_time({drained}[{window}] offset 1w)) == 1"
+        )
+        parts.append(f"({now} < {part} * {then} and {then} >= {HEARD}{before}{moved if drained else ''})")
+        before += f" unless {then} >= {HEARD}"
+    return " or ".join(parts)
 
 
 def _record(slo: Slo, name: str, expression: str) -> list[str]:
@@ -281,10 +359,10 @@ def _alert(slo: Slo, suffix: str, expression: str, severity: str, what: str, wai
 
 def _thresholds(t: Threshold) -> list[str]:
     labels = {"severity": t.severity, "owner": t.owner.lower(), "threshold": t.id, "runbook": t.id.lower()}
-    where = " ".join(f"{{{{ $labels.{label} }}}}" for label in t.by)
+    where, gone = (" ".join(f"{{{{ $labels.{label} }}}}" for label in names) for names in (t.by, t.watched))
     return [
         *_rule(t.alert, t.expression, t.wait, labels, f"{t.shown} ({where})"),
-        *_rule(f"{t.alert}Missing", t.missing, f"{NO_DATA_MIN}m", labels, f"no data for: {t.shown} ({where})"),
+        *_rule(f"{t.alert}Missing", t.missing, f"{NO_DATA_MIN}m", labels, f"no data for: {t.shown} ({gone})"),
     ]
 
 
@@ -299,6 +377,33 @@ def _rule(name: str, expression: str, wait: str, labels: dict[str, str], summary
         "          summary: '" + summary.replace("'", "''") + "'",
         f"          runbook_url: '{RUNBOOKS}#{labels['runbook']}'",
     ]
+
+
+# How alerts reach people: Alertmanager's route and inhibition, without its receivers' addresses.
+GROUP_BY = ("slo", "threshold", "region", "country", "device", "cdn", "provider", "severity")
+INHIBIT = (
+    # While an objective burns so fast that it pages, its slices make no tickets. No page is ever held back.
+    {
+        "source_matchers": ['severity="page"', 'alertname=~".*Burn.*"'],
+        "target_matchers": ['severity="ticket"', 'alertname=~".*(Slice|Cdn)Fails"'],
+        "equal": ["slo"],
+    },
+)
+
+
+def alertmanager() -> str:
+    """As JSON, which is YAML."""
+    config = {
+        "route": {
+            "receiver": "tickets",
+            "group_by": list(GROUP_BY),
+            "group_wait": f"{SEND_S}s",
+            "routes": [{"matchers": ['severity="page"'], "receiver": "pager"}],
+        },
+        "inhibit_rules": list(INHIBIT),
+        "receivers": [{"name": "pager"}, {"name": "tickets"}],
+    }
+    return json.dumps(config, indent=2) + "\n"
 
 
 def runbooks(slos: list[Slo]) -> str:

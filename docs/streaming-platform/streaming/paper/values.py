@@ -138,6 +138,7 @@ def _one_percent(results: Results) -> dict[str, str]:
         "slow_page": f"{found[0]:.0f} minutes to {found[-1] / 60:.1f} hours",
         "never_pages": _list([name for name, t in times.items() if t is None]),
         "page_total": f"{total:.1f} minutes",
+        "page_lost": f"{slo.minutes_to_page_lost(results.thresholds, 'T-play'):.1f} minutes",
         "page-delay": f"{slo.SCRAPE_S + slo.EVALUATION_S + slo.SEND_S} s",
     }
 
