@@ -170,6 +170,11 @@ class Books(unittest.TestCase):
         }
         self.assertEqual(books.totals(lines), expected)
 
+    def test_tax_in_cents(self) -> None:
+        """Twenty percent of the net, worked out by hand: the simulation uses one function on both sides."""
+        found = {gross: (books.Price(gross).net, books.Price(gross).tax) for gross in (1_200, 899, 1, 0)}
+        self.assertEqual(found, {1_200: (1_000, 200), 899: (749, 150), 1: (1, 0), 0: (0, 0)})
+
     def test_tax_is_given_back_once(self) -> None:
         """Parts and a dispute after them, whatever the rounding: together the tax of the invoice and no more."""
         for price in (499, 899, 1_299):

@@ -106,6 +106,11 @@ def _constants(results: Results) -> dict[str, str]:
         "usual": short(slo.USUAL),
         "slice-many": f"{slo.SLICE_MANY} failures",
         "heard": f"{slo.HEARD} events",
+        "silent-irregular": {0.1: "a tenth"}[slo.IRREGULAR],
+        "invoice-peak": short(SCENARIOS["small"].invoice_peak),
+        "volume-free": f"{slo.FULL:.0%}",
+        "share-floor": f"{slo.SHARE_FLOOR:.0%}",
+        "least-attempts": str(next(t.least for t in results.thresholds if t.id == "T-captured")),
         "slice-bad": f"{slo.SLICE_BAD} failures",
         "nodata": f"{slo.NO_DATA_MIN} min",
         "least-bad": f"{slo.LEAST_BAD} bad events",
@@ -141,6 +146,11 @@ def _one_percent(results: Results) -> dict[str, str]:
         "page_lost": f"{slo.minutes_to_page_lost(results.thresholds, 'T-play'):.1f} minutes",
         "page-delay": f"{slo.SCRAPE_S + slo.EVALUATION_S + slo.SEND_S} s",
     }
+
+
+def _error(share: float, trials: int) -> str:
+    """The standard error of a share, in percentage points."""
+    return f"{100 * math.sqrt(share * (1 - share) / trials):.2f}"
 
 
 def _list(names: list[str]) -> str:
@@ -300,6 +310,10 @@ def _simulated(results: Results) -> dict[str, str]:
         "sim.two_percent": short(tests["accounts_to_see_two_percent"]),
         "sim.peeking": f"{tests['peeking_alarm_share']:.1%}",
         "sim.looks": short(tests["looks"]),
+        "sim.peeking_trials": short(experiments.PEEKING_TRIALS),
+        "sim.peeking_error": _error(tests["peeking_alarm_share"], experiments.PEEKING_TRIALS),
+        "sim.srm_trials": short(experiments.SRM_TRIALS),
+        "sim.alarms_error": _error(tests["aa_alarm_share"], experiments.SRM_TRIALS),
         "sim.alarms": f"{tests['aa_alarm_share']:.1%}",
         "sim.spill": f"{tests['spill_estimate']:.2f}",
         "sim.spill_apart": f"{apart['spill_estimate']:.2f}",
@@ -310,7 +324,7 @@ def _simulated(results: Results) -> dict[str, str]:
         "sim.dispatcher": f"{short(world.dispatcher_s)} a second",
         "sim.in_time": f"{push['in_time']:.0%}",
         "sim.followers_p99": f"{push['followers_p99']:.0f}",
-        "sim.catch_up": f"{push['catch_up']:.0f}",
+        "sim.catch_up": f"{push['catch_up']:.1f}",
         "sim.no_lanes": f"{variant['no-lanes']['friends_catch_up']:.0f}",
         "sim.no_broadcast_in_time": f"{variant['no-broadcast']['in_time']:.0%}",
         "sim.larger_in_time": f"{variant['larger-dispatcher']['in_time']:.0%}",

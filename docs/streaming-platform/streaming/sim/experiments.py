@@ -50,6 +50,7 @@ BREAKS: dict[str, tuple[str, ...]] = {
 }
 BUCKETS = 10_000
 SRM_LEVEL = 0.0005
+SRM_TRIALS, PEEKING_TRIALS = 250, 1_500
 LOOKS = 14 * 24  # hourly for two weeks
 
 
@@ -126,7 +127,7 @@ def _even(verdict: Verdict, variant: str, ids: list[int]) -> None:
 
 def _sample_ratio(verdict: Verdict, variant: str, ids: list[int], rng: random.Random) -> None:
     """The test must stay silent on healthy experiments and find a loss of five percent of one side."""
-    trials, alarms = 250, 0
+    trials, alarms = SRM_TRIALS, 0
     sample = ids[:2_500]
     for n in range(trials):
         alarms += _exposed_p(variant, Experiment(f"aa-{n}", 0, BUCKETS), sample) < 0.05
@@ -164,7 +165,7 @@ def needed_for(loss: float) -> int:
     return math.ceil(((z_level * 0.5 + z_power * math.sqrt(share * (1 - share))) / (0.5 - share)) ** 2)
 
 
-def peeking(rng: random.Random, trials: int = 1_500) -> float:
+def peeking(rng: random.Random, trials: int = PEEKING_TRIALS) -> float:
     """Share of healthy experiments that fall below the level at one of many looks, in equal steps of accounts."""
     limit = 3.4808  # the normal quantile of a two-sided 0.0005
     alarms = 0
