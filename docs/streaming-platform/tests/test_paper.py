@@ -663,6 +663,13 @@ class AlertRules(unittest.TestCase):
         self.assertTrue(self.finds("Silent", at, series))
         self.assertTrue(self.finds("SliceSilent", at, self.series(f"0+9000x{at}", f"0+9000x{at}")))
 
+    def test_ten_quiet_minutes_of_a_small_slice_are_chance(self) -> None:
+        """Twelve a minute are held against an hour: among hundreds of slices one halves in ten minutes now and then."""
+        at = WEEK + 90
+        values = f"0+12x{at - 12} {12 * (at - 12)}x12"
+        series = self.series(values, values, country="fr", device="phone")
+        self.assertTrue(self.finds("SliceSilent", at, series))
+
     def test_the_test_can_fail(self) -> None:
         self.assertFalse(self.finds("Burn1h", 90, self.series("0+9900x120", "0+10000x120")))
         self.assertFalse(self.finds("Burn1h", 90, self.series("0+9900x120", "0+10000x120"), {"region": "east"}))

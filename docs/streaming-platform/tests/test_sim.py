@@ -225,6 +225,22 @@ class Fanout(unittest.TestCase):
         verdict = fanout.simulate("no-replay")
         self.assertEqual(verdict.figures["followers_p99"], fanout.World().end)
 
+    def test_a_hint_that_a_lane_never_sees_is_missed(self) -> None:
+        """What arrives is counted before the lanes, so that they cannot agree with themselves."""
+
+        class Leaks(fanout.Lane):
+            def add(self, now: int, friends: int, others: int) -> None:
+                super().add(now, friends, others - (now == 5 and others > 0))
+
+        world = replace(fanout.World(), end=1_200, outage=(1_000, 1_001))
+        for lane, broken in ((fanout.Lane, False), (Leaks, True)):
+            push = fanout.Push(world, "design", 3)
+            push.personal = lane()
+            push.run()
+            verdict = Verdict("fanout", "design")
+            fanout._judge_followers(verdict, push, world)
+            self.assertEqual(fanout.COUNTED in verdict.broken(), broken)
+
     def test_the_promise_ends_where_the_formula_says(self) -> None:
         """One percent more of the followers open the page than Home can serve in time, and the promise breaks."""
         world = fanout.World()

@@ -22,6 +22,7 @@ NO_DATA_MIN = 15  # how long a counter may be missing
 SCRAPE_S, EVALUATION_S, SEND_S = 15, 15, 10  # what a page takes besides: the next scrape, the next evaluation, sending
 USUAL = 1_000  # events in ten minutes a week ago: a slice that usually counts
 HEARD = 100  # events a week ago that make silence meaningful
+HEARD_SLICE = 200  # for one of hundreds of slices, or chance alone would halve one now and then
 SILENT_WINDOWS = ("10m", "1h", "6h", "1d")  # the first of them with that many events is the one that is watched
 SILENT, IRREGULAR = 0.5, 0.1  # of last week's events; of those that follow the calendar or campaigns
 SHARE_WINDOWS = ("1h", "6h", "1d", "7d")  # the same for the share of attempts that succeed
@@ -321,14 +322,14 @@ def _alerts(slo: Slo) -> Iterator[list[str]]:
         yield _alert(slo, f"{cut.alert}Fails", f"{bad} and {many}", slo.severity, what)
         yield _alert(slo, f"Small{cut.alert}Fails", f"{bad} unless {many}", "ticket", what)
         what = f"less than half of what it was a week ago for {cut.where}"
-        yield _alert(slo, f"{cut.alert}Silent", _silence(slo, cut.by, cut.drained), slo.severity, what)
+        yield _alert(slo, f"{cut.alert}Silent", _silence(slo, cut.by, cut.drained, HEARD_SLICE), slo.severity, what)
 
 
 def _part(slo: Slo) -> str:
     return "a tenth" if slo.irregular else "half"
 
 
-def _silence(slo: Slo, by: str, drained: str = "") -> str:
+def _silence(slo: Slo, by: str, drained: str = "", heard: int = HEARD) -> str:
     """A ratio of nothing is nothing and never alerts, so journeys are also held against the same time a week ago.
 
     The window is the shortest in which enough was heard then, so that a small stage is watched as well. Where traffic
@@ -343,8 +344,8 @@ def _silence(slo: Slo, by: str, drained: str = "") -> str:
             f" unless on ({by}) max by ({by}) (max_over_time({drained}[{window}])) == 1"
             f" unless on () max(max_over_time({drained}[{window}] offset 1w)) == 1"
         )
-        parts.append(f"({now} < {part} * {then} and {then} >= {HEARD}{before}{moved if drained else ''})")
-        before += f" unless {then} >= {HEARD}"
+        parts.append(f"({now} < {part} * {then} and {then} >= {heard}{before}{moved if drained else ''})")
+        before += f" unless {then} >= {heard}"
     return " or ".join(parts)
 
 

@@ -106,6 +106,7 @@ def _constants(results: Results) -> dict[str, str]:
         "usual": short(slo.USUAL),
         "slice-many": f"{slo.SLICE_MANY} failures",
         "heard": f"{slo.HEARD} events",
+        "heard-slice": f"{slo.HEARD_SLICE}",
         "silent-irregular": {0.1: "a tenth"}[slo.IRREGULAR],
         "invoice-peak": short(SCENARIOS["small"].invoice_peak),
         "volume-free": f"{slo.FULL:.0%}",
