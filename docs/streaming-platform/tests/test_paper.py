@@ -566,7 +566,7 @@ class AlertRules(unittest.TestCase):
 
     def test_no_page_is_held_back_or_hidden_in_another(self) -> None:
         config = json.loads((HERE / "alertmanager.json").read_text())
-        self.assertLessEqual({"slo", "region", "country", "device", "cdn"}, set(config["route"]["group_by"]))
+        self.assertLessEqual({"slo", "severity", "region", "country", "cdn"}, set(config["route"]["group_by"]))
         for rule in config["inhibit_rules"]:
             self.assertIn(
                 'severity="page"', rule["source_matchers"]

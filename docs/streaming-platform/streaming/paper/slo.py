@@ -381,7 +381,7 @@ def _rule(name: str, expression: str, wait: str, labels: dict[str, str], summary
 
 
 # How alerts reach people: Alertmanager's route and inhibition, without its receivers' addresses.
-GROUP_BY = ("slo", "threshold", "region", "country", "device", "cdn", "provider", "severity")
+GROUP_BY = ("slo", "threshold", "severity", "region", "country", "cdn", "provider")
 INHIBIT = (
     # While an objective burns so fast that it pages, its slices make no tickets. No page is ever held back.
     {
@@ -399,6 +399,7 @@ def alertmanager() -> str:
             "receiver": "tickets",
             "group_by": list(GROUP_BY),
             "group_wait": f"{SEND_S}s",
+            "group_interval": "1m",  # a device class that joins its country is told again
             "routes": [{"matchers": ['severity="page"'], "receiver": "pager"}],
         },
         "inhibit_rules": list(INHIBIT),
