@@ -1,9 +1,11 @@
 /* What the HTTP layer costs: a bare h2o handler, the same made with http.h ("quiet"), and that with its log (to
  * /dev/null), metrics and bound on memory ("full"), each with one event loop, in turn.
  *
- *   bench_http [ROUNDS [SECONDS]]          runs wrk (HTTP/1.1) and h2load (HTTP/2) against them; prints medians:
- * requests a second, the server's CPU time a request (all its threads) and the ratio of CPU times, which tells more
- * than rates where client and server share cores bench_http serve bare|quiet|full PORT  just serves, until it is ended
+ *   bench_http [ROUNDS [SECONDS]]          runs wrk (HTTP/1.1) and h2load (HTTP/2) against them; prints medians
+ *   bench_http serve bare|quiet|full PORT  just serves, until it is ended
+ *
+ * Medians of: requests a second, the server's CPU time a request (all its threads) and the ratio of CPU times, which
+ * tells more than rates where client and server share cores.
  */
 #include "bench.h"
 #include "h2o_compat.h"

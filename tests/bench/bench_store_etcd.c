@@ -1,10 +1,11 @@
 /* bench_store_etcd -- the store over an etcd of one member on this machine, beside its peers in the same run:
  *
  *   reads     linearizable gets by 256 readers at once, beside 256 threads over LMDB (goal: half of it), and what a
- * bare client's question takes: before it is answered nobody may read, so 256 readers can have no more than 256 reads
- * in that time writes    acknowledged puts by 64 writers at once, beside a bare client that keeps as many under way in
- * the same transactions, but has no view to keep, no queue and no results to find (goal: 0.8 of it) replica   1,000,000
- * records: how soon a fresh replica has them all (goal: 20 s); its memory (goal: 1.2 times them)
+ *             bare client's question takes: before it is answered nobody may read, so 256 readers can have no more
+ *             than 256 reads in that time
+ *   writes    acknowledged puts by 64 writers at once, beside a bare client that keeps as many under way in the same
+ *             transactions, but has no view to keep, no queue and no results to find (goal: 0.8 of it)
+ *   replica   1,000,000 records: how soon a fresh replica has them all (goal: 20 s); its memory (goal: 1.2 times them)
  *
  *   bench_store_etcd [SECONDS [RECORDS]]
  *

@@ -1,4 +1,4 @@
-"""The helper that runs services in memory cgroups: cgroup.py."""
+"""What runs services in memory cgroups: cgroup.py."""
 
 from __future__ import annotations
 

@@ -48,8 +48,7 @@ def stays_below_its_limit(service: Service) -> None:
 
 
 def answers(stubs: SimpleNamespace, routes: Bounded) -> None:
-    """An honest client's call on a new connection goes through both services. C-core 1.83 refuses new calls until it has
-    noticed, once a second, that there is memory again."""
+    """An honest client's call on a new connection goes through both services, as soon as there is memory again."""
     place = stubs.routeguide.Point(latitude=409146138, longitude=-746188906)
 
     def answered() -> bool:

@@ -109,7 +109,7 @@ def test_external_symbols_have_the_prefix():
     assert done.returncode == 0
 
 
-# Layers that are being replaced, and have a circle until then.
+# Layers with a circle by their nature: a connection tells its calls of its end, a call its connection what to send.
 CIRCULAR = {"http/client", "rpc/server"}
 
 

@@ -13,7 +13,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 
-#define HELPERS 3
+#define READERS 3
 #define PLACES  1500 /* more than one snapshot is used for */
 
 /* ---- an engine that is late ---- */
@@ -32,7 +32,7 @@ static struct {
     pthread_cond_t filled;
     struct late_read *reads;
     bool ended;
-    pthread_t helpers[HELPERS];
+    pthread_t readers[READERS];
     atomic_uint count;
 } late = {.lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER};
 
@@ -86,8 +86,8 @@ static void make_late(struct store *store)
     engine = store_lmdb_engine;
     engine.read = read_late;
     store->engine = &engine;
-    for (int i = 0; i < HELPERS; i++)
-        cr_assert_eq(pthread_create(&late.helpers[i], NULL, help, NULL), 0);
+    for (int i = 0; i < READERS; i++)
+        cr_assert_eq(pthread_create(&late.readers[i], NULL, help, NULL), 0);
 }
 
 static void end_late(void)
@@ -96,8 +96,8 @@ static void end_late(void)
     late.ended = true;
     pthread_cond_broadcast(&late.filled);
     pthread_mutex_unlock(&late.lock);
-    for (int i = 0; i < HELPERS; i++)
-        pthread_join(late.helpers[i], NULL);
+    for (int i = 0; i < READERS; i++)
+        pthread_join(late.readers[i], NULL);
 }
 
 /* ---- a server and a client ---- */

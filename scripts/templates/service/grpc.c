@@ -188,9 +188,6 @@ int main(int argc, char **argv)
 @if calls
         .options = options,
 @end
-@if store
-        .store = SVC_STORE(tables, TABLES, &app.store),
-@end
         .rpc = RPC_SERVICE(methods, @ID@_descriptors),
 @if calls
         .start = start,

@@ -234,9 +234,6 @@ int main(int argc, char **argv)
 @if calls
         .options = options,
 @end
-@if store
-        .store = SVC_STORE(tables, TABLES, &app.store),
-@end
         .routes = routes,
 @if calls
         .start = start,

@@ -20,10 +20,7 @@ static int start(struct svc *svc, void *state)
 @end
     int r = @CLIENT@_open(&def, &app->@CALLEE_ID@);
 
-    r = @CLIENT@_open(&def, &app->@CALLEE_ID@);
-    if (r < 0)
-        return svc_fail(svc, "@CALLEE_VARIABLE@=%s: %s", def.target, err_text(r));
-    return 0;
+    return r < 0 ? svc_fail(svc, "@CALLEE_VARIABLE@=%s: %s", def.target, err_text(r)) : 0;
 }
 
 static void stop(void *state)

@@ -76,7 +76,7 @@ struct loop *svc_worker_loop(const struct svc *svc, unsigned worker)
     return NULL;
 }
 
-int svc_open_auth(struct svc *svc, struct http_auth **ret_auth)
+static int open_auth(struct svc *svc, struct http_auth **ret_auth)
 {
     const char *path = config_string(svc->config, "AUTH_TOKENS_FILE");
     unsigned line = 0;
@@ -87,10 +87,19 @@ int svc_open_auth(struct svc *svc, struct http_auth **ret_auth)
     return r < 0 ? svc_fail(svc, "AUTH_TOKENS_FILE=%s: %s", path, strerror(-r)) : 0;
 }
 
+int svc_open_auth(struct svc *svc, struct http_auth **ret_auth)
+{
+    int r = svc->auth == NULL ? open_auth(svc, &svc->auth) : 0;
+
+    if (r == 0)
+        *ret_auth = svc->auth;
+    return r;
+}
+
 int svc_check_auth(struct svc *svc)
 {
     struct http_auth *auth = NULL;
-    int r = svc_open_auth(svc, &auth);
+    int r = open_auth(svc, &auth);
 
     http_auth_free(auth);
     return r;

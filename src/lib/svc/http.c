@@ -1,6 +1,5 @@
 /* The server of a service's routes. */
 #include "cgroup.h"
-#include "http_auth.h"
 #include "svc_server.h"
 #include <assert.h>
 #include <errno.h>
@@ -16,7 +15,7 @@ static const struct config_option options[] = {
 };
 
 struct server {
-    struct http_auth *auth;
+    struct http_auth *auth; /* svc's */
     struct http_server *http;
 };
 
@@ -85,7 +84,6 @@ static void close_http(void *memory)
         return;
     if (server->http != NULL)
         http_server_close(server->http);
-    http_auth_free(server->auth);
     free(server);
 }
 
@@ -102,7 +100,6 @@ static uint64_t last_turn_ns(const void *server)
 const struct svc_server_type svc_http_server = {
     .protocol = "http",
     .options = options,
-    .connection_descriptors = 1,
     .check = svc_check_auth,
     .open = open_http,
     .start = start_http,

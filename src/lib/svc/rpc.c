@@ -18,7 +18,7 @@ static const struct config_option options[] = {
 };
 
 struct server {
-    struct http_auth *auth; /* NULL: everybody may call */
+    struct http_auth *auth; /* svc's; NULL: everybody may call */
     struct rpc_interceptor authorization;
     struct loop **loops; /* of the HTTP server, one for each worker; NULL: there is none */
     struct rpc_server *rpc;
@@ -123,7 +123,6 @@ static void close_rpc(void *memory)
     if (server == NULL)
         return;
     rpc_server_close(server->rpc);
-    http_auth_free(server->auth);
     free(server->loops);
     free(server);
 }
@@ -136,7 +135,6 @@ static uint64_t last_turn_ns(const void *server)
 const struct svc_server_type svc_rpc_server = {
     .protocol = "grpc",
     .options = options,
-    .connection_descriptors = 1,
     .check = svc_check_auth,
     .open = open_rpc,
     .start = start_rpc,

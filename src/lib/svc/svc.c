@@ -1,6 +1,7 @@
 #include "svc.h"
 #include "cgroup.h"
 #include "clock.h"
+#include "http_auth.h"
 #include "net_listen.h"
 #include "svc_context.h"
 #include "svc_cpus.h"
@@ -124,16 +125,9 @@ static enum log_severity severity(const char *name)
 
 static void share_descriptors(struct svc *svc)
 {
-    unsigned threads = svc->workers + 1, per_connection = 0, wanted;
+    unsigned wanted = (unsigned)config_int(svc->config, "MAX_CONNECTIONS");
 
-    for (unsigned i = 0; i < svc->server_count; i++) {
-        const struct svc_server_type *type = svc->servers[i].type;
-
-        threads += type->threads != NULL ? type->threads(svc) : 0;
-        per_connection += type->connection_descriptors;
-    }
-    svc->descriptors = svc_descriptors_share(threads, per_connection);
-    wanted = (unsigned)config_int(svc->config, "MAX_CONNECTIONS");
+    svc->descriptors = svc_descriptors_share(svc->workers + 1, svc->server_count);
     log_fields(svc->log, wanted > svc_max_connections(svc) ? LOG_WARNING : LOG_INFO, NULL,
                wanted > svc_max_connections(svc)
                    ? "the limit of file descriptors allows fewer connections than MAX_CONNECTIONS"
@@ -294,6 +288,7 @@ static void stop(struct svc *svc)
         svc->admin_http = http_server_close(svc->admin_http);
     for (unsigned i = svc->server_count; i-- > 0;)
         svc->servers[i].type->close(svc->servers[i].server);
+    svc->auth = http_auth_free(svc->auth);
     if (svc->def->stop != NULL)
         svc->def->stop(svc->def->state);
     if (svc->def->store != NULL)

@@ -14,6 +14,7 @@ struct svc {
     struct svc_server servers[SVC_MAX_SERVERS];
     unsigned server_count;
     struct http_server *admin_http;
+    struct http_auth *auth; /* of all servers, so that a token's rate bounds the process; NULL: everybody may call */
     unsigned workers;
     struct svc_descriptors descriptors;
     char error[1024];

@@ -1,8 +1,8 @@
 /* svc_descriptors -- how many file descriptors the process may open, and whom they are for.
  *
  * The admin listener has its part of them, so that probes are answered however many connections clients open. The rest
- * is divided into equal shares: one for the HTTP listener, two for the gRPC listener, where a connection takes two
- * descriptors, and one for outgoing connections. A listener that the service does not have gets none.
+ * is divided into equal shares: one for the HTTP listener, one for the gRPC listener, and one for outgoing connections.
+ * A listener that the service does not have gets none.
  */
 #pragma once
 #include "include/names.h"

@@ -14,9 +14,6 @@
 struct svc_server_type {
     const char *protocol;                /* "http", "grpc" */
     const struct config_option *options; /* {0} ends them; the first is the port */
-    unsigned connection_descriptors;     /* that a connection takes */
-    /* Threads that it has beside svc's workers; NULL: none. */
-    unsigned (*threads)(const struct svc *svc);
     /* For -n: what open would refuse, as far as that can be said without the network. NULL: nothing. */
     int (*check)(struct svc *svc);
     /* Binds its port by svc_listen and makes a server that does not accept yet. 0 or -errno, where svc_fail may have
@@ -55,8 +52,9 @@ extern const struct svc_server_type svc_http_server; /* of def->routes */
 const struct svc_def *svc_definition(const struct svc *svc);
 int svc_listen(struct svc *svc, const struct svc_server_type *type, int *ret_fd);
 unsigned svc_max_connections(const struct svc *svc); /* MAX_CONNECTIONS, or what file descriptors allow */
-struct loop *svc_worker_loop(const struct svc *svc,
-                             unsigned worker); /* of a server opened before; NULL: there is none */
-/* Opens AUTH_TOKENS_FILE, an option of the server's. 0, with *ret_auth NULL where it is empty, or -errno. */
+/* Of a server opened before; NULL: there is none. */
+struct loop *svc_worker_loop(const struct svc *svc, unsigned worker);
+/* Opens AUTH_TOKENS_FILE, an option of the server's, once for all servers; svc closes it after them. 0, with *ret_auth
+ * NULL where it is empty, or -errno. */
 int svc_open_auth(struct svc *svc, struct http_auth **ret_auth);
 int svc_check_auth(struct svc *svc); /* whether that will work; for check */

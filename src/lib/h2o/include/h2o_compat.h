@@ -62,14 +62,14 @@ static inline h2o_compat_sendvec h2o_compat_send_bytes(const void *bytes, size_t
 /* ---- configuration and context ---- */
 
 /* h2o has no timeouts that tell an idle connection from one that sends a request slowly, and they differ between the
- * versions. All of them are set to the longer bound; http_watch.c enforces the shorter one. */
+ * versions. All of them are set to the longer bound; watch.c of http/server enforces the shorter one. */
 static inline void h2o_compat_set_timeouts(h2o_globalconf_t *config, uint64_t idle_ms)
 {
     config->http1.req_timeout = idle_ms;
     config->http2.idle_timeout = idle_ms;
 #if !H2O_COMPAT_2_2
     config->http1.req_io_timeout = idle_ms;
-    config->http2.dos_delay = 0; /* http_exchange.c counts resets, and cuts off the client that only resets */
+    config->http2.dos_delay = 0; /* exchange.c of http/server counts resets, and cuts off who only resets */
 #endif
 }
 

@@ -154,6 +154,13 @@ static void add_headers(h2o_req_t *h2o, const struct http_reply *reply)
         add_header(h2o, reply->headers[i].name, reply->text.data + reply->headers[i].at, reply->headers[i].len);
 }
 
+/* From the moment on that it is said, also where a worker has not heard of it yet. */
+static bool is_leaving(const struct http_server *server)
+{
+    return atomic_load_explicit(&server->discouraged, memory_order_relaxed) ||
+           atomic_load_explicit(&server->drained, memory_order_relaxed);
+}
+
 void http_exchange_respond(struct http_exchange *exchange, struct http_reply *take_reply, h2o_iovec_t *ret_body)
 {
     struct http_reply *reply = http_reply_render(take_reply, &exchange->req.trace);
@@ -166,7 +173,7 @@ void http_exchange_respond(struct http_exchange *exchange, struct http_reply *ta
     *ret_body = h2o_iovec_init(reply->body, reply->body_len);
     h2o->res.status = exchange->status;
     h2o->res.reason = err_http_reason(exchange->status);
-    if (h2o->conn->ctx->shutdown_requested)
+    if (is_leaving(exchange->worker->server))
         h2o->http1_is_persistent = 0; /* h2o looked only when it read the request */
     h2o_compat_add_date(h2o);
     add_headers(h2o, reply);

@@ -21,8 +21,8 @@ struct loop *loop_close(struct loop *loop);
 unsigned loop_index(const struct loop *loop);
 struct st_h2o_evloop_t *loop_h2o(struct loop *loop);
 bool loop_is_current(const struct loop *loop); /* is the caller the loop's thread? */
-uint64_t loop_last_turn_ns(
-    const struct loop *loop); /* monotonic time of the last turn: any thread; a turn comes at least once a second */
+/* Monotonic time of the last turn; a turn comes at least once a second. Any thread. */
+uint64_t loop_last_turn_ns(const struct loop *loop);
 
 /* A message: embed it, post it from any thread; run is called once, in the loop's thread, in the order of posting from
  * one thread. The message's memory is its owner's again when run is called. Never fails, never blocks. */

@@ -1,7 +1,7 @@
 /* rpc_server_internal -- what the files of the gRPC server share; see rpc.h.
  *
  * server (server.c) -- loops (loop.c), which HTTP may use too -- connections (conn.c, session.c)
- * -- calls (call.c).
+ * -- calls (call.c: their life; input.c and response.c: what comes and goes; handler.c: what handlers call).
  *
  * Loops, connections and what of a call is not under its lock belong to the thread of their loop.
  */

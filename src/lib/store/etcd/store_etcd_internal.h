@@ -4,6 +4,7 @@
  * (store_view.h), made by a watch, and reads from that. docs/store-format.md describes the keys and values in etcd.
  *
  *   etcd.c         opening and closing; the engine's table
+ *   world.c        the world that a process has: see store_etcd_world.h
  *   url.c          the URL
  *   client.c       calls to etcd's members: failover, authentication, errors
  *   keys.c         keys, envelopes, sequence numbers

@@ -13,7 +13,8 @@
  *
  * File descriptors: the soft limit is raised to the hard limit. The admin listener has a part of them for itself;
  * MAX_CONNECTIONS is reduced to what the others allow (svc_descriptors.h). Memory: HTTP clients may hold a quarter of
- * the cgroup's memory limit, those of the admin listener a sixteenth (max_memory in http.h).
+ * the cgroup's memory limit, gRPC clients half of it, those of the admin listener a sixteenth (max_memory in http.h and
+ * rpc.h).
  *
  * Exit status: 0 drained in time, or stopped while starting, 1 could not start or had to cut something off, 2 wrong
  * options. What went wrong is one line on standard error, which gets nothing else: what libraries print is logged
