@@ -435,6 +435,20 @@ class AlertRules(unittest.TestCase):
         }
         self.assertEqual(self.firing(group(slo.THRESHOLDS), series, 235, "TVolumeMissing", every=5), set())
 
+    def test_one_provider_that_runs_does_not_hide_another(self) -> None:
+        """The age of a step, or of webhooks, is that of each provider, entity and region by itself."""
+        found = {t.id: t for t in slo.load_thresholds(HERE)}
+        for id_, same, differs in (
+            ("T-reconciliation", 'step="clearing",entity="one"', "counterparty"),
+            ("T-reconciliation", 'step="clearing",counterparty="one"', "entity"),
+            ("T-webhook", 'region="west"', "provider"),
+            ("T-webhook", 'provider="one"', "region"),
+        ):
+            t = found[id_]
+            late = f"{-int(t.limit) - 60}x10"
+            series = {f'{t.metric}{{{same},{differs}="{who}"}}': v for who, v in (("a", "0+60x10"), ("b", late))}
+            self.assertEqual(self.firing(group(slo.THRESHOLDS), series, 10, t.alert), {t.alert}, f"{id_} {differs}")
+
     def test_a_steep_hour_of_a_volume_that_has_room_does_not_page(self) -> None:
         by = '{region="west",volume="ledger"}'
         series = {f"volume_free_bytes{by}": "44000-100x240", f"volume_size_bytes{by}": "50000x240"}
