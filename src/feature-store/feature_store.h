@@ -30,7 +30,7 @@ void feature_store_save(struct rpc_call *call, const Routeguide__Feature *messag
 void feature_store_list(struct rpc_call *call, const Routeguide__Rectangle *message);
 void feature_store_list_writable(struct rpc_call *call);
 void feature_store_list_close(struct rpc_call *call);
-void feature_store_history(struct rpc_call *call, const Routeguide__ListSavesRequest *message);
+void feature_store_history(struct rpc_call *call, const Routeguide__ListSavesRequest *request);
 
 /* Whatever waits for the store holds it open in between. */
 struct feature_store *feature_store_enter(struct rpc_call *call);

@@ -117,6 +117,7 @@ static inline void grpc_connect(struct grpc_connection *connection, int port, ui
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, grpc_on_close);
     nghttp2_option_new(&option);
     nghttp2_option_set_no_auto_window_update(option, 1);
+    nghttp2_option_set_max_send_header_block_length(option, 1 << 24);
     cr_assert_eq(nghttp2_session_client_new2(&connection->session, callbacks, connection, option), 0);
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);

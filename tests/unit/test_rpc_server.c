@@ -7,6 +7,8 @@
 
 #define GET_FEATURE "/routeguide.RouteGuide/GetFeature"
 #define ROUTE_CHAT  "/routeguide.RouteGuide/RouteChat"
+#define WATCH       "/grpc.health.v1.Health/Watch"
+#define REFLECTION  "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 static struct fixture fixture;
 static struct grpc_connection connection;
@@ -170,6 +172,16 @@ Test(rpc_server, reports_a_message_that_is_cut_off)
     assert_status(call_with(GET_FEATURE, (struct str){"\7\0\0\0\0", 5}, NULL), "13");
 }
 
+/* Once it is answered, all that was sent before has been read. */
+static void ping(struct grpc_connection *to)
+{
+    unsigned before_it = to->pongs;
+
+    nghttp2_submit_ping(to->session, NGHTTP2_FLAG_NONE, NULL);
+    while (to->pongs == before_it && !to->eof)
+        grpc_turn(to);
+}
+
 /* ---- limits ---- */
 
 /* The prefix alone is refused: nothing of the message need come. */
@@ -206,6 +218,113 @@ Test(rpc_server, bounds_metadata)
     free(large);
     assert_status(call, "8");
     assert_status(get(100, NULL), "0");
+}
+
+/* Nobody needs a token for reflection: its questions are short, and its streams have bounds of their own. */
+Test(rpc_server, refuses_a_long_question_of_reflection)
+{
+    static char question[4 + 40000] = "\x1a\xc0\xb8\x02"; /* file_by_filename, of 40000 bytes */
+    struct buf body = {0};
+
+    memset(question + 4, 'n', sizeof(question) - 4);
+    grpc_append(&body, false, (struct str){question, sizeof(question)});
+    assert_status(call_with(REFLECTION, buf_str(&body), NULL), "8");
+    buf_release(&body);
+}
+
+Test(rpc_server, serves_calls_beside_open_streams_of_reflection)
+{
+    struct grpc_call *streams[RPC_QUIET_RECEIVING], *refused = call_new();
+    struct grpc_connection other;
+
+    reopen((struct rpc_server_def){.max_in_flight = 10});
+    grpc_connect(&other, fixture.port, 65535);
+    for (int i = 0; i < RPC_QUIET_RECEIVING; i++) {
+        streams[i] = call_new();
+        streams[i]->open_end = true;
+        grpc_begin(&other, REFLECTION, NULL, streams[i]);
+    }
+    ping(&other);
+    refused->open_end = true;
+    grpc_begin(&connection, REFLECTION, NULL, refused);
+    grpc_await(&connection, refused);
+    assert_status(refused, "8");
+    assert_status(get(100, NULL), "0");
+    for (int i = 0; i < RPC_QUIET_RECEIVING; i++) {
+        cr_assert(!streams[i]->closed);
+        free(streams[i]);
+    }
+    grpc_disconnect(&other);
+}
+
+/* Each value of the list would take a copy of the name. */
+Test(rpc_server, bounds_lists_in_metadata)
+{
+    static char name[4000], value[10000];
+    struct budget budget = {0};
+    struct rpc_account account = {.budget = &budget};
+    struct rpc_arena arena = {.account = &account};
+    struct rpc_head head;
+    struct grpc_call *call;
+
+    memset(name, 'n', sizeof(name) - 1);
+    memcpy(name + sizeof(name) - 5, "-bin", 4);
+    memset(value, ',', sizeof(value) - 1);
+    call = get(100, (const char *const[]){name, value, NULL});
+    assert_field(call, "grpc-message", "the metadata is larger than the server accepts");
+    assert_status(call, "8");
+    assert_status(get(100, NULL), "0");
+    rpc_head_init(&head);
+    rpc_head_add(&head, &arena, str_of(name), str_of(value));
+    cr_assert(head.too_large);
+    cr_assert_leq(account.used, 4u * RPC_MAX_HEAD);
+    rpc_arena_release(&arena);
+    rpc_account_close(&account);
+}
+
+/* A repeated field takes one byte of a frame each time. */
+enum { REPEATS = 3000 };
+
+static nghttp2_nv *repeated_field(nghttp2_nv *nv)
+{
+    static char value[2900];
+
+    memset(value, 'v', sizeof(value) - 1);
+    for (int i = 0; i < REPEATS; i++)
+        nv[i] = grpc_nv("name", value);
+    return nv;
+}
+
+Test(rpc_server, resets_a_call_whose_head_repeats_a_field)
+{
+    static nghttp2_nv nv[5 + REPEATS];
+    struct grpc_call *call = call_new();
+
+    nv[0] = grpc_nv(":method", "POST");
+    nv[1] = grpc_nv(":scheme", "http");
+    nv[2] = grpc_nv(":authority", "test");
+    nv[3] = grpc_nv(":path", GET_FEATURE);
+    nv[4] = grpc_nv("content-type", "application/grpc");
+    repeated_field(nv + 5);
+    call->stream = nghttp2_submit_request(connection.session, NULL, nv, 5 + REPEATS, NULL, call);
+    grpc_await(&connection, call);
+    cr_assert_eq(call->error, (uint32_t)NGHTTP2_INTERNAL_ERROR);
+    assert_status(get(100, NULL), "0");
+    free(call);
+}
+
+Test(rpc_server, resets_a_call_whose_trailers_repeat_a_field)
+{
+    static nghttp2_nv nv[REPEATS];
+    struct grpc_call *call = call_new();
+
+    call->open_end = true;
+    grpc_begin(&connection, ROUTE_CHAT, NULL, call);
+    nghttp2_submit_trailer(connection.session, call->stream, repeated_field(nv), REPEATS);
+    grpc_await(&connection, call);
+    cr_assert_eq(call->error, (uint32_t)NGHTTP2_INTERNAL_ERROR);
+    assert_status(get(100, NULL), "0");
+    free(call);
 }
 
 /* ---- deadlines ---- */
@@ -301,6 +420,22 @@ Test(rpc_server, resets_a_late_call_whose_client_took_whole_messages)
 Test(rpc_server, resets_a_late_call_whose_client_took_part_of_a_message)
 {
     expire_unread(150);
+}
+
+/* The stream waits for a change of state when the client closes the window for the status. */
+Test(rpc_server, resets_a_late_watch_whose_window_is_closed)
+{
+    const nghttp2_settings_entry closed = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0};
+    struct grpc_call *call = call_new();
+
+    call->body = (const uint8_t *)"\0\0\0\0\0";
+    call->body_len = 5;
+    grpc_begin(&connection, WATCH, (const char *const[]){"grpc-timeout", "100m", NULL}, call);
+    nghttp2_submit_settings(connection.session, NGHTTP2_FLAG_NONE, &closed, 1);
+    grpc_await(&connection, call);
+    cr_assert(call->closed);
+    cr_assert_eq(call->error, (uint32_t)NGHTTP2_CANCEL);
+    free(call);
 }
 
 /* ---- compression ---- */
@@ -477,26 +612,49 @@ Test(rpc_server, pauses_one_stream_alone)
     free(call);
 }
 
-static void ping(void)
-{
-    unsigned before_it = connection.pongs;
-
-    nghttp2_submit_ping(connection.session, NGHTTP2_FLAG_NONE, NULL);
-    while (connection.pongs == before_it && !connection.eof)
-        grpc_turn(&connection);
-}
-
 Test(rpc_server, closes_the_connection_of_a_client_that_pings_too_often)
 {
     for (int i = 0; i < 20; i++) { /* after an answer each */
         free(get(100, NULL));
-        ping();
+        ping(&connection);
     }
     cr_assert(!connection.eof);
     for (int i = 0; i < 10 && !connection.eof; i++)
-        ping();
+        ping(&connection);
     cr_assert(connection.eof);
     cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+/* An increment that overflows the stream's window, for which nghttp2 resets the stream. */
+static void overflow_window(int32_t stream)
+{
+    const uint8_t frame[9 + 4] = {
+        0, 0, 4, NGHTTP2_WINDOW_UPDATE, 0, 0, 0, (uint8_t)(stream >> 8), (uint8_t)stream, 0x7f, 0xff, 0xff, 0xff};
+
+    send(connection.fd, frame, sizeof(frame), MSG_NOSIGNAL);
+}
+
+Test(rpc_server, closes_the_connection_of_a_client_whose_streams_are_reset_too_often)
+{
+    int resets = 0;
+
+    while (resets < 1000 && !connection.eof) {
+        struct grpc_call *call = call_new();
+
+        call->open_end = true;
+        grpc_begin(&connection, ROUTE_CHAT, NULL, call);
+        overflow_window(call->stream);
+        grpc_await(&connection, call);
+        resets += call->closed;
+        cr_assert(!call->closed || call->error == NGHTTP2_FLOW_CONTROL_ERROR);
+        nghttp2_session_set_stream_user_data(connection.session, call->stream, NULL);
+        free(call);
+    }
+    cr_assert(connection.eof);
+    cr_assert_gt(resets, 10); /* some are let pass */
+    grpc_disconnect(&connection);
+    grpc_connect(&connection, fixture.port, 65535);
+    assert_status(get(100, NULL), "0");
 }
 
 /* What the server says when a connection is to leave: a ping and the first GOAWAY. */
@@ -540,6 +698,41 @@ Test(rpc_server, moves_a_connection_away_in_two_steps)
     assert_status(chat, "0");
     cr_assert_eq(rpc_server_wait(fixture.server, clock_monotonic_ns() + 60 * CLOCK_NS_PER_S), 0);
     buf_release(&body);
+}
+
+/* What is sent while it is on comes as one segment. */
+static void cork(bool on)
+{
+    cr_assert_eq(setsockopt(connection.fd, IPPROTO_TCP, TCP_CORK, &(int){on}, sizeof(int)), 0);
+}
+
+/* The answer to the ping and a call come at once: it is run where the second GOAWAY says so, and there alone. */
+Test(rpc_server, runs_no_call_that_the_second_goaway_refuses)
+{
+    static const uint8_t pong[9 + 8] = "\0\0\x08\6\1\0\0\0\0leave\0\0";
+    struct grpc_call *call = call_new(), *chat = call_new();
+    struct buf body = {0};
+    bool ran;
+
+    chat->open_end = true;
+    grpc_begin(&connection, ROUTE_CHAT, NULL, chat);
+    free(get(100, NULL));
+    rpc_server_drain(fixture.server);
+    await_notice();
+    append_point(&body, ORDER_HOLD);
+    call->body = (const uint8_t *)body.data;
+    call->body_len = body.len;
+    cork(true);
+    net_send(connection.fd, pong, sizeof(pong));
+    grpc_begin(&connection, GET_FEATURE, NULL, call);
+    cork(false);
+    while (connection.goaways < 2)
+        grpc_turn(&connection);
+    ran = sem_trywait(&fixture.entered) == 0;
+    cr_assert_eq(ran, connection.last_stream >= call->stream);
+    buf_release(&body);
+    free(call);
+    free(chat);
 }
 
 Test(rpc_server, drains_idle_connections_at_once)

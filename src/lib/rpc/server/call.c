@@ -12,6 +12,12 @@ static bool is_stream(const struct rpc_call *call)
     return call->entry->method != NULL && call->entry->method->kind != RPC_UNARY_KIND;
 }
 
+/* Of a call whose headers have come. */
+static struct rpc_share *share_of(const struct rpc_call *call)
+{
+    return &call->loop->server->shares[call->entry->quiet];
+}
+
 /* ---- memory ---- */
 
 static struct rpc_call *take_from_pool(struct rpc_loop *loop)
@@ -180,7 +186,7 @@ void rpc_call_run(struct rpc_call *call)
 void rpc_call_expect_no_messages(struct rpc_call *call)
 {
     if (call->may_receive)
-        atomic_fetch_sub(&call->loop->server->receiving, 1);
+        atomic_fetch_sub(&share_of(call)->receiving, 1);
     call->may_receive = false;
 }
 
@@ -248,6 +254,7 @@ void rpc_call_end(struct rpc_call *call, bool whole)
 {
     struct rpc_server *server = call->loop->server;
     bool begun = call->entry != NULL; /* else its headers were cut off */
+    struct rpc_share *share = begun ? share_of(call) : NULL;
 
     if (!whole)
         atomic_store(&call->cancelled, true);
@@ -268,8 +275,10 @@ void rpc_call_end(struct rpc_call *call, bool whole)
     loop_timer_stop(call->loop->loop, &call->timer);
     rpc_call_expect_no_messages(call);
     release(call);
-    if (begun)
+    if (begun) {
+        atomic_fetch_sub(&share->in_flight, 1);
         atomic_fetch_sub(&server->in_flight, 1);
+    }
 }
 
 /* ---- deadlines ---- */
@@ -279,9 +288,18 @@ static bool is_blocked(const struct rpc_call *call)
 {
     nghttp2_session *session = call->conn->session;
 
-    return call->answered && !call->deferred &&
-           (nghttp2_session_get_stream_remote_window_size(session, call->stream) <= 0 ||
-            nghttp2_session_get_remote_window_size(session) <= 0);
+    return call->answered && (nghttp2_session_get_stream_remote_window_size(session, call->stream) <= 0 ||
+                              nghttp2_session_get_remote_window_size(session) <= 0);
+}
+
+#define GRACE_MS 1000 /* for the status to be sent */
+
+static void give_up(struct loop_timer *timer)
+{
+    struct rpc_call *call = RPC_OWNER(timer, struct rpc_call, timer);
+
+    nghttp2_submit_rst_stream(call->conn->session, NGHTTP2_FLAG_NONE, call->stream, NGHTTP2_CANCEL);
+    rpc_conn_dirty(call->conn);
 }
 
 static void expire(struct loop_timer *timer)
@@ -300,6 +318,8 @@ static void expire(struct loop_timer *timer)
     /* A status after a part of a message would be taken for a fault of the server's. */
     if (!whole || is_blocked(call))
         nghttp2_submit_rst_stream(call->conn->session, NGHTTP2_FLAG_NONE, call->stream, NGHTTP2_CANCEL);
+    if (loop_timer_start(call->loop->loop, &call->timer, GRACE_MS, give_up) < 0)
+        give_up(&call->timer);
     rpc_conn_dirty(call->conn);
 }
 
@@ -321,10 +341,11 @@ static bool expect_messages(struct rpc_call *call)
     struct rpc_server *server = call->loop->server;
     size_t max = is_stream(call) ? server->max_receiving - server->max_receiving / 2 : server->max_receiving;
 
-    max += call->entry->quiet ? RPC_QUIET_RESERVE : 0;
-    call->may_receive = atomic_fetch_add(&server->receiving, 1) < max;
+    if (call->entry->quiet)
+        max = RPC_QUIET_RECEIVING;
+    call->may_receive = atomic_fetch_add(&share_of(call)->receiving, 1) < max;
     if (!call->may_receive)
-        atomic_fetch_sub(&server->receiving, 1);
+        atomic_fetch_sub(&share_of(call)->receiving, 1);
     return call->may_receive;
 }
 
@@ -392,25 +413,36 @@ static void count_beginning(struct rpc_call *call)
     call->is_fresh = true;
     TAILQ_INSERT_TAIL(&call->loop->fresh, call, fresh);
     rpc_stats_started(&call->entry->stats);
+    if (call->entry->quiet && call->in.max > RPC_QUIET_MESSAGE)
+        call->in.max = RPC_QUIET_MESSAGE;
+}
+
+static unsigned max_in_flight(const struct rpc_call *call)
+{
+    unsigned max = call->loop->server->def.max_in_flight;
+
+    return call->entry->quiet ? max / 2 + RPC_QUIET_RECEIVING : max;
 }
 
 void rpc_call_begin(struct rpc_call *call)
 {
     struct rpc_server *server = call->loop->server;
-    unsigned in_flight = atomic_fetch_add(&server->in_flight, 1);
     enum err_grpc status;
     const char *text;
+    unsigned in_flight;
 
     count_beginning(call);
+    in_flight = atomic_fetch_add(&share_of(call)->in_flight, 1);
+    atomic_fetch_add(&server->in_flight, 1);
     if (!call->head.is_post) {
         rpc_response_http(call, 405);
     } else if (!call->head.is_grpc) {
         rpc_response_http(call, 415);
     } else if ((text = fault(call, &status)) != NULL) {
         rpc_finish(call, status, text);
-    } else if (in_flight >= server->def.max_in_flight + (call->entry->quiet ? RPC_QUIET_RESERVE : 0)) {
+    } else if (in_flight >= max_in_flight(call)) {
         rpc_finish(call, ERR_GRPC_RESOURCE_EXHAUSTED, "too many calls in flight");
-    } else if (budget_exceeded(&server->memory) || !expect_messages(call)) {
+    } else if ((budget_exceeded(&server->memory) && !call->entry->quiet) || !expect_messages(call)) {
         rpc_finish(call, ERR_GRPC_RESOURCE_EXHAUSTED, "too many requests are being received");
     } else if (intercept_before(call)) {
         call->opened = true;

@@ -20,8 +20,8 @@
  *
  * One timer for each connection, at the earliest of: its age; the end of NOTICED or ENDED; KEEPALIVE_NS after something
  * was last heard of the client (then a ping is sent), and KEEPALIVE_TIMEOUT_NS after that ping (then the connection is
- * cut). A client that does not read for KEEPALIVE_NS is cut too. Times are looked at when the timer runs, so that a
- * call moves no timer.
+ * cut). A client that does not read for KEEPALIVE_NS is cut too, and one that does not end the head of a call. Times
+ * are looked at when the timer runs, so that a call moves no timer.
  *
  * Callers: loop.c opens, flushes and cuts connections; session.c and call.c mark them dirty. A connection is
  * freed by rpc_conn_cut alone, which is never called from within nghttp2.
@@ -128,6 +128,14 @@ bool rpc_conn_admits_ping(struct rpc_conn *conn)
     return conn->ping_strikes <= PING_STRIKES;
 }
 
+/* Has the client begun a call whose head does not end? Such a call has no deadline yet. */
+static bool waits_for_head(const struct rpc_conn *conn, uint64_t now)
+{
+    const struct rpc_call *call = TAILQ_LAST(&conn->calls, rpc_calls);
+
+    return call != NULL && call->entry == NULL && now >= call->begun_ns + KEEPALIVE_NS;
+}
+
 static void on_timer(struct loop_timer *timer)
 {
     struct rpc_conn *conn = RPC_OWNER(timer, struct rpc_conn, timer);
@@ -142,6 +150,7 @@ static void on_timer(struct loop_timer *timer)
         begin_no_call(conn);
     if (conn->state != RPC_CONN_ENDED)
         keep_alive(conn, now);
+    conn->broken = conn->broken || waits_for_head(conn, now);
     set_timer(conn);
     rpc_conn_dirty(conn);
 }
@@ -252,7 +261,7 @@ static void send_all(struct rpc_conn *conn)
 {
     size_t len = 0;
 
-    for (int i = 0; i < SENDS_A_TURN && !conn->waits && !conn->broken; i++) {
+    for (int i = 0; i < SENDS_A_TURN && conn->rest == NULL && !conn->waits && !conn->broken; i++) {
         size_t sent;
 
         if ((len = gather(conn)) == 0)
@@ -325,9 +334,9 @@ static void format_ip(const struct sockaddr_storage *address, char text[INET6_AD
 /* Give or take a tenth, so that the clients of a server do not all come again at the same time. */
 static uint64_t drawn_age_ns(struct rpc_loop *loop)
 {
-    uint64_t age_ns = loop->server->def.max_connection_age_ms * CLOCK_NS_PER_MS;
+    uint64_t age_ms = loop->server->def.max_connection_age_ms;
 
-    return age_ns - age_ns / 10 + (uint64_t)rand_r(&loop->seed) % (age_ns / 5 + 1);
+    return (age_ms - age_ms / 10 + (uint64_t)rand_r(&loop->seed) % (age_ms / 5 + 1)) * CLOCK_NS_PER_MS;
 }
 
 static void set_options(int fd)

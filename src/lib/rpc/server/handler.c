@@ -50,6 +50,8 @@ struct str rpc_call_metadata_at(const struct rpc_call *call, const char *name, s
     return rpc_head_find(&call->head, name, index);
 }
 
+#define MAX_VALUE ((size_t)8 * 1024) /* nghttp2 sends no header block of more than 64 KiB */
+
 static bool is_text(struct str value)
 {
     for (size_t i = 0; i < value.len; i++)
@@ -63,7 +65,9 @@ static struct rpc_field *field_new(const char *name, struct str value)
 {
     struct str name_str = str_of(name);
     bool is_binary = name_str.len > 4 && strcmp(name + name_str.len - 4, "-bin") == 0;
-    struct rpc_field *field = is_binary || is_text(value) ? malloc(sizeof(*field) + 4 * (value.len / 3 + 1)) : NULL;
+    struct rpc_field *field = value.len <= MAX_VALUE && (is_binary || is_text(value))
+                                  ? malloc(sizeof(*field) + 4 * (value.len / 3 + 1))
+                                  : NULL;
     char *bytes;
 
     if (field == NULL)

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #define BLOCK_SIZE     4096
-#define FIELD_OVERHEAD 32 /* that HTTP/2 counts for each field */
 #define TIMEOUT_DIGITS 8
 
 /* ---- the arena ---- */
@@ -73,8 +72,8 @@ int rpc_timeout_parse(struct str text, uint64_t *ret_ns)
                  {'n', 1}};
     uint64_t value;
 
-    if (text.len < 2 || str_to_u64((struct str){text.s, text.len - 1}, UINT64_MAX, &value) < 0 ||
-        text.len > TIMEOUT_DIGITS + 1)
+    if (text.len < 2 || text.len > TIMEOUT_DIGITS + 1 ||
+        str_to_u64((struct str){text.s, text.len - 1}, UINT64_MAX, &value) < 0)
         return -EINVAL;
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
         if (units[i].unit == text.s[text.len - 1]) {
@@ -212,6 +211,11 @@ static void add_binary(struct rpc_head *head, struct rpc_arena *arena, struct st
         if (rpc_base64_decode(one, (char *)field->value.s, &field->value.len) < 0)
             head->bad_value = true;
         value = comma != NULL ? (struct str){comma + 1, value.len - one.len - 1} : STR_NULL;
+        head->bytes += value.s != NULL ? name.len + RPC_FIELD_OVERHEAD : 0; /* as if it had come alone */
+        if (head->bytes > RPC_MAX_HEAD) {
+            head->too_large = true;
+            return;
+        }
     }
 }
 
@@ -264,7 +268,7 @@ static bool add_known(struct rpc_head *head, struct rpc_arena *arena, struct str
 
 void rpc_head_add(struct rpc_head *head, struct rpc_arena *arena, struct str name, struct str value)
 {
-    head->bytes += name.len + value.len + FIELD_OVERHEAD;
+    head->bytes += name.len + value.len + RPC_FIELD_OVERHEAD;
     head->too_large = head->too_large || head->bytes > RPC_MAX_HEAD;
     if (name.len > 0 && !add_known(head, arena, name, value) && !head->too_large && !head->no_memory)
         add_metadata(head, arena, name, value);

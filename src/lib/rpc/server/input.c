@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define LARGE_MESSAGE ((size_t)64 * 1024)
+
 static bool takes_one_message(const struct rpc_call *call)
 {
     return call->entry->method->kind == RPC_UNARY_KIND || call->entry->method->kind == RPC_SERVER_STREAM_KIND;
@@ -41,16 +43,27 @@ void rpc_input_refuse(struct rpc_call *call, int err)
     }
 }
 
+/* What a message may take when it is unpacked is charged where it is worth it. */
+static size_t unpacked_size(struct str bytes)
+{
+    return bytes.len > LARGE_MESSAGE ? RPC_UNPACK_FACTOR * bytes.len : 0;
+}
+
 static int unpack_and_tell(struct rpc_call *call, struct str bytes)
 {
+    struct rpc_account *account = &call->loop->account;
     struct rpc_unpacked unpacked;
-    int err = rpc_unpack_bytes(bytes, call->entry->input, &unpacked);
+    int err;
 
-    if (err != 0)
-        return err;
-    rpc_method_invoke(call->entry->method, call, unpacked.message);
-    rpc_unpacked_release(&unpacked);
-    return 0;
+    if (!rpc_account_take(account, unpacked_size(bytes)))
+        return -ENOBUFS;
+    err = rpc_unpack_bytes(bytes, call->entry->input, &unpacked);
+    if (err == 0) {
+        rpc_method_invoke(call->entry->method, call, unpacked.message);
+        rpc_unpacked_release(&unpacked);
+    }
+    rpc_account_give(account, unpacked_size(bytes));
+    return err;
 }
 
 static void tell_message(struct rpc_call *call, struct str bytes)

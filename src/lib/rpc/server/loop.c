@@ -11,7 +11,6 @@
 #define ACCEPTS_A_TURN  16
 #define ACCEPT_RETRY_MS 10
 #define HANDSHAKES_MS   20 /* for those that have begun to end, once new ones are dropped */
-#define ROUNDS_A_TURN   64
 
 /* ---- what is due ---- */
 

@@ -20,9 +20,10 @@
 /* The object that a member is part of. */
 #define RPC_OWNER(pointer_, type_, member_) ((type_ *)((char *)(pointer_)-offsetof(type_, member_)))
 
-#define RPC_MAX_STREAMS 100         /* of a connection */
-#define RPC_MAX_HEAD    (16 * 1024) /* bytes of a call's metadata, as HTTP/2 counts them */
-#define RPC_MAX_FIELDS  8           /* that a handler sets: initial, and as many trailing */
+#define RPC_MAX_STREAMS    100         /* of a connection */
+#define RPC_MAX_HEAD       (16 * 1024) /* bytes of a call's metadata, as HTTP/2 counts them */
+#define RPC_FIELD_OVERHEAD 32          /* that HTTP/2 counts for each of them */
+#define RPC_MAX_FIELDS     8           /* that a handler sets: initial, and as many trailing */
 
 /* ---- account.c: the memory that clients make a server take ---- */
 
@@ -159,8 +160,10 @@ struct rpc_entry {
     struct rpc_stats stats;
 };
 
-/* So many more calls of quiet methods may be in flight: a server that is full is still healthy, and says so. */
-#define RPC_QUIET_RESERVE 100
+/* Quiet methods have a share of their own, so that neither they nor the others take all: a server that is full is still
+ * healthy, and says so. Nobody needs a token for them, so they may hold little. */
+#define RPC_QUIET_RECEIVING 100
+#define RPC_QUIET_MESSAGE   ((size_t)16 * 1024)
 
 struct rpc_methods {
     struct rpc_entry *entries; /* sorted by path */
@@ -292,9 +295,10 @@ struct rpc_conn {
     uint64_t ping_ns;        /* when the last keepalive was sent; 0: answered */
     uint64_t pinged_ns;      /* when the client's last ping came; 0: something was sent since */
     unsigned ping_strikes;
-    bool broken;   /* to be closed once what is there has been sent, as far as that goes */
-    bool waits;    /* for the socket to take more; nothing is sent until then */
-    uint8_t *rest; /* what the socket did not take */
+    unsigned faults; /* of the client, for which streams have been reset */
+    bool broken;     /* to be closed once what is there has been sent, as far as that goes */
+    bool waits;      /* for the socket to take more; nothing is sent until then */
+    uint8_t *rest;   /* what the socket did not take */
     size_t rest_len, rest_offset;
     char remote_ip[INET6_ADDRSTRLEN];
 };
@@ -391,6 +395,11 @@ void rpc_descriptors_closure(const struct rpc_descriptors *descriptors, size_t i
 
 /* ---- server.c ---- */
 
+struct rpc_share {
+    atomic_uint in_flight;
+    atomic_uint receiving; /* calls that may hold a message of which the end has not come */
+};
+
 struct rpc_server {
     struct rpc_server_def def; /* with defaults filled in */
     struct budget memory;
@@ -403,7 +412,7 @@ struct rpc_server {
     struct rpc_health *health;
     struct rpc_descriptors *descriptors;
     atomic_uint connections, in_flight;
-    atomic_uint receiving; /* calls that may hold a message of which the end has not come */
+    struct rpc_share shares[2]; /* of in_flight: of the service's methods, of quiet ones */
     unsigned max_receiving;
     atomic_bool draining;
     bool metrics_opened;

@@ -7,6 +7,8 @@
 #define SMALL_MESSAGE     (64 * 1024)
 #define LARGE_WINDOW      (256 * 1024) /* where messages may be longer */
 #define CONNECTION_WINDOW (1024 * 1024)
+#define MAX_LOOKED_AT     (4 * RPC_MAX_HEAD) /* bytes of a call's headers; beyond RPC_MAX_HEAD it is refused anyway */
+#define MAX_FAULTS        100                /* for which streams of a connection may be reset */
 
 static struct rpc_call *call_of(nghttp2_session *session, int32_t stream)
 {
@@ -18,6 +20,9 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     struct rpc_call *call;
 
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return 0;
+    /* The GOAWAY that is to be sent refuses it: nghttp2 closes its stream then. */
+    if (((struct rpc_conn *)arg)->state >= RPC_CONN_LEAVING)
         return 0;
     call = rpc_call_new(arg, frame->hd.stream_id);
     if (call == NULL)
@@ -31,10 +36,22 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 {
     struct rpc_call *call = call_of(session, frame->hd.stream_id);
 
-    if (call != NULL && call->entry == NULL) /* a client's trailers say nothing to gRPC */
+    if (call == NULL)
+        return 0;
+    if (call->entry == NULL)
         rpc_head_add(&call->head, &call->arena, (struct str){(const char *)name, name_len},
                      (struct str){(const char *)value, value_len});
-    return 0;
+    else /* a client's trailers say nothing to gRPC */
+        call->head.bytes += name_len + value_len + RPC_FIELD_OVERHEAD;
+    /* One byte can stand for 4 KiB that nghttp2 looks at. It decodes the rest of the block, and looks no more. */
+    return call->head.bytes > MAX_LOOKED_AT ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
+}
+
+/* A request with such a field is malformed (RFC 9113, 8.2.1). Left alone, nghttp2 would pass over the field. */
+static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
+                             const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
+{
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
 static int on_ping(struct rpc_conn *conn, const nghttp2_frame *frame)
@@ -104,7 +121,11 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
 static int on_close(nghttp2_session *session, int32_t stream, uint32_t error, void *arg)
 {
     struct rpc_call *call = call_of(session, stream);
+    struct rpc_conn *conn = arg;
 
+    /* For a fault of the client's nghttp2 resets the stream, and 1.52 does not count that. */
+    if ((error == NGHTTP2_PROTOCOL_ERROR || error == NGHTTP2_FLOW_CONTROL_ERROR) && ++conn->faults > MAX_FAULTS)
+        conn->broken = true;
     if (call != NULL)
         rpc_call_end(call, call->trailers_sent && error == NGHTTP2_NO_ERROR);
     return 0;
@@ -118,6 +139,7 @@ static nghttp2_session_callbacks *make_callbacks(void)
         return NULL;
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
