@@ -2,6 +2,7 @@
 #include "grpc_client.h"
 #include "rpc_fixture.h"
 #include "rpc_server_internal.h"
+#include <poll.h>
 #include <sched.h>
 #include <zlib.h>
 
@@ -623,6 +624,27 @@ Test(rpc_server, closes_the_connection_of_a_client_that_pings_too_often)
         ping(&connection);
     cr_assert(connection.eof);
     cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+/* A byte of a value every 10 ms, for ten seconds at most: the client is heard of, and the head does not end. */
+Test(rpc_server, closes_the_connection_of_a_client_whose_head_drips)
+{
+    /* HEADERS of stream 1 with 16000 bytes: :method POST, :scheme http, and the beginning of a value of 10000 bytes. */
+    static const uint8_t head[] = "\0\x3e\x80\1\0\0\0\0\1\x83\x86\0\1a\x7f\x91\x4d";
+    struct pollfd poll_fd = {.events = POLLIN};
+    char bytes[64];
+    bool eof = false;
+
+    reopen((struct rpc_server_def){.keepalive_ms = 100, .max_connection_age_ms = 3600000});
+    ping(&connection);
+    poll_fd.fd = connection.fd;
+    net_send(connection.fd, head, sizeof(head) - 1);
+    for (int i = 0; i < 1000 && !eof; i++) {
+        send(connection.fd, "v", 1, MSG_NOSIGNAL);
+        if (poll(&poll_fd, 1, 10) == 1)
+            eof = recv(connection.fd, bytes, sizeof(bytes), 0) <= 0;
+    }
+    cr_assert(eof);
 }
 
 /* An increment that overflows the stream's window, for which nghttp2 resets the stream. */

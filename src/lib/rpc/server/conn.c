@@ -18,10 +18,10 @@
  *
  * A client that has sent a GOAWAY itself takes OPEN to ENDED when no call is left.
  *
- * One timer for each connection, at the earliest of: its age; the end of NOTICED or ENDED; KEEPALIVE_NS after something
- * was last heard of the client (then a ping is sent), and KEEPALIVE_TIMEOUT_NS after that ping (then the connection is
- * cut). A client that does not read for KEEPALIVE_NS is cut too, and one that does not end the head of a call. Times
- * are looked at when the timer runs, so that a call moves no timer.
+ * One timer for each connection, at the earliest of: its age; the end of NOTICED or ENDED; keepalive_ms of the server
+ * after something was last heard of the client (then a ping is sent), and KEEPALIVE_TIMEOUT_NS after that ping (then
+ * the connection is cut). A client that does not read for keepalive_ms is cut too, and one that does not end the head
+ * of a call. Times are looked at when the timer runs, so that a call moves no timer.
  *
  * Callers: loop.c opens, flushes and cuts connections; session.c and call.c mark them dirty. A connection is
  * freed by rpc_conn_cut alone, which is never called from within nghttp2.
@@ -38,7 +38,6 @@
 
 #define NOTICE_NS            CLOCK_NS_PER_S
 #define LINGER_NS            CLOCK_NS_PER_S
-#define KEEPALIVE_NS         (30 * CLOCK_NS_PER_S)
 #define KEEPALIVE_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
 #define USER_TIMEOUT_MS      20000                /* a peer that does not acknowledge for so long is gone */
 #define PING_INTERVAL_NS     (5 * CLOCK_NS_PER_S) /* clients may ping so often, also without a call */
@@ -53,6 +52,11 @@ static void on_timer(struct loop_timer *timer);
 
 /* ---- timer ---- */
 
+static uint64_t keepalive_ns(const struct rpc_conn *conn)
+{
+    return conn->loop->server->def.keepalive_ms * CLOCK_NS_PER_MS;
+}
+
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -63,7 +67,8 @@ static void set_timer(struct rpc_conn *conn)
     uint64_t now = clock_monotonic_ns(), due = conn->age_ns;
 
     if (conn->state != RPC_CONN_ENDED)
-        due = earlier(due, conn->ping_ns != 0 ? conn->ping_ns + KEEPALIVE_TIMEOUT_NS : conn->heard_ns + KEEPALIVE_NS);
+        due = earlier(due,
+                      conn->ping_ns != 0 ? conn->ping_ns + KEEPALIVE_TIMEOUT_NS : conn->heard_ns + keepalive_ns(conn));
     /* Without memory for a timer the connection could live for ever. */
     if (loop_timer_start(conn->loop->loop, &conn->timer, due > now ? (due - now) / CLOCK_NS_PER_MS : 0, on_timer) < 0)
         conn->broken = true;
@@ -71,7 +76,7 @@ static void set_timer(struct rpc_conn *conn)
 
 static void keep_alive(struct rpc_conn *conn, uint64_t now)
 {
-    if (conn->ping_ns == 0 && now < conn->heard_ns + KEEPALIVE_NS)
+    if (conn->ping_ns == 0 && now < conn->heard_ns + keepalive_ns(conn))
         return;
     if (conn->waits || (conn->ping_ns != 0 && now >= conn->ping_ns + KEEPALIVE_TIMEOUT_NS)) {
         conn->broken = true;
@@ -133,7 +138,7 @@ static bool waits_for_head(const struct rpc_conn *conn, uint64_t now)
 {
     const struct rpc_call *call = TAILQ_LAST(&conn->calls, rpc_calls);
 
-    return call != NULL && call->entry == NULL && now >= call->begun_ns + KEEPALIVE_NS;
+    return call != NULL && call->entry == NULL && now >= call->begun_ns + keepalive_ns(conn);
 }
 
 static void on_timer(struct loop_timer *timer)

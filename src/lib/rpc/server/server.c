@@ -24,6 +24,7 @@ static void fill_defaults(struct rpc_server_def *def)
     def->max_call_ms = def->max_call_ms != 0 ? def->max_call_ms : 30000;
     def->max_stream_ms = def->max_stream_ms != 0 ? def->max_stream_ms : 3600000;
     def->max_connection_age_ms = def->max_connection_age_ms != 0 ? def->max_connection_age_ms : 10000;
+    def->keepalive_ms = def->keepalive_ms != 0 ? def->keepalive_ms : 30000;
 }
 
 static unsigned at_most(unsigned bound, size_t fit)

@@ -129,6 +129,9 @@ struct rpc_server_def {
     unsigned max_call_ms;           /* of a unary call, whatever deadline the client gave; 0: 30,000 */
     unsigned max_stream_ms;         /* of the other kinds; 0: 3,600,000 */
     unsigned max_connection_age_ms; /* 0: 10,000 */
+    /* A client that was not heard for so long is pinged; one that does not read, or does not end the head of a call, is
+     * cut off then. 0: 30,000. */
+    unsigned keepalive_ms;
     /* Bytes that clients can make the server take; 0: no bound. Connections, metadata, what has been received and not
      * been handed to a handler, and what waits to be sent are counted. Beyond it no connection is accepted, and calls
      * and messages are refused with RESOURCE_EXHAUSTED. So that one client cannot hold all of it, max_in_flight and
