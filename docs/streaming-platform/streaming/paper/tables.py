@@ -358,6 +358,7 @@ def _postings(results: Results) -> str:
         "upgrade, half of the period unused": books.voided("EUR", price // 2),
         "refunded, nothing recognised": books.refunded("EUR", Return(price, price, books.Price(price).net)),
         "refunded, all recognised": books.refunded("EUR", Return(price, price, 0)),
+        "refund failed after it was posted": books.refund_failed("EUR", price),
         "dispute withdrawn": books.dispute_withdrawn("EUR", price),
         "dispute won": books.dispute_won("EUR", price),
         "dispute lost, half recognised": books.dispute_lost("EUR", Return(price, price, books.Price(price).net // 2)),
