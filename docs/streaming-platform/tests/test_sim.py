@@ -127,6 +127,7 @@ class Books(unittest.TestCase):
                 books.captured("USD", price, 7),
                 books.unapplied("USD", price, 7),
                 books.unapplied_refunded("USD", price),
+                books.refund_failed("USD", price),
                 books.fees_accrued("EUR", 7),
                 books.fees_invoiced("EUR", 7),
                 books.recognised("EUR", price),

@@ -103,12 +103,43 @@ OTHERS = (
 BUILD_INFRA = 0.25  # of the running infrastructure while the first release is built (assumption)
 VENDOR_FACTOR = 3  # what a vendor asks for encoding over our own cost (assumption)
 REVIEW_SUBSCRIBERS = 30_000  # expected at the review (assumption)
+RENT_PEOPLE = 6  # engineers who are still needed if a complete platform is rented (assumption)
 
 
 def while_building(built: int) -> float:
     """Engineers per account and month when a stage is begun: its engineers, paid by the subscribers of its trigger."""
     stage = STAGES[built]
     return stage.people * stage.inputs.person_eur / TRIGGERS[built - 1]
+
+
+@dataclass(frozen=True)
+class Rent:
+    """What a complete platform may cost an account and month before our own is cheaper."""
+
+    subscribers: float
+    people_eur: float
+    infrastructure_eur: float
+    rent_people_eur: float
+
+    @property
+    def own_eur(self) -> float:
+        return self.people_eur + self.infrastructure_eur
+
+    @property
+    def limit_eur(self) -> float:
+        return self.own_eur - self.rent_people_eur
+
+
+def rents() -> list[Rent]:
+    """At the review, at the first stage and at the second."""
+    first, second = STAGES[:2]
+    out = []
+    sizes = ((first, REVIEW_SUBSCRIBERS), (first, first.inputs.subscribers), (second, second.inputs.subscribers))
+    for stage, subscribers in sizes:
+        person = stage.inputs.person_eur / subscribers
+        result = run(replace(stage.inputs, subscribers=float(subscribers)))
+        out.append(Rent(subscribers, stage.people * person, result.per_subscriber, RENT_PEOPLE * person))
+    return out
 
 
 @dataclass(frozen=True)

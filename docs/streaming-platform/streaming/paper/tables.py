@@ -8,7 +8,7 @@ from dataclasses import fields
 
 from ..model.compute import Result
 from ..model.inputs import LADDER, SCENARIOS, TITLES, Inputs
-from ..model.plan import FIRST_MONTHS, MILLION, PHASES, REVIEW_MONTHS, STAGES, TEAMS, WORK, approval
+from ..model.plan import FIRST_MONTHS, MILLION, PHASES, REVIEW_MONTHS, STAGES, TEAMS, WORK, Rent, approval, rents
 from ..model.sensitivity import percentile
 from ..sim import books, ledger
 from ..sim.books import CHART, Return
@@ -41,6 +41,7 @@ def tables(results: Results) -> dict[str, str]:
         "claims": _claims,
         "stages": _stages,
         "approval": _approval,
+        "rent": _rent,
         "work": _work,
         "million": _million,
         "chart": _chart,
@@ -311,6 +312,20 @@ def _approval(results: Results) -> str:
     )
 
 
+def _rent(results: Results) -> str:
+    """Our own platform against a rented one, by size."""
+    rows: list[tuple[str, Callable[[Rent], float]]] = [
+        ("engineers", lambda r: r.people_eur),
+        ("infrastructure", lambda r: r.infrastructure_eur),
+        ("own, together", lambda r: r.own_eur),
+        ("less the engineers who stay", lambda r: r.rent_people_eur),
+        ("**renting costs less below**", lambda r: r.limit_eur),
+    ]
+    sizes = rents()
+    head = ["euros per account and month", *(magnitude(r.subscribers) for r in sizes)]
+    return table(head, ([what, *(f"{cell(r):.2f}" for r in sizes)] for what, cell in rows))
+
+
 def _work(results: Results) -> str:
     """The first release's person-months, by item and phase, with each team's sum."""
     ends = [sum(PHASES[: n + 1]) for n in range(len(PHASES))]
@@ -358,6 +373,7 @@ def _postings(results: Results) -> str:
         "upgrade, half of the period unused": books.voided("EUR", price // 2),
         "refunded, nothing recognised": books.refunded("EUR", Return(price, price, books.Price(price).net)),
         "refunded, all recognised": books.refunded("EUR", Return(price, price, 0)),
+        "refund failed after it was posted": books.refund_failed("EUR", price),
         "dispute withdrawn": books.dispute_withdrawn("EUR", price),
         "dispute won": books.dispute_won("EUR", price),
         "dispute lost, half recognised": books.dispute_lost("EUR", Return(price, price, books.Price(price).net // 2)),

@@ -14,6 +14,7 @@ from ..model.plan import (
     MORE_WORK,
     OTHERS,
     PHASES,
+    RENT_PEOPLE,
     REVIEW_MONTHS,
     REVIEW_SUBSCRIBERS,
     STAGES,
@@ -22,6 +23,7 @@ from ..model.plan import (
     VENDOR_FACTOR,
     WORK,
     approval,
+    rents,
     while_building,
 )
 from ..model.sensitivity import DRAWS, break_even, break_even_range, percentile
@@ -217,6 +219,8 @@ def _special(results: Results) -> dict[str, str]:
         "large_people_eur": f"{STAGES[3].people_eur:.2f}",
         "with_published_people": f"{STAGES[3].total_eur - STAGES[3].people_eur + results.checks[9].published:.2f}",
         "first_others": short(OTHERS),
+        "rent_people": short(RENT_PEOPLE),
+        "rent_limit": f"{rents()[1].limit_eur:.2f}",
         "cdn_high_eur": f"{run(dear_cdn).per_subscriber:.2f}",
         "cdn_high_factor": f"{dear:g}",
         "others_eur": f"{OTHERS * i.person_eur / STAGES[0].inputs.subscribers:.2f}",

@@ -33,7 +33,7 @@ CHART = (
     Book(2100, "tax", "liability", "sales tax or VAT owed, by country and rate"),
     Book(2200, "deferred revenue", "liability", "invoiced for days that are not over"),
     Book(2300, "accrued fees", "liability", "fees of captured payments that the provider invoices later"),
-    Book(2400, "unapplied payments", "liability", "captured for an invoice that is not open; refunded"),
+    Book(2400, "unapplied payments", "liability", "owed to the customer: captured, invoice not open; refund failed"),
     Book(4000, "revenue", "income", "recognised: the days are over"),
     Book(4900, "refunds", "income, reducing", "given back after recognition"),
     Book(5100, "fees", "expense", "the provider's fees, those of chargebacks included"),
@@ -80,6 +80,11 @@ def unapplied(currency: str, gross: int, fee: int) -> list[Line]:
 
 def unapplied_refunded(currency: str, gross: int) -> list[Line]:
     return [("unapplied payments", currency, gross), ("clearing", currency, -gross)]
+
+
+def refund_failed(currency: str, gross: int) -> list[Line]:
+    """A refund that was posted comes back: the credit note stands, so the amount is owed to the customer."""
+    return [("clearing", currency, gross), ("unapplied payments", currency, -gross)]
 
 
 def fees_accrued(currency: str, fee: int) -> list[Line]:
