@@ -1,10 +1,12 @@
-/* The small ones: err, clock, uuid, hex, varint, fnv. */
+/* The small ones: err, clock, uuid, hex, varint, fnv, wait_group. */
 #include "clock.h"
 #include "err.h"
 #include "fnv.h"
 #include "hex.h"
+#include "thread.h"
 #include "uuid.h"
 #include "varint.h"
+#include "wait_group.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 
@@ -150,4 +152,30 @@ Test(fnv, is_fnv1a_of_64_bits)
     cr_assert_eq(fnv_str(FNV_BEGIN, STR("a")), 0xaf63dc4c8601ec8cu);
     cr_assert_eq(fnv_str(FNV_BEGIN, STR("foobar")), 0x85944171f73967e8u);
     cr_assert_eq(fnv_str(fnv_str(FNV_BEGIN, STR("foo")), STR("bar")), 0x85944171f73967e8u);
+}
+
+/* ---- wait_group ---- */
+
+static void *end_one(void *group)
+{
+    wait_group_done(group);
+    return NULL;
+}
+
+Test(wait_group, waits_until_all_has_ended_or_for_its_time)
+{
+    struct wait_group group;
+    pthread_t thread;
+
+    wait_group_init(&group);
+    cr_assert(wait_group_wait(&group, 0), "nothing has begun");
+    wait_group_add(&group);
+    wait_group_add(&group);
+    cr_assert(!wait_group_wait(&group, clock_monotonic_ns() + CLOCK_NS_PER_MS));
+    wait_group_done(&group);
+    cr_assert(!wait_group_wait(&group, 0), "one is left");
+    cr_assert_eq(thread_start(&thread, "end-one", end_one, &group), 0);
+    cr_assert(wait_group_wait(&group, clock_monotonic_ns() + 60 * CLOCK_NS_PER_S));
+    pthread_join(thread, NULL);
+    wait_group_release(&group);
 }

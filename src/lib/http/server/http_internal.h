@@ -19,6 +19,7 @@
 #include "http.h"
 #include "http_metrics.h"
 #include "include/names.h"
+#include "wait_group.h"
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -141,9 +142,7 @@ struct http_server {
     atomic_uint_fast64_t refused, closed;
     struct metrics_series *memory_gauge, *refused_total, *closed_total;
 
-    pthread_mutex_t lock; /* for changed, signalled when active falls to 0 */
-    pthread_cond_t changed;
-    atomic_uint active; /* connections and listeners */
+    struct wait_group active; /* connections and listeners */
     atomic_bool discouraged, drained;
 };
 

@@ -1,7 +1,6 @@
 #include "clock.h"
 #include "http_internal.h"
 #include "net_listen.h"
-#include "thread.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,34 +13,6 @@
 /* Beyond the largest max_body, so that our own 413 is sent after the body has been read. */
 #define BODY_MARGIN (64 * 1024)
 
-/* ---- what keeps a server from being drained: connections and listeners ---- */
-
-static void begin_activity(struct http_server *server)
-{
-    atomic_fetch_add_explicit(&server->active, 1, memory_order_relaxed);
-}
-
-static void end_activity(struct http_server *server)
-{
-    if (atomic_fetch_sub_explicit(&server->active, 1, memory_order_acq_rel) != 1)
-        return;
-    pthread_mutex_lock(&server->lock);
-    pthread_cond_broadcast(&server->changed);
-    pthread_mutex_unlock(&server->lock);
-}
-
-/* Returns whether there is nothing left. */
-static bool wait_inactive(struct http_server *server, uint64_t deadline_ns)
-{
-    int err = 0;
-
-    pthread_mutex_lock(&server->lock);
-    while (atomic_load(&server->active) != 0 && err == 0)
-        err = thread_wait_until(&server->changed, &server->lock, deadline_ns);
-    pthread_mutex_unlock(&server->lock);
-    return atomic_load(&server->active) == 0;
-}
-
 /* ---- connections ---- */
 
 static void on_close(void *data)
@@ -53,7 +24,7 @@ static void on_close(void *data)
     budget_give(&server->memory, conn->buffers);
     free(conn);
     atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
-    end_activity(server);
+    wait_group_done(&server->active);
 }
 
 /* IPv4 as itself, also where it comes through an IPv6 socket. */
@@ -90,7 +61,7 @@ static int accept_one(struct http_worker *worker)
         http_watch_start(worker);
     h2o_linklist_insert(&worker->conns, &conn->link);
     atomic_fetch_add_explicit(&worker->server->connections, 1, memory_order_relaxed);
-    begin_activity(worker->server);
+    wait_group_add(&worker->server->active);
     format_peer(h2o_socket_get_fd(socket), conn->remote_ip);
     socket->on_close.cb = on_close;
     socket->on_close.data = conn;
@@ -153,7 +124,7 @@ static void close_listener(struct http_worker *worker)
         close(worker->listen_fd);
     worker->listener = NULL;
     worker->listen_fd = -1;
-    end_activity(worker->server);
+    wait_group_done(&worker->server->active);
 }
 
 /* ---- leaving ---- */
@@ -240,7 +211,7 @@ static int open_worker(struct http_server *server, unsigned index, int take_fd)
         goto fail;
     }
     loop_call(worker->loop, init_worker, worker);
-    begin_activity(server);
+    wait_group_add(&server->active);
     return 0;
 fail:
     loop_close(worker->loop);
@@ -383,8 +354,7 @@ int http_server_open(int take_listen_fd, const struct http_server_def *def, stru
     set_defaults(&server->def);
     server->memory.max = def->max_memory;
     server->statm_fd = def->max_memory > 0 ? open("/proc/self/statm", O_RDONLY | O_CLOEXEC) : -1;
-    thread_cond_init(&server->changed);
-    pthread_mutex_init(&server->lock, NULL);
+    wait_group_init(&server->active);
     if ((err = http_paths_open(def->routes, &server->paths)) < 0)
         goto done;
     open_config(server);
@@ -428,7 +398,7 @@ void http_server_drain(struct http_server *server)
 
 int http_server_wait(struct http_server *server, uint64_t deadline_ns)
 {
-    if (wait_inactive(server, deadline_ns))
+    if (wait_group_wait(&server->active, deadline_ns))
         return 0;
     return atomic_load(&server->in_flight) == 0 ? 0 : -ETIMEDOUT;
 }
@@ -439,7 +409,7 @@ struct http_server *http_server_close(struct http_server *server)
         return NULL;
     for (unsigned i = 0; i < server->worker_count; i++)
         loop_call(server->workers[i].loop, cut_worker, &server->workers[i]);
-    bool ended = wait_inactive(server, clock_monotonic_ns() + CLOSE_BOUND_MS * CLOCK_NS_PER_MS);
+    bool ended = wait_group_wait(&server->active, clock_monotonic_ns() + CLOSE_BOUND_MS * CLOCK_NS_PER_MS);
     assert(ended); /* a handler that blocks its loop, or a response that h2o does not give up */
     metrics_off_scrape(server->def.metrics, on_scrape, server);
     for (unsigned i = 0; i < server->worker_count; i++)
@@ -450,8 +420,7 @@ struct http_server *http_server_close(struct http_server *server)
     if (server->statm_fd >= 0)
         close(server->statm_fd);
     http_paths_release(&server->paths);
-    pthread_cond_destroy(&server->changed);
-    pthread_mutex_destroy(&server->lock);
+    wait_group_release(&server->active);
     free(server);
     return NULL;
 }

@@ -78,14 +78,14 @@ static void count(struct rpc_loop *loop)
 {
     atomic_fetch_add_explicit(&loop->connections, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&loop->server->connections, 1, memory_order_relaxed);
-    rpc_server_begin_activity(loop->server);
+    wait_group_add(&loop->server->active);
 }
 
 void rpc_loop_uncount(struct rpc_loop *loop)
 {
     atomic_fetch_sub_explicit(&loop->connections, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&loop->server->connections, 1, memory_order_relaxed);
-    rpc_server_end_activity(loop->server);
+    wait_group_done(&loop->server->active);
 }
 
 static struct rpc_loop *emptiest(struct rpc_server *server)
@@ -188,7 +188,7 @@ static void close_listener(struct rpc_loop *loop)
         close(loop->listen_fd);
     loop->listener = NULL;
     loop->listen_fd = -1;
-    rpc_server_end_activity(loop->server);
+    wait_group_done(&loop->server->active);
 }
 
 /* ---- leaving ---- */

@@ -11,6 +11,7 @@
 #include "loop.h"
 #include "rpc.h"
 #include "rpc_core.h"
+#include "wait_group.h"
 #include <arpa/inet.h>
 #include <h2o/socket.h>
 #include <nghttp2/nghttp2.h>
@@ -416,10 +417,5 @@ struct rpc_server {
     unsigned max_receiving;
     atomic_bool draining;
     bool metrics_opened;
-    pthread_mutex_t lock; /* for changed, signalled when active falls to 0 */
-    pthread_cond_t changed;
-    atomic_uint active; /* connections, and the listener */
+    struct wait_group active; /* connections, and the listener */
 };
-
-void rpc_server_begin_activity(struct rpc_server *server);
-void rpc_server_end_activity(struct rpc_server *server);

@@ -1,6 +1,5 @@
 #include "clock.h"
 #include "rpc_server_internal.h"
-#include "thread.h"
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -47,34 +46,6 @@ static void bound_by_memory(struct rpc_server *server)
     server->max_receiving = at_most(UINT_MAX / 2, def->max_memory / (MEMORY_PER_CALL + 2 * def->max_message));
 }
 
-/* ---- what keeps a server from being drained: connections and the listener ---- */
-
-void rpc_server_begin_activity(struct rpc_server *server)
-{
-    atomic_fetch_add_explicit(&server->active, 1, memory_order_relaxed);
-}
-
-void rpc_server_end_activity(struct rpc_server *server)
-{
-    if (atomic_fetch_sub_explicit(&server->active, 1, memory_order_acq_rel) != 1)
-        return;
-    pthread_mutex_lock(&server->lock);
-    pthread_cond_broadcast(&server->changed);
-    pthread_mutex_unlock(&server->lock);
-}
-
-/* Returns whether there is nothing left. */
-static bool wait_inactive(struct rpc_server *server, uint64_t deadline_ns)
-{
-    int err = 0;
-
-    pthread_mutex_lock(&server->lock);
-    while (atomic_load(&server->active) != 0 && err == 0)
-        err = thread_wait_until(&server->changed, &server->lock, deadline_ns);
-    pthread_mutex_unlock(&server->lock);
-    return atomic_load(&server->active) == 0;
-}
-
 /* ---- metrics ---- */
 
 static const struct metrics_def connections_def = {
@@ -109,8 +80,7 @@ static struct rpc_server *server_new(const struct rpc_server_def *def)
     server->def = *def;
     fill_defaults(&server->def);
     bound_by_memory(server);
-    pthread_mutex_init(&server->lock, NULL);
-    thread_cond_init(&server->changed);
+    wait_group_init(&server->active);
     return server;
 }
 
@@ -198,7 +168,7 @@ int rpc_server_open(int take_listen_fd, const struct rpc_server_def *def, struct
         return err;
     }
     server->loops[0]->listen_fd = take_listen_fd;
-    rpc_server_begin_activity(server);
+    wait_group_add(&server->active);
     metrics_on_scrape(server->def.metrics, on_scrape, server);
     server->metrics_opened = true;
     *ret_server = server;
@@ -235,7 +205,7 @@ int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns)
 
     rpc_server_drain(server);
     rpc_health_end(server->health);
-    if (wait_inactive(server, deadline_ns))
+    if (wait_group_wait(&server->active, deadline_ns))
         return 0;
     result = atomic_load(&server->in_flight) > 0 ? -ETIMEDOUT : 0;
     cut(server);
@@ -244,6 +214,8 @@ int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns)
 
 struct rpc_server *rpc_server_close(struct rpc_server *server)
 {
+    bool ended;
+
     if (server == NULL)
         return NULL;
     if (server->metrics_opened)
@@ -253,15 +225,15 @@ struct rpc_server *rpc_server_close(struct rpc_server *server)
         rpc_loop_close(server->loops[i]);
     for (unsigned i = 0; server->own_loops != NULL && i < server->def.threads; i++)
         loop_close(server->own_loops[i]);
-    assert(atomic_load(&server->active) == 0);
+    ended = wait_group_wait(&server->active, 0);
+    assert(ended);
     free(server->loops);
     free(server->own_loops);
     rpc_session_dispose(server);
     rpc_health_free(server->health);
     rpc_descriptors_free(server->descriptors);
     rpc_methods_release(&server->methods);
-    pthread_cond_destroy(&server->changed);
-    pthread_mutex_destroy(&server->lock);
+    wait_group_release(&server->active);
     free(server);
     return NULL;
 }
