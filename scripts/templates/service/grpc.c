@@ -162,38 +162,4 @@ static const struct rpc_method methods[] = {
 @end
     {0},
 };
-@if calls
-
-static const struct config_option options[] = {
-    {.name = "@CALLEE_VARIABLE@", .value = CONFIG_REQUIRED, .help = "host:port of @CALLEE@", .check = @CLIENT@_check_target},
-    {0},
-};
-@end
-@include state.c
-
-int main(int argc, char **argv)
-{
-@if state
-    struct app app = {0};
-@end
-    const struct svc_def def = {
-        .name = "@NAME@",
-        .summary = "@SUMMARY@",
-@if state
-        .state = &app,
-@end
-@if store
-        .store = SVC_STORE(tables, TABLES, &app.store),
-@end
-@if calls
-        .options = options,
-@end
-        .rpc = RPC_SERVICE(methods, @ID@_descriptors),
-@if calls
-        .start = start,
-        .stop = stop,
-@end
-    };
-
-    return svc_main(argc, argv, &def);
-}
+@include life.c

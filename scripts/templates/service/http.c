@@ -195,11 +195,6 @@ static struct http_reply *get_@CALLEE_ID@(struct http_req *req)
 @if calls
 
 /* ---- the service ---- */
-
-static const struct config_option options[] = {
-    {.name = "@CALLEE_VARIABLE@", .value = CONFIG_REQUIRED, .help = "host:port of @CALLEE@", .check = @CLIENT@_check_target},
-    {0},
-};
 @end
 
 static const struct http_route routes[] = {
@@ -215,31 +210,4 @@ static const struct http_route routes[] = {
 @end
     {0},
 };
-@include state.c
-
-int main(int argc, char **argv)
-{
-@if state
-    struct app app = {0};
-@end
-    const struct svc_def def = {
-        .name = "@NAME@",
-        .summary = "@SUMMARY@",
-@if state
-        .state = &app,
-@end
-@if store
-        .store = SVC_STORE(tables, TABLES, &app.store),
-@end
-@if calls
-        .options = options,
-@end
-        .routes = routes,
-@if calls
-        .start = start,
-        .stop = stop,
-@end
-    };
-
-    return svc_main(argc, argv, &def);
-}
+@include life.c
