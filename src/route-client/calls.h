@@ -19,7 +19,7 @@ enum calls_kind {
 };
 
 extern const char *const calls_methods[CALLS_KINDS]; /* the rpc's name */
-/* For the library's retries: those that do no harm when they are made twice. */
+/* Those that may be sent twice: for the retries of the client. */
 extern const char *const calls_idempotent[];
 
 struct calls_outcome {
