@@ -14,7 +14,6 @@ ROLES: dict[str, set[str]] = {
         "binaryauthorization.attestors.verifyImageAttested",
     },
     "roles/binaryauthorization.attestorsViewer": {"binaryauthorization.attestors.get"},
-    "roles/cloudkms.admin": {"cloudkms.cryptoKeyVersions.get", "cloudkms.cryptoKeys.get"},
     "roles/cloudkms.publicKeyViewer": {"cloudkms.cryptoKeyVersions.viewPublicKey"},
     "roles/cloudkms.signerVerifier": {
         "cloudkms.cryptoKeyVersions.useToSign",
@@ -25,17 +24,10 @@ ROLES: dict[str, set[str]] = {
         "container.clusters.connect",
         "container.clusters.get",
         "container.deployments.update",
-        "container.secrets.get",
     },
     "roles/container.viewer": {"container.clusters.connect", "container.clusters.get"},
-    "roles/containeranalysis.notes.attacher": {
-        "containeranalysis.notes.attachOccurrence",
-        "containeranalysis.notes.get",
-    },
-    "roles/containeranalysis.notes.occurrences.viewer": {
-        "containeranalysis.notes.get",
-        "containeranalysis.notes.listOccurrences",
-    },
+    "roles/containeranalysis.notes.attacher": {"containeranalysis.notes.attachOccurrence"},
+    "roles/containeranalysis.notes.occurrences.viewer": {"containeranalysis.notes.listOccurrences"},
     "roles/containeranalysis.occurrences.editor": {"containeranalysis.occurrences.create"},
     "roles/iam.serviceAccountOpenIdTokenCreator": {"iam.serviceAccounts.getOpenIdToken"},
     "roles/iam.serviceAccountTokenCreator": {
@@ -45,7 +37,6 @@ ROLES: dict[str, set[str]] = {
     "roles/viewer": {
         "binaryauthorization.attestors.get",
         "cloudkms.cryptoKeyVersions.get",
-        "cloudkms.cryptoKeys.get",
         "container.clusters.get",
     },
 }

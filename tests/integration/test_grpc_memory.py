@@ -82,7 +82,7 @@ def an_unknown_field(size: int) -> bytes:
     return b"\x7a" + prefix + bytes([length]) + b"a" * size
 
 
-def test_a_compressed_message_is_refused(bounded: Bounded, stubs: SimpleNamespace) -> None:
+def test_a_compressed_message_is_refused_by_its_full_size(bounded: Bounded, stubs: SimpleNamespace) -> None:
     """128 MiB that are 126 KB on the wire."""
     message = an_unknown_field(128 << 20)
     for service in (bounded.guide, bounded.store):
