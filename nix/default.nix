@@ -33,7 +33,6 @@ let
       inherit name;
       libraries = librariesOf name;
       share = builtins.pathExists (../share + "/${name}");
-      env = { };
     }
   );
 
@@ -171,7 +170,7 @@ let
     in
     image {
       inherit name version;
-      inherit (service) ports volumes env;
+      inherit (service) ports volumes;
       own = true;
       description = summary name;
       license = "Apache-2.0";

@@ -42,6 +42,11 @@ def listed(names: Iterable[str]) -> str:
     return f"[{', '.join(names)}]"
 
 
+def selected(found: list[Declaration]) -> str:
+    """For a selector's values, of which there must be one."""
+    return listed([one.name for one in found] or [NOTHING])
+
+
 def pattern(names: Iterable[str]) -> str:
     """For a patch's target."""
     return "|".join(names) or NOTHING
@@ -312,60 +317,40 @@ def public_file(every: Every) -> str:
               ports:
                 - port: http
                 - port: grpc
-        """, NAMES=listed(one.name for one in public(every)) if public(every) else '["-"]')  # fmt: skip
+        """, NAMES=selected(public(every)))  # fmt: skip
 
 
 # ---- routes and load balancers ----
 
 
-def http_route(name: str, one: Declaration, port: str, matches: list[str]) -> str:
+def route(kind: str, name: str, one: Declaration, port: str, matches: Iterable[str]) -> str:
     return block("""
         apiVersion: gateway.networking.k8s.io/v1
-        kind: HTTPRoute
+        kind: @KIND@
         metadata:
           name: @ROUTE@
         spec:
-          parentRefs: [{name: public, sectionName: http}]
+          parentRefs: [{name: public, sectionName: @LISTENER@}]
           rules:
             - matches:
                 @MATCHES@
               backendRefs: [{name: @NAME@, port: @PORT@}]
-        """, ROUTE=name, NAME=one.name, PORT=one.ports[port],
-        MATCHES="".join(f"- path: {each}\n" for each in matches))  # fmt: skip
+        """, KIND=kind, ROUTE=name, LISTENER=kind.removesuffix("Route").lower(), NAME=one.name, PORT=one.ports[port],
+        MATCHES="".join(f"- {each}\n" for each in matches))  # fmt: skip
 
 
 def match(path: str) -> str:
-    prefix = path.removesuffix("/*") or "/"
-    return f"{{type: PathPrefix, value: {prefix}}}" if path.endswith("/*") else f"{{type: Exact, value: {path}}}"
-
-
-def grpc_match(rpc_service: str) -> str:
-    return f"{{type: PathPrefix, value: /{rpc_service}/}}"
-
-
-def grpc_route(one: Declaration) -> str:
-    assert one.public
-    return block("""
-        apiVersion: gateway.networking.k8s.io/v1
-        kind: GRPCRoute
-        metadata:
-          name: @NAME@
-        spec:
-          parentRefs: [{name: public, sectionName: grpc}]
-          rules:
-            - matches:
-                @MATCHES@
-              backendRefs: [{name: @NAME@, port: @PORT@}]
-        """, NAME=one.name, PORT=one.grpc,
-        MATCHES="".join(f"- method: {{service: {each}}}\n" for each in one.public.rpcs))  # fmt: skip
+    kind, value = ("PathPrefix", path.removesuffix("/*") or "/") if path.endswith("/*") else ("Exact", path)
+    return f"path: {{type: {kind}, value: {value}}}"
 
 
 def routes_file(every: Every) -> str:
     found = []
     for one in public(every):
         assert one.public
-        found += [http_route(one.name, one, "http", [match(path) for path in one.public.paths])] if one.http else []
-        found += [grpc_route(one)] if one.grpc else []
+        paths, rpcs = map(match, one.public.paths), (f"method: {{service: {each}}}" for each in one.public.rpcs)
+        found += [route("HTTPRoute", one.name, one, "http", paths)] if one.http else []
+        found += [route("GRPCRoute", one.name, one, "grpc", rpcs)] if one.grpc else []
     return "# What each public service serves; everything else is 404 at the gateway.\n" + documents(found)
 
 
@@ -376,7 +361,7 @@ def gke_route_name(one: Declaration) -> str:
 
 def gke_grpc_routes(every: Every) -> str:
     found = [
-        http_route(gke_route_name(one), one, "grpc", [grpc_match(each) for each in one.public.rpcs])
+        route("HTTPRoute", gke_route_name(one), one, "grpc", [f"path: {{type: PathPrefix, value: /{each}/}}" for each in one.public.rpcs])
         for one in public(every)
         if one.grpc and one.public
     ]  # fmt: skip
@@ -512,7 +497,7 @@ def private(every: Every, overlay: str) -> str:
             - op: replace
               path: /spec/podSelector/matchExpressions/0/values
               value: @NAMES@
-        """, NAMES=listed(one.name for one in public(every, overlay)))  # fmt: skip
+        """, NAMES=selected(public(every, overlay)))  # fmt: skip
     return indent(text, "  ")
 
 
@@ -580,3 +565,14 @@ def outputs(root: Path, every: Every) -> dict[str, str | None]:
             found[path] = with_regions(path, (root / path).read_text(), made)
     left = [path for path in (root / "k8s/base").glob("*/*.yaml") if is_generated(path)]
     return found | {name: None for path in left if (name := str(path.relative_to(root))) not in found}
+
+
+def stale(root: Path, every: Every) -> dict[str, str | None]:
+    """Generated files that differ from what the declarations say, with the text that they should have; None: they should not
+    exist."""
+    found = outputs(root, every)
+    return {
+        name: text
+        for name, text in found.items()
+        if text != ((root / name).read_text() if (root / name).exists() else None)
+    }

@@ -1,6 +1,6 @@
 """system -- all services of this repository as processes on 127.0.0.1: what scripts/up and scripts/tour share.
 
-A System starts every service that scripts/find-sources finds, those that others depend on first, and stops them in
+A System starts every service that is declared to run here (local), those that others depend on first, and stops them in
 the reverse order. With replicas, those that keep data run several times, over an etcd that it starts for them. restart()
 replaces some while the others run. It is one thread: step() waits for something to happen and handles it.
 """
@@ -45,16 +45,16 @@ class Failure(Exception):
 
 
 def _declared() -> dict[str, Declaration]:
-    """What runs here, by its port of the admin listener; those without one come last."""
     try:
-        every = load()
+        return load()
     except Invalid as error:
         sys.exit(str(error))
-    here = {one.name: (one.local.admin or 65536, one.name) for one in every.values() if one.local}
-    return {name: every[name] for name in sorted(here, key=here.__getitem__)}
 
 
-DECLARED = _declared()
+EVERY = _declared()
+_ORDER = {one.name: (one.local.admin or 65536, one.name) for one in EVERY.values() if one.local}
+# What runs here, by its port of the admin listener; those without one come last.
+DECLARED = {name: EVERY[name] for name in sorted(_ORDER, key=_ORDER.__getitem__)}
 PLACES = {
     one.name: Place(
         one.local.port,
@@ -73,14 +73,9 @@ def service_names() -> list[str]:
     return list(DECLARED)
 
 
-def build_targets() -> list[str]:
-    """All programs, also those that System does not run."""
-    return subprocess.check_output([ROOT / "scripts/find-sources", "services"], text=True).split()
-
-
 def build_services(build: Path) -> None:
     """Configures and builds what is out of date; progress and errors go to standard error."""
-    for command in (["scripts/configure", str(build)], ["scripts/build", str(build), *build_targets()]):
+    for command in (["scripts/configure", str(build)], ["scripts/build", str(build), *EVERY]):
         if subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode:
             raise Failure("the build failed")
 

@@ -149,7 +149,7 @@ def checks_of(one: Declaration) -> Iterator[tuple[str, Callable[[str, str], None
 
 
 def expected(docs: Docs, one: Declaration) -> bool:
-    """Whether it has to be reached: not in a release of before there was it, and not where its declaration says not_in."""
+    """Whether it has to be reached: not in a release that is older than it, and not where its declaration says not_in."""
     if one.public and one.public.not_in:
         return any(find(docs, kind, one.name) for kind in ("HTTPRoute", "GRPCRoute"))
     return find(docs, "Service", one.name) is not None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from checks import ROOT
-from tree import COMMAND_S, DEV, WHEEL, Tree, wheel
+from tree import COMMAND_S, DEV, WHEEL, Tree, programs_without, wheel
 
 # What no recipe but those for tests may bring: 1.4 GB of packages, modules and programs.
 LARGE = {"golang-go", "clang", "llvm", "nix-bin", "mmdebstrap"}
@@ -31,14 +31,7 @@ def fields(recipe: str) -> dict[str, str]:
 def bare_path(folder: Path, *without: str) -> Path:
     """A folder with links to all programs of this machine but some, and but those that install anything: these leave a
     file called installed."""
-    programs = folder / "bin"
-    programs.mkdir(exist_ok=True)
-    for where in reversed(os.environ["PATH"].split(os.pathsep)):
-        for path in Path(where).glob("*"):
-            (programs / path.name).unlink(missing_ok=True)
-            (programs / path.name).symlink_to(path)
-    for name in ("nix", "sudo", *without):
-        (programs / name).unlink(missing_ok=True)
+    programs = programs_without(folder, "nix", "sudo", *without)
     for name in ("apt-get", "pip", "just", "meson", "ninja"):
         program(programs / name, f'echo {name} "$@" >>{folder}/installed; exit 1')
     return programs

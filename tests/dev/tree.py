@@ -31,6 +31,18 @@ DEV = (
 )
 
 
+def programs_without(folder: Path, *names: str) -> Path:
+    """A folder with links to all programs of this machine but these."""
+    programs = folder / "bin"
+    programs.mkdir()
+    for where in reversed(os.environ["PATH"].split(os.pathsep)):
+        for path in Path(where).glob("*"):
+            if path.name not in names:
+                (programs / path.name).unlink(missing_ok=True)
+                (programs / path.name).symlink_to(path)
+    return programs
+
+
 class Tree:
     """A folder with copies of some of the tree's files, nothing beside it, and caches of its own."""
 
