@@ -26,10 +26,9 @@ static int start(struct svc *svc, void *state)
         .max_body = COUNTRIES_MAX_ANSWER,
         .connect_timeout_ms = timeout_ms / 4 + 1, /* leaves time for another address when one is silent */
     };
-    int r = http_client_open(&def, &countries->users);
 
     countries->timeout_ms = timeout_ms;
-    return r;
+    return http_client_open(&def, &countries->users);
 }
 
 static void stop(void *state)

@@ -307,13 +307,12 @@ int retention_open(struct store *store, uint64_t per_point, uint64_t total, stru
     retention->dropped = metrics_single(metrics, &dropped);
     pthread_mutex_init(&retention->lock, NULL);
     thread_cond_init(&retention->changed);
-    r = -pthread_create(&retention->thread, NULL, run, retention);
+    r = thread_start(&retention->thread, "retention", run, retention);
     if (r < 0) {
         retention_free(retention);
         return r;
     }
     retention->running = true;
-    pthread_setname_np(retention->thread, "retention");
     *ret_retention = retention;
     return 0;
 }

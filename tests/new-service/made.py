@@ -90,9 +90,21 @@ class Copy:
         done = self.run(*command, timeout=timeout)
         return [] if done.returncode == 0 else [f"status {done.returncode}", (done.stdout + done.stderr)[-2000:]]
 
+    def linted(self, *paths: str) -> list[str]:
+        """What formatters and linters say of C and Python."""
+        c, python = ([path for path in paths if path.endswith(end)] for end in (".c", ".py"))
+        return [
+            *self.problems("clang-format", "--dry-run", "-Werror", *c),
+            *self.problems("ruff", "check", "-q", *python),
+            *self.problems("ruff", "format", "--check", *python),
+        ]
+
+    def removed(self, *names: str) -> list[str]:
+        """Removes services, the first first, and looks whether anything is left."""
+        problems = [each for name in names for each in self.problems("just", "remove-service", name)]
+        left = self.run("git", "status", "--porcelain").stdout
+        return problems + ([f"left: {left}"] if left else [])
+
     def differs(self) -> set[str]:
         """Files that are new or changed. The flake sees what git knows of, so new ones must be known to it."""
         return set(self.run("git", "diff", "--name-only").stdout.split())
-
-    def status(self) -> str:
-        return self.run("git", "status", "--porcelain").stdout

@@ -105,12 +105,18 @@ static inline void calls_close(struct calls *calls)
     metrics_free(calls->metrics);
 }
 
-static inline struct calls calls_open_port(int port)
+static inline struct calls calls_open_with(int port, struct http_client_def def)
 {
     char target[64];
 
     snprintf(target, sizeof(target), "127.0.0.1:%d", port);
-    return calls_open((struct http_client_def){.target = target});
+    def.target = target;
+    return calls_open(def);
+}
+
+static inline struct calls calls_open_port(int port)
+{
+    return calls_open_with(port, (struct http_client_def){0});
 }
 
 struct result {

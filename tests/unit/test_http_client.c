@@ -211,11 +211,9 @@ Test(http_client, bodies_that_are_too_large)
                                           OK "\r\nhello world", NULL};
     struct script script = {.answers = answers};
     struct calls calls;
-    char target[64];
 
     script_open(&script);
-    snprintf(target, sizeof(target), "127.0.0.1:%d", script.port);
-    calls = calls_open((struct http_client_def){.target = target, .max_body = 10});
+    calls = calls_open_with(script.port, (struct http_client_def){.max_body = 10});
     for (int i = 0; i < 3; i++)
         expect(&calls, "/", -EMSGSIZE, 0, NULL);
     cr_expect_eq(client_metric(&calls, "http_client_requests_total{peer=\"peer\",status=\"EMSGSIZE\"}"), 3);
@@ -315,11 +313,9 @@ Test(http_client, connections_are_retired)
 {
     struct peer peer;
     struct calls calls;
-    char target[64];
 
     peer_open(&peer, "127.0.0.1", 0);
-    snprintf(target, sizeof(target), "127.0.0.1:%d", peer.port);
-    calls = calls_open((struct http_client_def){.target = target, .max_connection_age_ms = 1});
+    calls = calls_open_with(peer.port, (struct http_client_def){.max_connection_age_ms = 1});
     expect(&calls, "/name", 0, 200, NULL);
     NET_AWAIT(client_metric(&calls, "http_client_connections{peer=\"peer\"}") == 0);
     expect(&calls, "/name", 0, 200, NULL);
@@ -371,11 +367,9 @@ Test(http_client, calls_in_flight_are_bounded_and_end_with_their_loop)
     struct script script = {.answers = (const char *const[]){"", NULL}, .hold = true};
     struct result *results = calloc(3, sizeof(*results));
     struct calls calls;
-    char target[64];
 
     script_open(&script);
-    snprintf(target, sizeof(target), "127.0.0.1:%d", script.port);
-    calls = calls_open((struct http_client_def){.target = target, .max_in_flight = 2});
+    calls = calls_open_with(script.port, (struct http_client_def){.max_in_flight = 2});
     for (int i = 0; i < 3; i++) {
         results[i].calls = &calls;
         results[i].request.path = STR("/");

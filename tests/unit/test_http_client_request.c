@@ -78,7 +78,7 @@ Test(http_client_request, a_body_that_does_not_fit_into_the_socket)
 {
     struct fixture f = fixture_open((struct http_server_def){.routes = routes});
     struct http_client_request request = {.method = STR("PUT"), .path = STR("/echo")};
-    char *body = malloc(BODY_MAX), target[64], expected[64];
+    char *body = malloc(BODY_MAX), expected[64];
     struct calls calls;
     struct result *result;
     uint64_t sum = 0;
@@ -87,8 +87,7 @@ Test(http_client_request, a_body_that_does_not_fit_into_the_socket)
         body[i] = (char)(i * 7 + i / 251);
         sum = sum * 31 + (unsigned char)body[i];
     }
-    snprintf(target, sizeof(target), "127.0.0.1:%d", f.port);
-    calls = calls_open((struct http_client_def){.target = target, .max_request_body = BODY_MAX});
+    calls = calls_open_with(f.port, (struct http_client_def){.max_request_body = BODY_MAX});
     snprintf(expected, sizeof(expected), " %d bytes %016llx", BODY_MAX, (unsigned long long)sum);
     request.body = (struct str){body, BODY_MAX};
     for (int i = 0; i < 3; i++) {
@@ -344,11 +343,9 @@ Test(http_client_request, the_bound_of_a_body_is_the_calls)
     struct script script = {.answers = answers};
     struct http_client_request request = root;
     struct calls calls;
-    char target[64];
 
     script_open(&script);
-    snprintf(target, sizeof(target), "127.0.0.1:%d", script.port);
-    calls = calls_open((struct http_client_def){.target = target, .max_body = 10});
+    calls = calls_open_with(script.port, (struct http_client_def){.max_body = 10});
     expect_of(&calls, request, -EMSGSIZE, 0, NULL);
     request.max_body = 11;
     for (int i = 0; i < 3; i++)
@@ -404,10 +401,7 @@ Test(http_client_request, the_framing_of_chunks_is_bounded)
 
 static struct calls calls_open_memory(int port)
 {
-    char target[64];
-
-    snprintf(target, sizeof(target), "127.0.0.1:%d", port);
-    return calls_open((struct http_client_def){.target = target, .max_memory = MEMORY});
+    return calls_open_with(port, (struct http_client_def){.max_memory = MEMORY});
 }
 
 Test(http_client_request, memory_is_bounded_and_given_back)
@@ -567,11 +561,10 @@ static void expect_unread(const char *answer, bool hold, uint64_t timeout_ms, in
     struct script script = {.answers = (const char *const[]){answer, NULL}, .hold = hold};
     struct http_client_request request;
     struct calls calls;
-    char target[64], *body;
+    char *body;
 
     script_open(&script);
-    snprintf(target, sizeof(target), "127.0.0.1:%d", script.port);
-    calls = calls_open((struct http_client_def){.target = target, .max_request_body = UNREAD});
+    calls = calls_open_with(script.port, (struct http_client_def){.max_request_body = UNREAD});
     request = with_body("POST", UNREAD, &body);
     request.timeout_ms = timeout_ms;
     expect_of(&calls, request, err, status, NULL);

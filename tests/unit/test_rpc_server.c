@@ -25,17 +25,16 @@ static void open_fixture(void)
     serve((struct rpc_server_def){0});
 }
 
-static void reopen(struct rpc_server_def def)
-{
-    grpc_disconnect(&connection);
-    fixture_close(&fixture);
-    serve(def);
-}
-
 static void close_fixture(void)
 {
     grpc_disconnect(&connection);
     fixture_close(&fixture);
+}
+
+static void reopen(struct rpc_server_def def)
+{
+    close_fixture();
+    serve(def);
 }
 
 TestSuite(rpc_server, .init = open_fixture, .fini = close_fixture, .timeout = 60);

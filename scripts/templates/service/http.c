@@ -27,8 +27,25 @@
 #include <string.h>
 @end
 
-@if !state
 #define WORD_MAX 64 /* bytes */
+@if store
+#define TEXT_MAX 4096
+@end
+@if calls
+#define CALL_TIMEOUT_MS 1000
+@end
+@if state
+
+struct app {
+@if store
+    struct store *store;
+@end
+@if calls
+    struct @CLIENT@ *@CALLEE_ID@;
+@end
+};
+@end
+@if !store
 
 static struct http_reply *get_word(struct http_req *req)
 {
@@ -39,42 +56,12 @@ static struct http_reply *get_word(struct http_req *req)
     return http_reply_text(200, "text/plain; charset=utf-8", word);
 }
 @end
-@if state
-#define WORD_MAX 64 /* bytes */
 @if store
-#define TEXT_MAX 4096
-@end
-@if calls
-#define CALL_TIMEOUT_MS 1000
-@end
-
-struct app {
-@if store
-    struct store *store;
-@end
-@if calls_http
-    struct http_client *@CALLEE_ID@;
-@end
-@if calls_grpc
-    struct rpc_client *@CALLEE_ID@;
-@end
-};
 
 static struct http_reply *too_long(void)
 {
     return http_problem(400, "a word has at most %d bytes", WORD_MAX);
 }
-@end
-@if state !store
-
-static struct http_reply *get_word(struct http_req *req)
-{
-    struct str word = req->params[0];
-
-    return word.len > WORD_MAX ? too_long() : http_reply_text(200, "text/plain; charset=utf-8", word);
-}
-@end
-@if store
 
 /* ---- words and their texts, in the store ---- */
 

@@ -8,21 +8,14 @@ static const struct config_option options[] = {
 static int start(struct svc *svc, void *state)
 {
     struct app *app = state;
+    const struct @CLIENT@_def def = {
+        .name = "@CALLEE@",
+        .target = config_string(svc_config(svc), "@CALLEE_VARIABLE@"),
+        .metrics = svc_metrics(svc),
 @if calls_http
-    const struct http_client_def def = {
-        .name = "@CALLEE@",
-        .target = config_string(svc_config(svc), "@CALLEE_VARIABLE@"),
-        .metrics = svc_metrics(svc),
         .workers = svc_workers(svc),
-    };
 @end
-@if calls_grpc
-    const struct rpc_client_def def = {
-        .name = "@CALLEE@",
-        .target = config_string(svc_config(svc), "@CALLEE_VARIABLE@"),
-        .metrics = svc_metrics(svc),
     };
-@end
     int r = @CLIENT@_open(&def, &app->@CALLEE_ID@);
 
     return r < 0 ? svc_fail(svc, "@CALLEE_VARIABLE@=%s: %s", def.target, err_text(r)) : 0;

@@ -1,19 +1,14 @@
-#include "clock.h"
 #include "store_engine.h"
+#include "thread.h"
 #include <assert.h>
 #include <errno.h>
 
 void store_queue_init(struct store_queue *queue, size_t max_count, size_t max_bytes)
 {
-    pthread_condattr_t attributes;
-
     *queue = (struct store_queue){.max_count = max_count, .max_bytes = max_bytes};
     queue->last = &queue->first;
     pthread_mutex_init(&queue->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&queue->filled, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_cond_init(&queue->filled);
 }
 
 void store_queue_release(struct store_queue *queue)
@@ -56,10 +51,8 @@ int store_queue_put(struct store_queue *queue, struct store_batch *batch)
 
 static void wait_filled(struct store_queue *queue, uint64_t until_ns)
 {
-    struct timespec until = {(time_t)(until_ns / CLOCK_NS_PER_S), (long)(until_ns % CLOCK_NS_PER_S)};
-
     while (queue->first == NULL && !queue->closed)
-        if (pthread_cond_timedwait(&queue->filled, &queue->mutex, &until) == ETIMEDOUT)
+        if (thread_wait_until(&queue->filled, &queue->mutex, until_ns) == -ETIMEDOUT)
             return;
 }
 

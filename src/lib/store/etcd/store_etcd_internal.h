@@ -269,7 +269,6 @@ enum etcd_lane_state {
     LANE_UNKNOWN,   /* its answer was lost, or says nothing about its effect */
     LANE_FENCING,   /* being asked for, and fenced off if it is not there */
     LANE_COMMITTED, /* it is in etcd: waits for the view */
-    LANE_STATES
 };
 
 /* What was found at a lane's key. */

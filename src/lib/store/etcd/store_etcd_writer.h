@@ -42,7 +42,8 @@ enum etcd_lane_event {
     LANE_EVENTS
 };
 
-/* Into the state that follows; an event that cannot come in this state is a bug. Wakes the writer. */
+/* Into the state that follows; an event that cannot come in this state is a bug. Wakes the writer where that has
+ * something to do then. */
 void etcd_lane_move(struct etcd_lane *lane, enum etcd_lane_event event);
 
 /* How a request ends. */

@@ -140,8 +140,7 @@ void etcd_write(struct etcd *etcd, struct store_batch *take_batch)
 
 /* ---- a batch of those that wait ---- */
 
-/* Requests that must wait for others mark their keys while we look, so that those behind them wait
- * too. */
+/* Requests that must wait for others mark their keys while we look, so that those behind them wait too. */
 void etcd_choose(struct etcd_lane *lane)
 {
     struct etcd_writer *writer = &lane->etcd->writer;

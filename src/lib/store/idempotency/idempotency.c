@@ -438,13 +438,12 @@ int idempotency_open(struct store *store, unsigned table, uint64_t retention_ms,
     pthread_mutex_init(&idempotency->mutex, NULL);
     thread_cond_init(&idempotency->changed);
     open_metrics(idempotency, metrics);
-    err = pthread_create(&idempotency->sweeper, NULL, run_sweeper, idempotency);
-    if (err != 0) {
+    err = thread_start(&idempotency->sweeper, "sweeper", run_sweeper, idempotency);
+    if (err < 0) {
         idempotency_free(idempotency);
-        return -err;
+        return err;
     }
     idempotency->sweeping = true;
-    pthread_setname_np(idempotency->sweeper, "sweeper");
     *ret_idempotency = idempotency;
     return 0;
 }

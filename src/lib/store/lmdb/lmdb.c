@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "store_lmdb.h"
 #include "store_view.h"
+#include "thread.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -226,13 +227,10 @@ static void close_lmdb(struct store *store)
 
 static int start_writer(struct lmdb *l)
 {
-    int err = pthread_create(&l->writer, NULL, run_writer, l);
+    int err = thread_start(&l->writer, "store", run_writer, l);
 
-    if (err != 0)
-        return -err;
-    l->writing = true;
-    pthread_setname_np(l->writer, "store");
-    return 0;
+    l->writing = err == 0;
+    return err;
 }
 
 static const char *check_lmdb(const char *dir)
