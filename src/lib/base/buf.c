@@ -19,6 +19,20 @@ bool str_caseeq(struct str a, struct str b)
     return true;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+struct str str_trim(struct str s)
+{
+    while (s.len > 0 && is_blank(s.s[0]))
+        s = (struct str){s.s + 1, s.len - 1};
+    while (s.len > 0 && is_blank(s.s[s.len - 1]))
+        s.len--;
+    return s;
+}
+
 int str_cmp(struct str a, struct str b)
 {
     size_t common = a.len < b.len ? a.len : b.len;

@@ -8,6 +8,7 @@
 #include "svc_libraries.h"
 #include "svc_signals.h"
 #include "svc_store.h"
+#include "thread.h"
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
@@ -249,7 +250,7 @@ static int wait_for_servers(struct svc *svc, uint64_t deadline_ns)
 
     for (unsigned i = svc->server_count; i-- > 0;) {
         waiters[i] = (struct waiter){.server = &svc->servers[i], .deadline_ns = deadline_ns};
-        waiters[i].threaded = i > 0 && pthread_create(&waiters[i].thread, NULL, wait_for_server, &waiters[i]) == 0;
+        waiters[i].threaded = i > 0 && thread_start(&waiters[i].thread, "wait", wait_for_server, &waiters[i]) == 0;
         if (!waiters[i].threaded)
             wait_for_server(&waiters[i]);
     }

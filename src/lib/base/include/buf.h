@@ -33,6 +33,7 @@ static inline bool str_eq(struct str a, struct str b)
 
 /* ASCII case-insensitive. */
 bool str_caseeq(struct str a, struct str b);
+struct str str_trim(struct str s); /* without the spaces and tabs at both ends */
 /* memcmp order, the shorter first where one begins the other. */
 int str_cmp(struct str a, struct str b);
 /* Decimal digits only, no sign. -EINVAL on anything else, -ERANGE beyond max. */

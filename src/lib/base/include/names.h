@@ -34,6 +34,7 @@
 #pragma redefine_extname str_caseeq slipway_str_caseeq
 #pragma redefine_extname str_cmp slipway_str_cmp
 #pragma redefine_extname str_to_u64 slipway_str_to_u64
+#pragma redefine_extname str_trim slipway_str_trim
 #pragma redefine_extname str_utf8_length slipway_str_utf8_length
 #pragma redefine_extname thread_cond_init slipway_thread_cond_init
 #pragma redefine_extname thread_start slipway_thread_start

@@ -4,11 +4,6 @@
 
 /* ---- the body ---- */
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 /* The media type without its parameters. */
 static struct str media_type(struct str header)
 {
@@ -16,11 +11,7 @@ static struct str media_type(struct str header)
 
     if (end != NULL)
         header.len = (size_t)(end - header.s);
-    while (header.len > 0 && is_space(header.s[header.len - 1]))
-        header.len--;
-    while (header.len > 0 && is_space(header.s[0]))
-        header = (struct str){header.s + 1, header.len - 1};
-    return header;
+    return str_trim(header);
 }
 
 struct http_reply *http_json_parse(struct http_req *req, const char *content_type, json_t **ret_json)

@@ -16,15 +16,6 @@ struct http_reply *http_set_etag(struct http_reply *reply, uint64_t seq)
 
 /* ---- Cache-Control: max-stale, and Age ---- */
 
-static struct str trim(struct str s)
-{
-    while (s.len > 0 && (s.s[0] == ' ' || s.s[0] == '\t'))
-        s = (struct str){s.s + 1, s.len - 1};
-    while (s.len > 0 && (s.s[s.len - 1] == ' ' || s.s[s.len - 1] == '\t'))
-        s.len--;
-    return s;
-}
-
 static int read_directive(struct str directive, uint64_t *ms)
 {
     static const struct str name = {"max-stale", 9};
@@ -53,7 +44,7 @@ static int read_directives(void *arg, struct str value)
         const char *comma = memchr(value.s, ',', value.len);
         size_t len = comma != NULL ? (size_t)(comma - value.s) : value.len;
 
-        err = read_directive(trim((struct str){value.s, len}), arg);
+        err = read_directive(str_trim((struct str){value.s, len}), arg);
         value = comma != NULL ? (struct str){comma + 1, value.len - len - 1} : (struct str){NULL, 0};
     }
     return err;

@@ -90,15 +90,6 @@ bool http_is_text(struct str s)
     return true;
 }
 
-static struct str trim(struct str s)
-{
-    while (s.len > 0 && is_blank(s.s[0]))
-        s = (struct str){s.s + 1, s.len - 1};
-    while (s.len > 0 && is_blank(s.s[s.len - 1]))
-        s.len--;
-    return s;
-}
-
 static int parse_field(struct str line, struct http_field *ret_field)
 {
     size_t len = 0;
@@ -108,7 +99,7 @@ static int parse_field(struct str line, struct http_field *ret_field)
     if (len == 0 || len == line.len || line.s[len] != ':')
         return -EBADMSG;
     ret_field->name = (struct str){line.s, len};
-    ret_field->value = trim((struct str){line.s + len + 1, line.len - len - 1});
+    ret_field->value = str_trim((struct str){line.s + len + 1, line.len - len - 1});
     return http_is_text(ret_field->value) ? 0 : -EBADMSG;
 }
 

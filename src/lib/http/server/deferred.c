@@ -6,7 +6,6 @@
  * moment at which the worker takes no more messages; until then the lock keeps the loop alive while a message is
  * posted. */
 #include "http_internal.h"
-#include <errno.h>
 #include <stdlib.h>
 
 /* ---- the gate ---- */

@@ -14,7 +14,6 @@
 #include "clock.h"
 #include "err.h"
 #include "http_internal.h"
-#include <errno.h>
 
 #define STATUS_GONE 499 /* the client went before there was an answer */
 #define MAX_RESETS  1000

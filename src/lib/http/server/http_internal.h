@@ -19,6 +19,7 @@
 #include "http.h"
 #include "http_metrics.h"
 #include "include/names.h"
+#include "net_listen.h"
 #include "wait_group.h"
 #include <assert.h>
 #include <pthread.h>
@@ -162,7 +163,7 @@ struct http_conn {
     uint64_t begun_ms; /* when the oldest request began that is not whole, at the last look; 0: none */
     /* Bytes received when it was last seen without a half-sent HTTP/2 request, and without output under way. */
     uint64_t block_mark, output_mark;
-    char remote_ip[46];
+    char remote_ip[NET_IP_SIZE];
 };
 
 static inline struct http_conn *http_conn_of(const h2o_req_t *h2o)
@@ -183,7 +184,6 @@ void http_watch_init(struct http_worker *worker);  /* loop's thread */
 void http_watch_start(struct http_worker *worker); /* with its first connection; it ends with the last */
 /* Whether the budget is exceeded, although the worker has made what room it can. */
 bool http_watch_is_full(struct http_worker *worker);
-void http_watch_want_room(struct http_server *server); /* has every worker make room; any thread */
 /* Counts a 503 for want of memory, has room made, and returns that reply; any thread. */
 struct http_reply *http_watch_refuse(struct http_server *server);
 /* Takes a large body's bytes from the server's budget until the reply is freed. Where they do not fit, returns a 503 in

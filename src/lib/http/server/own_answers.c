@@ -1,5 +1,5 @@
-/* What h2o answers by itself (400, 413, 417): its text becomes a problem response, counted and logged like any other.
- */
+/* What h2o answers by itself (400, 413, 417): instead of its text, a problem response with its reason, which is counted
+ * and logged like any other. */
 #include "http_internal.h"
 
 struct problem_stream {
@@ -15,7 +15,6 @@ static void send_problem(h2o_ostream_t *stream, h2o_req_t *h2o, h2o_compat_sendv
     h2o_ostream_send_next(stream, h2o, &problem->body, problem->body.len > 0, state);
 }
 
-/* Its text becomes a problem, and it is counted and logged like any other. */
 static void on_response(h2o_filter_t *filter, h2o_req_t *h2o, h2o_ostream_t **slot)
 {
     if (!http_exchange_is_ours(h2o)) {

@@ -1,6 +1,5 @@
 #include "err.h"
 #include "http_internal.h"
-#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,10 +1,8 @@
 #include "clock.h"
 #include "http_internal.h"
 #include "net_listen.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 
 #define ACCEPTS_A_TURN  16
 #define ACCEPT_RETRY_MS 10
@@ -27,21 +25,13 @@ static void on_close(void *data)
     wait_group_done(&server->active);
 }
 
-/* IPv4 as itself, also where it comes through an IPv6 socket. */
-static void format_peer(int fd, char text[46])
+static void format_peer(int fd, char text[NET_IP_SIZE])
 {
     struct sockaddr_storage address = {0};
     socklen_t len = sizeof(address);
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&address;
 
-    if (getpeername(fd, (struct sockaddr *)&address, &len) < 0)
-        return;
-    if (address.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
-        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, text, 46);
-    else if (address.ss_family == AF_INET6)
-        inet_ntop(AF_INET6, &v6->sin6_addr, text, 46);
-    else
-        inet_ntop(AF_INET, &((const struct sockaddr_in *)&address)->sin_addr, text, 46);
+    if (getpeername(fd, (struct sockaddr *)&address, &len) == 0)
+        net_ip_text(&address, text);
 }
 
 /* 0, also where one was gone before it was accepted; -EAGAIN: there is none; or another errno of accept(2). */

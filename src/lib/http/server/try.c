@@ -2,7 +2,6 @@
 #include "http_internal.h"
 #include "http_try.h"
 #include "thread.h"
-#include <errno.h>
 #include <stdlib.h>
 
 #define TIMEOUT_MS 30000

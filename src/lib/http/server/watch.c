@@ -250,7 +250,8 @@ void http_watch_init(struct http_worker *worker)
     loop_each_turn(worker->loop, &worker->memory_hook);
 }
 
-void http_watch_want_room(struct http_server *server)
+/* Has every worker make room; any thread. */
+static void want_room(struct http_server *server)
 {
     atomic_fetch_add_explicit(&server->wants_room, 1, memory_order_relaxed);
 }
@@ -259,7 +260,7 @@ struct http_reply *http_watch_refuse(struct http_server *server)
 {
     atomic_fetch_add_explicit(&server->refused, 1, memory_order_relaxed);
     metrics_add(server->refused_total, 1);
-    http_watch_want_room(server);
+    want_room(server);
     return http_set_header(http_problem(503, "too much memory in use"), "retry-after", "1");
 }
 
@@ -275,7 +276,7 @@ struct http_reply *http_watch_charge(struct http_reply *reply, struct http_serve
     if (must_be_sent) {
         budget_add(&server->memory, reply->body_len);
         if (budget_exceeded(&server->memory))
-            http_watch_want_room(server);
+            want_room(server);
     }
     reply->server = server;
     reply->charged = reply->body_len;

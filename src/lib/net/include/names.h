@@ -14,6 +14,7 @@
 #pragma redefine_extname loop_post slipway_loop_post
 #pragma redefine_extname loop_timer_start slipway_loop_timer_start
 #pragma redefine_extname loop_timer_stop slipway_loop_timer_stop
+#pragma redefine_extname net_ip_text slipway_net_ip_text
 #pragma redefine_extname net_listen slipway_net_listen
 #pragma redefine_extname net_listen_accepted slipway_net_listen_accepted
 #pragma redefine_extname net_listen_check_host slipway_net_listen_check_host

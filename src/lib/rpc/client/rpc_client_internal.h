@@ -52,8 +52,6 @@ int rpc_worker_start(struct rpc_worker *worker, const char *name);
 void rpc_worker_release(struct rpc_worker *worker);
 /* Starts a batch whose end is the event. Whatever can go wrong is a bug of ours. */
 void rpc_start(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_event *event);
-/* To be called before an event is given to C-core in any other way. */
-void rpc_event_hand_over(struct rpc_event *event);
 /* Between our monotonic clock and C-core's, which may be ahead of it. Any thread. */
 gpr_timespec rpc_time(uint64_t monotonic_ns);
 uint64_t rpc_monotonic_ns(gpr_timespec time); /* UINT64_MAX for the infinite future */
@@ -63,10 +61,7 @@ uint64_t rpc_monotonic_ns(gpr_timespec time); /* UINT64_MAX for the infinite fut
 grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message);
 /* As rpc_unpack_bytes. */
 int rpc_unpack(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *type, struct rpc_unpacked *ret_unpacked);
-struct str rpc_slice_str(const grpc_slice *slice); /* valid as long as the slice */
-grpc_slice rpc_slice(struct str s);                /* a copy */
-/* The first value of that name; STR_NULL. */
-struct str rpc_metadata_find(const grpc_metadata_array *metadata, const char *name);
+grpc_slice rpc_slice(struct str s); /* a copy */
 
 /* ---- queue.c: what waits to be sent on one call ---- */
 

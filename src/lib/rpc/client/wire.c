@@ -34,7 +34,8 @@ int rpc_unpack(grpc_byte_buffer *bytes, const ProtobufCMessageDescriptor *type, 
 
     if (err != 0)
         return err;
-    err = rpc_unpack_bytes(rpc_slice_str(&slice), type, ret_unpacked);
+    err = rpc_unpack_bytes((struct str){(const char *)GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice)}, type,
+                           ret_unpacked);
     grpc_slice_unref(slice);
     return err;
 }
@@ -50,22 +51,7 @@ grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message)
     return bytes;
 }
 
-struct str rpc_slice_str(const grpc_slice *slice)
-{
-    return (struct str){(const char *)GRPC_SLICE_START_PTR(*slice), GRPC_SLICE_LENGTH(*slice)};
-}
-
 grpc_slice rpc_slice(struct str s)
 {
     return grpc_slice_from_copied_buffer(s.s, s.len);
-}
-
-struct str rpc_metadata_find(const grpc_metadata_array *metadata, const char *name)
-{
-    struct str wanted = str_of(name);
-
-    for (size_t i = 0; i < metadata->count; i++)
-        if (str_eq(rpc_slice_str(&metadata->metadata[i].key), wanted))
-            return rpc_slice_str(&metadata->metadata[i].value);
-    return STR_NULL;
 }

@@ -74,16 +74,11 @@ uint64_t rpc_monotonic_ns(gpr_timespec time)
 #define TSAN_ACQUIRE(event_) ((void)(event_))
 #endif
 
-void rpc_event_hand_over(struct rpc_event *event)
-{
-    TSAN_RELEASE(event);
-}
-
 void rpc_start(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_event *event)
 {
     grpc_call_error err;
 
-    rpc_event_hand_over(event);
+    TSAN_RELEASE(event);
     err = grpc_call_start_batch(call, ops, count, event, NULL);
     assert(err == GRPC_CALL_OK);
 }

@@ -52,6 +52,17 @@ void rpc_account_close(struct rpc_account *account)
     account->granted = 0;
 }
 
+void *rpc_account_realloc(struct rpc_account *account, void *bytes, size_t from, size_t to)
+{
+    void *grown;
+
+    if (!rpc_account_take(account, to - from))
+        return NULL;
+    if ((grown = realloc(bytes, to)) == NULL)
+        rpc_account_give(account, to - from);
+    return grown;
+}
+
 /* ---- for nghttp2: each block begins with its size ---- */
 
 #define BLOCK_HEAD _Alignof(max_align_t)

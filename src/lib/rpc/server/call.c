@@ -3,7 +3,6 @@
  * loop's thread or by another, which posts a message then. */
 #include "clock.h"
 #include "rpc_server_internal.h"
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -252,7 +251,6 @@ static void tell_closed(struct rpc_call *call, bool whole)
 
 void rpc_call_end(struct rpc_call *call, bool whole)
 {
-    struct rpc_server *server = call->loop->server;
     bool begun = call->entry != NULL; /* else its headers were cut off */
     struct rpc_share *share = begun ? share_of(call) : NULL;
 
@@ -275,10 +273,8 @@ void rpc_call_end(struct rpc_call *call, bool whole)
     loop_timer_stop(call->loop->loop, &call->timer);
     rpc_call_expect_no_messages(call);
     release(call);
-    if (begun) {
+    if (begun)
         atomic_fetch_sub(&share->in_flight, 1);
-        atomic_fetch_sub(&server->in_flight, 1);
-    }
 }
 
 /* ---- deadlines ---- */
@@ -433,7 +429,6 @@ void rpc_call_begin(struct rpc_call *call)
 
     count_beginning(call);
     in_flight = atomic_fetch_add(&share_of(call)->in_flight, 1);
-    atomic_fetch_add(&server->in_flight, 1);
     if (!call->head.is_post) {
         rpc_response_http(call, 405);
     } else if (!call->head.is_grpc) {

@@ -324,18 +324,6 @@ static void on_readable(h2o_socket_t *socket, const char *err)
 
 /* ---- begin and end ---- */
 
-static void format_ip(const struct sockaddr_storage *address, char text[INET6_ADDRSTRLEN])
-{
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-
-    if (address->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
-        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, text, INET6_ADDRSTRLEN);
-    else if (address->ss_family == AF_INET6)
-        inet_ntop(AF_INET6, &v6->sin6_addr, text, INET6_ADDRSTRLEN);
-    else
-        inet_ntop(AF_INET, &((const struct sockaddr_in *)address)->sin_addr, text, INET6_ADDRSTRLEN);
-}
-
 /* Give or take a tenth, so that the clients of a server do not all come again at the same time. */
 static uint64_t drawn_age_ns(struct rpc_loop *loop)
 {
@@ -369,7 +357,7 @@ void rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_sto
     conn->age_ns = now + drawn_age_ns(loop);
     TAILQ_INIT(&conn->calls);
     TAILQ_INSERT_TAIL(&loop->conns, conn, link);
-    format_ip(peer, conn->remote_ip);
+    net_ip_text(peer, conn->remote_ip);
     set_options(take_fd);
     conn->socket = h2o_evloop_socket_create(loop_h2o(loop->loop), take_fd, H2O_SOCKET_FLAG_DONT_READ);
     conn->socket->data = conn;

@@ -1,6 +1,6 @@
 /* The numbers are those of descriptor.proto, which never change. */
+#include "rpc_fields.h"
 #include "rpc_server_internal.h"
-#include "varint.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -11,55 +11,13 @@ struct rpc_descriptors {
     size_t count;
 };
 
-struct field {
-    uint32_t number;
-    struct str bytes; /* of a length-delimited one, else empty */
-};
-
-/* ---- the wire format: https://protobuf.dev/programming-guides/encoding/ ---- */
-
-/* 1: there was one, 0: the end, -EINVAL. */
-static int next_field(struct str *rest, struct field *ret_field)
-{
-    struct field field = {0};
-    struct str skipped;
-    uint64_t key, value;
-    bool ok;
-
-    if (rest->len == 0)
-        return 0;
-    if (!varint_take(rest, &key) || key >> 3 > UINT32_MAX)
-        return -EINVAL;
-    field.number = (uint32_t)(key >> 3);
-    switch (key & 7) {
-    case 0:
-        ok = varint_take(rest, &value);
-        break;
-    case 1:
-        ok = varint_take_bytes(rest, 8, &skipped);
-        break;
-    case 2:
-        ok = varint_take(rest, &value) && varint_take_bytes(rest, value, &field.bytes);
-        break;
-    case 5:
-        ok = varint_take_bytes(rest, 4, &skipped);
-        break;
-    default:
-        ok = false;
-    }
-    if (!ok)
-        return -EINVAL;
-    *ret_field = field;
-    return 1;
-}
-
 static struct str string_of(struct str message, uint32_t number)
 {
-    struct field field;
+    struct rpc_wire_field field;
 
-    while (next_field(&message, &field) == 1)
+    while (rpc_fields_next(&message, &field))
         if (field.number == number)
-            return field.bytes;
+            return field.contents;
     return STR_NULL;
 }
 
@@ -79,7 +37,7 @@ static const struct {
     {ENUM_KIND, 2, LEAF_KIND},    {SERVICE_KIND, 2, LEAF_KIND},
 };
 
-static enum kind kind_of(enum kind parent, uint32_t number)
+static enum kind kind_of(enum kind parent, uint64_t number)
 {
     for (size_t i = 0; i < sizeof(declarations) / sizeof(declarations[0]); i++)
         if (declarations[i].parent == parent && declarations[i].number == number)
@@ -99,21 +57,21 @@ static bool strip(struct str symbol, struct str scope, struct str *ret_rest)
 /* Recursion ends with the symbol's components. An enum's values are in the scope of what the enum is in. */
 static bool declares(struct str parent, enum kind parent_kind, struct str symbol)
 {
-    struct field field;
+    struct rpc_wire_field field;
 
-    while (next_field(&parent, &field) == 1) {
+    while (rpc_fields_next(&parent, &field)) {
         enum kind kind = kind_of(parent_kind, field.number);
         struct str name, rest;
 
         if (kind == FILE_KIND)
             continue;
-        name = string_of(field.bytes, NAME);
+        name = string_of(field.contents, NAME);
         if (name.len > 0 && str_eq(name, symbol))
             return true;
-        if (kind == ENUM_KIND && declares(field.bytes, ENUM_KIND, symbol))
+        if (kind == ENUM_KIND && declares(field.contents, ENUM_KIND, symbol))
             return true;
         if ((kind == MESSAGE_KIND || kind == SERVICE_KIND) && strip(symbol, name, &rest) &&
-            declares(field.bytes, kind, rest))
+            declares(field.contents, kind, rest))
             return true;
     }
     return false;
@@ -141,22 +99,24 @@ struct rpc_descriptors *rpc_descriptors_free(struct rpc_descriptors *descriptors
 
 int rpc_descriptors_add(struct rpc_descriptors *descriptors, struct str set)
 {
-    struct field field;
-    int more;
+    struct rpc_wire_field field;
 
-    while ((more = next_field(&set, &field)) == 1) {
-        struct str name = string_of(field.bytes, NAME);
+    while (set.len > 0) {
         struct rpc_file *files;
+        struct str name;
 
+        if (!rpc_fields_next(&set, &field))
+            return -EINVAL;
+        name = string_of(field.contents, NAME);
         if (field.number != SET_FILE || name.len == 0 || rpc_descriptors_find(descriptors, name) >= 0)
             continue;
         files = reallocarray(descriptors->files, descriptors->count + 1, sizeof(*files));
         if (files == NULL)
             return -ENOMEM;
         descriptors->files = files;
-        descriptors->files[descriptors->count++] = (struct rpc_file){.name = name, .bytes = field.bytes};
+        descriptors->files[descriptors->count++] = (struct rpc_file){.name = name, .bytes = field.contents};
     }
-    return more;
+    return 0;
 }
 
 size_t rpc_descriptors_count(const struct rpc_descriptors *descriptors)
@@ -192,11 +152,11 @@ int rpc_descriptors_find_symbol(const struct rpc_descriptors *descriptors, struc
 void rpc_descriptors_closure(const struct rpc_descriptors *descriptors, size_t index, bool *wanted)
 {
     struct str rest = descriptors->files[index].bytes;
-    struct field field;
+    struct rpc_wire_field field;
 
     wanted[index] = true;
-    while (next_field(&rest, &field) == 1) {
-        int dependency = field.number == FILE_DEPENDENCY ? rpc_descriptors_find(descriptors, field.bytes) : -ENOENT;
+    while (rpc_fields_next(&rest, &field)) {
+        int dependency = field.number == FILE_DEPENDENCY ? rpc_descriptors_find(descriptors, field.contents) : -ENOENT;
 
         if (dependency >= 0 && !wanted[dependency])
             rpc_descriptors_closure(descriptors, (size_t)dependency, wanted);

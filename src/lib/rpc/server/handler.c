@@ -64,7 +64,7 @@ static bool is_text(struct str value)
 static struct rpc_field *field_new(const char *name, struct str value)
 {
     struct str name_str = str_of(name);
-    bool is_binary = name_str.len > 4 && strcmp(name + name_str.len - 4, "-bin") == 0;
+    bool is_binary = rpc_is_binary(name_str);
     struct rpc_field *field = value.len <= MAX_VALUE && (is_binary || is_text(value))
                                   ? malloc(sizeof(*field) + 4 * (value.len / 3 + 1))
                                   : NULL;
@@ -81,8 +81,7 @@ static struct rpc_field *field_new(const char *name, struct str value)
     return field;
 }
 
-static void add_field(struct rpc_call *call, struct rpc_fields *fields, bool too_late, const char *name,
-                      struct str value)
+static void add_field(struct rpc_fields *fields, bool too_late, const char *name, struct str value)
 {
     struct rpc_field *field = !too_late && fields->count < RPC_MAX_FIELDS ? field_new(name, value) : NULL;
 
@@ -93,14 +92,14 @@ static void add_field(struct rpc_call *call, struct rpc_fields *fields, bool too
 void rpc_call_add_metadata(struct rpc_call *call, const char *name, struct str value)
 {
     pthread_mutex_lock(&call->lock);
-    add_field(call, &call->initial, call->metadata_sent || call->over, name, value);
+    add_field(&call->initial, call->answered || call->over, name, value);
     pthread_mutex_unlock(&call->lock);
 }
 
 void rpc_call_add_trailer(struct rpc_call *call, const char *name, struct str value)
 {
     pthread_mutex_lock(&call->lock);
-    add_field(call, &call->trailing, call->finished || call->over, name, value);
+    add_field(&call->trailing, call->finished || call->over, name, value);
     pthread_mutex_unlock(&call->lock);
 }
 
@@ -174,7 +173,7 @@ void rpc_finish(struct rpc_call *call, enum err_grpc status, const char *message
 void rpc_finish_with_details(struct rpc_call *call, enum err_grpc status, const char *message, struct str details)
 {
     pthread_mutex_lock(&call->lock);
-    add_field(call, &call->trailing, call->finished || call->over, "grpc-status-details-bin", details);
+    add_field(&call->trailing, call->finished || call->over, "grpc-status-details-bin", details);
     finish_locked(call, status, message);
     pthread_mutex_unlock(&call->lock);
 }

@@ -18,14 +18,10 @@ struct rpc_arena_block {
 static bool grow(struct rpc_arena *arena, size_t size)
 {
     size_t block_size = sizeof(struct rpc_arena_block) + (size > BLOCK_SIZE ? size : BLOCK_SIZE);
-    struct rpc_arena_block *block;
+    struct rpc_arena_block *block = rpc_account_realloc(arena->account, NULL, 0, block_size);
 
-    if (!rpc_account_take(arena->account, block_size))
+    if (block == NULL)
         return false;
-    if ((block = malloc(block_size)) == NULL) {
-        rpc_account_give(arena->account, block_size);
-        return false;
-    }
     *block = (struct rpc_arena_block){.next = arena->blocks, .size = block_size};
     arena->blocks = block;
     arena->at = block->bytes;
@@ -179,7 +175,7 @@ static struct str copy(struct rpc_head *head, struct rpc_arena *arena, struct st
     return (struct str){bytes, text.len};
 }
 
-static bool is_binary(struct str name)
+bool rpc_is_binary(struct str name)
 {
     return name.len > 4 && memcmp(name.s + name.len - 4, "-bin", 4) == 0;
 }
@@ -223,7 +219,7 @@ static void add_metadata(struct rpc_head *head, struct rpc_arena *arena, struct 
 {
     struct rpc_field *field;
 
-    if (is_binary(name)) {
+    if (rpc_is_binary(name)) {
         add_binary(head, arena, name, value);
         return;
     }

@@ -1,5 +1,4 @@
 #include "rpc_server_internal.h"
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <zlib.h>
@@ -35,13 +34,8 @@ static int reserve(struct rpc_in *in, size_t len)
 
     if (len <= capacity)
         return 0;
-    if (!rpc_account_take(in->account, wanted - in->capacity))
+    if ((bytes = rpc_account_realloc(in->account, in->bytes, in->capacity, wanted)) == NULL)
         return -ENOBUFS;
-    bytes = realloc(in->bytes, wanted);
-    if (bytes == NULL) {
-        rpc_account_give(in->account, wanted - in->capacity);
-        return -ENOMEM;
-    }
     in->bytes = bytes;
     in->capacity = wanted;
     return 0;
@@ -118,13 +112,8 @@ static int grow(struct buf *out, size_t max, struct rpc_account *account)
 
     if (out->capacity >= most)
         return -EMSGSIZE;
-    if (!rpc_account_take(account, capacity - out->capacity))
+    if ((data = rpc_account_realloc(account, out->data, out->capacity, capacity)) == NULL)
         return -ENOBUFS;
-    data = realloc(out->data, capacity);
-    if (data == NULL) {
-        rpc_account_give(account, capacity - out->capacity);
-        return -ENOMEM;
-    }
     out->data = data;
     out->capacity = capacity;
     return 0;

@@ -92,7 +92,6 @@ static void message_came(struct rpc_call *call, struct str message)
         tell_message(call, message);
         return;
     }
-    call->held = true;
     call->message = message;
 }
 
@@ -106,7 +105,7 @@ static size_t deliver(struct rpc_call *call, struct str bytes)
         struct str message;
         int result;
 
-        if (call->held) {
+        if (call->message.s != NULL) {
             rpc_finish(call, ERR_GRPC_UNIMPLEMENTED, "the method takes one request message, more came");
             continue;
         }
@@ -133,12 +132,9 @@ static bool keep(struct rpc_call *call, struct str bytes)
 
     if (capacity > call->backlog_capacity) {
         capacity = 2 * capacity;
-        if (!rpc_account_take(&call->loop->account, capacity - call->backlog_capacity))
+        backlog = rpc_account_realloc(&call->loop->account, call->backlog, call->backlog_capacity, capacity);
+        if (backlog == NULL)
             return false;
-        if ((backlog = realloc(call->backlog, capacity)) == NULL) {
-            rpc_account_give(&call->loop->account, capacity - call->backlog_capacity);
-            return false;
-        }
         call->backlog = backlog;
         call->backlog_capacity = capacity;
     }
@@ -172,7 +168,7 @@ static void tell_end(struct rpc_call *call)
     call->end_told = true;
     if (!rpc_in_is_between(&call->in))
         rpc_finish(call, ERR_GRPC_INTERNAL, "the last message is cut off");
-    else if (takes_one_message(call) && call->held)
+    else if (call->message.s != NULL)
         tell_message(call, call->message);
     else if (takes_one_message(call))
         rpc_finish(call, ERR_GRPC_UNIMPLEMENTED, "the method takes one request message, none came");

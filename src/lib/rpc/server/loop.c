@@ -279,7 +279,7 @@ static void join(void *arg)
     loop_each_turn(loop->loop, &loop->hook);
 }
 
-int rpc_loop_open(struct rpc_loop *loop, struct rpc_server *server, struct loop *events)
+void rpc_loop_open(struct rpc_loop *loop, struct rpc_server *server, struct loop *events)
 {
     loop->server = server;
     loop->loop = events;
@@ -293,7 +293,6 @@ int rpc_loop_open(struct rpc_loop *loop, struct rpc_server *server, struct loop 
     TAILQ_INIT(&loop->fresh);
     TAILQ_INIT(&loop->pool);
     loop_call(events, join, loop);
-    return 0;
 }
 
 static void leave_loop(void *arg)

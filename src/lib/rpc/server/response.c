@@ -2,7 +2,6 @@
  * status, one HEADERS frame (Trailers-Only). */
 #include "rpc_server_internal.h"
 #include <assert.h>
-#include <stdio.h>
 
 #define STATIC_NV(name_, value_)                                                                                       \
     {                                                                                                                  \
@@ -104,7 +103,7 @@ static void submit_head(struct rpc_call *call)
         add_status(&fields, call);
     else
         add_set(&fields, &call->initial);
-    call->answered = call->metadata_sent = true;
+    call->answered = true;
     check(call,
           nghttp2_submit_response(session, call->stream, fields.nv, fields.count, trailers_only ? NULL : &provider));
 }

@@ -9,6 +9,7 @@
 #include "budget.h"
 #include "include/names.h"
 #include "loop.h"
+#include "net_listen.h"
 #include "rpc.h"
 #include "rpc_core.h"
 #include "wait_group.h"
@@ -39,6 +40,8 @@ bool rpc_account_take(struct rpc_account *account, size_t bytes); /* false: noth
 void rpc_account_add(struct rpc_account *account, size_t bytes);  /* also beyond the budget */
 void rpc_account_give(struct rpc_account *account, size_t bytes);
 void rpc_account_close(struct rpc_account *account);
+/* realloc(3) to more bytes. NULL: the budget, or out of memory; nothing has changed then. */
+void *rpc_account_realloc(struct rpc_account *account, void *bytes, size_t from, size_t to);
 /* Allocators for nghttp2 whose memory is added to the account; their argument is the account. */
 nghttp2_mem rpc_account_mem(struct rpc_account *account);
 
@@ -96,14 +99,14 @@ struct rpc_in {
 };
 
 /* Takes bytes off the front until a message is whole. 1: *ret_message is it, valid until the next call; 0: all was
- * taken; -EMSGSIZE: it is longer than max, known from its prefix; -ENOBUFS: the budget; -ENOMEM; -EPROTO: no such
- * prefix. keep: the message stays in the rpc_in, else it may lie in bytes. */
+ * taken; -EMSGSIZE: it is longer than max, known from its prefix; -ENOBUFS: the budget, or out of memory; -EPROTO: no
+ * such prefix. keep: the message stays in the rpc_in, else it may lie in bytes. */
 int rpc_in_take(struct rpc_in *in, uint8_t first[RPC_IN_FIRST], struct str *bytes, bool keep, struct str *ret_message);
 bool rpc_in_is_between(const struct rpc_in *in); /* no message has begun that is not whole */
 void rpc_in_release(struct rpc_in *in);
 
-/* Inflates gzip. *ret_bytes is to be given to rpc_inflated_free. -EMSGSIZE: beyond max; -ENOBUFS: beyond the budget;
- * -EBADMSG: not gzip, or cut off; -ENOMEM. */
+/* Inflates gzip. *ret_bytes is to be given to rpc_inflated_free. -EMSGSIZE: beyond max; -ENOBUFS: beyond the budget,
+ * or out of memory; -EBADMSG: not gzip, or cut off; -ENOMEM: zlib's own. */
 int rpc_inflate(struct str bytes, size_t max, struct rpc_account *account, struct str *ret_bytes);
 void rpc_inflated_free(struct str bytes, struct rpc_account *account);
 
@@ -144,6 +147,7 @@ void rpc_head_add(struct rpc_head *head, struct rpc_arena *arena, struct str nam
 struct str rpc_head_find(const struct rpc_head *head, const char *name, size_t index);
 /* Of grpc-timeout; UINT64_MAX beyond what 64 bits hold. -EINVAL. */
 int rpc_timeout_parse(struct str text, uint64_t *ret_ns);
+bool rpc_is_binary(struct str name); /* ends in -bin: its values are base64 */
 /* Writes grpc-message's form of text; to has room for 3 * len bytes. Returns the length. */
 size_t rpc_percent_encode(struct str text, char *to);
 /* Without padding; to has room for 4 * (len / 3 + 1) bytes. Returns the length. */
@@ -209,8 +213,7 @@ struct rpc_call {
     bool opened;                /* the handlers know of it */
     bool may_receive;           /* counted among the server's receiving */
     bool half_closed, end_told; /* the client's end has come; the handlers know */
-    bool held;                  /* in holds the one message of a unary call */
-    struct str message;         /* that one */
+    struct str message;         /* the one of a unary call, which in holds; STR_NULL: it has not come */
     bool answered;              /* the response's headers have been handed to nghttp2 */
     bool deferred;              /* nghttp2 waits for more to send */
     bool trailers_sent;         /* ... for which there is nothing more to do */
@@ -226,7 +229,6 @@ struct rpc_call {
     bool posted;
     struct rpc_out out;
     struct rpc_fields initial, trailing;
-    bool metadata_sent;
     bool paused;
     bool finished; /* status and status_message are set */
     bool over;
@@ -301,7 +303,7 @@ struct rpc_conn {
     bool waits;      /* for the socket to take more; nothing is sent until then */
     uint8_t *rest;   /* what the socket did not take */
     size_t rest_len, rest_offset;
-    char remote_ip[INET6_ADDRSTRLEN];
+    char remote_ip[NET_IP_SIZE];
 };
 
 /* Takes a socket, which the loop has counted. Without memory it is closed. */
@@ -347,7 +349,7 @@ struct rpc_loop {
     uint8_t in[RPC_LOOP_BUFFER], out[RPC_LOOP_BUFFER];
 };
 
-int rpc_loop_open(struct rpc_loop *loop, struct rpc_server *server, struct loop *events);
+void rpc_loop_open(struct rpc_loop *loop, struct rpc_server *server, struct loop *events);
 void rpc_loop_listen(struct rpc_loop *loop);
 void rpc_loop_drain(
     struct rpc_loop *loop);               /* of the first: closes the listener, then has all loops' connections leave */
@@ -412,8 +414,8 @@ struct rpc_server {
     struct rpc_methods methods;
     struct rpc_health *health;
     struct rpc_descriptors *descriptors;
-    atomic_uint connections, in_flight;
-    struct rpc_share shares[2]; /* of in_flight: of the service's methods, of quiet ones */
+    atomic_uint connections;
+    struct rpc_share shares[2]; /* of the service's methods, of quiet ones */
     unsigned max_receiving;
     atomic_bool draining;
     bool metrics_opened;

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -58,13 +57,18 @@ static const struct metrics_def memory_max_def = {.name = "grpc_server_memory_ma
                                                   .help = "Bound of grpc_server_memory_bytes; 0: none.",
                                                   .type = METRICS_GAUGE};
 
+static unsigned in_flight(struct rpc_server *server)
+{
+    return atomic_load(&server->shares[0].in_flight) + atomic_load(&server->shares[1].in_flight);
+}
+
 static void on_scrape(void *arg)
 {
     struct rpc_server *server = arg;
     struct metrics *metrics = server->def.metrics;
 
     metrics_set(metrics_single(metrics, &connections_def), atomic_load(&server->connections));
-    metrics_set(metrics_single(metrics, &in_flight_def), atomic_load(&server->in_flight));
+    metrics_set(metrics_single(metrics, &in_flight_def), in_flight(server));
     metrics_set(metrics_single(metrics, &memory_def), (double)budget_used(&server->memory));
     metrics_set(metrics_single(metrics, &memory_max_def), (double)server->memory.max);
 }
@@ -207,7 +211,7 @@ int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns)
     rpc_health_end(server->health);
     if (wait_group_wait(&server->active, deadline_ns))
         return 0;
-    result = atomic_load(&server->in_flight) > 0 ? -ETIMEDOUT : 0;
+    result = in_flight(server) > 0 ? -ETIMEDOUT : 0;
     cut(server);
     return result;
 }

@@ -64,4 +64,3 @@
 #pragma redefine_extname http_watch_is_full slipway_http_watch_is_full
 #pragma redefine_extname http_watch_refuse slipway_http_watch_refuse
 #pragma redefine_extname http_watch_start slipway_http_watch_start
-#pragma redefine_extname http_watch_want_room slipway_http_watch_want_room

@@ -1,6 +1,6 @@
 /* rpc_fields -- the fields of a serialized message, one after the other. */
 #pragma once
-#include "include/names.h"
+#include "names.h"
 #include "rpc_core.h"
 
 enum rpc_wire {
