@@ -811,3 +811,33 @@ Test(rpc_server, counts_memory_and_gives_it_back)
         free(get(ORDER_BIG, NULL));
     cr_assert_leq(budget_used(&server->memory), idle + 128 * 1024);
 }
+
+/* ---- memory of replies ---- */
+
+static int put_name(struct rpc_out *out, struct rpc_out_own *own, size_t len)
+{
+    Routeguide__Feature feature = ROUTEGUIDE__FEATURE__INIT;
+    char name[8000] = "";
+    size_t size;
+
+    memset(name, 'x', len);
+    feature.name = name;
+    return rpc_out_put(out, own, &feature.base, &size);
+}
+
+/* A client that takes nothing may have begun many calls, whose replies come at the same time. */
+Test(rpc_out, replies_beyond_the_budget_are_refused_and_small_ones_are_not)
+{
+    struct budget budget = {.max = 10000};
+    struct rpc_out out = {.budget = &budget}, small = {.budget = &budget};
+    struct rpc_out_own own, small_own;
+
+    cr_assert_eq(put_name(&out, &own, 7000), 0);
+    cr_assert_eq(put_name(&out, &own, 7000), -ENOMEM);
+    cr_assert_eq(out.messages, 1);
+    cr_assert_leq(budget_used(&budget), budget.max);
+    cr_assert_eq(put_name(&small, &small_own, 400), 0);
+    rpc_out_clear(&small, &small_own);
+    rpc_out_clear(&out, &own);
+    cr_assert_eq(budget_used(&budget), 0);
+}

@@ -20,16 +20,19 @@ static struct rpc_out_chunk *own_chunk(struct rpc_out *out, struct rpc_out_own *
 static struct rpc_out_chunk *new_chunk(struct rpc_out *out, size_t size)
 {
     size_t capacity = size > CHUNK_SIZE ? size : CHUNK_SIZE;
-    struct rpc_out_chunk *chunk = malloc(sizeof(*chunk) + capacity);
+    struct rpc_out_chunk *chunk;
 
-    if (chunk == NULL)
+    if (!budget_take(out->budget, sizeof(*chunk) + capacity))
         return NULL;
+    if ((chunk = malloc(sizeof(*chunk) + capacity)) == NULL) {
+        budget_give(out->budget, sizeof(*chunk) + capacity);
+        return NULL;
+    }
     *chunk = (struct rpc_out_chunk){.capacity = capacity, .bytes = (uint8_t *)(chunk + 1)};
-    budget_add(out->budget, sizeof(*chunk) + capacity);
     return chunk;
 }
 
-/* The chunk that size bytes go into; NULL out of memory. */
+/* The chunk that size bytes go into; NULL: the budget, or out of memory. */
 static struct rpc_out_chunk *room(struct rpc_out *out, struct rpc_out_own *own, size_t size)
 {
     struct rpc_out_chunk *chunk;

@@ -75,8 +75,8 @@ struct rpc_out_own {
     uint8_t bytes[RPC_OUT_FIRST];
 };
 
-/* 0, 1 (now full), -ENOBUFS or -ENOMEM: nothing was put. A single message is always taken, whatever its size.
- * ret_size: its bytes without prefix. */
+/* 0, 1 (now full), -ENOBUFS: the queue, or -ENOMEM: the budget, or out of memory; nothing was put. A first message of
+ * up to RPC_OUT_FIRST bytes needs neither. ret_size: its bytes without prefix. */
 int rpc_out_put(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMessage *message, size_t *ret_size);
 size_t rpc_out_read(struct rpc_out *out, struct rpc_out_own *own, uint8_t *to, size_t len);
 bool rpc_out_writable(struct rpc_out *out);       /* true once after it was full: when half of it is free */

@@ -76,8 +76,8 @@ struct rpc_call *rpc_call_unref(struct rpc_call *call); /* returns NULL */
 
 /* Packs and queues a message. 0: go on; 1: queued, but the queue is now full: send nothing more until on_writable (a
  * queue is full from 128 messages or 256 KiB on, and writable again at half of that; from 4 times that on, -ENOBUFS and
- * nothing is queued). -ECANCELED: the call has ended or been finished. What a handler sends goes out when it returns.
- * Any thread. */
+ * nothing is queued). -ECANCELED: the call has ended or been finished, perhaps just now with RESOURCE_EXHAUSTED,
+ * because the server had no memory for the message. What a handler sends goes out when it returns. Any thread. */
 int rpc_send(struct rpc_call *call, const ProtobufCMessage *message);
 /* Ends the call after what is queued has been sent. Later calls of it do nothing. message may be NULL; it is copied, up
  * to 1 KiB of it. Any thread. */
