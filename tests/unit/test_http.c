@@ -404,7 +404,7 @@ Test(http, errors_of_the_protocol)
     expect_problem(&answer, 413, "Content Too Large", "Request Entity Too Large");
     net_answer_release(&answer);
     answer = ask(&f, "POST /v1/notes HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n");
-    expect_problem(&answer, 400, "Bad Request", "Invalid Request");
+    expect_problem(&answer, 400, "Bad Request", "the size of a chunk is malformed");
     net_answer_release(&answer);
     answer = ask(&f, "POST /v1/notes HTTP/1.1\r\nhost: test\r\ncontent-length: 1\r\nexpect: wonders\r\n\r\n");
     expect_problem(&answer, 417, "Expectation Failed", "Expectation Failed");

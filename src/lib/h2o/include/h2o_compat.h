@@ -1,5 +1,5 @@
-/* h2o_compat -- the differences between libh2o 2.2.5 (Debian 12) and 2.3 (rolling) that this library meets. Only public
- * names of h2o's headers are used. For the library's own .c files only.
+/* h2o_compat -- the differences between libh2o 2.2.5 (Debian 12) and 2.3 (rolling) that this library meets. Only names
+ * of h2o's public headers are used. For the library's own .c files only.
  */
 #pragma once
 #include <h2o.h>
@@ -221,6 +221,31 @@ static inline uint64_t h2o_compat_received(h2o_socket_t *socket)
 #else
     return socket->bytes_read;
 #endif
+}
+
+/* Bytes that the read has added to the input for which h2o calls back just now. seen: own to the socket, at first 0. */
+static inline size_t h2o_compat_just_read(const h2o_socket_t *socket, uint64_t *seen)
+{
+#if H2O_COMPAT_2_2
+    return socket->bytes_read;
+#else
+    size_t len = (size_t)(socket->bytes_read - *seen);
+
+    *seen = socket->bytes_read;
+    return len;
+#endif
+}
+
+/* What h2o_socket_read_start was given; NULL: nothing is read. */
+static inline h2o_socket_cb h2o_compat_reader(const h2o_socket_t *socket)
+{
+    return socket->_cb.read;
+}
+
+/* In the place of that, while the socket is read from. */
+static inline void h2o_compat_set_reader(h2o_socket_t *socket, h2o_socket_cb reader)
+{
+    socket->_cb.read = reader;
 }
 
 /* NULL with errno where it failed at once. */

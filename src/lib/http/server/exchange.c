@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "err.h"
 #include "http_internal.h"
+#include <sys/ioctl.h>
 
 #define STATUS_GONE 499 /* the client went before there was an answer */
 #define MAX_RESETS  1000
@@ -39,6 +40,25 @@ static void count_reset(struct http_exchange *exchange)
         http_conn_cut(conn);
 }
 
+/* Bytes that h2o has not read, or that the client still owes. */
+static bool has_more_input(const struct http_conn *conn)
+{
+    int len = 0;
+
+    return !http_framing_is_idle(&conn->framing) ||
+           (ioctl(h2o_socket_get_fd(conn->socket), FIONREAD, &len) == 0 && len > 0);
+}
+
+/* Over HTTP/1 h2o now reads on, or closes the connection. */
+static void end_http1(const struct http_exchange *exchange)
+{
+    struct http_conn *conn = http_conn_of(exchange->h2o);
+
+    http_intake_resume(conn);
+    if (exchange->answered && !exchange->h2o->http1_is_persistent && !conn->cut && has_more_input(conn))
+        http_linger(conn);
+}
+
 /* h2o disposes of the request's memory when the response has been sent or its stream or connection has gone. */
 static void end_exchange(void *memory)
 {
@@ -56,6 +76,8 @@ static void end_exchange(void *memory)
         http_conn_of(exchange->h2o)->replies -= exchange->reply->charged;
     http_reply_free(exchange->reply);
     http_conn_of(exchange->h2o)->exchanges--;
+    if (exchange->h2o->version < 0x200)
+        end_http1(exchange);
     atomic_fetch_sub_explicit(&server->bodies, exchange->req.body.len, memory_order_relaxed);
     atomic_fetch_sub_explicit(&server->in_flight, 1, memory_order_relaxed);
 }
@@ -140,6 +162,19 @@ bool http_exchange_is_ours(const h2o_req_t *h2o)
     return h2o->_generator == &generator;
 }
 
+static bool asks_to_close(const h2o_req_t *h2o)
+{
+    ssize_t at = -1;
+
+    while ((at = h2o_find_header(&h2o->headers, H2O_TOKEN_CONNECTION, at)) >= 0) {
+        h2o_iovec_t value = h2o->headers.entries[at].value;
+
+        if (h2o_contains_token(value.base, value.len, H2O_STRLIT("close"), ','))
+            return true;
+    }
+    return false;
+}
+
 static bool has_body(int status)
 {
     return status != 204 && status != 304;
@@ -172,8 +207,8 @@ void http_exchange_respond(struct http_exchange *exchange, struct http_reply *ta
     *ret_body = h2o_iovec_init(reply->body, reply->body_len);
     h2o->res.status = exchange->status;
     h2o->res.reason = err_http_reason(exchange->status);
-    if (is_leaving(exchange->worker->server))
-        h2o->http1_is_persistent = 0; /* h2o looked only when it read the request */
+    if (is_leaving(exchange->worker->server) || asks_to_close(h2o))
+        h2o->http1_is_persistent = 0; /* h2o looks only when it reads the request, and at the last Connection only */
     h2o_compat_add_date(h2o);
     add_headers(h2o, reply);
     if (has_body(exchange->status))

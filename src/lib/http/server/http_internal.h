@@ -6,6 +6,9 @@
  *   source.c       what handlers ask of a request that came over a connection
  *   deferred.c     answers that come later, from any thread
  *   exchange.c     a request from its arrival to the end of its response
+ *   intake.c       what comes over HTTP/1 is checked before h2o parses it
+ *   framing.c      the framing of HTTP/1 requests
+ *   linger.c       connections that are closed while their clients still send
  *   record.c       metrics and log line of an exchange
  *   watch.c        memory of clients, requests that do not come wholly
  *   try.c          runs a handler without a server
@@ -17,6 +20,7 @@
 #include "budget.h"
 #include "h2o_compat.h"
 #include "http.h"
+#include "http_framing.h"
 #include "http_metrics.h"
 #include "include/names.h"
 #include "net_listen.h"
@@ -111,8 +115,12 @@ struct http_worker {
     h2o_socket_t *listener; /* owns listen_fd from start on */
     struct loop_timer accept_timer, drain_timer, receive_timer;
     struct loop_message discourage_message, drain_message;
-    struct loop_hook memory_hook;
+    struct loop_hook memory_hook, intake_hook;
     h2o_linklist_t conns;
+    h2o_linklist_t unchecked; /* connections whose h2o callback may have to be replaced */
+    h2o_linklist_t lingering; /* the oldest first */
+    unsigned lingering_count;
+    struct loop_timer linger_timer;
     h2o_linklist_t exchanges; /* by deadline */
     struct loop_timer exchange_timer;
     uint64_t turns_ms[HTTP_RECEIVE_TURNS]; /* when the receive timer's last turns were; the last one is [turn] */
@@ -163,6 +171,10 @@ struct http_conn {
     uint64_t begun_ms; /* when the oldest request began that is not whole, at the last look; 0: none */
     /* Bytes received when it was last seen without a half-sent HTTP/2 request, and without output under way. */
     uint64_t block_mark, output_mark;
+    h2o_linklist_t unchecked; /* in the worker's */
+    h2o_socket_cb read;       /* h2o's, for HTTP/1 */
+    struct http_framing framing;
+    uint64_t received; /* bytes, when http_intake last looked; not with h2o 2.2.5 */
     char remote_ip[NET_IP_SIZE];
 };
 
@@ -177,6 +189,20 @@ static inline void http_conn_cut(struct http_conn *conn)
     conn->cut = true;
     shutdown(h2o_socket_get_fd(conn->socket), SHUT_RDWR);
 }
+
+/* ---- connections that are closed while their clients still send: linger.c ---- */
+
+/* Call it before h2o closes the connection, with the answer sent. */
+void http_linger(struct http_conn *conn);
+void http_linger_end_all(struct http_worker *worker);
+
+/* ---- what comes over HTTP/1: intake.c ---- */
+
+void http_intake_init(struct http_worker *worker); /* loop's thread */
+void http_intake_begin(struct http_conn *conn);    /* once h2o has accepted it */
+/* Call it when an exchange over HTTP/1 has ended: h2o will read on. */
+void http_intake_resume(struct http_conn *conn);
+void http_intake_end(struct http_conn *conn); /* when it is closed */
 
 /* ---- the watch over connections: watch.c ---- */
 
@@ -235,6 +261,9 @@ void http_exchange_respond(struct http_exchange *exchange, struct http_reply *ta
 bool http_exchange_is_ours(const h2o_req_t *h2o);     /* the response; else h2o has made it */
 void http_exchanges_fail(struct http_worker *worker); /* answers 503 to all that wait; loop's thread */
 void http_record(const struct http_exchange *exchange, uint64_t latency_ns); /* record.c; once, at its end */
+/* Of a request that was refused before there was an exchange. */
+void http_record_refusal(const struct http_conn *conn, const struct http_reply *reply, const struct trace *trace,
+                         uint64_t latency_ns);
 
 void http_dispatch_register(h2o_hostconf_t *host);
 void http_own_answers_register(h2o_hostconf_t *host);

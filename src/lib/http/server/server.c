@@ -19,6 +19,7 @@ static void on_close(void *data)
     struct http_server *server = conn->worker->server;
 
     h2o_linklist_unlink(&conn->link);
+    http_intake_end(conn);
     budget_give(&server->memory, conn->buffers);
     free(conn);
     atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
@@ -56,6 +57,7 @@ static int accept_one(struct http_worker *worker)
     socket->on_close.cb = on_close;
     socket->on_close.data = conn;
     h2o_accept(&(h2o_accept_ctx_t){.ctx = &worker->h2o, .hosts = conn->hosts}, socket);
+    http_intake_begin(conn);
     return 0;
 }
 
@@ -169,6 +171,7 @@ static void init_worker(void *arg)
     struct http_worker *worker = arg;
 
     h2o_context_init(&worker->h2o, loop_h2o(worker->loop), &worker->server->h2o);
+    http_intake_init(worker);
     http_watch_init(worker);
 }
 
@@ -178,6 +181,7 @@ static void dispose_worker(void *arg)
 
     loop_timer_stop(worker->loop, &worker->exchange_timer);
     loop_timer_stop(worker->loop, &worker->receive_timer);
+    http_linger_end_all(worker);
     h2o_compat_context_dispose(&worker->h2o);
 }
 
@@ -189,6 +193,7 @@ static int open_worker(struct http_server *server, unsigned index, int take_fd)
     *worker = (struct http_worker){.server = server, .listen_fd = take_fd};
     h2o_linklist_init_anchor(&worker->conns);
     h2o_linklist_init_anchor(&worker->exchanges);
+    h2o_linklist_init_anchor(&worker->lingering);
     worker->red = calloc((server->paths.count + 1) * HTTP_METHODS, sizeof(*worker->red));
     if (worker->red == NULL) {
         err = -ENOMEM;
