@@ -9,6 +9,8 @@ static struct http_reply *dispatch(struct http_exchange *exchange)
     struct http_auth *auth = exchange->worker->server->def.auth;
     struct http_reply *refusal;
 
+    if (exchange->method == HTTP_OPTIONS && str_eq(exchange->req.path, STR("*")))
+        return http_route_options(&exchange->worker->server->paths);
     refusal = http_route_find(exchange->path, exchange->method, &exchange->req.route);
     if (refusal != NULL)
         return refusal;

@@ -78,7 +78,7 @@ static void end_exchange(void *memory)
     http_conn_of(exchange->h2o)->exchanges--;
     if (exchange->h2o->version < 0x200)
         end_http1(exchange);
-    atomic_fetch_sub_explicit(&server->bodies, exchange->req.body.len, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&server->bodies, exchange->body_len, memory_order_relaxed);
     atomic_fetch_sub_explicit(&server->in_flight, 1, memory_order_relaxed);
 }
 
@@ -110,7 +110,7 @@ static struct http_exchange *first_exchange(struct http_worker *worker)
 /* Counts it in; returns whether there are too many, or too much. */
 static bool count_in(struct http_server *server, const struct http_exchange *exchange)
 {
-    size_t len = exchange->req.body.len;
+    size_t len = exchange->body_len;
     unsigned before = atomic_fetch_add_explicit(&server->in_flight, 1, memory_order_relaxed);
     size_t bytes_before = atomic_fetch_add_explicit(&server->bodies, len, memory_order_relaxed);
 
@@ -129,6 +129,7 @@ struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_sour
                 .loop = worker->loop,
                 .method = {h2o->input.method.base, h2o->input.method.len},
                 .body = {h2o->entity.base, h2o->entity.len}},
+        .body_len = h2o->entity.len,
         .h2o = h2o,
         .worker = worker,
         .start_ns = clock_monotonic_ns(),

@@ -48,19 +48,22 @@ enum http_method {
 
 _Static_assert(HTTP_MAX_PARAMS <= HTTP_MAX_SEGMENTS, "a parameter is a segment");
 
+#define HTTP_ALLOW_SIZE 64 /* for the names of all methods */
+
 /* All routes of one template. */
 struct http_path {
     const char *template;
     unsigned segment_count, param_count;
     struct str segments[HTTP_MAX_SEGMENTS]; /* "{name}" is a parameter */
     const struct http_route *routes[HTTP_METHODS];
-    char allow[64];
+    char allow[HTTP_ALLOW_SIZE];
 };
 
 struct http_paths {
     struct http_path *paths; /* the more specific first */
     unsigned count;
-    size_t largest_body; /* of all routes' max_body */
+    size_t largest_body;         /* of all routes' max_body */
+    char allow[HTTP_ALLOW_SIZE]; /* the methods of all */
 };
 
 /* 0, -ENOMEM, or -EINVAL for a table that is not as http.h says. */
@@ -77,8 +80,10 @@ bool http_method_is_safe(enum http_method method);
  * answer instead: 404, 405, or 204 for OPTIONS. */
 struct http_reply *http_route_find(const struct http_path *path, enum http_method method,
                                    const struct http_route **ret_route);
-/* Decodes the request's parameters and calls its route's handler, unless the body is too long (413) or a parameter
- * cannot be decoded (400). */
+/* The answer to "OPTIONS *". */
+struct http_reply *http_route_options(const struct http_paths *paths);
+/* Decodes the request's parameters and calls its route's handler, unless the body is encoded (415) or too long (413) or
+ * a parameter cannot be decoded (400). */
 struct http_reply *http_route_run(struct http_req *req, unsigned param_count);
 /* Decodes into to, which has room for text.len bytes. -EINVAL: a bad escape or a NUL. */
 int http_percent_decode(struct str text, bool plus_is_space, char *to, size_t *ret_len);
@@ -248,6 +253,7 @@ struct http_exchange {
     enum http_method method;
     struct http_deferral *deferral; /* NULL: never, or no more */
     bool was_deferred, answered, too_many;
+    size_t body_len;          /* as received: req.body may be left out */
     struct http_reply *reply; /* kept until it has been sent; NULL: not answered */
     int status;
     uint64_t start_ns, deadline_ns; /* for an answer, then for its sending */

@@ -5,11 +5,12 @@
  * then any thread answers later, once. What a request points to is request memory: valid until the handler returns, or,
  * for the loop's thread alone, until the reply is sent. Replies own all their parts and may be made on any thread.
  *
- * The library does, for every route: 404 for an unknown path, 405 with Allow for a wrong method, HEAD for GET, OPTIONS,
- * 413 beyond max_body, 503 with Retry-After beyond the bound of requests in flight, 504 when a deferred answer
- * does not come within request_timeout_ms, traceparent, one log line and the RED metrics a request
- * (http_requests_total{method,path,status}, http_request_duration_seconds{method,path}; path is the route's template,
- * "other" for unknown paths; method is "other" for unknown ones; status 499: the client went before its answer came).
+ * The library does, for every route: 404 for an unknown path, 405 with Allow for a wrong method, HEAD for GET, OPTIONS
+ * (also of "*"), 413 beyond max_body, 415 for a body with a Content-Encoding, 503 with Retry-After beyond the bound of
+ * requests in flight, 504 when a deferred answer does not come within request_timeout_ms, traceparent, one log line and
+ * the RED metrics a request (http_requests_total{method,path,status}, http_request_duration_seconds{method,path}; path
+ * is the route's template, "other" for unknown paths; method is "other" for unknown ones; status 499: the client went
+ * before its answer came).
  *
  * Limits: 100 headers and 417,792 bytes of a request's line and headers (h2o's own); 100 requests at a time on an
  * HTTP/2 connection. A connection without a request is closed after idle_timeout_ms. A request that has begun to come
@@ -53,13 +54,14 @@ struct http_server;
 
 struct http_route {
     const char *method; /* GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS; NULL ends a table */
-    /* "/v1/notes/{id}": a parameter is one whole segment, not empty; 16 segments at most. Matched case-sensitively and
-     * as sent; where several match, a literal segment wins over a parameter. */
+    /* "/v1/notes/{id}": a parameter is one whole segment, not empty; 16 segments at most. Matched case-sensitively,
+     * after percent-decoding of each segment; where several match, a literal segment wins over a parameter. */
     const char *path;
     struct http_reply *(*handler)(struct http_req *req);
-    size_t max_body; /* bytes; 0: no body is accepted beyond 0 bytes (413) */
+    size_t max_body; /* bytes; beyond it 413. 0: the body of a GET or DELETE is ignored */
     /* Optional: called once a request, in the loop's thread, when the response has been sent or given up. */
     void (*observe)(void *state, const struct http_route *route, int status, uint64_t latency_ns);
+    const char *accepts; /* of a PATCH: the media type that it takes, which OPTIONS says; may be NULL */
 };
 
 /* ---- the request: loop's thread only ---- */

@@ -56,6 +56,7 @@
 #pragma redefine_extname http_reply_take slipway_http_reply_take
 #pragma redefine_extname http_reply_text slipway_http_reply_text
 #pragma redefine_extname http_route_find slipway_http_route_find
+#pragma redefine_extname http_route_options slipway_http_route_options
 #pragma redefine_extname http_route_run slipway_http_route_run
 #pragma redefine_extname http_server_close slipway_http_server_close
 #pragma redefine_extname http_server_discourage slipway_http_server_discourage
