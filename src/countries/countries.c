@@ -1,4 +1,5 @@
 #include "countries.h"
+#include "http_json.h"
 #include "user_country.h"
 #include "user_id.h"
 #include <errno.h>
@@ -31,9 +32,15 @@ static struct http_reply *failure(int err)
 /* The reply to an answer of users, which must be about the id that was asked for. */
 static struct http_reply *combine(struct str id, struct str answer)
 {
-    json_t *user = json_loadb(answer.s, answer.len, JSON_REJECT_DUPLICATES, NULL);
-    json_t *user_id = json_object_get(user, "user_id"), *name = json_object_get(user, "name");
+    json_error_t error;
+    json_t *user = NULL, *user_id, *name;
     struct http_reply *reply;
+    int err = http_json_load(answer, JSON_REJECT_DUPLICATES, &user, &error);
+
+    if (err < 0)
+        return failure(err == -ENOMEM ? err : -EBADMSG);
+    user_id = json_object_get(user, "user_id");
+    name = json_object_get(user, "name");
 
     if (json_is_string(name) && json_is_string(user_id) &&
         str_eq(id, (struct str){json_string_value(user_id), json_string_length(user_id)}))

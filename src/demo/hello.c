@@ -2,18 +2,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* A client that waits for its answer. */
+/* A client that waits for its answer. Loop's thread only. */
 struct wait {
     struct loop_timer timer;
-    struct http_deferred *deferred;
-    struct waiting *list;
-    struct wait *next, **link;
-};
-
-/* Those of one worker; touched by its thread alone. */
-struct waiting {
-    struct wait *first;
-    unsigned count;
+    struct loop *loop;
+    struct http_deferred *deferred; /* NULL: answered */
+    unsigned *count;                /* of those that wait in its worker */
 };
 
 static struct http_reply *hello(void)
@@ -32,46 +26,49 @@ static int take_delay(void *arg, struct str name, struct str value)
     return 1;
 }
 
-static void wait_end(struct wait *wait, struct http_reply *take_reply)
+static void answer(struct wait *wait, struct http_reply *take_reply)
 {
     http_answer(wait->deferred, take_reply);
-    *wait->link = wait->next;
-    if (wait->next != NULL)
-        wait->next->link = wait->link;
-    wait->list->count--;
-    free(wait);
+    wait->deferred = NULL;
+    (*wait->count)--;
 }
 
 static void on_time(struct loop_timer *timer)
 {
-    wait_end((struct wait *)timer, hello());
+    answer((struct wait *)timer, hello());
 }
 
-static struct wait *wait_begin(struct waiting *list, struct http_req *req)
+/* The answer has been sent, or the client has gone. */
+static void end(void *memory)
+{
+    struct wait *wait = memory;
+
+    loop_timer_stop(wait->loop, &wait->timer);
+    if (wait->deferred != NULL)
+        answer(wait, http_problem_errno(-ECANCELED, NULL)); /* to nobody */
+    free(wait);
+}
+
+static struct wait *begin(struct http_req *req, unsigned *count)
 {
     struct wait *wait = calloc(1, sizeof(*wait));
 
     if (wait == NULL)
         return NULL;
-    wait->deferred = http_defer(req);
+    *wait = (struct wait){.loop = req->loop, .deferred = http_defer(req), .count = count};
     if (wait->deferred == NULL) {
         free(wait);
         return NULL;
     }
-    wait->list = list;
-    wait->link = &list->first;
-    wait->next = list->first;
-    if (wait->next != NULL)
-        wait->next->link = &wait->next;
-    list->first = wait;
-    list->count++;
+    (*count)++;
+    http_keep(req, wait, end);
     return wait;
 }
 
 struct http_reply *hello_get(struct http_req *req)
 {
     struct demo *demo = req->state;
-    struct waiting *list = &demo->waiting[loop_index(req->loop)];
+    unsigned *count = &demo->waiting[loop_index(req->loop)];
     uint64_t delay_ms = 0;
     struct wait *wait;
     int r;
@@ -79,14 +76,14 @@ struct http_reply *hello_get(struct http_req *req)
     http_each_query(req, take_delay, &delay_ms); /* what is badly encoded is no number */
     if (delay_ms == 0)
         return hello();
-    if (list->count == HELLO_MAX_WAITING)
+    if (*count == HELLO_MAX_WAITING)
         return http_problem_errno(-ENOBUFS, "too many clients wait");
-    wait = wait_begin(list, req);
+    wait = begin(req, count);
     if (wait == NULL)
         return http_problem_errno(-ENOMEM, NULL);
     r = loop_timer_start(req->loop, &wait->timer, delay_ms, on_time);
     if (r != 0)
-        wait_end(wait, http_problem_errno(r, NULL));
+        answer(wait, http_problem_errno(r, NULL));
     return NULL;
 }
 
@@ -98,9 +95,6 @@ int hello_open(struct demo *demo)
 
 void hello_close(struct demo *demo)
 {
-    for (unsigned i = 0; demo->waiting != NULL && i < demo->workers; i++)
-        while (demo->waiting[i].first != NULL)
-            wait_end(demo->waiting[i].first, http_problem_errno(-ECANCELED, NULL)); /* their clients have gone */
-    free(demo->waiting);
+    free(demo->waiting); /* all that waited have ended with the server */
     demo->waiting = NULL;
 }

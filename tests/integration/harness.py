@@ -56,7 +56,7 @@ def environment(folder: Path, settings: dict[str, object]) -> dict[str, str]:
         if name in os.environ:
             env[name] = f"{os.environ[name]}:log_path={folder / 'sanitizer'}"
     defaults: dict[str, object] = {
-        "HOST": "127.0.0.1",
+        "BIND_ADDRESS": "127.0.0.1",
         "PORT": 0,
         "GRPC_PORT": 0,
         "METRICS_PORT": 0,

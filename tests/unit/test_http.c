@@ -281,6 +281,8 @@ Test(http, queries)
     expect(&f, "GET /query?" END, 200, "unset");
     expect(&f, "GET /query?q=1&q=2" END, 200, "unset");
     expect(&f, "GET /query?q=%ff" END, 200, "\xff");
+    expect(&f, "GET /query?x=%zz&%zz&q=1&y=%00" END, 200, "1");
+    expect(&f, "GET /query?q=%zz" END, 200, "unset");
     fixture_close(&f);
 }
 

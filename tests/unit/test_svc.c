@@ -68,7 +68,7 @@ static void start_service(void)
     int pipes[2];
     sigset_t set;
 
-    setenv("HOST", "127.0.0.1", 1);
+    setenv("BIND_ADDRESS", "127.0.0.1", 1);
     setenv("GRPC_PORT", "0", 1);
     setenv("METRICS_PORT", "0", 1);
     setenv("SHUTDOWN_DELAY_SECONDS", "0", 1);

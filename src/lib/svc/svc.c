@@ -24,7 +24,7 @@ enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 /* ---- options ---- */
 
 static const struct config_option common_options[] = {
-    {"HOST", "::", .help = "numeric address to listen on; :: is every IPv6 and IPv4 address",
+    {"BIND_ADDRESS", "::", .help = "numeric address to listen on; :: is every IPv6 and IPv4 address",
      .check = net_listen_check_host},
     {"METRICS_PORT", "9090", CONFIG_INT, 0, 65535, .help = "port of /healthz, /readyz and /metrics; 0 picks one"},
     {"WORKERS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as the CPU limit allows"},

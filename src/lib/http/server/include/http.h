@@ -85,7 +85,7 @@ struct str http_header(const struct http_req *req, const char *name);
 /* Calls each(arg, value) for every header of that name; stops at the first result that is not 0 and returns it. */
 int http_each_header(const struct http_req *req, const char *name, int (*each)(void *arg, struct str value), void *arg);
 /* A query parameter, percent- and plus-decoded into request memory. 1: found, 0: not there, -EINVAL: bad encoding (NUL
- * is one) or given twice. Only for parameters that may stand once. */
+ * is one) or given twice. Only for parameters that may stand once. How others are encoded does not matter. */
 int http_query(struct http_req *req, const char *name, struct str *ret_value);
 /* Calls each(arg, name, value), decoded, for every parameter in order; stops at the first result that is not 0 and
  * returns it. -EINVAL for a bad encoding. */
