@@ -143,7 +143,7 @@ def test_clients_that_go_while_they_wait(demo: Service, http: httpx.Client) -> N
     for delay in (1, 50, 300):
         ask(demo, f"/demo/hello?delay={delay}").close()
         demo.wait_log(test=lambda line, url=f"/demo/hello?delay={delay}": requested(line) == url)
-    leave_waiting(demo, 3)
+    begin_waiting(demo, 3).close()
     demo.wait_log(test=lambda line: requested(line) == "/demo/hello?delay=60000")
     assert http.get(f"{demo.http_url}/demo/hello?delay=1").status_code == 200
 

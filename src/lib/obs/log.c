@@ -11,12 +11,13 @@
 #include <unistd.h>
 
 /* Bytes of each of two: one is filled while the other is written. Only what is used is resident. */
-#define QUEUE_SIZE   (4 * 1024 * 1024)
-#define STACK_SIZE   4096 /* lines up to this need no memory but the caller's stack */
-#define MAX_LINE     (64 * 1024)
-#define GATHER_MS    5   /* how long the first line of a batch waits for others */
-#define POLL_MS      100 /* how often a writer that waits for room looks whether it has been given up */
-#define MESSAGE_SIZE 512
+#define QUEUE_SIZE    (4 * 1024 * 1024)
+#define STACK_SIZE    4096 /* lines up to this need no memory but the caller's stack */
+#define MAX_LINE      (64 * 1024)
+#define GATHER_MS     5   /* how long the first line of a batch waits for others */
+#define POLL_MS       100 /* how often a writer that waits for room looks whether it has been given up */
+#define EXIT_FLUSH_MS 2000
+#define MESSAGE_SIZE  512
 
 struct queue {
     size_t len;
@@ -516,4 +517,11 @@ void log_request(struct log *log, const struct trace *trace, const struct log_re
     if (request->message.len == 0)
         entry.message = request_message(request, message);
     emit(log, &entry);
+}
+
+_Noreturn void log_exit(struct log *log, int status, const char *message)
+{
+    log_fields(log, LOG_CRITICAL, NULL, message, NULL, 0);
+    log_flush(log, EXIT_FLUSH_MS);
+    _exit(status);
 }

@@ -19,7 +19,10 @@
 enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 #define LOG_FLUSH_MS 2000
-#define MAX_TABLES   (SVC_MAX_SERVERS + 4) /* the common one, ports, the store's, the service's own */
+#define STOP_MS      10000 /* bound on stop */
+#define STOP_LATE_MS                                                                                                   \
+    4000 /* where requests were cut off: within what Kubernetes still allows, and stop has less to do */
+#define MAX_TABLES (SVC_MAX_SERVERS + 4) /* the common one, ports, the store's, the service's own */
 
 /* ---- options ---- */
 
@@ -296,6 +299,51 @@ static void stop(struct svc *svc)
         *svc->def->store->store = svc->def->store->engine->close(*svc->def->store->store);
 }
 
+/* Whether a handler blocks its loop cannot be known, but that stop does not return. */
+struct watchdog {
+    struct log *log;
+    uint64_t deadline_ns;
+    pthread_mutex_t lock;
+    pthread_cond_t stopped;
+    bool is_stopped; /* lock protects it */
+};
+
+static void *watch_stop(void *arg)
+{
+    struct watchdog *watchdog = arg;
+    bool late = false;
+
+    pthread_mutex_lock(&watchdog->lock);
+    while (!watchdog->is_stopped && !late)
+        late = thread_wait_until(&watchdog->stopped, &watchdog->lock, watchdog->deadline_ns) < 0;
+    late = !watchdog->is_stopped;
+    pthread_mutex_unlock(&watchdog->lock);
+    if (late)
+        log_exit(watchdog->log, EXIT_FAILED,
+                 "a handler or thread does not end: the process exits without waiting for it");
+    return NULL;
+}
+
+static void stop_in_time(struct svc *svc, uint64_t bound_ms)
+{
+    struct watchdog watchdog = {.log = svc->log, .deadline_ns = clock_monotonic_ns() + bound_ms * CLOCK_NS_PER_MS};
+    pthread_t thread;
+    bool watched;
+
+    pthread_mutex_init(&watchdog.lock, NULL);
+    thread_cond_init(&watchdog.stopped);
+    watched = thread_start(&thread, "stop", watch_stop, &watchdog) == 0;
+    stop(svc);
+    pthread_mutex_lock(&watchdog.lock);
+    watchdog.is_stopped = true;
+    pthread_cond_signal(&watchdog.stopped);
+    pthread_mutex_unlock(&watchdog.lock);
+    if (watched)
+        pthread_join(thread, NULL);
+    pthread_cond_destroy(&watchdog.stopped);
+    pthread_mutex_destroy(&watchdog.lock);
+}
+
 /* ---- life ---- */
 
 static int open_common(struct svc *svc)
@@ -348,7 +396,7 @@ static int run(struct svc *svc)
         svc_libraries_warn(svc->log);
         r = live(svc);
     }
-    stop(svc);
+    stop_in_time(svc, r == 0 ? STOP_MS : STOP_LATE_MS);
     log_fields(svc->log, LOG_NOTICE, NULL, "stopped", NULL, 0);
     log_return_stderr();
     svc->log = log_close(svc->log, LOG_FLUSH_MS);

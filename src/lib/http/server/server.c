@@ -3,6 +3,7 @@
 #include "net_listen.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 
 #define ACCEPTS_A_TURN  16
 #define ACCEPT_RETRY_MS 10
@@ -404,8 +405,8 @@ struct http_server *http_server_close(struct http_server *server)
         return NULL;
     for (unsigned i = 0; i < server->worker_count; i++)
         loop_call(server->workers[i].loop, cut_worker, &server->workers[i]);
-    bool ended = wait_group_wait(&server->active, clock_monotonic_ns() + CLOSE_BOUND_MS * CLOCK_NS_PER_MS);
-    assert(ended); /* a handler that blocks its loop, or a response that h2o does not give up */
+    if (!wait_group_wait(&server->active, clock_monotonic_ns() + CLOSE_BOUND_MS * CLOCK_NS_PER_MS))
+        log_exit(server->def.log, EXIT_FAILURE, "a connection does not end: the process exits without waiting for it");
     metrics_off_scrape(server->def.metrics, on_scrape, server);
     for (unsigned i = 0; i < server->worker_count; i++)
         close_worker(&server->workers[i]);

@@ -3,6 +3,7 @@
 
 #pragma redefine_extname log_close slipway_log_close
 #pragma redefine_extname log_enabled slipway_log_enabled
+#pragma redefine_extname log_exit slipway_log_exit
 #pragma redefine_extname log_fields slipway_log_fields
 #pragma redefine_extname log_flush slipway_log_flush
 #pragma redefine_extname log_open slipway_log_open
