@@ -55,6 +55,13 @@ def attack() -> Iterator[Callable[[Service], Attack]]:
         yield begin
 
 
+def fields(stream: int, blocks: list[bytes]) -> bytes:
+    """The rest of a header block, in frames."""
+    frames = [ContinuationFrame(stream, block) for block in blocks]
+    frames[-1].flags |= {"END_HEADERS"}
+    return b"".join(frame.serialize() for frame in frames)
+
+
 def continuations(stream: int, end: bool) -> bytes:
     """The rest of a header block: about as much as h2o takes."""
     frames = [ContinuationFrame(stream, b"\0\1x\x7f\xfb\x7e" + b"y" * (MAX_FRAME - 6)) for _ in range(24)]
@@ -82,8 +89,8 @@ def metric(service: Service, name: str) -> float:
     return float(re.search(rf'^{name}{{server="http"}} (\S+)$', page, re.MULTILINE)[1])
 
 
-def holds(service: Service, path: str) -> None:
-    """It has used its bound and said so, is alive, and answers an honest client."""
+def lives(service: Service, path: str) -> None:
+    """It is alive, has stayed below its limit, and answers an honest client."""
     assert httpx.get(f"{service.admin_url}/healthz", timeout=harness.START_S).status_code == 200
 
     def answered() -> bool:
@@ -97,6 +104,12 @@ def holds(service: Service, path: str) -> None:
     assert service.memory.oom_kills == 0
     assert service.process.poll() is None, f"{service} has ended{service.story()}"
     assert peak < limit
+
+
+def holds(service: Service, path: str) -> None:
+    """It has used its bound and said so, and lives."""
+    lives(service, path)
+    limit = service.memory.limit
     assert metric(service, "http_memory_refused_total") + metric(service, "http_memory_closed_total") > 0
     assert metric(service, "http_memory_max_bytes") == limit / 4
     said = service.logs(lambda line: "hold too much memory" in line["message"])
@@ -194,3 +207,35 @@ def test_half_sent_bodies_of_streams(
         sent = b"".join(body(1 + 2 * i, size) for i in range(STREAMS))
         attacker.send(PREFACE + SettingsFrame().serialize() + asked + WindowUpdateFrame(0, 2**20).serialize() + sent)
     holds(target, "/demo/hello" if service == "demo" else "/v1/notes?limit=1")
+
+
+@pytest.mark.parametrize("field", [b"\x90", b"\xbe"], ids=["static", "dynamic"])
+def test_header_blocks_of_many_fields(
+    limited: Callable[..., Service], attack: Callable[[Service], Attack], field: bytes
+) -> None:
+    """Each byte of a block stands for a field: Accept-Encoding of the static table, or a Host of 3,000 bytes."""
+    demo = limited("demo")
+    attacker = attack(demo)
+    host = b"\x40\x04host\x7f\xb9\x16" + b"x" * 3000
+    for _ in range(4):
+        asked = b""
+        for stream in range(1, 40, 2):
+            asked += headers(stream, "GET", "/demo/hello", end=True, block_ends=False)
+            asked += ContinuationFrame(stream, host).serialize() + fields(stream, [field * MAX_FRAME] * 25)
+        attacker.send(PREFACE + NO_WINDOW + asked)
+    lives(demo, "/demo/hello")
+
+
+@pytest.mark.parametrize("end", [True, False], ids=["whole", "half-sent"])
+def test_fields_that_h2o_drops(limited: Callable[..., Service], attack: Callable[[Service], Attack], end: bool) -> None:
+    """100 requests, each with 400 KB in 25 Host fields beside :authority. The answers are not read."""
+    demo = limited("demo")
+    attacker = attack(demo)
+    host = b"\0\x04host\x7f\xf1\x7d" + b"x" * (MAX_FRAME - 144)
+    for _ in range(4):
+        asked = b""
+        for stream in range(1, 2 * STREAMS, 2):
+            asked += headers(stream, "GET" if end else "POST", "/demo/hello", end=end, block_ends=False)
+            asked += fields(stream, [host] * 25)
+        attacker.send(PREFACE + NO_WINDOW + asked)
+    holds(demo, "/demo/hello")

@@ -7,6 +7,7 @@
  *   deferred.c     answers that come later, from any thread
  *   exchange.c     a request from its arrival to the end of its response
  *   record.c       metrics and log line of an exchange
+ *   head.c         heads of HTTP/2 requests, before h2o decodes them
  *   watch.c        memory of clients, requests that do not come wholly
  *   try.c          runs a handler without a server
  *   route.c, request.c, reply.c, auth.c
@@ -159,6 +160,7 @@ struct http_conn {
     bool cut, is_http1;
     size_t buffers;    /* bytes, when http_watch last looked */
     size_t replies;    /* bytes of those not yet taken */
+    size_t heads;      /* bytes of large heads of HTTP/2 requests */
     unsigned waits;    /* turns of the receive timer in which it was neither idle nor had a request */
     uint64_t begun_ms; /* when the oldest request began that is not whole, at the last look; 0: none */
     /* Bytes received when it was last seen without a half-sent HTTP/2 request, and without output under way. */
@@ -189,6 +191,13 @@ struct http_reply *http_watch_refuse(struct http_server *server);
 /* Takes a large body's bytes from the server's budget until the reply is freed. Where they do not fit, returns a 503 in
  * its place, unless the reply must be sent all the same. Any thread, as long as the server is there. */
 struct http_reply *http_watch_charge(struct http_reply *reply, struct http_server *server, bool must_be_sent);
+
+/* Counts a connection that is closed because the head of a request does not fit, and has room made. */
+void http_watch_refuse_head(struct http_server *server);
+
+/* ---- heads of HTTP/2 requests: head.c ---- */
+
+void http_heads_init(void); /* before there are connections; any number of times */
 
 /* ---- requests: request.c ---- */
 

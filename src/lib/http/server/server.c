@@ -347,6 +347,7 @@ int http_server_open(int take_listen_fd, const struct http_server_def *def, stru
     wait_group_init(&server->active);
     if ((err = http_paths_open(def->routes, &server->paths)) < 0)
         goto done;
+    http_heads_init();
     open_config(server);
     open_metrics(server);
     if ((err = open_workers(server, take_listen_fd)) == 0) {

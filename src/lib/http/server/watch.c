@@ -104,9 +104,14 @@ static void look(struct http_worker *worker)
 
 /* ---- what holds too much ---- */
 
+static size_t all_of(const struct http_conn *conn)
+{
+    return conn->buffers + conn->replies + conn->heads;
+}
+
 static size_t held(const struct http_conn *conn)
 {
-    return conn->cut ? 0 : conn->buffers + conn->replies;
+    return conn->cut ? 0 : all_of(conn);
 }
 
 static void warn(struct http_server *server)
@@ -123,15 +128,19 @@ static void warn(struct http_server *server)
                    fields, sizeof(fields) / sizeof(fields[0]));
 }
 
+static void count_closed(struct http_server *server)
+{
+    atomic_fetch_add_explicit(&server->closed, 1, memory_order_relaxed);
+    metrics_add(server->closed_total, 1);
+}
+
 /* With a reset, so that the kernel keeps nothing of it either. */
 static void close_for_memory(struct http_conn *conn)
 {
-    struct http_server *server = conn->worker->server;
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
 
     setsockopt(h2o_socket_get_fd(conn->socket), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-    atomic_fetch_add_explicit(&server->closed, 1, memory_order_relaxed);
-    metrics_add(server->closed_total, 1);
+    count_closed(conn->worker->server);
     http_conn_cut(conn);
 }
 
@@ -162,7 +171,7 @@ static void make_room(struct http_worker *worker)
 
     for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
         most = held(conn_of(link)) > most ? held(conn_of(link)) : most;
-        leaving += conn_of(link)->cut ? conn_of(link)->buffers + conn_of(link)->replies : 0;
+        leaving += conn_of(link)->cut ? all_of(conn_of(link)) : 0;
     }
     for (size_t least = most / 2; least >= share && least > 0; least /= 2)
         leaving += close_largest(worker, least, used > enough + leaving ? used - enough - leaving : 0);
@@ -262,6 +271,12 @@ struct http_reply *http_watch_refuse(struct http_server *server)
     metrics_add(server->refused_total, 1);
     want_room(server);
     return http_set_header(http_problem(503, "too much memory in use"), "retry-after", "1");
+}
+
+void http_watch_refuse_head(struct http_server *server)
+{
+    count_closed(server);
+    want_room(server);
 }
 
 struct http_reply *http_watch_charge(struct http_reply *reply, struct http_server *server, bool must_be_sent)
