@@ -6,12 +6,13 @@ import contextlib
 import re
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import hpack
 import httpx
 import pytest
-from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, SettingsFrame, WindowUpdateFrame
+from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, PingFrame, SettingsFrame, WindowUpdateFrame
 
 import harness
 from harness import Service
@@ -32,11 +33,11 @@ class Attack:
         self.open = contextlib.ExitStack()
         self.refused = 0
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, timeout: float = harness.START_S) -> None:
         """On a new connection. What the server does not take is lost."""
         try:
             sock = self.open.enter_context(socket.socket())
-            sock.settimeout(harness.START_S)
+            sock.settimeout(timeout)
             sock.connect(self.address)
             sock.sendall(data)
         except OSError:
@@ -84,9 +85,9 @@ def body(stream: int, size: int) -> bytes:
     return b"".join(DataFrame(stream, b"x" * min(MAX_FRAME, size - at)).serialize() for at in range(0, size, MAX_FRAME))
 
 
-def metric(service: Service, name: str) -> float:
+def metric(service: Service, name: str, server: str = "http") -> float:
     page = httpx.get(f"{service.admin_url}/metrics", timeout=harness.START_S).text
-    return float(re.search(rf'^{name}{{server="http"}} (\S+)$', page, re.MULTILINE)[1])
+    return float(re.search(rf'^{name}{{server="{server}"}} (\S+)$', page, re.MULTILINE)[1])
 
 
 def lives(service: Service, path: str) -> None:
@@ -239,3 +240,41 @@ def test_fields_that_h2o_drops(limited: Callable[..., Service], attack: Callable
             asked += fields(stream, [host] * 25)
         attacker.send(PREFACE + NO_WINDOW + asked)
     holds(demo, "/demo/hello")
+
+
+def test_connections_that_say_nothing(limited: Callable[..., Service], attack: Callable[[Service], Attack]) -> None:
+    demo = limited("demo")
+    attacker = attack(demo)
+    for _ in range(4000):
+        attacker.send(b"")
+    most = metric(demo, "http_memory_max_bytes") / 8192
+    harness.until(lambda: metric(demo, "http_connections") >= most - 1, what="too few connections are accepted")
+    assert metric(demo, "http_connections") <= most
+    attacker.open.close()
+    lives(demo, "/demo/hello")
+
+
+def test_unread_metrics(limited: Callable[..., Service]) -> None:
+    """20 connections of 100 requests each, whose answers are not read."""
+    demo = limited("demo")
+    address = (urlsplit(demo.admin_url).hostname, urlsplit(demo.admin_url).port)
+    with contextlib.ExitStack() as ends:
+        for _ in range(20):
+            sock = ends.enter_context(socket.create_connection(address, timeout=harness.START_S))
+            ask = (headers(1 + 2 * i, "GET", "/metrics", end=True) for i in range(STREAMS))
+            with contextlib.suppress(OSError):  # closed by the server
+                sock.sendall(PREFACE + NO_WINDOW + b"".join(ask))
+        harness.until(lambda: metric(demo, "http_memory_refused_total", "admin") > 0)
+        lives(demo, "/demo/hello")
+        said = demo.logs(lambda line: "hold too much memory" in line["message"])
+        assert said[0]["server"] == "admin"
+
+
+def test_unread_pongs(limited: Callable[..., Service], attack: Callable[[Service], Attack]) -> None:
+    """200 clients send PING frames and read nothing."""
+    demo = limited("demo")
+    attacker = attack(demo)
+    pings = PingFrame(0, b"flooding").serialize() * 20000
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: attacker.send(PREFACE + NO_WINDOW + pings, 2), range(200)))
+    lives(demo, "/demo/hello")

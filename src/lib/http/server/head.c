@@ -17,11 +17,12 @@
 #include <h2o/hpack.h>
 #endif
 
-#define MAX_FIELDS    1000 /* as in h2o 2.3, beyond which it closes the connection */
-#define FIELD_BYTES   192  /* that h2o takes for a field beside its text: its place in arrays that double, references */
-#define MIN_CHARGED   8192 /* less is counted with its request */
-#define MAX_UNBOUNDED (16 * 1024) /* up to this a head is decoded even if the budget is used up: its request gets 503  \
-                                   */
+#define MAX_FIELDS  1000 /* as in h2o 2.3, beyond which it closes the connection */
+#define FIELD_BYTES 192  /* that h2o takes for a field beside its text: its place in arrays that double, references */
+#define MIN_CHARGED 8192 /* less is counted with its request */
+#define MAX_UNBOUNDED                                                                                                  \
+    (16 * 1024) /* up to this a head is decoded even if the budget is used up: its request gets 503                    \
+                 */
 
 /* ---- measuring ---- */
 

@@ -101,7 +101,8 @@ struct http_gate {
 struct http_gate *http_gate_new(struct loop *loop, struct http_server *server); /* NULL out of memory */
 struct http_gate *http_gate_unref(struct http_gate *gate);                      /* locked; unlocks; returns NULL */
 
-#define HTTP_RECEIVE_TURNS 10 /* of the receive timer in receive_timeout_ms */
+#define HTTP_RECEIVE_TURNS 10   /* of the receive timer in receive_timeout_ms */
+#define HTTP_CONN_BYTES    4096 /* that a connection takes without a request, in the process and in the kernel, about */
 
 struct http_worker {
     struct http_server *server;
@@ -184,6 +185,7 @@ static inline void http_conn_cut(struct http_conn *conn)
 
 void http_watch_init(struct http_worker *worker);  /* loop's thread */
 void http_watch_start(struct http_worker *worker); /* with its first connection; it ends with the last */
+void http_watch_open(struct http_conn *conn);      /* counts a new connection */
 /* Whether the budget is exceeded, although the worker has made what room it can. */
 bool http_watch_is_full(struct http_worker *worker);
 /* Counts a 503 for want of memory, has room made, and returns that reply; any thread. */

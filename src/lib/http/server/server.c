@@ -50,6 +50,7 @@ static int accept_one(struct http_worker *worker)
     if (h2o_linklist_is_empty(&worker->conns))
         http_watch_start(worker);
     h2o_linklist_insert(&worker->conns, &conn->link);
+    http_watch_open(conn);
     atomic_fetch_add_explicit(&worker->server->connections, 1, memory_order_relaxed);
     wait_group_add(&worker->server->active);
     format_peer(h2o_socket_get_fd(socket), conn->remote_ip);
@@ -194,7 +195,8 @@ static int open_worker(struct http_server *server, unsigned index, int take_fd)
         err = -ENOMEM;
         goto fail;
     }
-    if ((err = loop_open(index, server->def.name, server->def.metrics, &worker->loop)) < 0)
+    if ((err = loop_open(index, server->def.name, server->def.unrecorded ? NULL : server->def.metrics, &worker->loop)) <
+        0)
         goto fail;
     if ((worker->gate = http_gate_new(worker->loop, server)) == NULL) {
         err = -ENOMEM;
@@ -303,6 +305,16 @@ static void set_defaults(struct http_server_def *def)
     def->receive_timeout_ms = def->receive_timeout_ms > 0 ? def->receive_timeout_ms : 10000;
 }
 
+/* Connections that hold nothing take at most half of the memory. */
+static void bound_by_memory(struct http_server *server)
+{
+    size_t fit = server->def.max_memory / (2 * HTTP_CONN_BYTES);
+
+    server->memory.max = server->def.max_memory;
+    if (server->def.max_memory > 0 && server->def.max_connections > fit)
+        server->def.max_connections = fit > 0 ? (unsigned)fit : 1;
+}
+
 static void open_config(struct http_server *server)
 {
     h2o_hostconf_t *host;
@@ -342,7 +354,7 @@ int http_server_open(int take_listen_fd, const struct http_server_def *def, stru
         goto done;
     server->def = *def;
     set_defaults(&server->def);
-    server->memory.max = def->max_memory;
+    bound_by_memory(server);
     server->statm_fd = def->max_memory > 0 ? open("/proc/self/statm", O_RDONLY | O_CLOEXEC) : -1;
     wait_group_init(&server->active);
     if ((err = http_paths_open(def->routes, &server->paths)) < 0)

@@ -24,6 +24,7 @@
  */
 #include "clock.h"
 #include "http_internal.h"
+#include "seldom.h"
 #include <limits.h>
 #include <malloc.h>
 #include <sys/socket.h>
@@ -80,6 +81,12 @@ static size_t http2_bytes(struct http_conn *conn)
            least_of(HTTP2_ANSWERED * (received - conn->output_mark), H2O_COMPAT_MAX_OUTPUT) + copied;
 }
 
+/* An empty buffer is h2o's prototype, which all share. */
+static size_t input_bytes(const struct http_conn *conn)
+{
+    return conn->socket->input->bytes != NULL ? conn->socket->input->capacity : 0;
+}
+
 static void look(struct http_worker *worker)
 {
     size_t before = 0, after = 0;
@@ -88,7 +95,7 @@ static void look(struct http_worker *worker)
         struct http_conn *conn = conn_of(link);
 
         before += conn->buffers;
-        conn->buffers = conn->socket->input->capacity;
+        conn->buffers = HTTP_CONN_BYTES + input_bytes(conn);
         conn->begun_ms = 0;
         conn->is_http1 = false;
     }
@@ -116,13 +123,12 @@ static size_t held(const struct http_conn *conn)
 
 static void warn(struct http_server *server)
 {
-    uint64_t now_ns = clock_monotonic_ns(), due_ns = atomic_load(&server->warn_ns);
     const struct log_field fields[] = {
         LOG_CSTR("server", server->def.name), LOG_INT("bytes", (int64_t)budget_used(&server->memory)),
         LOG_INT("max_bytes", (int64_t)server->memory.max), LOG_INT("requests_refused", (int64_t)server->refused),
         LOG_INT("connections_closed", (int64_t)server->closed)};
 
-    if (now_ns >= due_ns && atomic_compare_exchange_strong(&server->warn_ns, &due_ns, now_ns + WARN_NS))
+    if (seldom(&server->warn_ns, WARN_NS))
         log_fields(server->def.log, LOG_WARNING, NULL,
                    "clients hold too much memory: requests are refused, and the connections that hold most are closed",
                    fields, sizeof(fields) / sizeof(fields[0]));
@@ -296,6 +302,12 @@ struct http_reply *http_watch_charge(struct http_reply *reply, struct http_serve
     reply->server = server;
     reply->charged = reply->body_len;
     return reply;
+}
+
+void http_watch_open(struct http_conn *conn)
+{
+    conn->buffers = HTTP_CONN_BYTES;
+    budget_add(&conn->worker->server->memory, conn->buffers);
 }
 
 bool http_watch_is_full(struct http_worker *worker)

@@ -137,11 +137,13 @@ struct http_server_def {
     const char *name; /* "http", "admin": in threads' names, log and metrics */
     const struct http_route *routes;
     void *state;
-    struct http_auth *auth;      /* who may call the routes; outlives the server; NULL: everybody */
-    struct log *log;             /* may be NULL: no request lines */
-    struct metrics *metrics;     /* may be NULL */
-    unsigned workers;            /* >= 1 */
-    unsigned max_connections;    /* over all workers; beyond it none is accepted until one ends; 0: 10,000 */
+    struct http_auth *auth;  /* who may call the routes; outlives the server; NULL: everybody */
+    struct log *log;         /* may be NULL: no request lines */
+    struct metrics *metrics; /* may be NULL */
+    bool unrecorded;         /* requests are neither counted nor logged; what is said of memory is */
+    unsigned workers;        /* >= 1 */
+    /* Over all workers; beyond it none is accepted until one ends; 0: 10,000. At most one for 8 KiB of max_memory. */
+    unsigned max_connections;
     unsigned max_in_flight;      /* requests over all workers; beyond it 503; 0: 10,000 */
     size_t max_bodies;           /* bytes of the bodies of those requests; beyond it 503; 0: 64 MiB */
     size_t max_memory;           /* bytes that clients may make the server hold, see above; 0: no bound */
