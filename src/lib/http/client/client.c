@@ -326,6 +326,7 @@ int http_client_open(const struct http_client_def *def, struct http_client **ret
     client->def = *def;
     set_defaults(&client->def);
     client->memory.max = client->def.max_memory;
+    atomic_init(&client->tokens, CLIENT_MAX_TOKENS);
     if ((client->workers = calloc(def->workers, sizeof(*client->workers))) == NULL) {
         free(client);
         return -ENOMEM;

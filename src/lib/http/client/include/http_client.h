@@ -15,7 +15,8 @@
  * call whose connection breaks after that is sent once more, on a new connection, only if (a) no byte of a response has
  * come, not even of a 1xx response, and (b) its method is idempotent (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) or it has
  * an idempotency key. Otherwise it fails with -ECONNRESET, and the caller does not know whether the peer has done it.
- * Responses, 503 included, are never retried.
+ * Responses, 503 included, are never retried. Retries are throttled: a call that breaks takes one of 1,000 tokens, one
+ * that is answered gives a tenth back, and nothing is retried while half or more are gone.
  *
  * Responses. The heads of a response and of the 1xx responses before it, which are skipped, have together at most 16
  * KiB, and each head at most 64 fields. A body is framed by content-length, by the chunked coding, or by the end of the
