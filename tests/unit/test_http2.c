@@ -169,6 +169,49 @@ Test(http2, a_client_that_only_resets_is_cut_off)
     free(waiting);
 }
 
+/* Beyond 100 streams at a time each is refused by itself. */
+Test(http2, streams_at_a_time_are_bounded)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    struct frame frame;
+
+    for (unsigned i = 0; i <= 100; i++)
+        ask(fd, 1 + 2 * i, "GET", "/later", false);
+    await_frame(fd, RST_STREAM, &frame);
+    cr_expect_eq(frame.stream, 1u + 2 * 100);
+    cr_expect_arr_eq(frame.payload, "\0\0\0\7", 4); /* REFUSED_STREAM */
+    NET_AWAIT(waiting->count == 100);
+    answer_all(waiting);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+/* Three of four places are one connection's: it gets none of the last, and another does. */
+Test(http2, a_connection_gets_no_more_than_its_share_of_the_last_places)
+{
+    struct waiting *waiting = calloc(1, sizeof(*waiting));
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .state = waiting, .max_in_flight = 4});
+    int fd = connect_h2(&f), other = connect_h2(&f);
+    char body[1024];
+
+    NET_AWAIT(fixture_metric(&f, "http_connections{server=\"test\"}") == 2);
+    for (unsigned i = 0; i < 3; i++)
+        ask(fd, 1 + 2 * i, "GET", "/later", false);
+    NET_AWAIT(waiting->count == 3);
+    ask(fd, 7, "GET", "/hello", false);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 503);
+    ask(other, 1, "GET", "/hello", false);
+    cr_expect_eq(read_answer(other, body, sizeof(body)), 200);
+    answer_all(waiting);
+    close(fd);
+    close(other);
+    fixture_close(&f);
+    free(waiting);
+}
+
 Test(http2, an_answer_that_comes_too_late_is_a_504)
 {
     struct waiting *waiting;

@@ -217,6 +217,8 @@ void http_target_split(struct str target, struct http_req *req); /* into path an
 
 struct http_deferred {
     void (*answer)(struct http_deferred *take_deferred, struct http_reply *take_reply);
+    void (*gone)(void *arg); /* NULL: nobody wants to know */
+    void *arg;
     struct loop *loop;
     struct trace trace;
     uint64_t deadline_ns;
@@ -233,6 +235,7 @@ struct http_exchange {
     enum http_method method;
     struct http_deferral *deferral; /* NULL: never, or no more */
     bool was_deferred, answered, too_many;
+    bool client_left;         /* before it was answered, which nobody will read */
     struct http_reply *reply; /* kept until it has been sent; NULL: not answered */
     int status;
     uint64_t start_ns, deadline_ns; /* for an answer, then for its sending */
@@ -245,6 +248,9 @@ void http_exchange_answer(struct http_exchange *exchange, struct http_reply *tak
 void http_exchange_respond(struct http_exchange *exchange, struct http_reply *take_reply, h2o_iovec_t *ret_body);
 bool http_exchange_is_ours(const h2o_req_t *h2o);     /* the response; else h2o has made it */
 void http_exchanges_fail(struct http_worker *worker); /* answers 503 to all that wait; loop's thread */
+/* Ends the deferred requests of HTTP/1 whose clients have closed their connections. h2o does not read from a connection
+ * whose request waits for its answer, and so does not hear of it; of HTTP/2 it does. */
+void http_exchanges_look(struct http_worker *worker);
 void http_record(const struct http_exchange *exchange, uint64_t latency_ns); /* record.c; once, at its end */
 
 void http_dispatch_register(h2o_hostconf_t *host);

@@ -352,6 +352,7 @@ static void on_receive_timer(struct loop_timer *timer)
     uint64_t before_ms = note_turn(worker);
 
     look(worker);
+    http_exchanges_look(worker);
     for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
         struct http_conn *conn = conn_of(link);
 

@@ -126,6 +126,12 @@ struct http_reply *http_reply_free(struct http_reply *reply); /* for one that wa
  * is then dropped). The handler must return NULL after it. NULL out of memory (return a reply then). */
 struct http_deferred *http_defer(struct http_req *req);
 void http_answer(struct http_deferred *take_deferred, struct http_reply *take_reply); /* not NULL */
+/* Has gone(arg) called when nobody waits for the answer any more: the client has gone, or the request has been answered
+ * otherwise (504, a closing server). In the loop's thread, at most once, and not after http_answer has been called in
+ * that thread; gone may call it. To be set by the handler, once, and only where the loop's thread answers: arg would
+ * have to outlive another thread's http_answer. Of a client of HTTP/1 it is noticed within receive_timeout_ms / 10; one
+ * that closes only its sending side counts as gone. */
+void http_on_gone(struct http_deferred *deferred, void (*gone)(void *arg), void *arg);
 /* Of the deferred request; valid until http_answer. */
 const struct trace *http_deferred_trace(const struct http_deferred *deferred);
 uint64_t http_deferred_deadline_ns(const struct http_deferred *deferred); /* monotonic: no use answering later */
@@ -144,7 +150,9 @@ struct http_server_def {
     unsigned workers;        /* >= 1 */
     /* Over all workers; beyond it none is accepted until one ends; 0: 10,000. At most one for 8 KiB of max_memory. */
     unsigned max_connections;
-    unsigned max_in_flight;      /* requests over all workers; beyond it 503; 0: 10,000 */
+    /* Requests over all workers; beyond it 503; 0: 10,000. When three quarters are in flight, a connection that has an
+     * equal share of all gets 503 too. */
+    unsigned max_in_flight;
     size_t max_bodies;           /* bytes of the bodies of those requests; beyond it 503; 0: 64 MiB */
     size_t max_memory;           /* bytes that clients may make the server hold, see above; 0: no bound */
     unsigned request_timeout_ms; /* of a deferred answer; 0: 30,000 */
