@@ -169,6 +169,40 @@ Test(http2, a_client_that_only_resets_is_cut_off)
     free(waiting);
 }
 
+static int ask_with_fields(int fd, unsigned stream, size_t count)
+{
+    struct buf block = {0};
+    struct frame frame;
+
+    add_literal(&block, ":method", "GET");
+    add_literal(&block, ":scheme", "http");
+    add_literal(&block, ":path", "/hello");
+    while (count-- > 0)
+        buf_append_char(&block, (char)0x90); /* accept-encoding of the static table */
+    send_frame(fd, HEADERS, END_HEADERS | END_STREAM, stream, block.data, block.len);
+    buf_release(&block);
+    do
+        read_frame(fd, &frame);
+    while (frame.type != HEADERS && frame.type != GOAWAY);
+    return frame.type == HEADERS ? status_of(&frame) : -(int)frame.payload[7];
+}
+
+Test(http2, fields_of_a_request_are_bounded)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+
+    cr_expect_eq(ask_with_fields(fd, 1, 90), 200);
+    cr_expect_eq(ask_with_fields(fd, 3, 200), 400);
+    cr_expect_eq(ask_with_fields(fd, 5, 1000), -9); /* COMPRESSION_ERROR */
+    cr_expect_eq(fixture_metric(&f, "http2_refused_total{server=\"test\",frame=\"GOAWAY\",code=\"COMPRESSION_ERROR\"}"),
+                 1);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
 /* Beyond 100 streams at a time each is refused by itself. */
 Test(http2, streams_at_a_time_are_bounded)
 {
@@ -183,6 +217,8 @@ Test(http2, streams_at_a_time_are_bounded)
     cr_expect_eq(frame.stream, 1u + 2 * 100);
     cr_expect_arr_eq(frame.payload, "\0\0\0\7", 4); /* REFUSED_STREAM */
     NET_AWAIT(waiting->count == 100);
+    NET_AWAIT(fixture_metric(&f, "http2_refused_total{server=\"test\",frame=\"RST_STREAM\",code=\"REFUSED_STREAM\"}") ==
+              1);
     answer_all(waiting);
     close(fd);
     fixture_close(&f);

@@ -119,14 +119,17 @@ static int admit(h2o_req_t *req, const uint8_t *bytes, size_t len)
     struct http_server *server = conn->worker->server;
     struct block block = measure(bytes, len);
 
-    if (block.fields > MAX_FIELDS)
+    if (block.fields > MAX_FIELDS) {
+        http_refusals_count(server, "GOAWAY", -H2O_HTTP2_ERROR_COMPRESSION, 1);
         return H2O_HTTP2_ERROR_COMPRESSION;
+    }
     if (server->memory.max == 0 || block.bytes < MIN_CHARGED)
         return 0;
     if (block.bytes <= MAX_UNBOUNDED) {
         budget_add(&server->memory, block.bytes);
     } else if (!budget_take(&server->memory, block.bytes)) {
         http_watch_refuse_head(server);
+        http_refusals_count(server, "GOAWAY", -H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM, 1);
         return H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM;
     }
     charge(req, conn, block.bytes);

@@ -7,6 +7,7 @@
  *   deferred.c     answers that come later, from any thread
  *   exchange.c     a request from its arrival to the end of its response
  *   record.c       metrics and log line of an exchange
+ *   refusal.c      what HTTP/2 refuses, counted and logged
  *   head.c         heads of HTTP/2 requests, before h2o decodes them
  *   watch.c        memory of clients, requests that do not come wholly
  *   try.c          runs a handler without a server
@@ -101,6 +102,7 @@ struct http_gate {
 struct http_gate *http_gate_new(struct loop *loop, struct http_server *server); /* NULL out of memory */
 struct http_gate *http_gate_unref(struct http_gate *gate);                      /* locked; unlocks; returns NULL */
 
+#define HTTP2_ERRORS       13   /* codes of h2o, from NO_ERROR on */
 #define HTTP_RECEIVE_TURNS 10   /* of the receive timer in receive_timeout_ms */
 #define HTTP_CONN_BYTES    4096 /* that a connection takes without a request, in the process and in the kernel, about */
 
@@ -119,11 +121,12 @@ struct http_worker {
     struct loop_timer exchange_timer;
     uint64_t turns_ms[HTTP_RECEIVE_TURNS]; /* when the receive timer's last turns were; the last one is [turn] */
     unsigned turn;
-    unsigned room_made;   /* the server's wants_room when this worker last made room */
-    uint64_t look_ns;     /* no look at memory before that */
-    uint64_t trim_ns;     /* the heap is trimmed then; 0: it need not */
-    size_t seen_resident; /* bytes of the process when it was last looked at */
-    struct http_red *red; /* [path * HTTP_METHODS + method]; the last path is "other" */
+    unsigned room_made;                 /* the server's wants_room when this worker last made room */
+    uint64_t look_ns;                   /* no look at memory before that */
+    uint64_t trim_ns;                   /* the heap is trimmed then; 0: it need not */
+    size_t seen_resident;               /* bytes of the process when it was last looked at */
+    uint64_t resets_seen[HTTP2_ERRORS]; /* of h2o's counts of streams that it has reset */
+    struct http_red *red;               /* [path * HTTP_METHODS + method]; the last path is "other" */
     bool closing;
 };
 
@@ -144,6 +147,9 @@ struct http_server {
     _Atomic uint64_t warn_ns; /* no line about it before that */
     atomic_uint_fast64_t refused, closed;
     struct metrics_series *memory_gauge, *refused_total, *closed_total;
+
+    struct metrics_family *refused_family;
+    _Atomic uint64_t warn_refused_ns; /* no line about them before that */
 
     struct wait_group active; /* connections and listeners */
     atomic_bool discouraged, drained;
@@ -196,6 +202,13 @@ struct http_reply *http_watch_charge(struct http_reply *reply, struct http_serve
 
 /* Counts a connection that is closed because the head of a request does not fit, and has room made. */
 void http_watch_refuse_head(struct http_server *server);
+
+/* ---- what HTTP/2 refuses: refusal.c ---- */
+
+void http_refusals_open(struct http_server *server);
+/* frame: what tells the client, error: its code. Any thread. */
+void http_refusals_count(struct http_server *server, const char *frame, unsigned error, uint64_t count);
+void http_refusals_look(struct http_worker *worker); /* counts what h2o has refused since */
 
 /* ---- heads of HTTP/2 requests: head.c ---- */
 

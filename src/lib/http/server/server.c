@@ -290,6 +290,7 @@ static void open_metrics(struct http_server *server)
     server->connections_gauge = own_series(server, &connections);
     server->in_flight_gauge = own_series(server, &in_flight);
     open_memory_metrics(server);
+    http_refusals_open(server);
     metrics_on_scrape(metrics, on_scrape, server);
 }
 

@@ -353,6 +353,7 @@ static void on_receive_timer(struct loop_timer *timer)
 
     look(worker);
     http_exchanges_look(worker);
+    http_refusals_look(worker);
     for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
         struct http_conn *conn = conn_of(link);
 
