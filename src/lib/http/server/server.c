@@ -312,6 +312,7 @@ static void bound_by_memory(struct http_server *server)
     size_t fit = server->def.max_memory / (2 * HTTP_CONN_BYTES);
 
     server->memory.max = server->def.max_memory;
+    server->memory.whole = server->def.whole;
     if (server->def.max_memory > 0 && server->def.max_connections > fit)
         server->def.max_connections = fit > 0 ? (unsigned)fit : 1;
 }

@@ -1,4 +1,5 @@
 #include "cgroup.h"
+#include "memory_part.h"
 #include "rpc_client_internal.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@ static int start_workers(struct rpc_client *client)
 /* A call takes 8 to 15 KiB of C-core. */
 static unsigned allowed_in_flight(void)
 {
-    uint64_t fit = cgroup_memory_bytes() / 8 / MEMORY_PER_CALL;
+    uint64_t fit = memory_part(cgroup_memory_bytes(), MEMORY_GRPC_OUTGOING) / MEMORY_PER_CALL;
 
     return fit > 0 && fit < MAX_IN_FLIGHT ? (unsigned)fit : MAX_IN_FLIGHT;
 }

@@ -38,6 +38,7 @@ static void bound_by_memory(struct rpc_server *server)
     struct rpc_server_def *def = &server->def;
 
     server->memory.max = def->max_memory;
+    server->memory.whole = def->whole;
     server->max_receiving = UINT_MAX / 2;
     if (def->max_memory == 0)
         return;

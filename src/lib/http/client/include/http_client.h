@@ -37,6 +37,7 @@
 #include "names.h"
 #include "trace.h"
 
+struct budget;
 struct http_client;
 struct http_call;
 
@@ -54,6 +55,7 @@ struct http_client_def {
     unsigned max_connections;       /* of all workers; 0: a quarter of the file descriptors that the process may have */
     size_t max_request_body;        /* bytes; 0: 1 MiB */
     size_t max_body;                /* bytes of a response's body; 0: 1 MiB */
+    struct budget *whole;           /* of which max_memory is a part; may be NULL */
     size_t max_memory;              /* bytes of requests and responses of all workers; beyond it -ENOBUFS; 0: an eighth
                                      * of the cgroup's memory limit, unbounded where there is none */
     unsigned resolve_interval_ms;   /* 0: 2,000 */

@@ -17,16 +17,19 @@
  * response must be taken by the client within request_timeout_ms of its request (or of its deferred answer), else the
  * connection is closed; so is one on which a client gives up 1,000 requests more than it lets be answered.
  *
- * Memory: what clients make the server hold is bounded by max_memory, over all connections: requests that are not
- * whole, the buffers that they are read into, heads and bodies of requests that are being answered, replies that have
- * not been taken, and answers of HTTP/2 frames. Not counted are header fields that h2o drops (a second Host or Expect),
- * HPACK's tables, and the kernel's buffers, which are bounded per connection instead. Buffers are counted when the
- * process has grown by a sixteenth of max_memory, and once per receive_timeout_ms / 10. Beyond the bound, requests get
- * 503 with Retry-After, and so does a reply that does not fit (of GET, HEAD and OPTIONS; others have had an effect, and
- * are sent), and the connections that hold most are closed until a quarter of the bound is free.
- * http_memory_bytes{server}, http_memory_max_bytes{server}, http_memory_refused_total{server} and
- * http_memory_closed_total{server} count it; a log line says it, at most once in 10 s. What a single request can add at
- * a time is not covered: a reply that is being made, and one read of a socket.
+ * Memory: what clients make the server hold is bounded by max_memory, over all connections: the connections themselves,
+ * requests that are not whole, the buffers that they are read into, heads and bodies of requests that are being
+ * answered, replies that have not been taken, and answers of HTTP/2 frames. Not counted are HPACK's tables and the
+ * kernel's buffers, which are bounded per connection instead. A large head over HTTP/2 is counted before it is decoded;
+ * one that does not fit ends its connection (ENHANCE_YOUR_CALM). Buffers are counted when the process has grown by a
+ * sixteenth of max_memory, and once per receive_timeout_ms / 10. Beyond the bound, requests get 503 with Retry-After,
+ * and so does a reply that does not fit (of GET, HEAD and OPTIONS; others have had an effect, and are sent), and the
+ * connections that hold most are closed until a quarter of the bound is free. http_memory_bytes{server},
+ * http_memory_max_bytes{server}, http_memory_refused_total{server} and http_memory_closed_total{server} count it; a log
+ * line says it, at most once in 10 s. What a single request can add at a time is not covered: a reply that is being
+ * made, and one read of a socket.
+ *
+ * Streams that HTTP/2 refuses are counted by http2_refused_total{server,frame,code} and logged, at most once in 10 s.
  *
  * What h2o answers by itself is a problem response too, counted and logged (413 for bodies more than 64 KiB beyond the
  * largest max_body, 400 for broken chunks, 417), except: what cannot be parsed as HTTP/1 gets a plain 400 and is
@@ -45,6 +48,7 @@
 #define HTTP_MAX_PARAMS  4
 #define HTTP_MAX_HEADERS 12 /* of a reply */
 
+struct budget;
 struct http_auth;
 struct http_req;
 struct http_reply;
@@ -155,6 +159,7 @@ struct http_server_def {
     unsigned max_in_flight;
     size_t max_bodies;           /* bytes of the bodies of those requests; beyond it 503; 0: 64 MiB */
     size_t max_memory;           /* bytes that clients may make the server hold, see above; 0: no bound */
+    struct budget *whole;        /* of which these bytes are a part; may be NULL */
     unsigned request_timeout_ms; /* of a deferred answer; 0: 30,000 */
     unsigned idle_timeout_ms;    /* of a connection without a request; 0: 620,000, more than load balancers have */
     unsigned receive_timeout_ms; /* of a half-sent request, and of an idle connection in a drain; 0: 10,000 */

@@ -25,6 +25,7 @@
 #include "trace.h"
 #include <protobuf-c/protobuf-c.h>
 
+struct budget;
 struct rpc_call;
 struct rpc_server;
 
@@ -147,6 +148,7 @@ struct rpc_server_def {
      * max_connections are lowered to one per 32 KiB, and calls whose client may still send are bounded to one per 32
      * KiB and twice max_message, streams to half of that number. What handlers keep themselves is not counted. */
     size_t max_memory;
+    struct budget *whole; /* of which these bytes are a part; may be NULL */
 };
 
 /* Takes a listening socket (net_listen). Threads run but do not accept yet. 0 or -errno. */
