@@ -161,13 +161,13 @@ static inline bool h2o_compat_is_whole(const h2o_req_t *req)
 #endif
 }
 
-/* A request that began as an Upgrade of HTTP/1 keeps that connection's input buffer. */
+/* A request that began as an Upgrade of HTTP/1 keeps that connection's input buffer, which doubles as it grows. */
 static inline size_t h2o_compat_upgrade_bytes(const h2o_req_t *req)
 {
     size_t bytes = 0;
 
     for (size_t i = 0; i < req->headers.size; i++)
-        bytes += req->headers.entries[i].name == &H2O_TOKEN_HTTP2_SETTINGS->buf ? H2O_MAX_REQLEN : 0;
+        bytes += req->headers.entries[i].name == &H2O_TOKEN_HTTP2_SETTINGS->buf ? 2 * H2O_MAX_REQLEN : 0;
     return bytes;
 }
 

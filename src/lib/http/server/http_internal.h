@@ -104,6 +104,7 @@ struct http_gate *http_gate_unref(struct http_gate *gate);                      
 
 #define HTTP2_ERRORS       13   /* codes of h2o, from NO_ERROR on */
 #define HTTP_RECEIVE_TURNS 10   /* of the receive timer in receive_timeout_ms */
+#define HTTP_STRANGERS     8    /* the part of the memory that requests may hold before a token was asked for */
 #define HTTP_CONN_BYTES    4096 /* that a connection takes without a request, in the process and in the kernel, about */
 
 struct http_worker {
@@ -142,6 +143,7 @@ struct http_server {
     struct metrics_series *connections_gauge, *in_flight_gauge;
 
     struct budget memory;
+    struct budget strangers;  /* what connections hold as strange */
     int statm_fd;             /* /proc/self/statm, -1 without a bound */
     atomic_uint wants_room;   /* how often something did not fit */
     _Atomic uint64_t warn_ns; /* no line about it before that */
@@ -167,6 +169,7 @@ struct http_conn {
     bool cut, is_http1;
     size_t buffers;    /* bytes, when http_watch last looked */
     size_t replies;    /* bytes of those not yet taken */
+    size_t strange;    /* of buffers: those of unfinished requests without a token that the server knows */
     size_t heads;      /* bytes of large heads of HTTP/2 requests */
     unsigned waits;    /* turns of the receive timer in which it was neither idle nor had a request */
     uint64_t begun_ms; /* when the oldest request began that is not whole, at the last look; 0: none */

@@ -20,6 +20,7 @@ static void on_close(void *data)
 
     h2o_linklist_unlink(&conn->link);
     budget_give(&server->memory, conn->buffers);
+    budget_give(&server->strangers, conn->strange);
     free(conn);
     atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
     wait_group_done(&server->active);
@@ -313,6 +314,7 @@ static void bound_by_memory(struct http_server *server)
 
     server->memory.max = server->def.max_memory;
     server->memory.whole = server->def.whole;
+    server->strangers.max = server->def.max_memory / HTTP_STRANGERS;
     if (server->def.max_memory > 0 && server->def.max_connections > fit)
         server->def.max_connections = fit > 0 ? (unsigned)fit : 1;
 }
