@@ -7,7 +7,7 @@ struct demo {
     const char *service_name;
     struct metrics_family *response_time;
     bool http_metrics; /* is /metrics served beside /demo too? */
-    unsigned *waiting; /* clients that wait for their answer, of each worker */
+    struct waiting *waiting;
     unsigned workers;
 };
 

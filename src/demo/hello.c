@@ -2,12 +2,18 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* A client that waits for its answer. Loop's thread only. */
+/* A client that waits for its answer. */
 struct wait {
     struct loop_timer timer;
-    struct loop *loop;
-    struct http_deferred *deferred; /* NULL: answered */
-    unsigned *count;                /* of those that wait in its worker */
+    struct http_deferred *deferred;
+    struct waiting *list;
+    struct wait *next, **link;
+};
+
+/* Those of one worker; touched by its thread alone. */
+struct waiting {
+    struct wait *first;
+    unsigned count;
 };
 
 static struct http_reply *hello(void)
@@ -26,49 +32,55 @@ static int take_delay(void *arg, struct str name, struct str value)
     return 1;
 }
 
-static void answer(struct wait *wait, struct http_reply *take_reply)
+static void wait_end(struct wait *wait, struct http_reply *take_reply)
 {
     http_answer(wait->deferred, take_reply);
-    wait->deferred = NULL;
-    (*wait->count)--;
+    *wait->link = wait->next;
+    if (wait->next != NULL)
+        wait->next->link = wait->link;
+    wait->list->count--;
+    free(wait);
 }
 
 static void on_time(struct loop_timer *timer)
 {
-    answer((struct wait *)timer, hello());
+    wait_end((struct wait *)timer, hello());
 }
 
-/* The answer has been sent, or the client has gone. */
-static void end(void *memory)
+/* Its place is another's. */
+static void on_gone(void *arg)
 {
-    struct wait *wait = memory;
+    struct wait *wait = arg;
 
-    loop_timer_stop(wait->loop, &wait->timer);
-    if (wait->deferred != NULL)
-        answer(wait, http_problem_errno(-ECANCELED, NULL)); /* to nobody */
-    free(wait);
+    loop_timer_stop(http_deferred_loop(wait->deferred), &wait->timer);
+    wait_end(wait, http_problem_errno(-ECANCELED, NULL));
 }
 
-static struct wait *begin(struct http_req *req, unsigned *count)
+static struct wait *wait_begin(struct waiting *list, struct http_req *req)
 {
     struct wait *wait = calloc(1, sizeof(*wait));
 
     if (wait == NULL)
         return NULL;
-    *wait = (struct wait){.loop = req->loop, .deferred = http_defer(req), .count = count};
+    wait->deferred = http_defer(req);
     if (wait->deferred == NULL) {
         free(wait);
         return NULL;
     }
-    (*count)++;
-    http_keep(req, wait, end);
+    wait->list = list;
+    wait->link = &list->first;
+    wait->next = list->first;
+    if (wait->next != NULL)
+        wait->next->link = &wait->next;
+    list->first = wait;
+    list->count++;
     return wait;
 }
 
 struct http_reply *hello_get(struct http_req *req)
 {
     struct demo *demo = req->state;
-    unsigned *count = &demo->waiting[loop_index(req->loop)];
+    struct waiting *list = &demo->waiting[loop_index(req->loop)];
     uint64_t delay_ms = 0;
     struct wait *wait;
     int r;
@@ -76,14 +88,16 @@ struct http_reply *hello_get(struct http_req *req)
     http_each_query(req, take_delay, &delay_ms); /* what is badly encoded is no number */
     if (delay_ms == 0)
         return hello();
-    if (*count == HELLO_MAX_WAITING)
+    if (list->count == HELLO_MAX_WAITING)
         return http_problem_errno(-ENOBUFS, "too many clients wait");
-    wait = begin(req, count);
+    wait = wait_begin(list, req);
     if (wait == NULL)
         return http_problem_errno(-ENOMEM, NULL);
     r = loop_timer_start(req->loop, &wait->timer, delay_ms, on_time);
     if (r != 0)
-        answer(wait, http_problem_errno(r, NULL));
+        wait_end(wait, http_problem_errno(r, NULL));
+    else
+        http_on_gone(wait->deferred, on_gone, wait);
     return NULL;
 }
 
@@ -95,6 +109,9 @@ int hello_open(struct demo *demo)
 
 void hello_close(struct demo *demo)
 {
-    free(demo->waiting); /* all that waited have ended with the server */
+    for (unsigned i = 0; demo->waiting != NULL && i < demo->workers; i++)
+        while (demo->waiting[i].first != NULL)
+            wait_end(demo->waiting[i].first, http_problem_errno(-ECANCELED, NULL)); /* their clients have gone */
+    free(demo->waiting);
     demo->waiting = NULL;
 }

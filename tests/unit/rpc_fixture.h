@@ -245,12 +245,17 @@ static inline void fixture_chat_end(struct rpc_call *call)
     rpc_finish(call, ERR_GRPC_OK, NULL);
 }
 
+static inline void fixture_record_drain(struct rpc_call *call)
+{
+    rpc_finish(call, ERR_GRPC_UNAVAILABLE, "the server drains");
+}
+
 static const struct rpc_method fixture_methods[] = {
     {ROUTE_GUIDE, "GetFeature", RPC_UNARY_KIND, .on_message = fixture_get_feature, .on_close = fixture_closed},
     {ROUTE_GUIDE, "ListFeatures", RPC_SERVER_STREAM_KIND, .on_message = fixture_list_features,
      .on_writable = fixture_list_more, .on_close = fixture_closed},
     {ROUTE_GUIDE, "RecordRoute", RPC_CLIENT_STREAM_KIND, .on_message = fixture_record_point,
-     .on_half_close = fixture_record_end, .on_close = fixture_closed},
+     .on_half_close = fixture_record_end, .on_drain = fixture_record_drain, .on_close = fixture_closed},
     {ROUTE_GUIDE, "RouteChat", RPC_BIDI_KIND, .on_message = fixture_chat, .on_half_close = fixture_chat_end,
      .on_writable = rpc_resume, .on_close = fixture_closed},
     {0},

@@ -117,6 +117,47 @@ Test(http2, bodies)
     free(waiting);
 }
 
+/* REFUSED_STREAM would make some clients send it again without end. */
+Test(http2, a_body_too_large_is_a_413)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    static char bytes[16384];
+    struct buf block = {0};
+    struct frame frame;
+    char body[1024];
+
+    add_literal(&block, ":method", "POST");
+    add_literal(&block, ":scheme", "http");
+    add_literal(&block, ":authority", "test");
+    add_literal(&block, ":path", "/echo");
+    add_literal(&block, "content-length", "700000");
+    send_frame(fd, HEADERS, END_HEADERS, 1, block.data, block.len);
+    send_frame(fd, DATA, 0, 1, bytes, sizeof(bytes)); /* with the head, as clients do */
+    await_frame(fd, HEADERS, &frame);
+    cr_expect_eq(frame.stream, 1);
+    cr_expect_eq(status_of(&frame), 413);
+    for (int i = 0; i < 40; i++)
+        send_frame(fd, DATA, i == 39 ? END_STREAM : 0, 1, bytes, sizeof(bytes));
+    ask(fd, 3, "GET", "/hello", false);
+    do
+        await_frame(fd, HEADERS, &frame);
+    while (frame.stream != 3);
+    cr_expect_eq(status_of(&frame), 200);
+    await_frame(fd, DATA, &frame);
+    NET_AWAIT(fixture_metric(&f, "http_requests_total{method=\"POST\",path=\"/echo\",status=\"413\"}") == 1);
+    /* a body whose length is not said, up to what is read */
+    ask(fd, 5, "POST", "/echo", true);
+    for (int i = 0; i < 4; i++)
+        send_frame(fd, DATA, i == 3 ? END_STREAM : 0, 5, bytes, sizeof(bytes) - 100);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 413);
+    buf_release(&block);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
 Test(http2, many_streams_are_answered_from_another_thread)
 {
     struct waiting *waiting;
@@ -166,6 +207,85 @@ Test(http2, a_client_that_only_resets_is_cut_off)
     close(fd);
     fixture_close(&f);
     answer_all(waiting);
+    free(waiting);
+}
+
+static int ask_with_fields(int fd, unsigned stream, size_t count)
+{
+    struct buf block = {0};
+    struct frame frame;
+
+    add_literal(&block, ":method", "GET");
+    add_literal(&block, ":scheme", "http");
+    add_literal(&block, ":path", "/hello");
+    while (count-- > 0)
+        buf_append_char(&block, (char)0x90); /* accept-encoding of the static table */
+    send_frame(fd, HEADERS, END_HEADERS | END_STREAM, stream, block.data, block.len);
+    buf_release(&block);
+    do
+        read_frame(fd, &frame);
+    while (frame.type != HEADERS && frame.type != GOAWAY);
+    return frame.type == HEADERS ? status_of(&frame) : -(int)frame.payload[7];
+}
+
+Test(http2, fields_of_a_request_are_bounded)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+
+    cr_expect_eq(ask_with_fields(fd, 1, 90), 200);
+    cr_expect_eq(ask_with_fields(fd, 3, 200), 400);
+    cr_expect_eq(ask_with_fields(fd, 5, 1000), -9); /* COMPRESSION_ERROR */
+    cr_expect_eq(fixture_metric(&f, "http2_refused_total{server=\"test\",frame=\"GOAWAY\",code=\"COMPRESSION_ERROR\"}"),
+                 1);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+/* Beyond 100 streams at a time each is refused by itself. */
+Test(http2, streams_at_a_time_are_bounded)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    struct frame frame;
+
+    for (unsigned i = 0; i <= 100; i++)
+        ask(fd, 1 + 2 * i, "GET", "/later", false);
+    await_frame(fd, RST_STREAM, &frame);
+    cr_expect_eq(frame.stream, 1u + 2 * 100);
+    cr_expect_arr_eq(frame.payload, "\0\0\0\7", 4); /* REFUSED_STREAM */
+    NET_AWAIT(waiting->count == 100);
+    NET_AWAIT(fixture_metric(&f, "http2_refused_total{server=\"test\",frame=\"RST_STREAM\",code=\"REFUSED_STREAM\"}") ==
+              1);
+    answer_all(waiting);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+/* Three of four places are one connection's: it gets none of the last, and another does. */
+Test(http2, a_connection_gets_no_more_than_its_share_of_the_last_places)
+{
+    struct waiting *waiting = calloc(1, sizeof(*waiting));
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .state = waiting, .max_in_flight = 4});
+    int fd = connect_h2(&f), other = connect_h2(&f);
+    char body[1024];
+
+    NET_AWAIT(fixture_metric(&f, "http_connections{server=\"test\"}") == 2);
+    for (unsigned i = 0; i < 3; i++)
+        ask(fd, 1 + 2 * i, "GET", "/later", false);
+    NET_AWAIT(waiting->count == 3);
+    ask(fd, 7, "GET", "/hello", false);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 503);
+    ask(other, 1, "GET", "/hello", false);
+    cr_expect_eq(read_answer(other, body, sizeof(body)), 200);
+    answer_all(waiting);
+    close(fd);
+    close(other);
+    fixture_close(&f);
     free(waiting);
 }
 

@@ -67,8 +67,9 @@ void http_record(const struct http_exchange *exchange, uint64_t latency_ns)
     const struct http_route *route = exchange->req.route;
 
     assert(exchange->status >= 200 && exchange->status <= 599);
-    count(exchange->worker, exchange->path, exchange->method, exchange->status, latency_ns);
-    if (server->def.log != NULL)
+    if (!server->def.unrecorded)
+        count(exchange->worker, exchange->path, exchange->method, exchange->status, latency_ns);
+    if (server->def.log != NULL && !server->def.unrecorded)
         write_line(exchange, latency_ns);
     if (route != NULL && route->observe != NULL)
         route->observe(server->def.state, route, exchange->status, latency_ns);
@@ -86,6 +87,8 @@ void http_record_refusal(const struct http_conn *conn, const struct http_reply *
         .detail = str_of(conn->framing.reason),
     };
 
+    if (conn->worker->server->def.unrecorded)
+        return;
     count(conn->worker, NULL, HTTP_OTHER_METHOD, reply->status, latency_ns);
     if (conn->worker->server->def.log != NULL)
         log_request(conn->worker->server->def.log, trace, &line);

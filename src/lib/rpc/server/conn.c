@@ -16,7 +16,8 @@
  * - ENDED: shut for sending; closed when the client closes, or after LINGER_NS. A close with unread bytes would reset
  *   the connection, and the client might lose the last answers.
  *
- * A client that has sent a GOAWAY itself takes OPEN to ENDED when no call is left.
+ * A client that is refused (refusal.c) goes to ENDED at once; its calls end. A client that has sent a GOAWAY itself
+ * takes OPEN to ENDED when no call is left.
  *
  * One timer for each connection, at the earliest of: its age; the end of NOTICED or ENDED; keepalive_ms of the server
  * after something was last heard of the client (then a ping is sent), and KEEPALIVE_TIMEOUT_NS after that ping (then
@@ -286,6 +287,26 @@ static bool is_done(const struct rpc_conn *conn)
            !nghttp2_session_want_read(conn->session) && !nghttp2_session_want_write(conn->session);
 }
 
+static void shut(struct rpc_conn *conn)
+{
+    shutdown(conn->fd, SHUT_WR);
+    set_state(conn, RPC_CONN_ENDED, LINGER_NS);
+}
+
+static void end_calls(struct rpc_conn *conn)
+{
+    struct rpc_call *call;
+
+    while ((call = TAILQ_FIRST(&conn->calls)) != NULL)
+        rpc_call_end(call, false);
+}
+
+/* What the client still sends must not reset the connection before it has read why it was refused. */
+static bool lingers(const struct rpc_conn *conn)
+{
+    return conn->refused && !conn->broken && !conn->waits && conn->state != RPC_CONN_ENDED;
+}
+
 void rpc_conn_flush(struct rpc_conn *conn)
 {
     bool was_broken = conn->broken; /* what nghttp2 has to say of it is still sent */
@@ -293,11 +314,13 @@ void rpc_conn_flush(struct rpc_conn *conn)
     conn->broken = false;
     if (conn->state != RPC_CONN_ENDED)
         send_all(conn);
-    if (was_broken || conn->broken) {
+    if (was_broken && lingers(conn)) {
+        end_calls(conn);
+        shut(conn);
+    } else if (was_broken || conn->broken) {
         rpc_conn_cut(conn);
     } else if (is_done(conn)) {
-        shutdown(conn->fd, SHUT_WR);
-        set_state(conn, RPC_CONN_ENDED, LINGER_NS);
+        shut(conn);
     }
 }
 
@@ -306,7 +329,7 @@ void rpc_conn_flush(struct rpc_conn *conn)
 static void on_readable(h2o_socket_t *socket, const char *err)
 {
     struct rpc_conn *conn = socket->data;
-    ssize_t len = err != NULL ? 0 : recv(conn->fd, conn->loop->in, sizeof(conn->loop->in), 0);
+    ssize_t len = err != NULL ? 0 : recv(conn->fd, conn->loop->in, sizeof(conn->loop->in), 0), result;
 
     if (len < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -317,8 +340,9 @@ static void on_readable(h2o_socket_t *socket, const char *err)
     conn->heard_ns = clock_monotonic_ns();
     if (conn->state == RPC_CONN_ENDED)
         return;
-    if (nghttp2_session_mem_recv(conn->session, conn->loop->in, (size_t)len) < 0)
-        conn->broken = true;
+    result = nghttp2_session_mem_recv(conn->session, conn->loop->in, (size_t)len);
+    if (result < 0)
+        rpc_refusal_failed(conn, (int)result);
     rpc_conn_dirty(conn);
 }
 
@@ -376,10 +400,8 @@ void rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_sto
 void rpc_conn_cut(struct rpc_conn *conn)
 {
     struct rpc_loop *loop = conn->loop;
-    struct rpc_call *call;
 
-    while ((call = TAILQ_FIRST(&conn->calls)) != NULL)
-        rpc_call_end(call, false);
+    end_calls(conn);
     nghttp2_session_del(conn->session);
     loop_timer_stop(loop->loop, &conn->timer);
     h2o_socket_close(conn->socket);

@@ -8,7 +8,6 @@
 #define LARGE_WINDOW      (256 * 1024) /* where messages may be longer */
 #define CONNECTION_WINDOW (1024 * 1024)
 #define MAX_LOOKED_AT     (4 * RPC_MAX_HEAD) /* bytes of a call's headers; beyond RPC_MAX_HEAD it is refused anyway */
-#define MAX_FAULTS        100                /* for which streams of a connection may be reset */
 
 static struct rpc_call *call_of(nghttp2_session *session, int32_t stream)
 {
@@ -56,15 +55,10 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
 
 static int on_ping(struct rpc_conn *conn, const nghttp2_frame *frame)
 {
-    static const char text[] = "too_many_pings";
-
-    if (frame->hd.flags & NGHTTP2_FLAG_ACK) {
+    if (frame->hd.flags & NGHTTP2_FLAG_ACK)
         rpc_conn_ponged(conn, frame->ping.opaque_data);
-    } else if (!rpc_conn_admits_ping(conn)) {
-        nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
-                              NGHTTP2_ENHANCE_YOUR_CALM, (const uint8_t *)text, sizeof(text) - 1);
-        conn->broken = true;
-    }
+    else if (!rpc_conn_admits_ping(conn))
+        rpc_refuse(conn, NGHTTP2_ENHANCE_YOUR_CALM, "too_many_pings");
     return 0;
 }
 
@@ -76,6 +70,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         return on_ping(arg, frame);
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
+    if (frame->hd.type == NGHTTP2_DATA)
+        rpc_refusal_data(arg, frame);
     call = call_of(session, frame->hd.stream_id);
     if (call == NULL)
         return 0;
@@ -109,6 +105,8 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
         conn->pinged_ns = 0;
         conn->ping_strikes = 0;
     }
+    if (frame->hd.type == NGHTTP2_GOAWAY || frame->hd.type == NGHTTP2_RST_STREAM)
+        rpc_refusal_sent(conn, frame);
     if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
         (call = call_of(session, frame->hd.stream_id)) == NULL)
         return 0;
@@ -121,13 +119,13 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
 static int on_close(nghttp2_session *session, int32_t stream, uint32_t error, void *arg)
 {
     struct rpc_call *call = call_of(session, stream);
-    struct rpc_conn *conn = arg;
+    bool whole;
 
-    /* For a fault of the client's nghttp2 resets the stream, and 1.52 does not count that. */
-    if ((error == NGHTTP2_PROTOCOL_ERROR || error == NGHTTP2_FLOW_CONTROL_ERROR) && ++conn->faults > MAX_FAULTS)
-        conn->broken = true;
-    if (call != NULL)
-        rpc_call_end(call, call->trailers_sent && error == NGHTTP2_NO_ERROR);
+    if (call == NULL)
+        return 0;
+    whole = call->trailers_sent && error == NGHTTP2_NO_ERROR;
+    rpc_refusal_ended(arg, whole);
+    rpc_call_end(call, whole);
     return 0;
 }
 
