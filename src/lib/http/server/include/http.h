@@ -12,7 +12,7 @@
  * is the route's template, "other" for unknown paths; method is "other" for unknown ones; status 499: the client went
  * before its answer came).
  *
- * Limits: 100 headers and 417,792 bytes of a request's line and headers (h2o's own); 100 requests at a time on an
+ * Limits: 100 headers and 417,792 bytes of a request's line and headers (431); 100 requests at a time on an
  * HTTP/2 connection. A connection without a request is closed after idle_timeout_ms. A request that has begun to come
  * must be whole within receive_timeout_ms (give or take a tenth), over HTTP/2 too, else its connection is closed. A
  * response must be taken by the client within request_timeout_ms of its request (or of its deferred answer), else the
@@ -32,11 +32,11 @@
  *
  * Streams that HTTP/2 refuses are counted by http2_refused_total{server,frame,code} and logged, at most once in 10 s.
  *
- * What h2o answers by itself is a problem response too, counted and logged (413 for bodies more than 64 KiB beyond the
- * largest max_body, 400 for broken chunks, 417), except: what cannot be parsed as HTTP/1 gets a plain 400 and is
- * neither counted nor logged; over HTTP/2 such a body resets its stream (REFUSED_STREAM) and what is malformed ends the
- * connection by GOAWAY. Those 413 and 400 close their connection while the client may still be sending, so that it may
- * see a reset instead.
+ * What is not HTTP/1 by RFC 9112 is refused with 400, 431, 501 or 505 and closes the connection (decision 74 says what
+ * is checked); so does a body of more than 64 KiB beyond the largest max_body: 413. These are problem responses, counted
+ * and logged. A client that is still sending gets the answer, not a reset, for 2 s and 16 MiB. Over HTTP/2 such a body
+ * gets 413 if its length was announced, else its stream is reset (REFUSED_STREAM); what is malformed ends the
+ * connection by GOAWAY.
  */
 #pragma once
 #include "buf.h"
