@@ -344,7 +344,9 @@ def start_users(start: Start, count: int) -> tuple[list[Service], str]:
     """So many users at addresses of their own, and the target that names them all."""
     port = free_port()
     hosts = [f"127.0.0.{2 + i}" for i in range(count)]
-    return [start("users", BIND_ADDRESS=host, PORT=port) for host in hosts], ",".join(f"{host}:{port}" for host in hosts)
+    return [start("users", BIND_ADDRESS=host, PORT=port) for host in hosts], ",".join(
+        f"{host}:{port}" for host in hosts
+    )
 
 
 def answered(users: Service) -> int:

@@ -18,8 +18,8 @@
 #include "http_internal.h"
 #include <time.h>
 
-_Static_assert(HTTP_FRAMING_MAX_FIELDS == H2O_MAX_HEADERS && HTTP_FRAMING_MAX_HEAD == H2O_MAX_REQLEN,
-               "a head that is accepted here is not too long for h2o");
+_Static_assert(HTTP_FRAMING_MAX_FIELDS <= H2O_MAX_HEADERS, "h2o parses all fields that are accepted here");
+_Static_assert(HTTP_FRAMING_MAX_HEAD <= H2O_MAX_REQLEN, "h2o parses every head that is accepted here");
 
 #define MAX_HEAD 512 /* bytes of a refusal's */
 

@@ -33,9 +33,9 @@
  * Streams that HTTP/2 refuses are counted by http2_refused_total{server,frame,code} and logged, at most once in 10 s.
  *
  * What is not HTTP/1 by RFC 9112 is refused with 400, 431, 501 or 505 and closes the connection (decision 74 says what
- * is checked); so does a body of more than 64 KiB beyond the largest max_body: 413. These are problem responses, counted
- * and logged. A client that is still sending gets the answer, not a reset, for 2 s and 16 MiB. Over HTTP/2 such a body
- * gets 413 if its length was announced, else its stream is reset (REFUSED_STREAM); what is malformed ends the
+ * is checked); so does a body of more than 64 KiB beyond the largest max_body: 413. These are problem responses,
+ * counted and logged. A client that is still sending gets the answer, not a reset, for 2 s and 16 MiB. Over HTTP/2 such
+ * a body gets 413 if its length was announced, else its stream is reset (REFUSED_STREAM); what is malformed ends the
  * connection by GOAWAY.
  */
 #pragma once
