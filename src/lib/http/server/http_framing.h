@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define HTTP_FRAMING_MAX_FIELDS 100
-#define HTTP_FRAMING_MAX_HEAD   (8192 + 4096 * HTTP_FRAMING_MAX_FIELDS) /* bytes, with the empty line */
+#define HTTP_FRAMING_MAX_HEAD   417792 /* bytes, with the empty line */
 #define HTTP_FRAMING_MAX_EXTRA  16384
 
 /* All zero is a connection's beginning. Private, but for status and reason. */
