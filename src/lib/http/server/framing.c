@@ -133,6 +133,25 @@ static inline const char *skip(const char *p, const char *end, unsigned class)
     return p;
 }
 
+/* Whether one of 8 bytes is below ' ' or DEL. */
+static inline bool has_control(const char *p)
+{
+    const uint64_t ones = UINT64_MAX / 255, high = ones << 7;
+    uint64_t word, del;
+
+    memcpy(&word, p, sizeof(word));
+    del = word ^ (ones * 0x7f);
+    return (((word - ones * ' ') & ~word) | ((del - ones) & ~del)) & high;
+}
+
+/* As skip of TEXT: most of a head's bytes are in the values of fields that nobody looks at. */
+static const char *skip_text(const char *p, const char *end)
+{
+    while (end - p >= 8 && !has_control(p))
+        p += 8;
+    return skip(p, end, TEXT);
+}
+
 /* ---- refusing, words ---- */
 
 /* The first reason counts. */
@@ -411,7 +430,7 @@ static void on_field(struct http_framing *f, char c)
 static const char *on_value(struct http_framing *f, const char *p, const char *end)
 {
     if (f->field == OTHER)
-        p = skip(p, end, TEXT);
+        p = skip_text(p, end);
     else
         for (; p < end && is(*p, TEXT); p++)
             read_value(f, *p);
@@ -530,7 +549,7 @@ static const char *on_target(struct http_framing *f, const char *p, const char *
     return after + 1;
 }
 
-static void on_version(struct http_framing *f, char c)
+static void on_version_char(struct http_framing *f, char c)
 {
     static const char form[] = "HTTP/#.#\r";
     char wanted = form[f->at];
@@ -546,6 +565,20 @@ static void on_version(struct http_framing *f, char c)
     if (c == '\r')
         f->state = LINE_LF;
     f->at++;
+}
+
+static const char *on_version(struct http_framing *f, const char *p, const char *end)
+{
+    static const char usual[] = "HTTP/1.1\r\n";
+    const size_t len = sizeof(usual) - 1;
+
+    if (f->at > 0 || (size_t)(end - p) < len || memcmp(p, usual, len) != 0) {
+        on_version_char(f, *p);
+        return p + 1;
+    }
+    f->major = f->minor = 1;
+    f->state = FIELD;
+    return p + len;
 }
 
 static const char *step(struct http_framing *f, const char *p, const char *end);
@@ -683,9 +716,6 @@ static void on_char(struct http_framing *f, char c)
     case IDLE_LF:
         expect_lf(f, c, BEGIN);
         break;
-    case VERSION:
-        on_version(f, c);
-        break;
     case LINE_LF:
     case VALUE_LF:
         expect_lf(f, c, FIELD);
@@ -729,6 +759,8 @@ static const char *step(struct http_framing *f, const char *p, const char *end)
         return on_method(f, p, end);
     case TARGET:
         return on_target(f, p, end);
+    case VERSION:
+        return on_version(f, p, end);
     case NAME:
         return on_name(f, p, end);
     case VALUE:
