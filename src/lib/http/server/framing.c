@@ -397,34 +397,46 @@ static void begin_value(struct http_framing *f)
         f->length = 0;
 }
 
+static bool may_be_known(size_t len)
+{
+    return len == sizeof("host") - 1 || len == sizeof("expect") - 1 || len == sizeof("upgrade") - 1 ||
+           len == sizeof("content-length") - 1 || len == sizeof("transfer-encoding") - 1;
+}
+
+/* A name that is there wholly and of another length than those that are known is not copied. */
 static const char *on_name(struct http_framing *f, const char *p, const char *end)
 {
-    for (; p < end && is(*p, TOKEN); p++)
-        add_to_word(f, *p);
-    if (p == end)
-        return p;
-    if (*p != ':' || f->word_len == 0)
+    const char *after = skip(p, end, TOKEN);
+
+    if (f->word_len > 0 || after == end || may_be_known((size_t)(after - p)))
+        for (; p < after; p++)
+            add_to_word(f, *p);
+    else
+        f->word_len = sizeof(f->word);
+    if (after == end)
+        return after;
+    if (*after != ':')
         refuse(f, 400, "the name of a header field is malformed");
     else
         begin_value(f);
-    return p + 1;
+    return after + 1;
 }
 
-static void on_field(struct http_framing *f, char c)
+static const char *on_field(struct http_framing *f, const char *p, const char *end)
 {
-    if (c == '\r') {
+    if (*p == '\r') {
         f->state = END_LF;
-        return;
+        return p + 1;
     }
-    if (is_space(c))
+    if (is_space(*p))
         refuse(f, 400, "a header field is folded over lines");
-    if (!is(c, TOKEN))
+    if (!is(*p, TOKEN))
         refuse(f, 400, "the name of a header field is malformed");
     if (++f->fields > HTTP_FRAMING_MAX_FIELDS)
         refuse(f, 431, "there are too many header fields");
     f->word_len = 0;
-    add_to_word(f, c);
     f->state = NAME;
+    return on_name(f, p, end);
 }
 
 static const char *on_value(struct http_framing *f, const char *p, const char *end)
@@ -720,9 +732,6 @@ static void on_char(struct http_framing *f, char c)
     case VALUE_LF:
         expect_lf(f, c, FIELD);
         break;
-    case FIELD:
-        on_field(f, c);
-        break;
     case END_LF:
         on_end_lf(f, c);
         break;
@@ -761,6 +770,8 @@ static const char *step(struct http_framing *f, const char *p, const char *end)
         return on_target(f, p, end);
     case VERSION:
         return on_version(f, p, end);
+    case FIELD:
+        return on_field(f, p, end);
     case NAME:
         return on_name(f, p, end);
     case VALUE:
