@@ -447,7 +447,7 @@ class AlertRules(unittest.TestCase):
         self.assertEqual(fired, {"TRetention"})
 
     def test_unknown_payments_page_by_their_share_at_every_stage(self) -> None:
-        """The same eleven are many of 400 attempts an hour and few of 1,200."""
+        """The same eleven are many of 480 attempts an hour and few of 1,200."""
         by = '{region="west",provider="one"}'
 
         def fires(unknown: int, per_hour: int) -> bool:
