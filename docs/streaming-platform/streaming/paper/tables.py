@@ -401,7 +401,9 @@ def _postings(results: Results) -> str:
         "fees that are invoiced later": books.fees_accrued("EUR", 24),
         "fees taken by the provider": books.fees_invoiced("EUR", 24),
         "period over": books.recognised("EUR", books.Price(price).net),
-        "upgrade: half of the period unused": books.credited("EUR", Return(price // 2, price, books.Price(price).net // 2)),
+        "upgrade: half of the period unused": books.credited(
+            "EUR", Return(price // 2, price, books.Price(price).net // 2)
+        ),
         "upgrade: new period at 20.00, difference captured": [
             *books.invoiced("EUR", 2_000),
             *books.captured("EUR", 1_400, 28),
