@@ -195,7 +195,7 @@ Test(http_refused, is_a_problem_counted_and_logged)
     json_t *problem, *logged;
 
     cr_assert_eq(pipe(pipe_fds), 0);
-    cr_assert_eq(log_open(pipe_fds[1], LOG_INFO, "test", NULL, NULL, &log), 0);
+    cr_assert_eq(log_open(&(struct log_def){.fd = pipe_fds[1], .least = LOG_INFO, .service = "test"}, &log), 0);
     f = fixture_open((struct http_server_def){.routes = routes, .log = log});
     fd = fixture_connect(&f);
     net_ask(fd, "GET / HTTP/1.1\r\n\r\n", &answer);
