@@ -115,6 +115,8 @@ struct http_reply *countries_get(struct http_req *req)
         return http_problem(400, "user_id is missing");
     if (r < 0)
         return http_problem(400, "user_id is badly encoded or stands there twice");
+    if (http_query_check(req) < 0)
+        return http_problem(400, "the query is badly encoded");
     if (!user_id_valid(id))
         return http_problem(400, "user_id must be " USER_ID_ALLOWED);
     question = question_new(req, id);

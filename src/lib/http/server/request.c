@@ -101,6 +101,16 @@ int http_each_query(struct http_req *req, int (*each)(void *arg, struct str name
     return result;
 }
 
+static int ignore(void *arg, struct str name, struct str value)
+{
+    return 0;
+}
+
+int http_query_check(struct http_req *req)
+{
+    return http_each_query(req, ignore, NULL);
+}
+
 int http_query(struct http_req *req, const char *wanted, struct str *ret_value)
 {
     struct str rest = req->query, name, value, found = STR_NULL;

@@ -48,6 +48,7 @@
 #pragma redefine_extname http_problem slipway_http_problem
 #pragma redefine_extname http_problem_errno slipway_http_problem_errno
 #pragma redefine_extname http_query slipway_http_query
+#pragma redefine_extname http_query_check slipway_http_query_check
 #pragma redefine_extname http_record slipway_http_record
 #pragma redefine_extname http_record_refusal slipway_http_record_refusal
 #pragma redefine_extname http_refusals_count slipway_http_refusals_count
