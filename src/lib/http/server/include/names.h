@@ -4,6 +4,7 @@
 #pragma redefine_extname http_answer slipway_http_answer
 #pragma redefine_extname http_auth_admits slipway_http_auth_admits
 #pragma redefine_extname http_auth_free slipway_http_auth_free
+#pragma redefine_extname http_auth_knows slipway_http_auth_knows
 #pragma redefine_extname http_auth_open slipway_http_auth_open
 #pragma redefine_extname http_defer slipway_http_defer
 #pragma redefine_extname http_deferral_new slipway_http_deferral_new
