@@ -243,13 +243,13 @@ def test_fields_that_h2o_drops(limited: Callable[..., Service], attack: Callable
 
 
 def test_connections_that_say_nothing(limited: Callable[..., Service], attack: Callable[[Service], Attack]) -> None:
-    demo = limited("demo")
+    demo = limited("demo", WORKERS=2)
     attacker = attack(demo)
     for _ in range(4000):
         attacker.send(b"")
     most = metric(demo, "http_memory_max_bytes") / 8192
     harness.until(lambda: metric(demo, "http_connections") >= most - 1, what="too few connections are accepted")
-    assert metric(demo, "http_connections") <= most
+    assert metric(demo, "http_connections") <= most + 2  # two workers may accept one each at the same time
     attacker.open.close()
     lives(demo, "/demo/hello")
 

@@ -854,6 +854,28 @@ Test(rpc_server, tells_handlers_that_a_drain_has_begun)
     cr_assert_eq(rpc_server_wait(fixture.server, clock_monotonic_ns() + 60 * CLOCK_NS_PER_S), 0);
 }
 
+/* What /healthz looks at. */
+Test(rpc_server, tells_when_a_loop_does_not_turn)
+{
+    struct grpc_call *call = call_new();
+    struct buf body = {0};
+    uint64_t entered_ns;
+
+    append_point(&body, ORDER_BLOCK);
+    call->body = (const uint8_t *)body.data;
+    call->body_len = body.len;
+    grpc_begin(&connection, GET_FEATURE, NULL, call);
+    fixture_wait(&fixture.entered);
+    entered_ns = clock_monotonic_ns();
+    cr_assert_lt(rpc_server_last_turn_ns(fixture.server), entered_ns);
+    sem_post(&fixture.unblocked);
+    grpc_await(&connection, call);
+    ping(&connection);
+    cr_assert_gt(rpc_server_last_turn_ns(fixture.server), entered_ns);
+    assert_status(call, "0");
+    buf_release(&body);
+}
+
 Test(rpc_server, gives_a_connection_no_more_than_its_share_of_the_last_places)
 {
     struct grpc_call *held[3], *more = call_new();

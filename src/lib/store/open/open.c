@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define EXPECTED_URL            "expected lmdb:///DIR or etcd://HOST:PORT/PREFIX"
-#define DEFAULT_MAX_BYTES       (16ULL << 30)
-#define DEFAULT_MAX_QUEUE       8192
+#define EXPECTED_URL      "expected lmdb:///DIR or etcd://HOST:PORT/PREFIX"
+#define DEFAULT_MAX_BYTES (16ULL << 30)
+#define DEFAULT_MAX_QUEUE 8192
 
 static const struct store_engine *const engines[] = {&store_lmdb_engine, &store_etcd_engine};
 
