@@ -61,12 +61,13 @@ static struct grpc_call *call_with(const char *path, struct str body, const char
     return call;
 }
 
-static void append_point(struct buf *body, int latitude)
+static void append_point(struct buf *body, int latitude, int longitude)
 {
     Routeguide__Point point = ROUTEGUIDE__POINT__INIT;
     uint8_t bytes[64];
 
     point.latitude = latitude;
+    point.longitude = longitude;
     grpc_append(body, false, (struct str){(char *)bytes, routeguide__point__pack(&point, bytes)});
 }
 
@@ -75,7 +76,7 @@ static struct grpc_call *get(int latitude, const char *const *more)
     struct buf body = {0};
     struct grpc_call *call;
 
-    append_point(&body, latitude);
+    append_point(&body, latitude, 0);
     call = call_with(GET_FEATURE, buf_str(&body), more);
     buf_release(&body);
     return call;
@@ -125,7 +126,7 @@ Test(rpc_server, serves_what_comes_in_small_pieces)
     struct grpc_call *call = call_new();
     struct buf body = {0};
 
-    append_point(&body, 100);
+    append_point(&body, 100, 0);
     call->open_end = true;
     grpc_begin(&connection, GET_FEATURE, NULL, call);
     for (size_t i = 0; i < body.len; i++) {
@@ -368,7 +369,7 @@ Test(rpc_server, tells_the_handler_that_the_client_has_cancelled)
     struct grpc_call *call = call_new();
     struct buf body = {0};
 
-    append_point(&body, ORDER_HOLD);
+    append_point(&body, ORDER_HOLD, 0);
     call->body = (const uint8_t *)body.data;
     call->body_len = body.len;
     grpc_begin(&connection, GET_FEATURE, NULL, call);
@@ -460,7 +461,7 @@ Test(rpc_server, inflates_messages)
 {
     struct buf body = {0}, point = {0};
 
-    append_point(&point, ORDER_FAIL);
+    append_point(&point, ORDER_FAIL, 0);
     append_gzip(&body, (struct str){point.data + 5, point.len - 5});
     assert_status(call_with(GET_FEATURE, buf_str(&body), with_gzip), "5");
     assert_status(call_with(GET_FEATURE, buf_str(&point), with_gzip), "5"); /* not each message need be compressed */
@@ -489,6 +490,158 @@ Test(rpc_server, bounds_what_is_inflated)
     assert_status(call_with(GET_FEATURE, buf_str(&body), with_gzip), "3");
     buf_release(&body);
     free(zeros);
+}
+
+static struct grpc_call *get_big(int len, const char *const *more)
+{
+    struct buf body = {0};
+    struct grpc_call *call;
+
+    append_point(&body, ORDER_BIG, len);
+    call = call_with(GET_FEATURE, buf_str(&body), more);
+    buf_release(&body);
+    return call;
+}
+
+/* The message at an offset of what came, inflated where its prefix says so. Returns the offset after it. */
+static size_t read_message(const struct grpc_call *call, size_t at, bool *ret_compressed, struct str *ret_message)
+{
+    static uint8_t bytes[200000];
+    const uint8_t *prefix = call->data + at;
+    size_t len;
+    z_stream stream = {.next_out = bytes, .avail_out = sizeof(bytes)};
+
+    cr_assert_leq(at + 5, call->data_len);
+    len = (size_t)prefix[1] << 24 | (size_t)prefix[2] << 16 | (size_t)prefix[3] << 8 | prefix[4];
+    cr_assert_leq(at + 5 + len, call->data_len);
+    *ret_compressed = prefix[0] == 1;
+    *ret_message = (struct str){(const char *)prefix + 5, len};
+    if (*ret_compressed) {
+        stream.next_in = (uint8_t *)prefix + 5;
+        stream.avail_in = (unsigned)len;
+        cr_assert_eq(inflateInit2(&stream, 15 + 16), Z_OK);
+        cr_assert_eq(inflate(&stream, Z_FINISH), Z_STREAM_END);
+        cr_assert_eq(stream.avail_in, 0u);
+        inflateEnd(&stream);
+        *ret_message = (struct str){(const char *)bytes, stream.total_out};
+    }
+    return at + 5 + len;
+}
+
+static void assert_big(const struct grpc_call *call, size_t len, bool compressed)
+{
+    bool is_compressed;
+    struct str message;
+    Routeguide__Feature *feature;
+
+    cr_assert_eq(read_message(call, 0, &is_compressed, &message), call->data_len);
+    cr_assert_eq(is_compressed, compressed);
+    feature = routeguide__feature__unpack(NULL, message.len, (const uint8_t *)message.s);
+    cr_assert(feature != NULL && strlen(feature->name) == len);
+    routeguide__feature__free_unpacked(feature, NULL);
+}
+
+Test(rpc_server, compresses_long_replies_where_the_client_accepts_it)
+{
+    static const char *const accepted[] = {"identity, gzip ,deflate", "gzip", "deflate,gzip"}, *const refused[] = {
+                                                                                                   "identity",
+                                                                                                   "gzipped,zip", ""};
+    struct grpc_call *call;
+
+    reopen((struct rpc_server_def){.compress_from = 1000});
+    for (int i = 0; i < 3; i++) {
+        call = get_big(50000, (const char *const[]){"grpc-accept-encoding", accepted[i], NULL});
+        assert_field(call, "grpc-encoding", "gzip");
+        cr_assert_lt(call->data_len, 1000u);
+        assert_big(call, 50000, true);
+        assert_status(call, "0");
+        call = get_big(50000, (const char *const[]){"grpc-accept-encoding", refused[i], NULL});
+        cr_assert(grpc_field(call, "grpc-encoding", 0) == NULL);
+        assert_big(call, 50000, false);
+        assert_status(call, "0");
+    }
+    call = get_big(50000, NULL);
+    assert_big(call, 50000, false);
+    assert_status(call, "0");
+    call = get_big(900, (const char *const[]){"grpc-accept-encoding", "gzip", NULL});
+    assert_big(call, 900, false);
+    assert_status(call, "0");
+}
+
+static void append_note(struct buf *body, const char *begin)
+{
+    Routeguide__RouteNote note = ROUTEGUIDE__ROUTE_NOTE__INIT;
+    char text[1001];
+    uint8_t bytes[1100];
+
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    memcpy(text, begin, strlen(begin));
+    note.message = text;
+    grpc_append(body, false, (struct str){(char *)bytes, routeguide__route_note__pack(&note, bytes)});
+}
+
+static void assert_compressed(const struct grpc_call *call, const bool *expected, int count)
+{
+    size_t at = 0;
+
+    for (int i = 0; i < count; i++) {
+        bool compressed;
+        struct str message;
+
+        at = read_message(call, at, &compressed, &message);
+        cr_assert_eq(compressed, expected[i], "message %d", i);
+        cr_assert_gt(message.len, 1000u);
+    }
+    cr_assert_eq(at, call->data_len);
+}
+
+Test(rpc_server, lets_a_handler_choose_which_messages_are_compressed)
+{
+    static const char *const accepts[] = {"grpc-accept-encoding", "gzip", NULL};
+    struct buf body = {0};
+    struct grpc_call *call;
+
+    append_note(&body, "compress");
+    append_note(&body, "plain");
+    append_note(&body, "same");
+    append_note(&body, "compress");
+    append_note(&body, "same");
+    call = call_with(ROUTE_CHAT, buf_str(&body), accepts);
+    assert_field(call, "grpc-encoding", "gzip");
+    assert_compressed(call, (const bool[]){true, false, false, true, true}, 5);
+    assert_status(call, "0");
+    call = call_with(ROUTE_CHAT, buf_str(&body), NULL);
+    cr_assert(grpc_field(call, "grpc-encoding", 0) == NULL);
+    assert_compressed(call, (const bool[]){false, false, false, false, false}, 5);
+    assert_status(call, "0");
+    buf_release(&body);
+}
+
+/* The response's headers have been sent, and do not announce compression. */
+Test(rpc_server, compresses_nothing_that_the_headers_do_not_announce)
+{
+    struct buf first = {0}, second = {0};
+    struct grpc_call *call = call_new();
+
+    append_note(&first, "plain");
+    append_note(&second, "compress");
+    call->body = (const uint8_t *)first.data;
+    call->body_len = first.len;
+    call->open_end = true;
+    grpc_begin(&connection, ROUTE_CHAT, (const char *const[]){"grpc-accept-encoding", "gzip", NULL}, call);
+    while (call->data_len < 1000)
+        grpc_turn(&connection);
+    call->body = (const uint8_t *)second.data;
+    call->body_len = second.len;
+    call->open_end = false;
+    nghttp2_session_resume_data(connection.session, call->stream);
+    grpc_await(&connection, call);
+    cr_assert(grpc_field(call, "grpc-encoding", 0) == NULL);
+    assert_compressed(call, (const bool[]){false, false}, 2);
+    assert_status(call, "0");
+    buf_release(&first);
+    buf_release(&second);
 }
 
 /* ---- texts ---- */
@@ -698,7 +851,7 @@ Test(rpc_server, moves_a_connection_away_in_two_steps)
     free(get(100, NULL));
     rpc_server_drain(fixture.server);
     await_notice();
-    append_point(&body, ORDER_THREAD);
+    append_point(&body, ORDER_THREAD, 0);
     call->body = (const uint8_t *)body.data;
     call->body_len = body.len;
     grpc_begin(&connection, GET_FEATURE, NULL, call);
@@ -739,7 +892,7 @@ Test(rpc_server, runs_no_call_that_the_second_goaway_refuses)
     free(get(100, NULL));
     rpc_server_drain(fixture.server);
     await_notice();
-    append_point(&body, ORDER_HOLD);
+    append_point(&body, ORDER_HOLD, 0);
     call->body = (const uint8_t *)body.data;
     call->body_len = body.len;
     cork(true);
@@ -838,6 +991,85 @@ Test(rpc_out, replies_beyond_the_budget_are_refused_and_small_ones_are_not)
     cr_assert_leq(budget_used(&budget), budget.max);
     cr_assert_eq(put_name(&small, &small_own, 400), 0);
     rpc_out_clear(&small, &small_own);
+    rpc_out_clear(&out, &own);
+    cr_assert_eq(budget_used(&budget), 0);
+}
+
+static int put_compressed(struct rpc_out *out, struct rpc_out_own *own, const char *name, size_t *ret_size)
+{
+    Routeguide__Feature feature = ROUTEGUIDE__FEATURE__INIT;
+
+    feature.name = (char *)name;
+    out->compress_from = 1;
+    return rpc_out_put(out, own, &feature.base, ret_size);
+}
+
+static void fill(char *name, size_t len, bool random)
+{
+    uint32_t state = 1;
+
+    for (size_t i = 0; i < len; i++) {
+        state = state * 1664525 + 1013904223;
+        name[i] = !random ? 'x' : state >> 24 != 0 ? (char)(state >> 24) : 'y';
+    }
+    name[len] = '\0';
+}
+
+/* Room for the message as it is was taken. */
+Test(rpc_out, a_compressed_message_holds_only_what_it_takes)
+{
+    struct budget budget = {.max = 1000000};
+    struct rpc_out out = {.budget = &budget};
+    struct rpc_out_own own;
+    static char name[300001];
+    size_t size;
+
+    fill(name, 300000, false);
+    for (int i = 0; i < 10; i++) {
+        cr_assert_eq(put_compressed(&out, &own, name, &size), 0);
+        cr_assert_lt(size, 2000u);
+    }
+    cr_assert_lt(budget_used(&budget), 50000u);
+    cr_assert_eq(out.messages, 10);
+    rpc_out_clear(&out, &own);
+    cr_assert_eq(budget_used(&budget), 0);
+}
+
+Test(rpc_out, a_message_that_compression_does_not_shorten_is_sent_as_it_is)
+{
+    struct budget budget = {0};
+    struct rpc_out out = {.budget = &budget};
+    struct rpc_out_own own;
+    static char name[50001];
+    uint8_t prefix[5];
+    size_t size;
+
+    for (size_t len = 0; len <= 50000; len = 3 * len + 1) {
+        size_t plain = len == 0 ? 0 : len < 128 ? len + 2 : len < 16384 ? len + 3 : len + 4;
+
+        fill(name, len, true);
+        cr_assert_eq(put_compressed(&out, &own, name, &size), 0);
+        cr_assert_eq(size, plain, "%zu: %zu", len, size);
+        cr_assert_eq(rpc_out_read(&out, &own, prefix, sizeof(prefix)), sizeof(prefix));
+        cr_assert_eq(prefix[0], 0);
+        rpc_out_clear(&out, &own);
+    }
+    cr_assert_eq(budget_used(&budget), 0);
+}
+
+/* zlib wants 256 KiB for this message, which itself takes 40 KiB. */
+Test(rpc_out, a_message_is_sent_as_it_is_where_the_budget_leaves_no_room_to_compress)
+{
+    struct budget budget = {.max = 100000};
+    struct rpc_out out = {.budget = &budget};
+    struct rpc_out_own own;
+    static char name[40001];
+    size_t size;
+
+    fill(name, 40000, false);
+    cr_assert_eq(put_compressed(&out, &own, name, &size), 0);
+    cr_assert_eq(size, 40004u);
+    cr_assert_leq(budget_used(&budget), budget.max);
     rpc_out_clear(&out, &own);
     cr_assert_eq(budget_used(&budget), 0);
 }

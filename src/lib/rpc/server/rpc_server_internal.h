@@ -65,8 +65,9 @@ struct rpc_out {
     struct budget *budget;
     unsigned messages;
     size_t bytes;
-    bool full;      /* whoever sends was told so, and not yet that there is room again */
-    bool own_taken; /* the chunk in own is in use */
+    size_t compress_from; /* messages of so many bytes and more are compressed; 0: none */
+    bool full;            /* whoever sends was told so, and not yet that there is room again */
+    bool own_taken;       /* the chunk in own is in use */
 };
 
 /* A chunk that lies in its call. */
@@ -76,12 +77,18 @@ struct rpc_out_own {
 };
 
 /* 0, 1 (now full), -ENOBUFS: the queue, or -ENOMEM: the budget, or out of memory; nothing was put. A first message of
- * up to RPC_OUT_FIRST bytes needs neither. ret_size: its bytes without prefix. */
+ * up to RPC_OUT_FIRST bytes needs neither. ret_size: its bytes as they are sent, without prefix. */
 int rpc_out_put(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMessage *message, size_t *ret_size);
 size_t rpc_out_read(struct rpc_out *out, struct rpc_out_own *own, uint8_t *to, size_t len);
 bool rpc_out_writable(struct rpc_out *out);       /* true once after it was full: when half of it is free */
 bool rpc_out_is_whole(const struct rpc_out *out); /* no message was read in part */
 void rpc_out_clear(struct rpc_out *out, struct rpc_out_own *own);
+
+/* ---- deflate.c ---- */
+
+/* Packs a message of size bytes and compresses it by gzip. to has room for size bytes. Returns how many it took; 0
+ * where that would not be less than size, or where neither the budget nor the system has the memory. */
+size_t rpc_deflate(const ProtobufCMessage *message, size_t size, struct budget *budget, uint8_t *to);
 
 /* ---- in.c: messages out of the bytes that come on a call ---- */
 
@@ -138,6 +145,7 @@ struct rpc_head {
     size_t bytes;                     /* as HTTP/2 counts them */
     uint64_t timeout_ns;              /* UINT64_MAX: none */
     enum rpc_encoding encoding;
+    bool accepts_gzip; /* in replies */
     bool is_post, is_grpc;
     bool too_large, no_memory, bad_timeout, bad_value;
 };
@@ -229,6 +237,7 @@ struct rpc_call {
     bool posted;
     struct rpc_out out;
     struct rpc_fields initial, trailing;
+    bool announces_gzip; /* the response's headers do, or will */
     bool paused;
     bool finished; /* status and status_message are set */
     bool over;
