@@ -778,6 +778,171 @@ Test(rpc_server, closes_the_connection_of_a_client_that_pings_too_often)
     cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
+static struct grpc_call *begin_chat(void)
+{
+    struct grpc_call *chat = call_new();
+
+    chat->open_end = true;
+    grpc_begin(&connection, ROUTE_CHAT, NULL, chat);
+    return chat;
+}
+
+/* The client may be a proxy with the calls of many. */
+Test(rpc_server, ends_the_calls_of_a_client_that_pings_too_often)
+{
+    struct grpc_call *chat = begin_chat();
+    struct buf note = {0};
+
+    append_note(&note, "last");
+    for (int i = 0; i < 10 && !connection.eof; i++)
+        ping(&connection);
+    cr_assert_eq(connection.goaways, 1u);
+    cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_ENHANCE_YOUR_CALM);
+    cr_assert_eq(connection.last_stream, chat->stream);
+    chat->body = (const uint8_t *)note.data;
+    chat->body_len = note.len;
+    chat->open_end = false;
+    nghttp2_session_resume_data(connection.session, chat->stream);
+    grpc_await(&connection, chat);
+    cr_assert_gt(chat->data_len, 1000u);
+    assert_status(chat, "0");
+    while (!connection.eof)
+        grpc_turn(&connection);
+    buf_release(&note);
+}
+
+Test(rpc_server, cuts_a_client_that_goes_on_pinging)
+{
+    struct grpc_call *chat = begin_chat();
+
+    for (int i = 0; i < 1000 && !connection.eof; i++)
+        ping(&connection);
+    cr_assert(connection.eof);
+    cr_assert(!chat->ended);
+    free(chat);
+}
+
+/* Begins a call and resets it at once. */
+static void begin_and_reset(const char *const *more)
+{
+    struct grpc_call *call = call_new();
+    struct buf body = {0};
+
+    append_point(&body, ORDER_HOLD, 0);
+    call->body = (const uint8_t *)body.data;
+    call->body_len = body.len;
+    grpc_begin(&connection, GET_FEATURE, more, call);
+    nghttp2_submit_rst_stream(connection.session, NGHTTP2_FLAG_NONE, call->stream, NGHTTP2_CANCEL);
+    nghttp2_session_send(connection.session);
+    nghttp2_session_set_stream_user_data(connection.session, call->stream, NULL);
+    buf_release(&body);
+    free(call);
+}
+
+/* Returns how many calls were begun until the server wanted no more. */
+static int reset_calls(int count, const char *const *more)
+{
+    for (int i = 0; i < count; i++) {
+        if (connection.eof || connection.goaways > 0)
+            return i;
+        begin_and_reset(more);
+        if (i % 50 == 0)
+            free(get(100, NULL)); /* what was sent before has been read */
+    }
+    return count;
+}
+
+/* 100 streams of calls that all miss a deadline of 100 ms are reset 1,000 times a second. A server that was late reads
+ * the calls together with their resets. */
+Test(rpc_server, serves_a_client_whose_calls_all_miss_their_deadlines)
+{
+    cr_assert_eq(reset_calls(3000, (const char *const[]){"grpc-timeout", "100m", NULL}), 3000);
+    assert_status(get(100, NULL), "0");
+}
+
+Test(rpc_server, closes_the_connection_of_a_client_that_resets_calls_too_often)
+{
+    int resets = reset_calls(3000, NULL);
+
+    cr_assert_geq(resets, 1000);
+    cr_assert_lt(resets, 3000);
+    cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_ENHANCE_YOUR_CALM);
+    while (!connection.eof)
+        grpc_turn(&connection);
+    grpc_disconnect(&connection);
+    grpc_connect(&connection, fixture.port, 65535);
+    assert_status(get(100, NULL), "0");
+    reopen((struct rpc_server_def){0});
+    cr_assert_lt(reset_calls(5000, (const char *const[]){"grpc-timeout", "3S", NULL}), 5000);
+}
+
+/* ---- what HTTP/2 forbids ---- */
+
+static void assert_protocol_error(const char *frames, size_t len)
+{
+    reopen((struct rpc_server_def){0});
+    ping(&connection);
+    net_send(connection.fd, frames, len);
+    while (!connection.eof)
+        grpc_turn(&connection);
+    cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_PROTOCOL_ERROR);
+}
+
+Test(rpc_server, refuses_priority_without_a_stream)
+{
+    assert_protocol_error("\0\0\5\2\0\0\0\0\0\0\0\0\1\7", 14);
+}
+
+/* HEADERS of :method POST and :scheme http, with END_HEADERS: streams 5 and 3; 1, 3, 9, 5. */
+Test(rpc_server, refuses_a_stream_that_was_skipped)
+{
+#define POST(stream_) "\0\0\2\1\4\0\0\0" stream_ "\x83\x86"
+    static const char first[] = POST("\5") POST("\3"), later[] = POST("\1") POST("\3") POST("\11") POST("\5");
+
+    assert_protocol_error(first, sizeof(first) - 1);
+    assert_protocol_error(later, sizeof(later) - 1);
+}
+
+/* Streams that the client has not begun are closed, and those that it has are not: both are none that it skipped. */
+Test(rpc_server, takes_streams_in_their_order)
+{
+    for (int i = 0; i < 3; i++)
+        assert_status(get(100, NULL), "0");
+    nghttp2_session_set_next_stream_id(connection.session, 101);
+    for (int i = 0; i < 3; i++)
+        assert_status(get(100, NULL), "0");
+}
+
+/* nghttp2 ends the connection, since the client has acknowledged the bound. */
+Test(rpc_server, refuses_more_streams_than_it_allows_at_once)
+{
+    /* HEADERS of :method POST, :scheme http, :path / */
+    static const char begin[] = {0,
+                                 0,
+                                 3,
+                                 NGHTTP2_HEADERS,
+                                 NGHTTP2_FLAG_END_HEADERS,
+                                 0,
+                                 0,
+                                 0,
+                                 (char)(2 * RPC_MAX_STREAMS + 1),
+                                 (char)0x83,
+                                 (char)0x86,
+                                 (char)0x84};
+    struct grpc_call *chats[RPC_MAX_STREAMS];
+
+    for (int i = 0; i < RPC_MAX_STREAMS; i++)
+        chats[i] = begin_chat();
+    ping(&connection);
+    cr_assert(!connection.eof);
+    net_send(connection.fd, begin, sizeof(begin));
+    while (!connection.eof)
+        grpc_turn(&connection);
+    cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_PROTOCOL_ERROR);
+    for (int i = 0; i < RPC_MAX_STREAMS; i++)
+        free(chats[i]);
+}
+
 /* A byte of a value every 10 ms, for ten seconds at most: the client is heard of, and the head does not end. */
 Test(rpc_server, closes_the_connection_of_a_client_whose_head_drips)
 {

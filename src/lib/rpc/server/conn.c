@@ -16,7 +16,14 @@
  * - ENDED: shut for sending; closed when the client closes, or after LINGER_NS. A close with unread bytes would reset
  *   the connection, and the client might lose the last answers.
  *
- * A client that has sent a GOAWAY itself takes OPEN to ENDED when no call is left.
+ * A client that has sent a GOAWAY itself takes OPEN to ENDED when no call is left. A client that pings too often is
+ * sent LEAVING's GOAWAY at once, with an error; if it goes on, it is cut.
+ *
+ * Resets: a client that resets a call frees its place for another one, while the server may still work on the first, so
+ * that the bound of streams would not bound that work. Each reset within RESET_SOON_NS of a call's beginning costs
+ * time: its deadline divided by the number of streams, since a client whose calls all miss that deadline resets as
+ * many; at most RESET_COST_NS, which is what a call without a deadline costs. A connection may owe RESET_DEBT_NS, then
+ * it is cut.
  *
  * One timer for each connection, at the earliest of: its age; the end of NOTICED or ENDED; keepalive_ms of the server
  * after something was last heard of the client (then a ping is sent), and KEEPALIVE_TIMEOUT_NS after that ping (then
@@ -42,6 +49,10 @@
 #define USER_TIMEOUT_MS      20000                /* a peer that does not acknowledge for so long is gone */
 #define PING_INTERVAL_NS     (5 * CLOCK_NS_PER_S) /* clients may ping so often, also without a call */
 #define PING_STRIKES         2
+#define PING_STRIKES_MAX     100 /* of a client that has been told */
+#define RESET_SOON_NS        (100 * CLOCK_NS_PER_MS)
+#define RESET_COST_NS        (30 * CLOCK_NS_PER_MS)
+#define RESET_DEBT_NS        (30 * CLOCK_NS_PER_S)
 #define LONGEST_FRAME        (20 * 1024) /* that nghttp2 gives at a time: 16 KiB and its head */
 #define SENDS_A_TURN         16
 
@@ -106,10 +117,10 @@ void rpc_conn_leave(struct rpc_conn *conn)
     rpc_conn_dirty(conn);
 }
 
-static void begin_no_call(struct rpc_conn *conn)
+static void begin_no_call(struct rpc_conn *conn, uint32_t error, struct str text)
 {
     nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
-                          NGHTTP2_NO_ERROR, NULL, 0);
+                          error, (const uint8_t *)text.s, text.len);
     set_state(conn, RPC_CONN_LEAVING, UINT64_MAX);
     rpc_conn_dirty(conn);
 }
@@ -118,19 +129,34 @@ void rpc_conn_ponged(struct rpc_conn *conn, const uint8_t opaque[8])
 {
     conn->ping_ns = 0;
     if (conn->state == RPC_CONN_NOTICED && memcmp(opaque, leave_ping, sizeof(leave_ping)) == 0)
-        begin_no_call(conn);
+        begin_no_call(conn, NGHTTP2_NO_ERROR, STR_NULL);
 }
 
 /* As C-core and grpc-go do: too frequent pings are let pass twice, and those after something was sent always, since a
- * client measures with them. */
-bool rpc_conn_admits_ping(struct rpc_conn *conn)
+ * client measures with them. They would cut the connection then; here the calls of a client that does not go on end as
+ * they would have. */
+void rpc_conn_pinged(struct rpc_conn *conn)
 {
     uint64_t now = clock_monotonic_ns();
     bool early = conn->pinged_ns != 0 && now < conn->pinged_ns + PING_INTERVAL_NS;
 
     conn->pinged_ns = now;
     conn->ping_strikes += early;
-    return conn->ping_strikes <= PING_STRIKES;
+    if (conn->ping_strikes > PING_STRIKES_MAX)
+        conn->broken = true;
+    else if (conn->ping_strikes > PING_STRIKES && conn->state < RPC_CONN_LEAVING)
+        begin_no_call(conn, NGHTTP2_ENHANCE_YOUR_CALM, STR("too_many_pings"));
+}
+
+bool rpc_conn_admits_reset(struct rpc_conn *conn, const struct rpc_call *call)
+{
+    uint64_t now = clock_monotonic_ns();
+
+    if (call->trailers_sent || now >= call->begun_ns + RESET_SOON_NS)
+        return true;
+    conn->resets_ns = (conn->resets_ns > now ? conn->resets_ns : now) +
+                      earlier(call->head.timeout_ns / RPC_MAX_STREAMS, RESET_COST_NS);
+    return conn->resets_ns <= now + RESET_DEBT_NS;
 }
 
 /* Has the client begun a call whose head does not end? Such a call has no deadline yet. */
@@ -152,7 +178,7 @@ static void on_timer(struct loop_timer *timer)
     else if (conn->state == RPC_CONN_OPEN && is_over)
         rpc_conn_leave(conn);
     else if (conn->state == RPC_CONN_NOTICED && is_over)
-        begin_no_call(conn);
+        begin_no_call(conn, NGHTTP2_NO_ERROR, STR_NULL);
     if (conn->state != RPC_CONN_ENDED)
         keep_alive(conn, now);
     conn->broken = conn->broken || waits_for_head(conn, now);

@@ -307,10 +307,13 @@ struct rpc_conn {
     uint64_t ping_ns;        /* when the last keepalive was sent; 0: answered */
     uint64_t pinged_ns;      /* when the client's last ping came; 0: something was sent since */
     unsigned ping_strikes;
-    unsigned faults; /* of the client, for which streams have been reset */
-    bool broken;     /* to be closed once what is there has been sent, as far as that goes */
-    bool waits;      /* for the socket to take more; nothing is sent until then */
-    uint8_t *rest;   /* what the socket did not take */
+    uint64_t resets_ns;                   /* when the client's resets are paid */
+    int32_t begun;                        /* the last stream that the client has begun */
+    int32_t skipped_after, skipped_until; /* streams that it has skipped lie between these two */
+    unsigned faults;                      /* of the client, for which streams have been reset */
+    bool broken;                          /* to be closed once what is there has been sent, as far as that goes */
+    bool waits;                           /* for the socket to take more; nothing is sent until then */
+    uint8_t *rest;                        /* what the socket did not take */
     size_t rest_len, rest_offset;
     char remote_ip[NET_IP_SIZE];
 };
@@ -322,7 +325,9 @@ void rpc_conn_flush(struct rpc_conn *conn); /* the connection may be gone */
 void rpc_conn_leave(struct rpc_conn *conn); /* is moved away: GOAWAY, and so on */
 void rpc_conn_cut(struct rpc_conn *conn);   /* ends its calls and frees it */
 void rpc_conn_ponged(struct rpc_conn *conn, const uint8_t opaque[8]);
-bool rpc_conn_admits_ping(struct rpc_conn *conn); /* false: the client sends too many */
+void rpc_conn_pinged(struct rpc_conn *conn); /* by the client */
+/* False: the client resets calls too often. */
+bool rpc_conn_admits_reset(struct rpc_conn *conn, const struct rpc_call *call);
 
 /* ---- session.c: nghttp2's callbacks ---- */
 
