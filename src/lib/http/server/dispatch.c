@@ -9,6 +9,8 @@ static struct http_reply *dispatch(struct http_exchange *exchange)
     struct http_auth *auth = exchange->worker->server->def.auth;
     struct http_reply *refusal;
 
+    if (exchange->req.path.len == 0) /* "?a=b", or HTTP/2's empty :path */
+        return http_problem(400, "the path is empty");
     refusal = http_route_find(exchange->path, exchange->method, &exchange->req.route);
     if (refusal != NULL)
         return refusal;
