@@ -947,7 +947,7 @@ def reflected_bytes(service: Service) -> int:
 def test_responses_are_compressed_from_a_length_on(start: Start) -> None:
     """grpcio accepts gzip."""
     plain, long, compressed = (
-        reflected_bytes(start("feature-store", LOG_LEVEL="DEBUG", GRPC_COMPRESS_FROM_BYTES=length))
+        reflected_bytes(start("feature-store", LOG_LEVEL="debug", GRPC_COMPRESS_FROM_BYTES=length))
         for length in (0, 1_000_000, 100)
     )
     assert plain == long
