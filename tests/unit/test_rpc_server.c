@@ -929,11 +929,11 @@ Test(rpc_server, refuses_priority_without_a_stream)
     assert_protocol_error("\0\0\5\2\0\0\0\0\0\0\0\0\1\7", 14);
 }
 
-/* HEADERS of :method POST and :scheme http, with END_HEADERS: streams 5 and 3; 1, 3, 9, 5. */
+/* HEADERS of :method POST and :scheme http, with END_HEADERS: streams 5 and 3; 1, 9, 11 and 5. */
 Test(rpc_server, refuses_a_stream_that_was_skipped)
 {
 #define POST(stream_) "\0\0\2\1\4\0\0\0" stream_ "\x83\x86"
-    static const char first[] = POST("\5") POST("\3"), later[] = POST("\1") POST("\3") POST("\11") POST("\5");
+    static const char first[] = POST("\5") POST("\3"), later[] = POST("\1") POST("\11") POST("\13") POST("\5");
 
     assert_protocol_error(first, sizeof(first) - 1);
     assert_protocol_error(later, sizeof(later) - 1);
