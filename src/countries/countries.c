@@ -6,9 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A question to users. It outlives the request when its client goes; the timeout bounds by how much. */
+/* A question to users, which ends with the request. */
 struct question {
     struct http_deferred *deferred;
+    struct http_call *call;
     struct str id;
     char id_text[USER_ID_MAX];
 };
@@ -60,17 +61,25 @@ static void on_answer(void *arg, int err, const struct http_client_response *res
     free(question);
 }
 
+/* The client has gone. */
+static void on_gone(void *arg)
+{
+    struct question *question = arg;
+
+    http_call_cancel(question->call);
+    on_answer(question, -ECANCELED, NULL);
+}
+
 static int ask(struct http_req *req, struct question *question)
 {
     const struct countries *countries = req->state;
     char path[sizeof("/users/") + USER_ID_MAX];
-    struct http_call *call;
 
     snprintf(path, sizeof(path), "/users/%.*s", STR_ARG(question->id));
     return http_client_call(
         countries->users, req->loop,
         &(struct http_client_request){.path = str_of(path), .trace = &req->trace, .timeout_ms = countries->timeout_ms},
-        on_answer, question, &call);
+        on_answer, question, &question->call);
 }
 
 static struct question *question_new(struct http_req *req, struct str id)
@@ -107,5 +116,7 @@ struct http_reply *countries_get(struct http_req *req)
     r = ask(req, question);
     if (r != 0)
         on_answer(question, r, NULL);
+    else
+        http_on_gone(question->deferred, on_gone, question);
     return NULL;
 }

@@ -1,8 +1,11 @@
-/* The small ones: err, clock, uuid, hex, varint, fnv, wait_group. */
+/* The small ones: budget, seldom, share, err, clock, uuid, hex, varint, fnv, wait_group. */
+#include "budget.h"
 #include "clock.h"
 #include "err.h"
 #include "fnv.h"
 #include "hex.h"
+#include "seldom.h"
+#include "share.h"
 #include "thread.h"
 #include "uuid.h"
 #include "varint.h"
@@ -188,4 +191,59 @@ Test(wait_group, waits_until_all_has_ended_or_for_its_time)
     cr_assert(wait_group_wait(&group, clock_monotonic_ns() + 60 * CLOCK_NS_PER_S));
     pthread_join(thread, NULL);
     wait_group_release(&group);
+}
+
+Test(budget, takes_nothing_where_a_bound_would_be_exceeded)
+{
+    struct budget budget = {.max = 100}, unbounded = {0};
+
+    cr_assert(budget_take(&budget, 100));
+    cr_assert(!budget_take(&budget, 1));
+    cr_assert_eq(budget_used(&budget), 100u);
+    cr_assert(!budget_exceeded(&budget));
+    budget_add(&budget, 1);
+    cr_assert(budget_exceeded(&budget));
+    budget_give(&budget, 101);
+    cr_assert_eq(budget_used(&budget), 0u);
+    cr_assert(budget_take(&unbounded, SIZE_MAX / 2));
+    cr_assert(!budget_exceeded(&unbounded));
+}
+
+/* What one part has taken, another cannot have. */
+Test(budget, a_part_takes_of_the_whole)
+{
+    struct budget whole = {.max = 150}, one = {.max = 100, .whole = &whole}, other = {.max = 100, .whole = &whole};
+
+    cr_assert(budget_take(&one, 100));
+    cr_assert(!budget_take(&other, 51));
+    cr_assert_eq(budget_used(&other), 0u);
+    cr_assert_eq(budget_used(&whole), 100u);
+    cr_assert(budget_take(&other, 50));
+    cr_assert(!budget_take(&one, 1));
+    budget_add(&other, 1);
+    cr_assert(budget_exceeded(&one));
+    budget_give(&one, 100);
+    cr_assert(!budget_exceeded(&other));
+    budget_give(&other, 51);
+    cr_assert_eq(budget_used(&whole), 0u);
+}
+
+Test(share, bounds_those_who_have_an_equal_part_once_little_is_left)
+{
+    cr_assert(!share_is_taken(74, 74, 100, 2));
+    cr_assert(share_is_taken(50, 75, 100, 2));
+    cr_assert(!share_is_taken(49, 75, 100, 2));
+    cr_assert(!share_is_taken(99, 99, 100, 1));
+    cr_assert(!share_is_taken(0, 99, 100, 1000));
+    cr_assert(share_is_taken(1, 99, 100, 1000));
+}
+
+Test(seldom, is_true_once_in_its_interval)
+{
+    _Atomic uint64_t due_ns = 0;
+
+    cr_assert(seldom(&due_ns, 3600 * CLOCK_NS_PER_S));
+    cr_assert(!seldom(&due_ns, 3600 * CLOCK_NS_PER_S));
+    due_ns = 1;
+    cr_assert(seldom(&due_ns, 3600 * CLOCK_NS_PER_S));
 }

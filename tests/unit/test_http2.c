@@ -188,6 +188,85 @@ Test(http2, a_client_that_only_resets_is_cut_off)
     free(waiting);
 }
 
+static int ask_with_fields(int fd, unsigned stream, size_t count)
+{
+    struct buf block = {0};
+    struct frame frame;
+
+    add_literal(&block, ":method", "GET");
+    add_literal(&block, ":scheme", "http");
+    add_literal(&block, ":path", "/hello");
+    while (count-- > 0)
+        buf_append_char(&block, (char)0x90); /* accept-encoding of the static table */
+    send_frame(fd, HEADERS, END_HEADERS | END_STREAM, stream, block.data, block.len);
+    buf_release(&block);
+    do
+        read_frame(fd, &frame);
+    while (frame.type != HEADERS && frame.type != GOAWAY);
+    return frame.type == HEADERS ? status_of(&frame) : -(int)frame.payload[7];
+}
+
+Test(http2, fields_of_a_request_are_bounded)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+
+    cr_expect_eq(ask_with_fields(fd, 1, 90), 200);
+    cr_expect_eq(ask_with_fields(fd, 3, 200), 400);
+    cr_expect_eq(ask_with_fields(fd, 5, 1000), -9); /* COMPRESSION_ERROR */
+    cr_expect_eq(fixture_metric(&f, "http2_refused_total{server=\"test\",frame=\"GOAWAY\",code=\"COMPRESSION_ERROR\"}"),
+                 1);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+/* Beyond 100 streams at a time each is refused by itself. */
+Test(http2, streams_at_a_time_are_bounded)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    struct frame frame;
+
+    for (unsigned i = 0; i <= 100; i++)
+        ask(fd, 1 + 2 * i, "GET", "/later", false);
+    await_frame(fd, RST_STREAM, &frame);
+    cr_expect_eq(frame.stream, 1u + 2 * 100);
+    cr_expect_arr_eq(frame.payload, "\0\0\0\7", 4); /* REFUSED_STREAM */
+    NET_AWAIT(waiting->count == 100);
+    NET_AWAIT(fixture_metric(&f, "http2_refused_total{server=\"test\",frame=\"RST_STREAM\",code=\"REFUSED_STREAM\"}") ==
+              1);
+    answer_all(waiting);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+/* Three of four places are one connection's: it gets none of the last, and another does. */
+Test(http2, a_connection_gets_no_more_than_its_share_of_the_last_places)
+{
+    struct waiting *waiting = calloc(1, sizeof(*waiting));
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .state = waiting, .max_in_flight = 4});
+    int fd = connect_h2(&f), other = connect_h2(&f);
+    char body[1024];
+
+    NET_AWAIT(fixture_metric(&f, "http_connections{server=\"test\"}") == 2);
+    for (unsigned i = 0; i < 3; i++)
+        ask(fd, 1 + 2 * i, "GET", "/later", false);
+    NET_AWAIT(waiting->count == 3);
+    ask(fd, 7, "GET", "/hello", false);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 503);
+    ask(other, 1, "GET", "/hello", false);
+    cr_expect_eq(read_answer(other, body, sizeof(body)), 200);
+    answer_all(waiting);
+    close(fd);
+    close(other);
+    fixture_close(&f);
+    free(waiting);
+}
+
 Test(http2, an_answer_that_comes_too_late_is_a_504)
 {
     struct waiting *waiting;

@@ -239,29 +239,34 @@ Test(rpc_server, refuses_a_long_question_of_reflection)
     buf_release(&body);
 }
 
+/* One connection takes all that it can: three quarters, and no more while there is another connection. */
 Test(rpc_server, serves_calls_beside_open_streams_of_reflection)
 {
-    struct grpc_call *streams[RPC_QUIET_RECEIVING], *refused = call_new();
+    struct grpc_call *streams[RPC_QUIET_RECEIVING], *open = call_new();
     struct grpc_connection other;
+    int refused = 0;
 
     reopen((struct rpc_server_def){.max_in_flight = 10});
+    ping(&connection); /* the server has taken it */
     grpc_connect(&other, fixture.port, 65535);
     for (int i = 0; i < RPC_QUIET_RECEIVING; i++) {
         streams[i] = call_new();
         streams[i]->open_end = true;
         grpc_begin(&other, REFLECTION, NULL, streams[i]);
     }
-    ping(&other);
-    refused->open_end = true;
-    grpc_begin(&connection, REFLECTION, NULL, refused);
-    grpc_await(&connection, refused);
-    assert_status(refused, "8");
+    grpc_await(&other, streams[RPC_QUIET_RECEIVING - 1]);
+    open->open_end = true;
+    grpc_begin(&connection, REFLECTION, NULL, open);
+    ping(&connection);
+    cr_assert(!open->closed);
     assert_status(get(100, NULL), "0");
     for (int i = 0; i < RPC_QUIET_RECEIVING; i++) {
-        cr_assert(!streams[i]->closed);
+        refused += streams[i]->closed;
         free(streams[i]);
     }
+    cr_assert_eq(refused, RPC_QUIET_RECEIVING / 4);
     grpc_disconnect(&other);
+    free(open);
 }
 
 /* Each value of the list would take a copy of the name. */
@@ -1021,14 +1026,237 @@ Test(rpc_server, closes_the_connection_of_a_client_whose_streams_are_reset_too_o
         overflow_window(call->stream);
         grpc_await(&connection, call);
         resets += call->closed;
-        cr_assert(!call->closed || call->error == NGHTTP2_FLOW_CONTROL_ERROR);
+        cr_assert(!call->closed || connection.goaways > 0 || call->error == NGHTTP2_FLOW_CONTROL_ERROR);
         nghttp2_session_set_stream_user_data(connection.session, call->stream, NULL);
         free(call);
     }
-    cr_assert(connection.eof);
+    while (!connection.eof)
+        grpc_turn(&connection);
     grpc_disconnect(&connection);
     grpc_connect(&connection, fixture.port, 65535);
     assert_status(get(100, NULL), "0");
+}
+
+/* What was refused by that frame and code, as in /metrics. */
+static uint64_t refused(const char *frame, const char *code)
+{
+    static const struct metrics_def def = {
+        .name = "grpc_server_refused_total", .help = "", .type = METRICS_COUNTER, .labels = {"frame", "code"}};
+
+    return metrics_counter_value(
+        metrics_series(metrics_family(fixture.metrics, &def), (const struct str[]){str_of(frame), str_of(code)}));
+}
+
+static void reopen_with_metrics(struct rpc_server_def def)
+{
+    close_fixture();
+    fixture.metrics = metrics_new();
+    serve(def);
+}
+
+static void close_with_metrics(void)
+{
+    close_fixture();
+    fixture.metrics = metrics_free(fixture.metrics);
+    serve((struct rpc_server_def){0});
+}
+
+static void await_refusal(void)
+{
+    while (!connection.eof)
+        grpc_turn(&connection);
+    cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_ENHANCE_YOUR_CALM, "%u of %u", connection.goaway_error,
+                 connection.goaways);
+    cr_assert_eq(refused("GOAWAY", "ENHANCE_YOUR_CALM"), 1u);
+}
+
+/* A head of which the server looks at no more than four times what it accepts: nghttp2 resets by INTERNAL_ERROR. */
+Test(rpc_server, closes_the_connection_of_a_client_whose_heads_are_too_large_too_often)
+{
+    static char value[3 * RPC_MAX_HEAD]; /* twice */
+    int resets = 0;
+
+    reopen_with_metrics((struct rpc_server_def){0});
+    memset(value, 'v', sizeof(value) - 1);
+    while (resets < 1000 && !connection.eof) {
+        struct grpc_call *call = call_new();
+
+        grpc_begin(&connection, GET_FEATURE, (const char *const[]){"x", value, "y", value, NULL}, call);
+        grpc_await(&connection, call);
+        resets += call->closed;
+        cr_assert(!call->closed || connection.goaways > 0 || call->error == NGHTTP2_INTERNAL_ERROR, "%u", call->error);
+        nghttp2_session_set_stream_user_data(connection.session, call->stream, NULL);
+        free(call);
+    }
+    await_refusal();
+    cr_assert_eq(refused("RST_STREAM", "INTERNAL_ERROR"), 101u);
+    close_with_metrics();
+}
+
+/* Whatever version of nghttp2 there is: later ones end the connection earlier. */
+Test(rpc_server, closes_the_connection_of_a_client_that_only_gives_up_calls)
+{
+    static const uint8_t cancel[4] = {0, 0, 0, NGHTTP2_CANCEL};
+    struct buf body = {0};
+    int calls = 0;
+
+    reopen_with_metrics((struct rpc_server_def){0});
+    append_point(&body, ORDER_HOLD, 0);
+    for (; calls < 3000 && !connection.eof; calls++) {
+        struct grpc_call *call = call_new();
+        uint8_t frame[9 + 4] = {0, 0, 4, NGHTTP2_RST_STREAM};
+        uint8_t bytes[16];
+
+        call->body = (const uint8_t *)body.data;
+        call->body_len = body.len;
+        grpc_begin(&connection, GET_FEATURE, NULL, call);
+        for (int i = 0; i < 4; i++)
+            frame[5 + i] = (uint8_t)(call->stream >> (24 - 8 * i));
+        memcpy(frame + 9, cancel, sizeof(cancel));
+        send(connection.fd, frame, sizeof(frame), MSG_NOSIGNAL);
+        nghttp2_session_set_stream_user_data(connection.session, call->stream, NULL);
+        nghttp2_submit_rst_stream(connection.session, NGHTTP2_FLAG_NONE, call->stream, NGHTTP2_CANCEL);
+        if (recv(connection.fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT) >= 0)
+            grpc_turn(&connection);
+        free(call);
+    }
+    while (!connection.eof)
+        grpc_turn(&connection);
+    cr_assert_gt(refused("GOAWAY", "ENHANCE_YOUR_CALM") + refused("GOAWAY", "INTERNAL_ERROR"), 0u);
+    buf_release(&body);
+    close_with_metrics();
+}
+
+Test(rpc_server, closes_the_connection_of_a_client_that_sends_empty_frames)
+{
+    struct grpc_call *call = call_new();
+    uint8_t frames[1001 * 9] = {0};
+
+    reopen_with_metrics((struct rpc_server_def){0});
+    call->open_end = true;
+    grpc_begin(&connection, ROUTE_CHAT, NULL, call);
+    for (int i = 0; i < 1001; i++)
+        frames[9 * i + 8] = (uint8_t)call->stream;
+    net_send(connection.fd, frames, sizeof(frames));
+    await_refusal();
+    close_with_metrics();
+    free(call);
+}
+
+Test(rpc_server, closes_the_connection_of_a_client_that_floods_it_with_settings)
+{
+    static uint8_t frames[3000 * 9];
+
+    reopen_with_metrics((struct rpc_server_def){0});
+    ping(&connection);
+    for (int i = 0; i < 3000; i++)
+        frames[9 * i + 3] = NGHTTP2_SETTINGS;
+    net_send(connection.fd, frames, sizeof(frames));
+    while (!connection
+                .eof) /* the client's nghttp2 reads on no further than the acknowledgements, which it has no use for */
+        grpc_turn(&connection);
+    cr_assert_eq(refused("GOAWAY", "ENHANCE_YOUR_CALM"), 1u);
+    close_with_metrics();
+}
+
+Test(rpc_server, ends_a_stream_on_which_nothing_moves)
+{
+    struct grpc_call *call = call_new();
+
+    reopen((struct rpc_server_def){.idle_stream_ms = 20});
+    call->open_end = true;
+    grpc_begin(&connection, ROUTE_CHAT, NULL, call);
+    grpc_await(&connection, call);
+    assert_status(call, "14");
+}
+
+/* 1,000 features, of which the client takes two: long before the hour that a stream may last, it is reset. */
+Test(rpc_server, resets_a_finished_stream_whose_client_takes_nothing)
+{
+    Routeguide__Point lo = ROUTEGUIDE__POINT__INIT, hi = ROUTEGUIDE__POINT__INIT;
+    Routeguide__Rectangle rectangle = ROUTEGUIDE__RECTANGLE__INIT;
+    struct grpc_call *call;
+    struct buf body = {0};
+    uint8_t bytes[64];
+
+    fixture_close(&fixture);
+    grpc_disconnect(&connection);
+    fixture_serve(&fixture, (struct rpc_server_def){.max_call_ms = 20});
+    grpc_connect(&connection, fixture.port, 2 * (5 + 2 + 95));
+    lo.latitude = 100;
+    hi.latitude = 95;
+    rectangle.lo = &lo;
+    rectangle.hi = &hi;
+    grpc_append(&body, false, (struct str){(char *)bytes, routeguide__rectangle__pack(&rectangle, bytes)});
+    call = call_with("/routeguide.RouteGuide/ListFeatures", buf_str(&body), NULL);
+    cr_assert_eq(call->error, (uint32_t)NGHTTP2_CANCEL);
+    buf_release(&body);
+    free(call);
+}
+
+/* The handler ends the call when it hears of the drain; so does that of a call that begins after it. */
+Test(rpc_server, tells_handlers_that_a_drain_has_begun)
+{
+    struct grpc_call *call = call_new();
+
+    call->open_end = true;
+    grpc_begin(&connection, "/routeguide.RouteGuide/RecordRoute", NULL, call);
+    ping(&connection);
+    rpc_server_drain(fixture.server);
+    grpc_await(&connection, call);
+    assert_status(call, "14");
+    cr_assert_eq(rpc_server_wait(fixture.server, clock_monotonic_ns() + 60 * CLOCK_NS_PER_S), 0);
+}
+
+/* What /healthz looks at. */
+Test(rpc_server, tells_when_a_loop_does_not_turn)
+{
+    struct grpc_call *call = call_new();
+    struct buf body = {0};
+    uint64_t entered_ns;
+
+    append_point(&body, ORDER_BLOCK, 0);
+    call->body = (const uint8_t *)body.data;
+    call->body_len = body.len;
+    grpc_begin(&connection, GET_FEATURE, NULL, call);
+    fixture_wait(&fixture.entered);
+    entered_ns = clock_monotonic_ns();
+    cr_assert_lt(rpc_server_last_turn_ns(fixture.server), entered_ns);
+    sem_post(&fixture.unblocked);
+    grpc_await(&connection, call);
+    ping(&connection);
+    cr_assert_gt(rpc_server_last_turn_ns(fixture.server), entered_ns);
+    assert_status(call, "0");
+    buf_release(&body);
+}
+
+Test(rpc_server, gives_a_connection_no_more_than_its_share_of_the_last_places)
+{
+    struct grpc_call *held[3], *more = call_new();
+    struct grpc_connection other;
+    struct buf body = {0};
+
+    reopen((struct rpc_server_def){.max_in_flight = 4});
+    ping(&connection);
+    grpc_connect(&other, fixture.port, 65535);
+    append_point(&body, ORDER_HOLD, 0);
+    for (int i = 0; i < 3; i++) {
+        held[i] = call_new();
+        held[i]->body = (const uint8_t *)body.data;
+        held[i]->body_len = body.len;
+        grpc_begin(&other, GET_FEATURE, NULL, held[i]);
+        fixture_wait(&fixture.entered);
+    }
+    assert_status(get(100, NULL), "0");
+    more->body = (const uint8_t *)body.data;
+    more->body_len = body.len;
+    grpc_begin(&other, GET_FEATURE, NULL, more);
+    grpc_await(&other, more);
+    assert_status(more, "8");
+    grpc_disconnect(&other);
+    for (int i = 0; i < 3; i++)
+        free(held[i]);
+    buf_release(&body);
 }
 
 /* What the server says when a connection is to leave: a ping and the first GOAWAY. */

@@ -1,9 +1,11 @@
 /* A whole service in the test's process: what svc wires together. */
 #include "health.pb-c.h"
+#include "http_try.h"
 #include "net.h"
 #include "routeguide.descriptors.h"
 #include "rpc_client.h"
 #include "svc.h"
+#include "svc_admin.h"
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -144,4 +146,38 @@ Test(svc, grpc_health_says_what_readyz_says)
     atomic_store(&unready, false);
     cr_assert_eq(readyz(), 200);
     cr_assert_eq(grpc_health(), GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING);
+}
+
+/* ---- loops that do not turn ---- */
+
+static uint64_t turned_now(const void *server)
+{
+    return clock_monotonic_ns();
+}
+
+static uint64_t turned_long_ago(const void *server)
+{
+    return clock_monotonic_ns() - 31 * CLOCK_NS_PER_S;
+}
+
+static int healthz(const struct svc_server *servers, unsigned count)
+{
+    struct svc_admin admin = {.servers = servers, .server_count = count};
+    struct http_reply *reply =
+        http_try(svc_admin_routes, &admin, &(struct http_try){.method = "GET", .target = "/healthz"});
+    int status = http_reply_status(reply);
+
+    http_reply_free(reply);
+    return status;
+}
+
+Test(svc_admin, a_loop_of_any_server_that_does_not_turn_makes_healthz_fail)
+{
+    const struct svc_server_type turns = {.last_turn_ns = turned_now}, stuck = {.last_turn_ns = turned_long_ago};
+
+    cr_assert_eq(healthz((const struct svc_server[]){{.type = &turns}, {.type = &turns}}, 2), 200);
+    cr_assert_eq(healthz((const struct svc_server[]){{.type = &turns}, {.type = &stuck}}, 2), 503);
+    cr_assert_eq(healthz((const struct svc_server[]){{.type = &stuck}, {.type = &turns}}, 2), 503);
+    cr_assert_not_null(svc_http_server.last_turn_ns);
+    cr_assert_not_null(svc_rpc_server.last_turn_ns);
 }

@@ -1,5 +1,4 @@
 /* The server of a service's rpcs. Services without any do not link this file, and so no gRPC. */
-#include "cgroup.h"
 #include "clock.h"
 #include "http_auth.h"
 #include "svc_context.h"
@@ -74,9 +73,8 @@ static int open_server(struct svc *svc, struct server *server)
         .compress_from = (size_t)config_int(svc_config(svc), "GRPC_COMPRESS_FROM_BYTES"),
         .max_connections = svc_max_connections(svc),
         .max_connection_age_ms = (unsigned)config_int(svc_config(svc), "MAX_CONNECTION_AGE_MS"),
-        /* Half of the limit is for clients' connections and calls; the rest is for what handlers keep, for the
-         * service's data and for the page cache of its files. */
-        .max_memory = cgroup_memory_bytes() / 2,
+        .max_memory = svc_memory_part(svc, MEMORY_GRPC),
+        .whole = svc_memory_budget(svc),
     };
     int fd, r = svc_listen(svc, &svc_rpc_server, &fd);
 

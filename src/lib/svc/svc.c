@@ -1,5 +1,4 @@
 #include "svc.h"
-#include "cgroup.h"
 #include "clock.h"
 #include "crash.h"
 #include "http_auth.h"
@@ -36,6 +35,8 @@ static const struct config_option common_options[] = {
      .help = "traces whose requests below 400 are not logged; sampled ones always are"},
     {"MAX_CONNECTIONS", "10000", CONFIG_INT, 1, 1000000,
      .help = "of HTTP, and of gRPC (there at most one per 64 KiB of the memory limit); more wait to be accepted"},
+    {"MEMORY_LIMIT_BYTES", "0", CONFIG_BYTES, 0, INT64_MAX,
+     .help = "what the process may take, and clients a part of; 0: the cgroup's limit"},
     {"SHUTDOWN_DELAY_SECONDS", "5", CONFIG_INT, 0, 3600, .unit = "s", .help = "go on serving after SIGTERM"},
     {"SHUTDOWN_TIMEOUT_SECONDS", "20", CONFIG_INT, 1, 3600, .unit = "s",
      .help = "bound on finishing what is in flight"},
@@ -143,9 +144,12 @@ static int open_admin(struct svc *svc)
                             &(struct http_server_def){.name = "admin",
                                                       .routes = svc_admin_routes,
                                                       .state = &svc->admin,
+                                                      .log = svc->log,
+                                                      .metrics = svc->metrics,
+                                                      .unrecorded = true,
                                                       .workers = 1,
                                                       .max_connections = svc->descriptors.admin,
-                                                      .max_memory = cgroup_memory_bytes() / 16},
+                                                      .max_memory = svc_memory_part(svc, MEMORY_ADMIN)},
                             &svc->admin_http);
 }
 
@@ -318,6 +322,7 @@ static int open_common(struct svc *svc)
                           .skip_successes = (unsigned)config_int(svc->config, "LOG_SKIP_SUCCESSES")};
     int r;
 
+    svc_memory_open(svc);
     svc->workers = (unsigned)config_int(svc->config, "WORKERS");
     if (svc->workers == 0)
         svc->workers = svc_cpus();
@@ -325,6 +330,7 @@ static int open_common(struct svc *svc)
     if (svc->metrics == NULL)
         return -ENOMEM;
     metrics_add_process(svc->metrics, svc->def->name);
+    svc_memory_report(svc);
     svc->admin.def = svc->def;
     svc->admin.metrics = svc->metrics;
     svc->admin.servers = svc->servers;

@@ -161,32 +161,22 @@ static inline bool h2o_compat_is_whole(const h2o_req_t *req)
 #endif
 }
 
-/* More fields than that are decoded into the pool and dropped by 2.3. Huffman coding makes at most 8 bytes of 5. */
-#define H2O_COMPAT_MAX_HEAD (H2O_MAX_REQLEN / 5 * 8)
-
-/* Of the head of an HTTP/2 request, which is decoded into its pool. Fields that h2o itself drops (a second Host or
- * Expect) are not told. A request that began as an Upgrade of HTTP/1 keeps that connection's input buffer. */
-static inline size_t h2o_compat_head_bytes(const h2o_req_t *req)
+/* A request that began as an Upgrade of HTTP/1 keeps that connection's input buffer, which doubles as it grows. */
+static inline size_t h2o_compat_upgrade_bytes(const h2o_req_t *req)
 {
-    size_t bytes = req->input.path.len + req->input.authority.len;
+    size_t bytes = 0;
 
-    if (req->headers.size >= H2O_MAX_HEADERS)
-        return H2O_COMPAT_MAX_HEAD;
-    for (size_t i = 0; i < req->headers.size; i++) {
-        const h2o_header_t *field = &req->headers.entries[i];
-
-        bytes += field->name->len + field->value.len;
-        bytes += field->name == &H2O_TOKEN_HTTP2_SETTINGS->buf ? H2O_MAX_REQLEN : 0;
-    }
+    for (size_t i = 0; i < req->headers.size; i++)
+        bytes += req->headers.entries[i].name == &H2O_TOKEN_HTTP2_SETTINGS->buf ? 2 * H2O_MAX_REQLEN : 0;
     return bytes;
 }
 
-/* Bytes of its head and body that are not in the connection's input buffer, nor in its unfinished header block. The
+/* Bytes that are not in the connection's input buffer, beside the head of an HTTP/2 request. The
  * body in HTTP/2 of 2.2.5, which does not tell how much of it has come, is as long as one may be. */
 static inline size_t h2o_compat_request_bytes(const h2o_req_t *req)
 {
     bool is_http2 = req->version >= 0x200;
-    size_t head = is_http2 ? h2o_compat_head_bytes(req) : 0;
+    size_t head = is_http2 ? h2o_compat_upgrade_bytes(req) : 0;
 
     if (h2o_compat_begun_ms(req) == 0)
         return 0;

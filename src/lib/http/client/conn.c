@@ -94,13 +94,34 @@ static void fail(struct client_conn *conn, int err)
     client_call_finish(call, err, NULL);
 }
 
+static void change_tokens(struct http_client *client, int by)
+{
+    int tokens = atomic_load_explicit(&client->tokens, memory_order_relaxed), changed;
+
+    do {
+        changed = tokens + by < 0 ? 0 : tokens + by > CLIENT_MAX_TOKENS ? CLIENT_MAX_TOKENS : tokens + by;
+        if (changed == tokens)
+            return;
+    } while (!atomic_compare_exchange_weak_explicit(&client->tokens, &tokens, changed, memory_order_relaxed,
+                                                    memory_order_relaxed));
+}
+
+static bool may_repeat(const struct client_conn *conn)
+{
+    const struct http_call *call = conn->call;
+
+    return !conn->begun && call->repeatable && !call->repeated &&
+           atomic_load_explicit(&conn->worker->client->tokens, memory_order_relaxed) > CLIENT_MAX_TOKENS / 2;
+}
+
 /* The peer may have done what was asked, or not, and has not begun to answer: a call that may be sent twice is, once,
  * on a new connection. */
 static void broken(struct client_conn *conn)
 {
     struct http_call *call = conn->call;
 
-    if (conn->begun || !call->repeatable || call->repeated) {
+    change_tokens(conn->worker->client, -CLIENT_TOKEN);
+    if (!may_repeat(conn)) {
         fail(conn, -ECONNRESET);
         return;
     }
@@ -120,6 +141,7 @@ static void finish(struct client_conn *conn, size_t body_len, size_t extra)
         .status = conn->status, .head = {bytes, conn->head_len}, .body = {bytes + conn->head_len, body_len}};
     bool keep = conn->keep_alive && !conn->writing && extra == 0 && conn->retire_ns > clock_monotonic_ns();
 
+    change_tokens(conn->worker->client, 1);
     if (!conn->keep_alive)
         client_host_closes(conn->worker, conn->host);
     /* Nobody's while done runs, which may begin other calls. */

@@ -88,6 +88,11 @@ struct client_worker {
     struct http_statuses requests;
 };
 
+/* As gRPC's retry throttling: a call that breaks takes a token, one that is answered gives a tenth back, and none is
+ * repeated while half of them or more are gone. Else a peer in trouble would get twice the calls. */
+#define CLIENT_MAX_TOKENS 10000 /* tenths */
+#define CLIENT_TOKEN      10
+
 #define CLIENT_MAX_HEAD (16 * 1024) /* bytes; of a request, and of a response with the 1xx ones before it */
 
 struct http_client {
@@ -96,6 +101,7 @@ struct http_client {
     struct client_resolver resolver;
     struct client_worker *workers;
     atomic_uint connections; /* of all workers */
+    atomic_int tokens;       /* for repetitions, in tenths: see CLIENT_MAX_TOKENS */
     struct metrics_family *requests;
     struct metrics_series *durations, *conn_gauge;
 };

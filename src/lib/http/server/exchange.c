@@ -14,6 +14,8 @@
 #include "clock.h"
 #include "err.h"
 #include "http_internal.h"
+#include "share.h"
+#include <poll.h>
 
 #define STATUS_GONE 499 /* the client went before there was an answer */
 #define MAX_RESETS  1000
@@ -21,11 +23,26 @@
 /* ---- the end ---- */
 
 /* Whoever answers a deferred request from now on finds that it has gone. */
-static void forget_deferral(struct http_exchange *exchange)
+static struct http_deferral *forget_deferral(struct http_exchange *exchange)
 {
-    if (exchange->deferral != NULL)
-        exchange->deferral->exchange = NULL;
+    struct http_deferral *deferral = exchange->deferral;
+
+    if (deferral != NULL)
+        deferral->exchange = NULL;
     exchange->deferral = NULL;
+    return deferral;
+}
+
+/* Tells the handler that its answer is not wanted any more. It may answer within. */
+static void abandon_deferral(struct http_exchange *exchange)
+{
+    struct http_deferral *deferral = forget_deferral(exchange);
+    void (*gone)(void *arg) = deferral != NULL ? deferral->deferred.gone : NULL;
+
+    if (gone == NULL)
+        return;
+    deferral->deferred.gone = NULL;
+    gone(deferral->deferred.arg);
 }
 
 /* HTTP/2 lets a client give up requests faster than it lets us bound them: one that does little else is cut off. */
@@ -47,7 +64,7 @@ static void end_exchange(void *memory)
     uint64_t latency_ns = clock_monotonic_ns() - exchange->start_ns;
 
     h2o_linklist_unlink(&exchange->link);
-    forget_deferral(exchange);
+    abandon_deferral(exchange);
     if (!exchange->answered)
         exchange->status = STATUS_GONE;
     count_reset(exchange);
@@ -88,12 +105,14 @@ static struct http_exchange *first_exchange(struct http_worker *worker)
 /* Counts it in; returns whether there are too many, or too much. */
 static bool count_in(struct http_server *server, const struct http_exchange *exchange)
 {
+    unsigned connections = atomic_load_explicit(&server->connections, memory_order_relaxed);
+    unsigned own = http_conn_of(exchange->h2o)->exchanges++;
     size_t len = exchange->req.body.len;
     unsigned before = atomic_fetch_add_explicit(&server->in_flight, 1, memory_order_relaxed);
     size_t bytes_before = atomic_fetch_add_explicit(&server->bodies, len, memory_order_relaxed);
 
-    http_conn_of(exchange->h2o)->exchanges++;
-    return before >= server->def.max_in_flight || bytes_before + len > server->def.max_bodies;
+    return before >= server->def.max_in_flight || bytes_before + len > server->def.max_bodies ||
+           share_is_taken(own, before, server->def.max_in_flight, connections);
 }
 
 struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_source *source)
@@ -168,7 +187,7 @@ void http_exchange_respond(struct http_exchange *exchange, struct http_reply *ta
     assert(!exchange->answered && exchange->reply == NULL);
     exchange->answered = true;
     exchange->reply = reply;
-    exchange->status = reply->status;
+    exchange->status = exchange->client_left ? STATUS_GONE : reply->status;
     *ret_body = h2o_iovec_init(reply->body, reply->body_len);
     h2o->res.status = exchange->status;
     h2o->res.reason = err_http_reason(exchange->status);
@@ -201,6 +220,7 @@ void http_exchange_answer(struct http_exchange *exchange, struct http_reply *tak
 static void expire(struct http_exchange *exchange)
 {
     if (!exchange->answered) {
+        abandon_deferral(exchange);
         http_exchange_answer(
             exchange, http_problem(504, "no answer within %u ms", exchange->worker->server->def.request_timeout_ms));
     } else {
@@ -237,7 +257,37 @@ void http_exchanges_fail(struct http_worker *worker)
     for (h2o_linklist_t *link = worker->exchanges.next, *next; link != &worker->exchanges; link = next) {
         struct http_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct http_exchange, link, link);
         next = link->next;
-        if (!exchange->answered)
-            http_exchange_answer(exchange, http_problem(503, "the server is closing"));
+        if (exchange->answered)
+            continue;
+        abandon_deferral(exchange);
+        http_exchange_answer(exchange, http_problem(503, "the server is closing"));
+    }
+}
+
+/* ---- clients that leave ---- */
+
+static bool has_left(const struct http_exchange *exchange)
+{
+    struct pollfd poll_fd = {.fd = h2o_socket_get_fd(http_conn_of(exchange->h2o)->socket), .events = POLLRDHUP};
+
+    return exchange->deferral != NULL && exchange->h2o->version < 0x200 && poll(&poll_fd, 1, 0) == 1;
+}
+
+static void leave(struct http_exchange *exchange)
+{
+    exchange->client_left = true;
+    http_conn_cut(http_conn_of(exchange->h2o));
+    abandon_deferral(exchange);
+    http_exchange_answer(exchange, http_problem(503, "the client has gone")); /* h2o then finds the connection cut */
+}
+
+void http_exchanges_look(struct http_worker *worker)
+{
+    for (h2o_linklist_t *link = worker->exchanges.next, *next; link != &worker->exchanges; link = next) {
+        struct http_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct http_exchange, link, link);
+
+        next = link->next;
+        if (has_left(exchange))
+            leave(exchange);
     }
 }

@@ -7,6 +7,8 @@
  *   deferred.c     answers that come later, from any thread
  *   exchange.c     a request from its arrival to the end of its response
  *   record.c       metrics and log line of an exchange
+ *   refusal.c      what HTTP/2 refuses, counted and logged
+ *   head.c         heads of HTTP/2 requests, before h2o decodes them
  *   watch.c        memory of clients, requests that do not come wholly
  *   try.c          runs a handler without a server
  *   route.c, request.c, reply.c, auth.c
@@ -100,7 +102,10 @@ struct http_gate {
 struct http_gate *http_gate_new(struct loop *loop, struct http_server *server); /* NULL out of memory */
 struct http_gate *http_gate_unref(struct http_gate *gate);                      /* locked; unlocks; returns NULL */
 
-#define HTTP_RECEIVE_TURNS 10 /* of the receive timer in receive_timeout_ms */
+#define HTTP2_ERRORS       13   /* codes of h2o, from NO_ERROR on */
+#define HTTP_RECEIVE_TURNS 10   /* of the receive timer in receive_timeout_ms */
+#define HTTP_STRANGERS     8    /* the part of the memory that requests may hold before a token was asked for */
+#define HTTP_CONN_BYTES    4096 /* that a connection takes without a request, in the process and in the kernel, about */
 
 struct http_worker {
     struct http_server *server;
@@ -117,11 +122,12 @@ struct http_worker {
     struct loop_timer exchange_timer;
     uint64_t turns_ms[HTTP_RECEIVE_TURNS]; /* when the receive timer's last turns were; the last one is [turn] */
     unsigned turn;
-    unsigned room_made;   /* the server's wants_room when this worker last made room */
-    uint64_t look_ns;     /* no look at memory before that */
-    uint64_t trim_ns;     /* the heap is trimmed then; 0: it need not */
-    size_t seen_resident; /* bytes of the process when it was last looked at */
-    struct http_red *red; /* [path * HTTP_METHODS + method]; the last path is "other" */
+    unsigned room_made;                 /* the server's wants_room when this worker last made room */
+    uint64_t look_ns;                   /* no look at memory before that */
+    uint64_t trim_ns;                   /* the heap is trimmed then; 0: it need not */
+    size_t seen_resident;               /* bytes of the process when it was last looked at */
+    uint64_t resets_seen[HTTP2_ERRORS]; /* of h2o's counts of streams that it has reset */
+    struct http_red *red;               /* [path * HTTP_METHODS + method]; the last path is "other" */
     bool closing;
 };
 
@@ -137,11 +143,15 @@ struct http_server {
     struct metrics_series *connections_gauge, *in_flight_gauge;
 
     struct budget memory;
+    struct budget strangers;  /* what connections hold as strange */
     int statm_fd;             /* /proc/self/statm, -1 without a bound */
     atomic_uint wants_room;   /* how often something did not fit */
     _Atomic uint64_t warn_ns; /* no line about it before that */
     atomic_uint_fast64_t refused, closed;
     struct metrics_series *memory_gauge, *refused_total, *closed_total;
+
+    struct metrics_family *refused_family;
+    _Atomic uint64_t warn_refused_ns; /* no line about them before that */
 
     struct wait_group active; /* connections and listeners */
     atomic_bool discouraged, drained;
@@ -159,6 +169,8 @@ struct http_conn {
     bool cut, is_http1;
     size_t buffers;    /* bytes, when http_watch last looked */
     size_t replies;    /* bytes of those not yet taken */
+    size_t strange;    /* of buffers: those of unfinished requests without a token that the server knows */
+    size_t heads;      /* bytes of large heads of HTTP/2 requests */
     unsigned waits;    /* turns of the receive timer in which it was neither idle nor had a request */
     uint64_t begun_ms; /* when the oldest request began that is not whole, at the last look; 0: none */
     /* Bytes received when it was last seen without a half-sent HTTP/2 request, and without output under way. */
@@ -182,6 +194,7 @@ static inline void http_conn_cut(struct http_conn *conn)
 
 void http_watch_init(struct http_worker *worker);  /* loop's thread */
 void http_watch_start(struct http_worker *worker); /* with its first connection; it ends with the last */
+void http_watch_open(struct http_conn *conn);      /* counts a new connection */
 /* Whether the budget is exceeded, although the worker has made what room it can. */
 bool http_watch_is_full(struct http_worker *worker);
 /* Counts a 503 for want of memory, has room made, and returns that reply; any thread. */
@@ -189,6 +202,20 @@ struct http_reply *http_watch_refuse(struct http_server *server);
 /* Takes a large body's bytes from the server's budget until the reply is freed. Where they do not fit, returns a 503 in
  * its place, unless the reply must be sent all the same. Any thread, as long as the server is there. */
 struct http_reply *http_watch_charge(struct http_reply *reply, struct http_server *server, bool must_be_sent);
+
+/* Counts a connection that is closed because the head of a request does not fit, and has room made. */
+void http_watch_refuse_head(struct http_server *server);
+
+/* ---- what HTTP/2 refuses: refusal.c ---- */
+
+void http_refusals_open(struct http_server *server);
+/* frame: what tells the client, error: its code. Any thread. */
+void http_refusals_count(struct http_server *server, const char *frame, unsigned error, uint64_t count);
+void http_refusals_look(struct http_worker *worker); /* counts what h2o has refused since */
+
+/* ---- heads of HTTP/2 requests: head.c ---- */
+
+void http_heads_init(void); /* before there are connections; any number of times */
 
 /* ---- requests: request.c ---- */
 
@@ -207,6 +234,8 @@ void http_target_split(struct str target, struct http_req *req); /* into path an
 
 struct http_deferred {
     void (*answer)(struct http_deferred *take_deferred, struct http_reply *take_reply);
+    void (*gone)(void *arg); /* NULL: nobody wants to know */
+    void *arg;
     struct loop *loop;
     struct trace trace;
     uint64_t deadline_ns;
@@ -223,6 +252,7 @@ struct http_exchange {
     enum http_method method;
     struct http_deferral *deferral; /* NULL: never, or no more */
     bool was_deferred, answered, too_many;
+    bool client_left;         /* before it was answered, which nobody will read */
     struct http_reply *reply; /* kept until it has been sent; NULL: not answered */
     int status;
     uint64_t start_ns, deadline_ns; /* for an answer, then for its sending */
@@ -235,6 +265,9 @@ void http_exchange_answer(struct http_exchange *exchange, struct http_reply *tak
 void http_exchange_respond(struct http_exchange *exchange, struct http_reply *take_reply, h2o_iovec_t *ret_body);
 bool http_exchange_is_ours(const h2o_req_t *h2o);     /* the response; else h2o has made it */
 void http_exchanges_fail(struct http_worker *worker); /* answers 503 to all that wait; loop's thread */
+/* Ends the deferred requests of HTTP/1 whose clients have closed their connections. h2o does not read from a connection
+ * whose request waits for its answer, and so does not hear of it; of HTTP/2 it does. */
+void http_exchanges_look(struct http_worker *worker);
 void http_record(const struct http_exchange *exchange, uint64_t latency_ns); /* record.c; once, at its end */
 
 void http_dispatch_register(h2o_hostconf_t *host);

@@ -72,8 +72,9 @@ void http_record(const struct http_exchange *exchange, uint64_t latency_ns)
     const struct http_route *route = exchange->req.route;
 
     assert(exchange->status >= 200 && exchange->status <= 599);
-    count(exchange, latency_ns);
-    if (server->def.log != NULL)
+    if (!server->def.unrecorded)
+        count(exchange, latency_ns);
+    if (server->def.log != NULL && !server->def.unrecorded)
         write_line(exchange, latency_ns);
     if (route != NULL && route->observe != NULL)
         route->observe(server->def.state, route, exchange->status, latency_ns);

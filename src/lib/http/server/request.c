@@ -144,6 +144,13 @@ void http_answer(struct http_deferred *take_deferred, struct http_reply *take_re
     take_deferred->answer(take_deferred, take_reply);
 }
 
+void http_on_gone(struct http_deferred *deferred, void (*gone)(void *arg), void *arg)
+{
+    assert(deferred->gone == NULL);
+    deferred->gone = gone;
+    deferred->arg = arg;
+}
+
 const struct trace *http_deferred_trace(const struct http_deferred *deferred)
 {
     return &deferred->trace;

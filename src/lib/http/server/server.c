@@ -20,6 +20,7 @@ static void on_close(void *data)
 
     h2o_linklist_unlink(&conn->link);
     budget_give(&server->memory, conn->buffers);
+    budget_give(&server->strangers, conn->strange);
     free(conn);
     atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
     wait_group_done(&server->active);
@@ -50,6 +51,7 @@ static int accept_one(struct http_worker *worker)
     if (h2o_linklist_is_empty(&worker->conns))
         http_watch_start(worker);
     h2o_linklist_insert(&worker->conns, &conn->link);
+    http_watch_open(conn);
     atomic_fetch_add_explicit(&worker->server->connections, 1, memory_order_relaxed);
     wait_group_add(&worker->server->active);
     format_peer(h2o_socket_get_fd(socket), conn->remote_ip);
@@ -194,7 +196,8 @@ static int open_worker(struct http_server *server, unsigned index, int take_fd)
         err = -ENOMEM;
         goto fail;
     }
-    if ((err = loop_open(index, server->def.name, server->def.metrics, &worker->loop)) < 0)
+    if ((err = loop_open(index, server->def.name, server->def.unrecorded ? NULL : server->def.metrics, &worker->loop)) <
+        0)
         goto fail;
     if ((worker->gate = http_gate_new(worker->loop, server)) == NULL) {
         err = -ENOMEM;
@@ -288,6 +291,7 @@ static void open_metrics(struct http_server *server)
     server->connections_gauge = own_series(server, &connections);
     server->in_flight_gauge = own_series(server, &in_flight);
     open_memory_metrics(server);
+    http_refusals_open(server);
     metrics_on_scrape(metrics, on_scrape, server);
 }
 
@@ -301,6 +305,18 @@ static void set_defaults(struct http_server_def *def)
     def->max_bodies = def->max_bodies > 0 ? def->max_bodies : 64 << 20;
     def->idle_timeout_ms = def->idle_timeout_ms > 0 ? def->idle_timeout_ms : 620000;
     def->receive_timeout_ms = def->receive_timeout_ms > 0 ? def->receive_timeout_ms : 10000;
+}
+
+/* Connections that hold nothing take at most half of the memory. */
+static void bound_by_memory(struct http_server *server)
+{
+    size_t fit = server->def.max_memory / (2 * HTTP_CONN_BYTES);
+
+    server->memory.max = server->def.max_memory;
+    server->memory.whole = server->def.whole;
+    server->strangers.max = server->def.max_memory / HTTP_STRANGERS;
+    if (server->def.max_memory > 0 && server->def.max_connections > fit)
+        server->def.max_connections = fit > 0 ? (unsigned)fit : 1;
 }
 
 static void open_config(struct http_server *server)
@@ -342,11 +358,12 @@ int http_server_open(int take_listen_fd, const struct http_server_def *def, stru
         goto done;
     server->def = *def;
     set_defaults(&server->def);
-    server->memory.max = def->max_memory;
+    bound_by_memory(server);
     server->statm_fd = def->max_memory > 0 ? open("/proc/self/statm", O_RDONLY | O_CLOEXEC) : -1;
     wait_group_init(&server->active);
     if ((err = http_paths_open(def->routes, &server->paths)) < 0)
         goto done;
+    http_heads_init();
     open_config(server);
     open_metrics(server);
     if ((err = open_workers(server, take_listen_fd)) == 0) {

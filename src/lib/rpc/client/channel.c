@@ -117,7 +117,8 @@ static void write_service_config(const struct rpc_client_def *def, struct buf *j
             append_method(json, def->idempotent_methods[i], i == 0);
         buf_append_cstr(json,
                         "],\"retryPolicy\":{\"maxAttempts\":4,\"initialBackoff\":\"0.01s\",\"maxBackoff\":\"0.2s\","
-                        "\"backoffMultiplier\":2,\"retryableStatusCodes\":[\"UNAVAILABLE\"]}}]");
+                        "\"backoffMultiplier\":2,\"retryableStatusCodes\":[\"UNAVAILABLE\"]}}],"
+                        "\"retryThrottling\":{\"maxTokens\":1000,\"tokenRatio\":0.1}");
     }
     buf_append_char(json, '}');
     buf_append_char(json, '\0');

@@ -16,14 +16,9 @@
  * - ENDED: shut for sending; closed when the client closes, or after LINGER_NS. A close with unread bytes would reset
  *   the connection, and the client might lose the last answers.
  *
- * A client that has sent a GOAWAY itself takes OPEN to ENDED when no call is left. A client that pings too often is
- * sent LEAVING's GOAWAY at once, with an error; if it goes on, it is cut.
- *
- * Resets: a client that resets a call frees its place for another one, while the server may still work on the first, so
- * that the bound of streams would not bound that work. Each reset within RESET_SOON_NS of a call's beginning costs
- * time: its deadline divided by the number of streams, since a client whose calls all miss that deadline resets as
- * many; at most RESET_COST_NS, which is what a call without a deadline costs. A connection may owe RESET_DEBT_NS, then
- * it is cut.
+ * A client that is refused (refusal.c) goes to ENDED at once; its calls end. A client that has sent a GOAWAY itself
+ * takes OPEN to ENDED when no call is left. A client that pings too often is sent LEAVING's GOAWAY at once, with an
+ * error; if it goes on, it is refused.
  *
  * One timer for each connection, at the earliest of: its age; the end of NOTICED or ENDED; keepalive_ms of the server
  * after something was last heard of the client (then a ping is sent), and KEEPALIVE_TIMEOUT_NS after that ping (then
@@ -49,10 +44,7 @@
 #define USER_TIMEOUT_MS      20000                /* a peer that does not acknowledge for so long is gone */
 #define PING_INTERVAL_NS     (5 * CLOCK_NS_PER_S) /* clients may ping so often, also without a call */
 #define PING_STRIKES         2
-#define PING_STRIKES_MAX     100 /* of a client that has been told */
-#define RESET_SOON_NS        (100 * CLOCK_NS_PER_MS)
-#define RESET_COST_NS        (30 * CLOCK_NS_PER_MS)
-#define RESET_DEBT_NS        (30 * CLOCK_NS_PER_S)
+#define PING_STRIKES_MAX     100         /* of a client that has been told */
 #define LONGEST_FRAME        (20 * 1024) /* that nghttp2 gives at a time: 16 KiB and its head */
 #define SENDS_A_TURN         16
 
@@ -143,20 +135,9 @@ void rpc_conn_pinged(struct rpc_conn *conn)
     conn->pinged_ns = now;
     conn->ping_strikes += early;
     if (conn->ping_strikes > PING_STRIKES_MAX)
-        conn->broken = true;
+        rpc_refuse(conn, NGHTTP2_ENHANCE_YOUR_CALM, "too_many_pings");
     else if (conn->ping_strikes > PING_STRIKES && conn->state < RPC_CONN_LEAVING)
         begin_no_call(conn, NGHTTP2_ENHANCE_YOUR_CALM, STR("too_many_pings"));
-}
-
-bool rpc_conn_admits_reset(struct rpc_conn *conn, const struct rpc_call *call)
-{
-    uint64_t now = clock_monotonic_ns();
-
-    if (call->trailers_sent || now >= call->begun_ns + RESET_SOON_NS)
-        return true;
-    conn->resets_ns = (conn->resets_ns > now ? conn->resets_ns : now) +
-                      earlier(call->head.timeout_ns / RPC_MAX_STREAMS, RESET_COST_NS);
-    return conn->resets_ns <= now + RESET_DEBT_NS;
 }
 
 /* Has the client begun a call whose head does not end? Such a call has no deadline yet. */
@@ -312,6 +293,26 @@ static bool is_done(const struct rpc_conn *conn)
            !nghttp2_session_want_read(conn->session) && !nghttp2_session_want_write(conn->session);
 }
 
+static void shut(struct rpc_conn *conn)
+{
+    shutdown(conn->fd, SHUT_WR);
+    set_state(conn, RPC_CONN_ENDED, LINGER_NS);
+}
+
+static void end_calls(struct rpc_conn *conn)
+{
+    struct rpc_call *call;
+
+    while ((call = TAILQ_FIRST(&conn->calls)) != NULL)
+        rpc_call_end(call, false);
+}
+
+/* What the client still sends must not reset the connection before it has read why it was refused. */
+static bool lingers(const struct rpc_conn *conn)
+{
+    return conn->refused && !conn->broken && !conn->waits && conn->state != RPC_CONN_ENDED;
+}
+
 void rpc_conn_flush(struct rpc_conn *conn)
 {
     bool was_broken = conn->broken; /* what nghttp2 has to say of it is still sent */
@@ -319,11 +320,13 @@ void rpc_conn_flush(struct rpc_conn *conn)
     conn->broken = false;
     if (conn->state != RPC_CONN_ENDED)
         send_all(conn);
-    if (was_broken || conn->broken) {
+    if (was_broken && lingers(conn)) {
+        end_calls(conn);
+        shut(conn);
+    } else if (was_broken || conn->broken) {
         rpc_conn_cut(conn);
     } else if (is_done(conn)) {
-        shutdown(conn->fd, SHUT_WR);
-        set_state(conn, RPC_CONN_ENDED, LINGER_NS);
+        shut(conn);
     }
 }
 
@@ -332,7 +335,7 @@ void rpc_conn_flush(struct rpc_conn *conn)
 static void on_readable(h2o_socket_t *socket, const char *err)
 {
     struct rpc_conn *conn = socket->data;
-    ssize_t len = err != NULL ? 0 : recv(conn->fd, conn->loop->in, sizeof(conn->loop->in), 0);
+    ssize_t len = err != NULL ? 0 : recv(conn->fd, conn->loop->in, sizeof(conn->loop->in), 0), result;
 
     if (len < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -343,8 +346,9 @@ static void on_readable(h2o_socket_t *socket, const char *err)
     conn->heard_ns = clock_monotonic_ns();
     if (conn->state == RPC_CONN_ENDED)
         return;
-    if (nghttp2_session_mem_recv(conn->session, conn->loop->in, (size_t)len) < 0)
-        conn->broken = true;
+    result = nghttp2_session_mem_recv(conn->session, conn->loop->in, (size_t)len);
+    if (result < 0)
+        rpc_refusal_failed(conn, (int)result);
     rpc_conn_dirty(conn);
 }
 
@@ -402,10 +406,8 @@ void rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_sto
 void rpc_conn_cut(struct rpc_conn *conn)
 {
     struct rpc_loop *loop = conn->loop;
-    struct rpc_call *call;
 
-    while ((call = TAILQ_FIRST(&conn->calls)) != NULL)
-        rpc_call_end(call, false);
+    end_calls(conn);
     nghttp2_session_del(conn->session);
     loop_timer_stop(loop->loop, &conn->timer);
     h2o_socket_close(conn->socket);

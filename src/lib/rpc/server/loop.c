@@ -197,9 +197,14 @@ static void leave(struct loop_message *message)
 {
     struct rpc_loop *loop = RPC_OWNER(message, struct rpc_loop, leave_message);
     struct rpc_conn *conn;
+    struct rpc_call *call;
 
     TAILQ_FOREACH(conn, &loop->conns, link)
-    rpc_conn_leave(conn);
+    {
+        rpc_conn_leave(conn);
+        TAILQ_FOREACH(call, &conn->calls, link)
+        rpc_call_tell_drain(call);
+    }
 }
 
 /* What is in the backlog has been accepted by the kernel: a client may have sent its request already. Closing the

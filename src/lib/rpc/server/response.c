@@ -1,5 +1,6 @@
 /* What a call sends: HEADERS, DATA with its messages, and HEADERS with the status; or, where there is nothing but a
  * status, one HEADERS frame (Trailers-Only). */
+#include "clock.h"
 #include "rpc_server_internal.h"
 #include <assert.h>
 
@@ -94,6 +95,8 @@ static ssize_t read_messages(nghttp2_session *session, int32_t stream, uint8_t *
         submit_trailers(call, session);
     }
     pthread_mutex_unlock(&call->lock);
+    if (call->may_receive && size > 0)
+        call->moved_ns = clock_monotonic_ns();
     if (call->room)
         rpc_call_due(call);
     return call->deferred ? NGHTTP2_ERR_DEFERRED : (ssize_t)size;

@@ -216,9 +216,13 @@ struct rpc_call {
     struct rpc_in in;
     struct trace trace;
     uint64_t begun_ns, deadline_ns;
+    uint64_t taken_by_ns; /* when its client must have taken more of a finished stream; 0: not finished */
+    size_t left;          /* bytes that were to be taken then */
+    uint64_t moved_ns;    /* when a stream last sent or received something; 0: never */
     void *data;
     uint64_t request_size;
     bool opened;                /* the handlers know of it */
+    bool drain_told;            /* ... and that the server drains */
     bool may_receive;           /* counted among the server's receiving */
     bool half_closed, end_told; /* the client's end has come; the handlers know */
     struct str message;         /* the one of a unary call, which in holds; STR_NULL: it has not come */
@@ -258,7 +262,8 @@ void rpc_call_begin(struct rpc_call *call); /* the headers have come */
 void rpc_call_end(struct rpc_call *call, bool whole);
 /* Hands nghttp2 what is to be sent, calls on_writable and so on. */
 void rpc_call_run(struct rpc_call *call);
-void rpc_call_due(struct rpc_call *call); /* it is run at the end of the turn */
+void rpc_call_due(struct rpc_call *call);        /* it is run at the end of the turn */
+void rpc_call_tell_drain(struct rpc_call *call); /* once */
 void rpc_call_set_timer(struct rpc_call *call);
 void rpc_call_destroy(struct rpc_call *call); /* its memory */
 struct rpc_server *rpc_call_server(const struct rpc_call *call);
@@ -307,10 +312,13 @@ struct rpc_conn {
     uint64_t ping_ns;        /* when the last keepalive was sent; 0: answered */
     uint64_t pinged_ns;      /* when the client's last ping came; 0: something was sent since */
     unsigned ping_strikes;
+    unsigned in_flight, receiving;        /* of its calls, those in flight and those that may receive */
+    unsigned faults;                      /* of the client, for which streams have been reset */
     uint64_t resets_ns;                   /* when the client's resets are paid */
     int32_t begun;                        /* the last stream that the client has begun */
     int32_t skipped_after, skipped_until; /* streams that it has skipped lie between these two */
-    unsigned faults;                      /* of the client, for which streams have been reset */
+    unsigned empty;                       /* DATA frames without data in a row */
+    bool refused;                         /* a GOAWAY with an error has been submitted */
     bool broken;                          /* to be closed once what is there has been sent, as far as that goes */
     bool waits;                           /* for the socket to take more; nothing is sent until then */
     uint8_t *rest;                        /* what the socket did not take */
@@ -326,14 +334,21 @@ void rpc_conn_leave(struct rpc_conn *conn); /* is moved away: GOAWAY, and so on 
 void rpc_conn_cut(struct rpc_conn *conn);   /* ends its calls and frees it */
 void rpc_conn_ponged(struct rpc_conn *conn, const uint8_t opaque[8]);
 void rpc_conn_pinged(struct rpc_conn *conn); /* by the client */
-/* False: the client resets calls too often. */
-bool rpc_conn_admits_reset(struct rpc_conn *conn, const struct rpc_call *call);
 
 /* ---- session.c: nghttp2's callbacks ---- */
 
 int rpc_session_prepare(struct rpc_server *server); /* what all sessions share; 0 or -ENOMEM */
 void rpc_session_dispose(struct rpc_server *server);
 int rpc_session_open(struct rpc_conn *conn); /* 0 or -ENOMEM */
+
+/* ---- refusal.c: what HTTP/2 refuses ---- */
+
+void rpc_refusal_open(struct rpc_server *server);
+void rpc_refuse(struct rpc_conn *conn, uint32_t error, const char *text);   /* GOAWAY, and the end; once */
+void rpc_refusal_sent(struct rpc_conn *conn, const nghttp2_frame *frame);   /* a GOAWAY or RST_STREAM */
+void rpc_refusal_reset(struct rpc_conn *conn, const struct rpc_call *call); /* NULL: one that has ended */
+void rpc_refusal_data(struct rpc_conn *conn, const nghttp2_frame *frame);   /* DATA came */
+void rpc_refusal_failed(struct rpc_conn *conn, int result);                 /* nghttp2 takes no more of it */
 
 /* ---- loop.c ---- */
 
@@ -432,6 +447,9 @@ struct rpc_server {
     struct rpc_share shares[2]; /* of the service's methods, of quiet ones */
     unsigned max_receiving;
     atomic_bool draining;
+    struct metrics_family *refused;
+    atomic_uint_fast64_t refusals;
+    _Atomic uint64_t warn_ns; /* no line about them before that */
     bool metrics_opened;
     struct wait_group active; /* connections, and the listener */
 };

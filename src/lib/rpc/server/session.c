@@ -9,7 +9,6 @@
 #define CONNECTION_WINDOW (1024 * 1024)
 #define MAX_LOOKED_AT     (4 * RPC_MAX_HEAD) /* bytes of a call's headers; beyond RPC_MAX_HEAD it is refused anyway */
 #define NO_LIMIT          ((uint64_t)1 << 40)
-#define MAX_FAULTS        100 /* for which streams of a connection may be reset */
 
 static struct rpc_call *call_of(nghttp2_session *session, int32_t stream)
 {
@@ -64,18 +63,6 @@ static int on_ping(struct rpc_conn *conn, const nghttp2_frame *frame)
     return 0;
 }
 
-static int on_reset(struct rpc_conn *conn, const struct rpc_call *call)
-{
-    static const char text[] = "too_many_resets";
-
-    if (call == NULL || conn->broken || rpc_conn_admits_reset(conn, call))
-        return 0;
-    nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
-                          NGHTTP2_ENHANCE_YOUR_CALM, (const uint8_t *)text, sizeof(text) - 1);
-    conn->broken = true;
-    return 0;
-}
-
 /* Whether the client begins a stream that is older than one that it has begun. Its last gap is remembered. */
 static bool is_skipped(struct rpc_conn *conn, int32_t stream)
 {
@@ -106,9 +93,11 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     if (frame->hd.type == NGHTTP2_PING)
         return on_ping(arg, frame);
     if (frame->hd.type == NGHTTP2_RST_STREAM)
-        return on_reset(arg, call_of(session, frame->hd.stream_id));
+        rpc_refusal_reset(arg, call_of(session, frame->hd.stream_id));
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
+    if (frame->hd.type == NGHTTP2_DATA)
+        rpc_refusal_data(arg, frame);
     call = call_of(session, frame->hd.stream_id);
     if (call == NULL)
         return 0;
@@ -142,6 +131,8 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
         conn->pinged_ns = 0;
         conn->ping_strikes = 0;
     }
+    if (frame->hd.type == NGHTTP2_GOAWAY || frame->hd.type == NGHTTP2_RST_STREAM)
+        rpc_refusal_sent(conn, frame);
     if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
         (call = call_of(session, frame->hd.stream_id)) == NULL)
         return 0;
@@ -154,13 +145,12 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
 static int on_close(nghttp2_session *session, int32_t stream, uint32_t error, void *arg)
 {
     struct rpc_call *call = call_of(session, stream);
-    struct rpc_conn *conn = arg;
+    bool whole;
 
-    /* For a fault of the client's nghttp2 resets the stream, and 1.52 does not count that. */
-    if ((error == NGHTTP2_PROTOCOL_ERROR || error == NGHTTP2_FLOW_CONTROL_ERROR) && ++conn->faults > MAX_FAULTS)
-        conn->broken = true;
-    if (call != NULL)
-        rpc_call_end(call, call->trailers_sent && error == NGHTTP2_NO_ERROR);
+    if (call == NULL)
+        return 0;
+    whole = call->trailers_sent && error == NGHTTP2_NO_ERROR;
+    rpc_call_end(call, whole);
     return 0;
 }
 
@@ -188,7 +178,7 @@ int rpc_session_prepare(struct rpc_server *server)
         return -ENOMEM;
     nghttp2_option_set_no_auto_window_update(server->option, 1);
     nghttp2_option_set_no_closed_streams(server->option, 1);
-    nghttp2_option_set_stream_reset_rate_limit(server->option, NO_LIMIT, NO_LIMIT); /* rpc_conn_admits_reset is ours */
+    nghttp2_option_set_stream_reset_rate_limit(server->option, NO_LIMIT, NO_LIMIT); /* see rpc_refusal_reset */
     return 0;
 }
 

@@ -17,16 +17,19 @@
  * response must be taken by the client within request_timeout_ms of its request (or of its deferred answer), else the
  * connection is closed; so is one on which a client gives up 1,000 requests more than it lets be answered.
  *
- * Memory: what clients make the server hold is bounded by max_memory, over all connections: requests that are not
- * whole, the buffers that they are read into, heads and bodies of requests that are being answered, replies that have
- * not been taken, and answers of HTTP/2 frames. Not counted are header fields that h2o drops (a second Host or Expect),
- * HPACK's tables, and the kernel's buffers, which are bounded per connection instead. Buffers are counted when the
- * process has grown by a sixteenth of max_memory, and once per receive_timeout_ms / 10. Beyond the bound, requests get
- * 503 with Retry-After, and so does a reply that does not fit (of GET, HEAD and OPTIONS; others have had an effect, and
- * are sent), and the connections that hold most are closed until a quarter of the bound is free.
- * http_memory_bytes{server}, http_memory_max_bytes{server}, http_memory_refused_total{server} and
- * http_memory_closed_total{server} count it; a log line says it, at most once in 10 s. What a single request can add at
- * a time is not covered: a reply that is being made, and one read of a socket.
+ * Memory: what clients make the server hold is bounded by max_memory, over all connections: the connections themselves,
+ * requests that are not whole, the buffers that they are read into, heads and bodies of requests that are being
+ * answered, replies that have not been taken, and answers of HTTP/2 frames. Not counted are HPACK's tables and the
+ * kernel's buffers, which are bounded per connection instead. A large head over HTTP/2 is counted before it is decoded;
+ * one that does not fit ends its connection (ENHANCE_YOUR_CALM). Buffers are counted when the process has grown by a
+ * sixteenth of max_memory, and once per receive_timeout_ms / 10. Beyond the bound, requests get 503 with Retry-After,
+ * and so does a reply that does not fit (of GET, HEAD and OPTIONS; others have had an effect, and are sent), and the
+ * connections that hold most are closed until a quarter of the bound is free. http_memory_bytes{server},
+ * http_memory_max_bytes{server}, http_memory_refused_total{server} and http_memory_closed_total{server} count it; a log
+ * line says it, at most once in 10 s. What a single request can add at a time is not covered: a reply that is being
+ * made, and one read of a socket.
+ *
+ * Streams that HTTP/2 refuses are counted by http2_refused_total{server,frame,code} and logged, at most once in 10 s.
  *
  * What h2o answers by itself is a problem response too, counted and logged (413 for bodies more than 64 KiB beyond the
  * largest max_body, 400 for broken chunks, 417), except: what cannot be parsed as HTTP/1 gets a plain 400 and is
@@ -45,6 +48,7 @@
 #define HTTP_MAX_PARAMS  4
 #define HTTP_MAX_HEADERS 12 /* of a reply */
 
+struct budget;
 struct http_auth;
 struct http_req;
 struct http_reply;
@@ -128,6 +132,12 @@ struct http_reply *http_reply_free(struct http_reply *reply); /* for one that wa
  * is then dropped). The handler must return NULL after it. NULL out of memory (return a reply then). */
 struct http_deferred *http_defer(struct http_req *req);
 void http_answer(struct http_deferred *take_deferred, struct http_reply *take_reply); /* not NULL */
+/* Has gone(arg) called when nobody waits for the answer any more: the client has gone, or the request has been answered
+ * otherwise (504, a closing server). In the loop's thread, at most once, and not after http_answer has been called in
+ * that thread; gone may call it. To be set by the handler, once, and only where the loop's thread answers: arg would
+ * have to outlive another thread's http_answer. Of a client of HTTP/1 it is noticed within receive_timeout_ms / 10; one
+ * that closes only its sending side counts as gone. */
+void http_on_gone(struct http_deferred *deferred, void (*gone)(void *arg), void *arg);
 /* Of the deferred request; valid until http_answer. */
 const struct trace *http_deferred_trace(const struct http_deferred *deferred);
 uint64_t http_deferred_deadline_ns(const struct http_deferred *deferred); /* monotonic: no use answering later */
@@ -139,14 +149,19 @@ struct http_server_def {
     const char *name; /* "http", "admin": in threads' names, log and metrics */
     const struct http_route *routes;
     void *state;
-    struct http_auth *auth;      /* who may call the routes; outlives the server; NULL: everybody */
-    struct log *log;             /* may be NULL: no request lines */
-    struct metrics *metrics;     /* may be NULL */
-    unsigned workers;            /* >= 1 */
-    unsigned max_connections;    /* over all workers; beyond it none is accepted until one ends; 0: 10,000 */
-    unsigned max_in_flight;      /* requests over all workers; beyond it 503; 0: 10,000 */
+    struct http_auth *auth;  /* who may call the routes; outlives the server; NULL: everybody */
+    struct log *log;         /* may be NULL: no request lines */
+    struct metrics *metrics; /* may be NULL */
+    bool unrecorded;         /* requests are neither counted nor logged; what is said of memory is */
+    unsigned workers;        /* >= 1 */
+    /* Over all workers; beyond it none is accepted until one ends; 0: 10,000. At most one for 8 KiB of max_memory. */
+    unsigned max_connections;
+    /* Requests over all workers; beyond it 503; 0: 10,000. When three quarters are in flight, a connection that has an
+     * equal share of all gets 503 too. */
+    unsigned max_in_flight;
     size_t max_bodies;           /* bytes of the bodies of those requests; beyond it 503; 0: 64 MiB */
     size_t max_memory;           /* bytes that clients may make the server hold, see above; 0: no bound */
+    struct budget *whole;        /* of which these bytes are a part; may be NULL */
     unsigned request_timeout_ms; /* of a deferred answer; 0: 30,000 */
     unsigned idle_timeout_ms;    /* of a connection without a request; 0: 620,000, more than load balancers have */
     unsigned receive_timeout_ms; /* of a half-sent request, and of an idle connection in a drain; 0: 10,000 */
