@@ -37,6 +37,10 @@ unit *args:
 integration *args: build release
     @pytest tests/integration "$@"
 
+# gRPC's interop tests with clients in Go, Java, Python, JavaScript and Rust; h2spec
+interop *args: build
+    @tests/interop/run "$@"
+
 # this version beside that of a REVISION, on the same data
 test-versions revision: build
     @scripts/build-revision "$1" "{{ root }}/build-former"

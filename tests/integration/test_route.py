@@ -931,6 +931,29 @@ LIES = [
 ]
 
 
+def reflected_bytes(service: Service) -> int:
+    """What the log says of the length of one long response: the description of a service."""
+    request = b"\x22\x15routeguide.RouteGuide"  # file_containing_symbol
+    with grpc.insecure_channel(service.grpc_address) as channel:
+        call = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        (response,) = call(iter([request]), timeout=TIMEOUT)
+    assert b"RouteGuide" in response
+    line = service.wait_log(
+        test=lambda line: "ServerReflectionInfo" in line.get("httpRequest", {}).get("requestUrl", "")
+    )
+    return int(line["httpRequest"]["responseSize"])
+
+
+def test_responses_are_compressed_from_a_length_on(start: Start) -> None:
+    """grpcio accepts gzip."""
+    plain, long, compressed = (
+        reflected_bytes(start("feature-store", LOG_LEVEL="debug", GRPC_COMPRESS_FROM_BYTES=length))
+        for length in (0, 1_000_000, 100)
+    )
+    assert plain == long
+    assert compressed < plain
+
+
 @pytest.mark.parametrize("lie", ["", *LIES])
 def test_route_client_finds_every_lie(lie: str, stubs: SimpleNamespace, tmp_path: Path) -> None:
     server = lying_server(stubs, lie)

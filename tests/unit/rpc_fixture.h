@@ -225,7 +225,8 @@ static inline void fixture_record_end(struct rpc_call *call)
     rpc_reply(call, &summary.base);
 }
 
-/* Echoes; "pause" stops the reading until resumed from another thread. */
+/* Echoes; "pause" stops the reading until resumed from another thread, "compress..." compresses from this echo on,
+ * "plain..." does not. */
 static inline void *fixture_resume(void *arg)
 {
     struct rpc_call *call = arg;
@@ -239,6 +240,10 @@ static inline void fixture_chat(struct rpc_call *call, const ProtobufCMessage *m
 {
     const Routeguide__RouteNote *note = (const Routeguide__RouteNote *)message;
 
+    if (strncmp(note->message, "compress", 8) == 0)
+        rpc_call_compress(call, true);
+    if (strncmp(note->message, "plain", 5) == 0)
+        rpc_call_compress(call, false);
     if (rpc_send(call, message) == 1)
         rpc_pause(call);
     if (strcmp(note->message, "pause") == 0) {

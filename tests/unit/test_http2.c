@@ -69,6 +69,25 @@ Test(http2, prior_knowledge)
     free(waiting);
 }
 
+/* RFC 9113, 8.3.1: malformed. */
+Test(http2, refuses_an_empty_path)
+{
+    static const char *const paths[] = {"", "?a=b"};
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    char body[1024];
+
+    for (unsigned i = 0; i < 2; i++) {
+        ask(fd, 2 * i + 1, "GET", paths[i], false);
+        cr_expect_eq(read_answer(fd, body, sizeof(body)), 400);
+        cr_expect_not_null(strstr(body, "the path is empty"));
+    }
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
 Test(http2, upgrade)
 {
     struct waiting *waiting;

@@ -11,6 +11,8 @@ static struct http_reply *dispatch(struct http_exchange *exchange)
 
     if (exchange->method == HTTP_OPTIONS && str_eq(exchange->req.path, STR("*")))
         return http_route_options(&exchange->worker->server->paths);
+    if (exchange->req.path.len == 0) /* "?a=b", or HTTP/2's empty :path */
+        return http_problem(400, "the path is empty");
     refusal = http_route_find(exchange->path, exchange->method, &exchange->req.route);
     if (refusal != NULL)
         return refusal;

@@ -489,6 +489,8 @@ static void count_beginning(struct rpc_call *call)
     rpc_stats_started(&call->entry->stats);
     if (call->entry->quiet && call->in.max > RPC_QUIET_MESSAGE)
         call->in.max = RPC_QUIET_MESSAGE;
+    if (server->def.compress_from > 0 && rpc_call_compress(call, true))
+        call->out.compress_from = server->def.compress_from;
 }
 
 /* Counts it in; returns whether there are too many. */

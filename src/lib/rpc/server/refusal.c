@@ -1,14 +1,22 @@
 /* What HTTP/2 itself refuses: frames that a client must not send, and floods of those that it may send. nghttp2 bounds
- * the size of the header table, unread answers to PING and SETTINGS, and, from 1.57 on, resets; what it does not bound
- * in all versions is bounded here. Each refusal is counted with the code that the client gets, and logged once in a
- * while. */
+ * the size of the header table and unread answers to PING and SETTINGS; what it does not bound in all versions is
+ * bounded here. Each refusal is counted with the code that the client gets, and logged once in a while.
+ *
+ * Resets: a client that resets a call frees its place for another one, while the server may still work on the first, so
+ * that the bound of streams would not bound that work. Each reset within RESET_SOON_NS of a call's beginning costs
+ * time: its deadline divided by the number of streams, since a client whose calls all miss that deadline resets as
+ * many; at most RESET_COST_NS, which is what a call without a deadline costs. A connection may owe RESET_DEBT_NS. */
+#include "clock.h"
 #include "rpc_server_internal.h"
 #include "seldom.h"
 
 #define MAX_FAULTS 100  /* for which streams of a connection may be reset */
-#define MAX_RESETS 1000 /* calls that a client gives up beyond those that it lets end */
 #define MAX_EMPTY  1000 /* DATA frames without data in a row */
 #define WARN_NS    (10 * CLOCK_NS_PER_S)
+
+#define RESET_SOON_NS (100 * CLOCK_NS_PER_MS)
+#define RESET_COST_NS (30 * CLOCK_NS_PER_MS)
+#define RESET_DEBT_NS (30 * CLOCK_NS_PER_S)
 
 static const struct metrics_def refused_def = {
     .name = "grpc_server_refused_total",
@@ -63,11 +71,15 @@ void rpc_refusal_sent(struct rpc_conn *conn, const nghttp2_frame *frame)
         rpc_refuse(conn, NGHTTP2_ENHANCE_YOUR_CALM, "too_many_faults");
 }
 
-void rpc_refusal_ended(struct rpc_conn *conn, bool whole)
+void rpc_refusal_reset(struct rpc_conn *conn, const struct rpc_call *call)
 {
-    if (whole)
-        conn->resets -= conn->resets > 0;
-    else if (++conn->resets > MAX_RESETS)
+    uint64_t now = clock_monotonic_ns(), cost;
+
+    if (call == NULL || call->trailers_sent || now >= call->begun_ns + RESET_SOON_NS)
+        return;
+    cost = call->head.timeout_ns / RPC_MAX_STREAMS;
+    conn->resets_ns = (conn->resets_ns > now ? conn->resets_ns : now) + (cost < RESET_COST_NS ? cost : RESET_COST_NS);
+    if (conn->resets_ns > now + RESET_DEBT_NS)
         rpc_refuse(conn, NGHTTP2_ENHANCE_YOUR_CALM, "too_many_resets");
 }
 

@@ -42,6 +42,14 @@ static void add_set(struct fields *fields, const struct rpc_fields *set)
         add(fields, set->field[i]->name, set->field[i]->value);
 }
 
+/* Under the lock. */
+static void add_initial(struct fields *fields, const struct rpc_call *call)
+{
+    if (call->announces_gzip)
+        add(fields, STR("grpc-encoding"), STR("gzip"));
+    add_set(fields, &call->initial);
+}
+
 /* Under the lock, once finished. */
 static void add_status(struct fields *fields, struct rpc_call *call)
 {
@@ -105,7 +113,7 @@ static void submit_head(struct rpc_call *call)
     if (trailers_only)
         add_status(&fields, call);
     else
-        add_set(&fields, &call->initial);
+        add_initial(&fields, call);
     call->answered = true;
     check(call,
           nghttp2_submit_response(session, call->stream, fields.nv, fields.count, trailers_only ? NULL : &provider));

@@ -75,6 +75,15 @@ struct str rpc_call_metadata_at(const struct rpc_call *call, const char *name, s
 void rpc_call_add_metadata(struct rpc_call *call, const char *name, struct str value);
 void rpc_call_add_trailer(struct rpc_call *call, const char *name, struct str value);
 void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *value); /* the same, of a C string */
+/* Messages sent from now on are compressed by gzip (true) or sent as they are (false): a handler may choose for each
+ * message. The first call with true must come before the first message is sent, since the response's headers announce
+ * the encoding. Messages stay as they are where the client's grpc-accept-encoding does not list gzip, where they would
+ * not become smaller, and where max_memory leaves no room to compress. The thread that calls rpc_send compresses. Do
+ * not compress a secret together with data that somebody else chooses: the length gives the secret away. Returns
+ * whether messages are compressed now. Any thread. */
+bool rpc_call_compress(struct rpc_call *call, bool compress);
+/* Whether the client compressed the message that on_message was called with; until on_message returns. */
+bool rpc_call_message_was_compressed(const struct rpc_call *call);
 bool rpc_call_cancelled(const struct rpc_call *call);   /* by the client or the deadline; any thread */
 struct rpc_call *rpc_call_ref(struct rpc_call *call);   /* for answers from another thread; any thread */
 struct rpc_call *rpc_call_unref(struct rpc_call *call); /* returns NULL */
@@ -129,6 +138,9 @@ struct rpc_server_def {
     struct loop *const *loops;
     unsigned threads;   /* number of loops; 0: 1 */
     size_t max_message; /* bytes received; 0: 4 MiB (gRPC's default) */
+    /* Messages of so many bytes and more are compressed as by rpc_call_compress, unless their handler chooses; 0: only
+     * where a handler asks. */
+    size_t compress_from;
     /* Calls; 0: 10,000. When three quarters are in flight, a connection that has an equal share of all is refused
      * more; likewise of calls whose client may still send. */
     unsigned max_in_flight;
