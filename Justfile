@@ -41,6 +41,10 @@ integration *args: build release
 interop *args: build
     @tests/interop/run "$@"
 
+# fuzz what reads the bytes of others: just fuzz [TARGET|all [SECONDS]]
+fuzz *args:
+    @scripts/fuzz "$@"
+
 # this version beside that of a REVISION, on the same data
 test-versions revision: build
     @scripts/build-revision "$1" "{{ root }}/build-former"

@@ -80,6 +80,7 @@ OPTIONS = {
     "tour": ["scripts/tour"],
     "test": ["scripts/test"],
     "torture": ["scripts/torture"],
+    "fuzz": ["scripts/fuzz"],
     "symbolize": ["scripts/symbolize"],
     "new-service": ["scripts/new-service"],
     "images": ["nix/images", "list"],
