@@ -75,6 +75,7 @@ OPTIONS = {
     "tour": ["scripts/tour"],
     "test": ["scripts/test"],
     "torture": ["scripts/torture"],
+    "attack": ["tests/attack/run"],
     "new-service": ["scripts/new-service"],
     "images": ["nix/images", "list"],
     "push-image": ["nix/images", "push"],

@@ -22,7 +22,7 @@ import itertools
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -245,11 +245,11 @@ def services(folder: Path) -> Iterator[Callable[..., Service]]:
     """A factory of services, each in a group of its own; see the top of this file."""
     with contextlib.ExitStack() as groups, harness.services(folder) as start:
 
-        def start_limited(name: str, *args: str, **settings: object) -> Service:
+        def start_limited(name: str, *args: str, prefix: Sequence[str] = (), **settings: object) -> Service:
             group = make(limit_of(name))
             groups.callback(group.remove)
             stated = settings_of(name) | settings
-            service = start(name, *args, build=RELEASE, prefix=group.prefix, **stated)
+            service = start(name, *args, build=RELEASE, prefix=[*group.prefix, *prefix], **stated)
             service.memory = group
             return service
 
