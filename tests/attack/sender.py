@@ -172,7 +172,7 @@ class Sender:
         # The selector's interface refuses an empty mask, with which epoll still reports a connection that was reset.
         self.selector.modify(connection.socket, events or selectors.EVENT_READ, connection)
         if not events:
-            self.selector._selector.modify(connection.socket, 0)  # noqa: SLF001
+            self.selector._selector.modify(connection.socket, 0)
 
     def _wake(self) -> float:
         """Wakes who has waited; returns how long the next one waits."""
