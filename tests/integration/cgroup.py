@@ -230,9 +230,14 @@ class GroupV2(Group):
 
 
 def make(limit: int) -> Group:
-    """A new group with that limit in bytes. Skips the test where none can be made, or fails it where CI is set."""
+    """A new group with that limit in bytes."""
+    return (GroupV1 if "memory" in own_groups() else GroupV2)(limit)
+
+
+def make_or_skip(limit: int) -> Group:
+    """The same. Skips the test where no group can be made, or fails it where CI is set."""
     try:
-        return (GroupV1 if "memory" in own_groups() else GroupV2)(limit)
+        return make(limit)
     except Unavailable as error:
         reason = f"no memory cgroup can be made: {error}"
         if os.environ.get("CI"):
@@ -241,8 +246,8 @@ def make(limit: int) -> Group:
 
 
 @contextlib.contextmanager
-def services(folder: Path) -> Iterator[Callable[..., Service]]:
-    """A factory of services, each in a group of its own; see the top of this file."""
+def services(folder: Path, make: Callable[[int], Group] = make) -> Iterator[Callable[..., Service]]:
+    """A factory of services, each in a group of its own that `make` makes; see the top of this file."""
     with contextlib.ExitStack() as groups, harness.services(folder) as start:
 
         def start_limited(name: str, *args: str, prefix: Sequence[str] = (), **settings: object) -> Service:
