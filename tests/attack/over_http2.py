@@ -410,7 +410,7 @@ def tiny_data(line: Line) -> Script:
         yield reset(stream)
 
 
-@attack(on=(*HTTP, *ADMIN), connections=60, exhausts=DEMO)
+@attack(on=(*HTTP, *ADMIN), connections=60, exhausts=HTTP)
 def half_sent_stream_bodies(line: Line) -> Script:
     """RFC 9113, 10.5: 6,000 bodies of which 60,000 of 60,010 bytes are sent, over 60 connections."""
     asked = line.target.block("POST", "/", content_length="60010")

@@ -30,6 +30,7 @@ DEMO: Final = ("demo",)
 NOTES: Final = ("notes",)
 HTTP: Final = (*DEMO, *NOTES)
 GRPC: Final = ("route-guide",)
+STORE: Final = ("feature-store",)  # which route-guide asks
 HTTP2: Final = (*DEMO, *GRPC)  # h2o, and nghttp2
 ADMIN: Final = ("demo:admin",)
 
@@ -55,7 +56,7 @@ class Target:
 
     @property
     def is_grpc(self) -> bool:
-        return self.listener == "route-guide"
+        return self.listener in (*GRPC, *STORE)
 
     @property
     def path(self) -> str:
