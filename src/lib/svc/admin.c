@@ -87,8 +87,8 @@ static struct http_reply *metrics_page(struct http_req *req)
 }
 
 const struct http_route svc_admin_routes[] = {
-    {.method = "GET", .path = "/healthz", .handler = healthz},
-    {.method = "GET", .path = "/readyz", .handler = readyz},
+    {.method = "GET", .path = "/healthz", .handler = healthz, .always = true},
+    {.method = "GET", .path = "/readyz", .handler = readyz, .always = true},
     {.method = "GET", .path = "/metrics", .handler = metrics_page},
     {0},
 };

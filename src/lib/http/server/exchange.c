@@ -47,6 +47,8 @@ static void end_exchange(void *memory)
     uint64_t latency_ns = clock_monotonic_ns() - exchange->start_ns;
 
     h2o_linklist_unlink(&exchange->link);
+    if (h2o_linklist_is_linked(&exchange->waiting))
+        h2o_linklist_unlink(&exchange->waiting);
     forget_deferral(exchange);
     if (!exchange->answered)
         exchange->status = STATUS_GONE;

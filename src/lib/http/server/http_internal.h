@@ -1,6 +1,7 @@
 /* http_internal -- what the files of the HTTP server share.
  *
  *   server.c       the server, its workers (one a loop), connections and their acceptance, drain
+ *   share.c        how many requests of a connection are handled in a turn of the loop
  *   dispatch.c     from a request to its handler
  *   own_answers.c  what h2o answers by itself
  *   source.c       what handlers ask of a request that came over a connection
@@ -110,10 +111,12 @@ struct http_worker {
     int listen_fd;          /* -1 once closed */
     h2o_socket_t *listener; /* owns listen_fd from start on */
     struct loop_timer accept_timer, drain_timer, receive_timer;
-    struct loop_message discourage_message, drain_message;
+    struct loop_message discourage_message, drain_message, share_message;
     struct loop_hook memory_hook;
     h2o_linklist_t conns;
     h2o_linklist_t exchanges; /* by deadline */
+    h2o_linklist_t waiting;   /* exchanges that are to be handled in the next turn, by share_message */
+    bool share_posted;
     struct loop_timer exchange_timer;
     uint64_t turns_ms[HTTP_RECEIVE_TURNS]; /* when the receive timer's last turns were; the last one is [turn] */
     unsigned turn;
@@ -156,6 +159,8 @@ struct http_conn {
     h2o_socket_t *socket;
     unsigned resets;    /* requests given up by the client, less those answered */
     unsigned exchanges; /* that are being answered */
+    unsigned handled;   /* requests, in the turn of the loop that began at turn_ns; it took handled_ns */
+    uint64_t turn_ns, handled_ns;
     bool cut, is_http1;
     size_t buffers;    /* bytes, when http_watch last looked */
     size_t replies;    /* bytes of those not yet taken */
@@ -215,7 +220,8 @@ struct http_deferred {
 
 struct http_exchange {
     struct http_req req;
-    h2o_linklist_t link; /* of the worker's exchanges */
+    h2o_linklist_t link;    /* of the worker's exchanges */
+    h2o_linklist_t waiting; /* of the worker's waiting ones; not linked: has been handled */
     h2o_req_t *h2o;
     struct http_worker *worker;
     const struct http_path *path; /* NULL: unknown */
@@ -236,10 +242,15 @@ bool http_exchange_is_ours(const h2o_req_t *h2o);     /* the response; else h2o 
 void http_exchanges_fail(struct http_worker *worker); /* answers 503 to all that wait; loop's thread */
 void http_record(const struct http_exchange *exchange, uint64_t latency_ns); /* record.c; once, at its end */
 
-void http_dispatch_register(h2o_hostconf_t *host);
+void http_dispatch(struct http_exchange *exchange); /* has its handler run, or answers it otherwise */
 void http_own_answers_register(h2o_hostconf_t *host);
 
 extern const struct http_source http_exchange_source; /* source.c */
+
+/* ---- a connection's share of a turn of the loop: share.c ---- */
+
+void http_share_init(struct http_worker *worker);
+void http_share_register(h2o_hostconf_t *host); /* what handles requests */
 
 /* ---- answers that come later: deferred.c ---- */
 

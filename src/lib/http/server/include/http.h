@@ -60,6 +60,8 @@ struct http_route {
     size_t max_body; /* bytes; 0: no body is accepted beyond 0 bytes (413) */
     /* Optional: called once a request, in the loop's thread, when the response has been sent or given up. */
     void (*observe)(void *state, const struct http_route *route, int status, uint64_t latency_ns);
+    /* Answered also when there are too many requests, or too little memory: for probes, whose replies are small. */
+    bool always;
 };
 
 /* ---- the request: loop's thread only ---- */
