@@ -2,7 +2,8 @@
 
 usage: sender.py ATTACK LISTENER PORT SECONDS
 
-Connects to 127.0.0.1 only. Ends after SECONDS and prints what it has done as one JSON object.
+Connects to 127.0.0.1 only. Prints "begun" when the first connection is open. Ends when its input ends, but not later than after
+SECONDS, and prints what it has done as one JSON object.
 """
 
 from __future__ import annotations
@@ -167,6 +168,8 @@ class Sender:
 
     def count(self, what: str) -> None:
         self.counts[what] += 1
+        if what == "opened" and self.counts[what] == 1:
+            print("begun", flush=True)
 
     def watch(self, connection: Connection, events: int) -> None:
         # The selector's interface refuses an empty mask, with which epoll still reports a connection that was reset.
@@ -188,11 +191,15 @@ class Sender:
 
     def run(self, seconds: float) -> None:
         end = time.monotonic() + seconds
+        self.selector.register(sys.stdin, selectors.EVENT_READ)
         while time.monotonic() < end:
             while len(self.connections) < self.attack.connections and self.connecting < CONNECTING:
                 self.connections.append(Connection(self, len(self.connections)))
             for key, events in self.selector.select(min(self._wake(), 0.05)):
-                key.data.ready(events)
+                if key.data is None:
+                    end = 0.0
+                else:
+                    key.data.ready(events)
         for each in self.connections:
             each.leave()
 
