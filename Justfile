@@ -63,6 +63,10 @@ fmt:
 torture *args:
     @scripts/torture "$@"
 
+# attacks of public advisories against release binaries under their memory limits, beside an honest client (--list: names)
+attack *args: release
+    @tests/attack/run "$@"
+
 # what follows from the declarations src/NAME/service.toml: manifests, policies, routes, monitoring, ... (--check)
 generate *args:
     @scripts/generate "$@"

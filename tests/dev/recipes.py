@@ -81,6 +81,7 @@ OPTIONS = {
     "test": ["scripts/test"],
     "torture": ["scripts/torture"],
     "fuzz": ["scripts/fuzz"],
+    "attack": ["tests/attack/run"],
     "symbolize": ["scripts/symbolize"],
     "new-service": ["scripts/new-service"],
     "images": ["nix/images", "list"],

@@ -308,6 +308,38 @@ Test(http2, a_connection_gets_no_more_than_its_share_of_the_last_places)
     free(waiting);
 }
 
+/* h2o finds them all in one read; those beyond the connection's share of a turn wait, and by then they have been reset.
+ */
+Test(http2, requests_that_are_reset_at_once_are_not_all_handled)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    struct buf block = {0}, sent = {0};
+    struct frame frame;
+    double handled, reset;
+
+    add_request(&block, "GET", "/hello");
+    for (unsigned stream = 1; stream < 2 * 500; stream += 2) {
+        add_frame(&sent, HEADERS, END_HEADERS | END_STREAM, stream, block.data, block.len);
+        add_frame(&sent, RST_STREAM, 0, stream, "\0\0\0\x8", 4);
+    }
+    add_frame(&sent, PING, 0, 0, "together", 8);
+    net_send(fd, sent.data, sent.len);
+    await_frame(fd, PING, &frame);
+    handled = fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"/hello\",status=\"200\"}");
+    reset = fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"/hello\",status=\"499\"}");
+    cr_expect_eq(handled + reset, 500);
+    cr_expect_gt(reset, 0);
+    ask(fd, 2 * 500 + 1, "GET", "/hello", false);
+    await_ends(fd, 1);
+    close(fd);
+    fixture_close(&f);
+    buf_release(&block);
+    buf_release(&sent);
+    free(waiting);
+}
+
 Test(http2, an_answer_that_comes_too_late_is_a_504)
 {
     struct waiting *waiting;

@@ -74,6 +74,7 @@ static const struct http_route routes[] = {
     {"GET", "/thread", from_thread},
     {"GET", "/large", large},
     {"POST", "/hello", hello, 1000},
+    {"GET", "/always", hello, .always = true},
     {0},
 };
 
@@ -346,6 +347,7 @@ Test(http_server, requests_in_flight_are_bounded)
     cr_expect_eq(answer.status, 503);
     cr_expect_str_eq(net_header(&answer, "retry-after", value), "1");
     net_answer_release(&answer);
+    expect(third, "GET /always HTTP/1.1\r\nhost: test\r\n\r\n", 200, "hello");
     answer_all(waiting);
     expect_answer(first, 200);
     expect_answer(second, 200);

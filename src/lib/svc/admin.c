@@ -122,8 +122,8 @@ void svc_set_log_level(struct log *log, enum log_severity level)
 }
 
 const struct http_route svc_admin_routes[] = {
-    {.method = "GET", .path = "/healthz", .handler = healthz},
-    {.method = "GET", .path = "/readyz", .handler = readyz},
+    {.method = "GET", .path = "/healthz", .handler = healthz, .always = true},
+    {.method = "GET", .path = "/readyz", .handler = readyz, .always = true},
     {.method = "GET", .path = "/metrics", .handler = metrics_page},
     {.method = "GET", .path = "/log-level", .handler = log_level},
     {.method = "PUT", .path = "/log-level", .handler = set_log_level, .max_body = 16},

@@ -85,6 +85,8 @@ static void end_exchange(void *memory)
 
     h2o_linklist_unlink(&exchange->link);
     abandon_deferral(exchange);
+    if (h2o_linklist_is_linked(&exchange->waiting))
+        h2o_linklist_unlink(&exchange->waiting);
     if (!exchange->answered)
         exchange->status = STATUS_GONE;
     count_reset(exchange);

@@ -1,6 +1,7 @@
 /* http_internal -- what the files of the HTTP server share.
  *
  *   server.c       the server, its workers (one a loop), connections and their acceptance, drain
+ *   share.c        how many requests of a connection are handled in a turn of the loop
  *   dispatch.c     from a request to its handler
  *   own_answers.c  what h2o answers by itself
  *   source.c       what handlers ask of a request that came over a connection
@@ -124,7 +125,7 @@ struct http_worker {
     int listen_fd;          /* -1 once closed */
     h2o_socket_t *listener; /* owns listen_fd from start on */
     struct loop_timer accept_timer, drain_timer, receive_timer;
-    struct loop_message discourage_message, drain_message;
+    struct loop_message discourage_message, drain_message, share_message;
     struct loop_hook memory_hook, intake_hook;
     h2o_linklist_t conns;
     h2o_linklist_t unchecked; /* connections whose h2o callback may have to be replaced */
@@ -132,6 +133,8 @@ struct http_worker {
     unsigned lingering_count;
     struct loop_timer linger_timer;
     h2o_linklist_t exchanges; /* by deadline */
+    h2o_linklist_t waiting;   /* exchanges that are to be handled in the next turn, by share_message */
+    bool share_posted;
     struct loop_timer exchange_timer;
     uint64_t turns_ms[HTTP_RECEIVE_TURNS]; /* when the receive timer's last turns were; the last one is [turn] */
     unsigned turn;
@@ -179,6 +182,8 @@ struct http_conn {
     h2o_socket_t *socket;
     unsigned resets;    /* requests given up by the client, less those answered */
     unsigned exchanges; /* that are being answered */
+    unsigned handled;   /* requests, in the turn of the loop that began at turn_ns; it took handled_ns */
+    uint64_t turn_ns, handled_ns;
     bool cut, is_http1;
     size_t buffers;    /* bytes, when http_watch last looked */
     size_t replies;    /* bytes of those not yet taken */
@@ -277,7 +282,8 @@ struct http_deferred {
 
 struct http_exchange {
     struct http_req req;
-    h2o_linklist_t link; /* of the worker's exchanges */
+    h2o_linklist_t link;    /* of the worker's exchanges */
+    h2o_linklist_t waiting; /* of the worker's waiting ones; not linked: has been handled */
     h2o_req_t *h2o;
     struct http_worker *worker;
     const struct http_path *path; /* NULL: unknown */
@@ -306,10 +312,15 @@ void http_record(const struct http_exchange *exchange, uint64_t latency_ns); /* 
 void http_record_refusal(const struct http_conn *conn, const struct http_reply *reply, const struct trace *trace,
                          uint64_t latency_ns);
 
-void http_dispatch_register(h2o_hostconf_t *host);
+void http_dispatch(struct http_exchange *exchange); /* has its handler run, or answers it otherwise */
 void http_own_answers_register(h2o_hostconf_t *host);
 
 extern const struct http_source http_exchange_source; /* source.c */
+
+/* ---- a connection's share of a turn of the loop: share.c ---- */
+
+void http_share_init(struct http_worker *worker);
+void http_share_register(h2o_hostconf_t *host); /* what handles requests */
 
 /* ---- answers that come later: deferred.c ---- */
 

@@ -197,6 +197,7 @@ static int open_worker(struct http_server *server, unsigned index, int take_fd)
     h2o_linklist_init_anchor(&worker->conns);
     h2o_linklist_init_anchor(&worker->exchanges);
     h2o_linklist_init_anchor(&worker->lingering);
+    http_share_init(worker);
     worker->red = calloc((server->paths.count + 1) * HTTP_METHODS, sizeof(*worker->red));
     if (worker->red == NULL) {
         err = -ENOMEM;
@@ -334,7 +335,7 @@ static void open_config(struct http_server *server)
     server->h2o.max_request_entity_size = server->paths.largest_body + BODY_MARGIN;
     h2o_compat_set_timeouts(&server->h2o, server->def.idle_timeout_ms);
     host = h2o_config_register_host(&server->h2o, h2o_iovec_init(H2O_STRLIT("default")), 65535);
-    http_dispatch_register(host);
+    http_share_register(host);
     http_own_answers_register(host);
 }
 

@@ -303,22 +303,28 @@ static void watch_memory(struct loop_hook *hook)
     look_at_memory(worker, now_ns);
 }
 
-/* What a turn reads of a socket, which nobody can count before, is bounded by what the kernel holds of it. What it
- * holds for the client to take is charged to the same cgroup. */
-static void bound_kernel_buffers(const struct http_worker *worker)
+/* What the kernel holds for the client to take is charged to the same cgroup. */
+static void bound_send_buffers(const struct http_worker *worker)
 {
     size_t share = worker->server->memory.max / 64;
     int bytes = share < MIN_SOCKBUF ? MIN_SOCKBUF : share < INT_MAX / 2 ? (int)share : INT_MAX / 2;
 
-    setsockopt(worker->listen_fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
     setsockopt(worker->listen_fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
+/* h2o reads and handles in one turn all that the kernel holds of a connection. Nobody can count the memory before, and
+ * all other connections wait for the time that it takes: thousands of frames fit into 64 KiB. */
+static void bound_receive_buffers(const struct http_worker *worker)
+{
+    setsockopt(worker->listen_fd, SOL_SOCKET, SO_RCVBUF, &(int){MIN_SOCKBUF}, sizeof(int));
 }
 
 void http_watch_init(struct http_worker *worker)
 {
+    bound_receive_buffers(worker);
     if (worker->server->memory.max == 0)
         return;
-    bound_kernel_buffers(worker);
+    bound_send_buffers(worker);
     worker->seen_resident = resident_bytes(worker->server);
     worker->memory_hook.run = watch_memory;
     loop_each_turn(worker->loop, &worker->memory_hook);

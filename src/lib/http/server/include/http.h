@@ -66,6 +66,8 @@ struct http_route {
     /* Optional: called once a request, in the loop's thread, when the response has been sent or given up. */
     void (*observe)(void *state, const struct http_route *route, int status, uint64_t latency_ns);
     const char *accepts; /* of a PATCH: the media type that it takes, which OPTIONS says; may be NULL */
+    /* Answered also when there are too many requests, or too little memory: for probes, whose replies are small. */
+    bool always;
 };
 
 /* ---- the request: loop's thread only ---- */
