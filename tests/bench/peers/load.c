@@ -4,8 +4,8 @@
  *                                                        each timed from when it was due; else STREAMS are always open
  *   load list PORT CONNECTIONS STREAMS SECONDS           ListFeatures of the whole world
  *   load chat PORT CONNECTIONS STREAMS SECONDS WINDOW    RouteChat: each stream has WINDOW notes on their way
- *   load idle PORT CONNECTIONS                           one call on each, then prints a line, and ends when its
- *                                                        standard input does
+ *   load idle PORT CONNECTIONS                           one call on each, then prints a line, and goes on reading,
+ *                                                        until the server has closed all connections
  */
 #include <arpa/inet.h>
 #include <assert.h>
@@ -62,7 +62,9 @@ struct load {
     double rate; /* calls/s; 0: closed loop */
     struct conn *conns;
     uint64_t begun_ns, end_ns;
-    bool ending; /* no more calls begin */
+    bool ending;     /* no more calls begin */
+    bool may_close;  /* the server may */
+    unsigned closed; /* connections */
     uint64_t open, calls, failed, messages;
     uint32_t *latencies_us; /* of an open loop's calls */
     size_t latency_count, latency_capacity;
@@ -331,7 +333,7 @@ static void flush(struct conn *conn)
         size_t len = gather(conn, out, sizeof(out));
         ssize_t sent = len > 0 ? send(conn->fd, out, len, MSG_NOSIGNAL) : 0;
 
-        if (len == 0)
+        if (len == 0 || (sent < 0 && conn->load->may_close))
             return;
         if (sent < 0 && errno != EAGAIN)
             fail("send");
@@ -364,17 +366,33 @@ static void send_rest(struct conn *conn)
     watch(conn, false);
 }
 
-static void receive(struct conn *conn)
+/* False: the connection is closed. */
+static bool receive(struct conn *conn)
 {
     static uint8_t in[BUFFER];
     ssize_t len = recv(conn->fd, in, sizeof(in), 0);
 
     if (len < 0 && errno == EAGAIN)
-        return;
+        return true;
+    if (len <= 0 && conn->load->may_close) {
+        conn->load->closed++;
+        close(conn->fd);
+        return false;
+    }
     if (len <= 0)
         fail("the server closed a connection");
     if (nghttp2_session_mem_recv(conn->session, in, (size_t)len) < 0)
         fail("nghttp2");
+    return true;
+}
+
+/* After a server's GOAWAY. */
+static void leave(struct conn *conn)
+{
+    if (!conn->load->may_close || nghttp2_session_want_read(conn->session) || nghttp2_session_want_write(conn->session))
+        return;
+    conn->load->closed++;
+    close(conn->fd);
 }
 
 /* ---- the loop ---- */
@@ -403,9 +421,10 @@ static void turn(struct load *load, int timeout_ms)
 
         if (events[i].events & EPOLLOUT)
             send_rest(conn);
-        if (events[i].events & ~EPOLLOUT)
-            receive(conn);
+        if ((events[i].events & ~EPOLLOUT) && !receive(conn))
+            continue;
         flush(conn);
+        leave(conn);
     }
 }
 
@@ -447,15 +466,14 @@ static void print_result(struct load *load)
 
 static void be_idle(struct load *load)
 {
-    char byte;
-
     load->ending = true;
     while (load->open > 0)
         turn(load, 10);
     printf("{\"calls\": %llu, \"failed\": %llu}\n", (unsigned long long)load->calls, (unsigned long long)load->failed);
     fflush(stdout);
-    while (read(STDIN_FILENO, &byte, 1) > 0)
-        ;
+    load->may_close = true;
+    while (load->closed < load->conn_count)
+        turn(load, -1);
 }
 
 static void parse(struct load *load, int argc, char **argv, double *ret_seconds)
