@@ -160,6 +160,7 @@ static void fill_args(struct rpc_client *client, const struct rpc_client_def *de
     add_integer(client, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, or_default(def->max_message, DEFAULT_MAX_MESSAGE));
     add_integer(client, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     add_integer(client, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1); /* its connections end with the client */
+    add_integer(client, GRPC_ARG_ENABLE_CHANNELZ, 0);           /* statistics of each call that nobody can ask for */
 }
 
 /* ---- channels ---- */
