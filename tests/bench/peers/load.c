@@ -2,6 +2,8 @@
  *
  *   load unary PORT CONNECTIONS STREAMS SECONDS [RATE]   GetFeature; with RATE an open loop: so many calls a second,
  *                                                        each timed from when it was due; else STREAMS are always open
+ *   load save PORT CONNECTIONS STREAMS SECONDS FILE      GetFeature of one point after another of a data set, in a
+ *                                                        closed loop: route-guide saves each
  *   load list PORT CONNECTIONS STREAMS SECONDS           ListFeatures of the whole world
  *   load chat PORT CONNECTIONS STREAMS SECONDS WINDOW    RouteChat: each stream has WINDOW notes on their way
  *   load idle PORT CONNECTIONS                           one call on each, then prints a line, and goes on reading,
@@ -37,6 +39,7 @@ struct request {
 
 struct stream {
     struct conn *conn;
+    const struct request *request;
     uint64_t due_ns;
     uint8_t prefix[5]; /* of the message that is coming in */
     unsigned prefix_len;
@@ -55,7 +58,8 @@ struct conn {
 };
 
 struct load {
-    struct request request;
+    struct request *requests; /* which calls take in turn */
+    size_t request_count, next_request;
     bool is_chat;
     int epoll, port;
     unsigned conn_count, stream_count, window;
@@ -69,6 +73,8 @@ struct load {
     uint32_t *latencies_us; /* of an open loop's calls */
     size_t latency_count, latency_capacity;
 };
+
+static const char get_feature[] = "/routeguide.RouteGuide/GetFeature";
 
 static void begin_call(struct conn *conn, uint64_t due_ns);
 
@@ -113,11 +119,16 @@ static void put_point(struct request *request, int field, int32_t latitude, int3
     }
 }
 
+static void end_request(struct request *request)
+{
+    request->bytes[4] = (uint8_t)(request->len - 5);
+}
+
 static void make_request(struct request *request, const char *mode)
 {
     static const char text[] = "\x12\x05hello"; /* RouteNote.message */
 
-    *request = (struct request){.path = "/routeguide.RouteGuide/GetFeature", .len = 5};
+    *request = (struct request){.path = get_feature, .len = 5};
     if (strcmp(mode, "list") == 0) {
         request->path = "/routeguide.RouteGuide/ListFeatures";
         put_point(request, 1, -900000000, -1800000000);
@@ -130,7 +141,32 @@ static void make_request(struct request *request, const char *mode)
     } else {
         put_point(request, 0, 409146138, -746188906);
     }
-    request->bytes[4] = (uint8_t)(request->len - 5);
+    end_request(request);
+}
+
+/* Of all points in a data set as route-guide reads it. */
+static void make_requests(struct load *load, const char *path)
+{
+    int32_t latitude, longitude;
+    FILE *file = fopen(path, "r");
+    char line[4096];
+
+    if (file == NULL)
+        fail(path);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        struct request request = {.path = get_feature, .len = 5};
+
+        if (sscanf(line, "{\"location\":{\"latitude\":%d,\"longitude\":%d", &latitude, &longitude) != 2)
+            continue;
+        put_point(&request, 0, latitude, longitude);
+        end_request(&request);
+        load->requests = realloc(load->requests, (load->request_count + 1) * sizeof(request));
+        assert(load->requests != NULL);
+        load->requests[load->request_count++] = request;
+    }
+    fclose(file);
+    if (load->request_count == 0)
+        fail("no points");
 }
 
 /* ---- a stream ---- */
@@ -142,9 +178,9 @@ static ssize_t read_messages(nghttp2_session *session, int32_t id, uint8_t *to, 
     const struct load *load = stream->conn->load;
     size_t size = 0;
 
-    for (; stream->to_send > 0 && len - size >= load->request.len; stream->to_send--) {
-        memcpy(to + size, load->request.bytes, load->request.len);
-        size += load->request.len;
+    for (; stream->to_send > 0 && len - size >= stream->request->len; stream->to_send--) {
+        memcpy(to + size, stream->request->bytes, stream->request->len);
+        size += stream->request->len;
     }
     if (stream->to_send == 0 && (!load->is_chat || (load->ending && stream->on_the_way == 0)))
         *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -246,9 +282,10 @@ static nghttp2_nv header(const char *name, const char *value)
 static void begin_call(struct conn *conn, uint64_t due_ns)
 {
     struct load *load = conn->load;
+    const struct request *request = &load->requests[load->next_request++ % load->request_count];
     const nghttp2_nv headers[] = {header(":method", "POST"),
                                   header(":scheme", "http"),
-                                  header(":path", load->request.path),
+                                  header(":path", request->path),
                                   header(":authority", "localhost"),
                                   header("content-type", "application/grpc"),
                                   header("te", "trailers"),
@@ -257,7 +294,7 @@ static void begin_call(struct conn *conn, uint64_t due_ns)
     nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = read_messages};
 
     assert(stream != NULL);
-    *stream = (struct stream){.conn = conn, .due_ns = due_ns};
+    *stream = (struct stream){.conn = conn, .request = request, .due_ns = due_ns};
     stream->to_send = stream->on_the_way = load->is_chat ? load->window : 1;
     if (nghttp2_submit_request(conn->session, NULL, headers, sizeof(headers) / sizeof(headers[0]), &provider, stream) <
         0)
@@ -478,20 +515,27 @@ static void be_idle(struct load *load)
 
 static void parse(struct load *load, int argc, char **argv, double *ret_seconds)
 {
-    bool is_idle = argc > 1 && strcmp(argv[1], "idle") == 0;
+    bool is_idle = argc > 1 && strcmp(argv[1], "idle") == 0, saves = argc > 1 && strcmp(argv[1], "save") == 0;
 
-    if (argc < (is_idle ? 4 : 6)) {
-        fprintf(stderr, "usage: load MODE PORT CONNECTIONS [STREAMS SECONDS [RATE | WINDOW]]\n");
+    if (argc < (is_idle ? 4 : saves ? 7 : 6)) {
+        fprintf(stderr, "usage: load MODE PORT CONNECTIONS [STREAMS SECONDS [RATE | WINDOW | FILE]]\n");
         exit(2);
     }
-    make_request(&load->request, argv[1]);
+    if (saves) {
+        make_requests(load, argv[6]);
+    } else {
+        load->requests = calloc(1, sizeof(*load->requests));
+        assert(load->requests != NULL);
+        make_request(load->requests, argv[1]);
+        load->request_count = 1;
+    }
     load->is_chat = strcmp(argv[1], "chat") == 0;
     load->port = atoi(argv[2]);
     load->conn_count = (unsigned)atoi(argv[3]);
     load->stream_count = is_idle ? 1 : (unsigned)atoi(argv[4]);
     *ret_seconds = is_idle ? 0 : atof(argv[5]);
     load->window = load->is_chat && argc > 6 ? (unsigned)atoi(argv[6]) : 1;
-    load->rate = !load->is_chat && argc > 6 ? atof(argv[6]) : 0;
+    load->rate = !load->is_chat && !saves && argc > 6 ? atof(argv[6]) : 0;
 }
 
 int main(int argc, char **argv)
