@@ -12,7 +12,9 @@
 #include "wait_group.h"
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 Test(err, one_table_for_both_protocols)
 {
@@ -80,6 +82,27 @@ Test(uuid, is_version_7_and_survives_text)
     cr_assert_arr_eq(a.bytes, parsed.bytes, 16);
     cr_assert_eq(uuid_parse(STR("0190163D-8694-739B-AEA5-966C26F8AD91"), &parsed), 0);
     cr_assert_eq(parsed.bytes[3], 0x3d);
+}
+
+/* Random bytes are taken from the kernel in advance: a child process must not use those of its parent. */
+Test(uuid, differs_in_a_child_process)
+{
+    struct uuid first, ours, childs;
+    int ends[2];
+    pid_t child;
+
+    cr_assert_eq(uuid_new(&first), 0); /* there are random bytes in stock now */
+    cr_assert_eq(pipe(ends), 0);
+    child = fork();
+    if (child == 0)
+        _exit(uuid_new(&childs) == 0 && write(ends[1], childs.bytes, sizeof(childs.bytes)) == sizeof(childs.bytes) ? 0
+                                                                                                                   : 1);
+    cr_assert_eq(uuid_new(&ours), 0);
+    cr_assert_eq(read(ends[0], childs.bytes, sizeof(childs.bytes)), (ssize_t)sizeof(childs.bytes));
+    cr_assert_eq(waitpid(child, NULL, 0), child);
+    close(ends[0]);
+    close(ends[1]);
+    cr_assert_arr_neq(ours.bytes + 8, childs.bytes + 8, 8); /* all random but two bits */
 }
 
 Test(uuid, refuses_other_forms)

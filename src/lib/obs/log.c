@@ -12,13 +12,14 @@
 #include <unistd.h>
 
 /* Bytes of each of two: one is filled while the other is written. Only what is used is resident. */
-#define QUEUE_SIZE    (4 * 1024 * 1024)
-#define STACK_SIZE    4096 /* lines up to this need no memory but the caller's stack */
-#define MAX_LINE      (64 * 1024)
-#define GATHER_MS     5   /* how long the first line of a batch waits for others */
-#define POLL_MS       100 /* how often a writer that waits for room looks whether it has been given up */
+#define QUEUE_SIZE   (4 * 1024 * 1024)
+#define STACK_SIZE   4096 /* lines up to this need no memory but the caller's stack */
+#define MAX_LINE     (64 * 1024)
+#define GATHER_MS    5           /* how long the first line of a batch waits for others, at most */
+#define BATCH_SIZE   (64 * 1024) /* bytes that are written at once where lines come fast; as much as a pipe holds */
+#define POLL_MS      100         /* how often a writer that waits for room looks whether it has been given up */
+#define MESSAGE_SIZE 512
 #define EXIT_FLUSH_MS 2000
-#define MESSAGE_SIZE  512
 
 struct queue {
     size_t len;
@@ -38,6 +39,7 @@ struct log {
     struct queue *front, *back; /* back is the thread's */
     uint64_t dropped;           /* lines, since the last line that said how many */
     bool closing, done;
+    bool sleeping;         /* the thread waits for a first line, not for a batch */
     bool writing;          /* the thread is; then ended is signalled */
     atomic_bool abandoned; /* log_close has stopped waiting: the thread frees the log, and must not count any more */
     bool torn;             /* thread's: the last write ended within a line */
@@ -55,7 +57,7 @@ static int put(struct log *log, struct str line)
         return -ENOBUFS;
     memcpy(queue->data + queue->len, line.s, line.len);
     queue->len += line.len;
-    if (before == 0 || (before < QUEUE_SIZE / 2 && queue->len >= QUEUE_SIZE / 2))
+    if ((before == 0 && log->sleeping) || (before < BATCH_SIZE && queue->len >= BATCH_SIZE))
         pthread_cond_signal(&log->filled);
     return 0;
 }
@@ -143,20 +145,33 @@ static void report_dropped(struct log *log)
         log->dropped = 0;
 }
 
-/* With the lock held: waits until there are lines, and a little for more. False: there are none and the log closes. */
-static bool gather(struct log *log)
+/* With the lock held. */
+static void await_batch(struct log *log)
 {
     struct timespec until;
 
-    while (log->front->len == 0 && !log->closing)
-        pthread_cond_wait(&log->filled, &log->lock);
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += GATHER_MS * (long)CLOCK_NS_PER_MS;
     until.tv_sec += until.tv_nsec / (long)CLOCK_NS_PER_S;
     until.tv_nsec %= (long)CLOCK_NS_PER_S;
-    while (log->front->len < QUEUE_SIZE / 2 && !log->closing &&
+    while (log->front->len < BATCH_SIZE && !log->closing &&
            pthread_cond_timedwait(&log->filled, &log->lock, &until) != ETIMEDOUT)
         ;
+}
+
+/* With the lock held: waits for a batch of lines. False: there are none and the log closes. While lines come, nobody
+ * wakes the thread but by a full batch. Batches are small because the thread may share its core with an event loop: a
+ * large one would keep the loop's clients waiting, and push its memory out of the cache. */
+static bool gather(struct log *log)
+{
+    await_batch(log);
+    if (log->front->len > 0 || log->closing)
+        return log->front->len > 0;
+    log->sleeping = true;
+    while (log->front->len == 0 && !log->closing)
+        pthread_cond_wait(&log->filled, &log->lock);
+    log->sleeping = false;
+    await_batch(log);
     return log->front->len > 0;
 }
 

@@ -161,6 +161,10 @@ static void fill_args(struct rpc_client *client, const struct rpc_client_def *de
     add_integer(client, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, or_default(def->max_message, DEFAULT_MAX_MESSAGE));
     add_integer(client, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     add_integer(client, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1); /* its connections end with the client */
+    add_integer(client, GRPC_ARG_ENABLE_CHANNELZ, 0);           /* statistics of each call that nobody can ask for */
+    /* Never: a filter that every call passes would only close connections of half an hour without a call, and servers
+     * end theirs long before. */
+    add_integer(client, GRPC_ARG_CLIENT_IDLE_TIMEOUT_MS, INT_MAX);
 }
 
 /* ---- channels ---- */
