@@ -12,13 +12,13 @@
 #include <unistd.h>
 
 /* Bytes of each of two: one is filled while the other is written. Only what is used is resident. */
-#define QUEUE_SIZE   (4 * 1024 * 1024)
-#define STACK_SIZE   4096 /* lines up to this need no memory but the caller's stack */
-#define MAX_LINE     (64 * 1024)
-#define GATHER_MS    5           /* how long the first line of a batch waits for others, at most */
-#define BATCH_SIZE   (64 * 1024) /* bytes that are written at once where lines come fast; as much as a pipe holds */
-#define POLL_MS      100         /* how often a writer that waits for room looks whether it has been given up */
-#define MESSAGE_SIZE 512
+#define QUEUE_SIZE    (4 * 1024 * 1024)
+#define STACK_SIZE    4096 /* lines up to this need no memory but the caller's stack */
+#define MAX_LINE      (64 * 1024)
+#define GATHER_MS     5           /* how long the first line of a batch waits for others, at most */
+#define BATCH_SIZE    (64 * 1024) /* bytes that are written at once where lines come fast; as much as a pipe holds */
+#define POLL_MS       100         /* how often a writer that waits for room looks whether it has been given up */
+#define MESSAGE_SIZE  512
 #define EXIT_FLUSH_MS 2000
 
 struct queue {

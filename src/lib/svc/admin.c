@@ -93,7 +93,8 @@ static struct http_reply *log_level(struct http_req *req)
     return plain(200, log_severity_name(log_least(admin->log)));
 }
 
-/* From the pod itself, as kubectl port-forward is, or from this machine: who may scrape need not be able to fill disks. */
+/* From the pod itself, as kubectl port-forward is, or from this machine: who may scrape need not be able to fill disks.
+ */
 static bool is_from_here(const struct http_req *req)
 {
     struct str peer = http_peer(req);

@@ -13,8 +13,8 @@
 
 #define RPC_MAX_DEPTH 32 /* of messages in messages; ours have no more than 3 */
 
-/* 0; -EILSEQ: a string contains a NUL, or messages are nested too deeply; -EBADMSG: not a message. *ret_is_plain becomes
- * false where the message must be normalized. */
+/* 0; -EILSEQ: a string contains a NUL, or messages are nested too deeply; -EBADMSG: not a message. *ret_is_plain
+ * becomes false where the message must be normalized. */
 int rpc_text_check(struct str bytes, const ProtobufCMessageDescriptor *type, unsigned max_depth, bool *ret_is_plain);
 
 /* ---- normalize.c ---- */
