@@ -10,6 +10,7 @@ from streaming.model.calibration import ceiling, checks, dense_events, more_cach
 from streaming.model.compute import audience, delivery, media, payment_eur, renditions, run
 from streaming.model.inputs import LADDER, ONE_COUNTRY, SCENARIOS, WORLD, numeric_fields, with_factor
 from streaming.model.plan import (
+    CARRIED,
     FIRST_MONTHS,
     GROWN_MONTHS,
     OTHERS,
@@ -22,7 +23,6 @@ from streaming.model.plan import (
     TEAMS,
     TRIGGERS,
     WORK,
-    CARRIED,
     approval,
     forecast,
     rents,
