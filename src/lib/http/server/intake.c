@@ -11,8 +11,9 @@
  * A refused request is cut out of the input with all that follows; h2o serves what came before. As soon as h2o wants to
  * read on, those are answered: then the refusal is sent past h2o, which finds its connection closed.
  *
- * A connection whose protocol has become HTTP/2 is known by another callback of h2o's, and is left alone from then on.
- * Loop's thread only; no locks. */
+ * A connection whose protocol has become HTTP/2 is known by another callback of h2o's. Its bytes are not checked here;
+ * over both protocols they are counted (http_watch_received), so that one turn of the loop, which may read from
+ * hundreds of connections, does not take more memory than there is. Loop's thread only; no locks. */
 #include "clock.h"
 #include "err.h"
 #include "http_internal.h"
@@ -67,10 +68,10 @@ static void refuse(struct http_conn *conn)
 /* ---- reading ---- */
 
 /* Returns whether there is something for h2o. */
-static bool check(struct http_conn *conn)
+static bool check(struct http_conn *conn, size_t len)
 {
     h2o_buffer_t *input = conn->socket->input;
-    size_t len = h2o_compat_just_read(conn->socket, &conn->received), before = input->size - len;
+    size_t before = input->size - len;
 
     assert(len <= input->size);
     input->size =
@@ -78,13 +79,48 @@ static bool check(struct http_conn *conn)
     return conn->framing.status == 0 || input->size > before;
 }
 
+/* h2o's callback may free conn. */
+static void pass_on(struct http_conn *conn, h2o_socket_cb read, const char *err)
+{
+    struct http_worker *worker = conn->worker;
+
+    worker->reading = conn;
+    read(conn->socket, err);
+    worker->reading = NULL;
+}
+
 static void on_read(h2o_socket_t *socket, const char *err)
 {
     struct http_conn *conn = socket->on_close.data;
+    size_t len = err == NULL ? h2o_compat_just_read(conn->socket, &conn->received) : 0;
 
     http_intake_resume(conn);
-    if (err != NULL || check(conn))
-        conn->read(socket, err); /* may free conn */
+    if (err == NULL && !http_watch_received(conn, len))
+        err = "too much memory";
+    if (err != NULL || check(conn, len))
+        pass_on(conn, conn->read, err);
+}
+
+static void on_read_http2(h2o_socket_t *socket, const char *err)
+{
+    struct http_conn *conn = socket->on_close.data;
+    size_t len = err == NULL ? h2o_compat_just_read(conn->socket, &conn->received) : 0;
+
+    http_intake_resume(conn);
+    if (err == NULL && !http_watch_received(conn, len))
+        err = "too much memory";
+    pass_on(conn, conn->read_http2, err);
+}
+
+bool http_intake_close(struct http_conn *conn)
+{
+    h2o_socket_cb read = h2o_compat_reader(conn->socket);
+
+    if (read == NULL || conn->exchanges > 0 || conn == conn->worker->reading)
+        return false;
+    read = read == on_read ? conn->read : read == on_read_http2 ? conn->read_http2 : read;
+    read(conn->socket, "too much memory");
+    return true;
 }
 
 /* ---- staying in between ---- */
@@ -100,12 +136,17 @@ static void look_at(struct http_conn *conn)
     h2o_socket_cb read = h2o_compat_reader(conn->socket);
 
     if (read == NULL) {
-        if (conn->exchanges == 0) /* until h2o has sent "100 Continue"; else the end of the exchange comes here again */
+        if (conn->exchanges == 0 ||
+            conn->read_http2 !=
+                NULL) /* until h2o has sent "100 Continue"; else the end of the exchange comes here again */
             http_intake_resume(conn);
     } else if (read == conn->read || read == on_read) {
         h2o_compat_set_reader(conn->socket, on_read);
         if (conn->framing.status != 0)
             refuse(conn);
+    } else {
+        conn->read_http2 = read == on_read_http2 ? conn->read_http2 : read;
+        h2o_compat_set_reader(conn->socket, on_read_http2);
     }
 }
 

@@ -14,17 +14,19 @@
  * A reply is charged to the server's budget when it is answered and given back when it has been sent: exactly. h2o does
  * not tell when its own buffers grow. Looking at all connections for them takes long where there are thousands; so it
  * is done when the process has grown by a sixteenth of the bound since the last time, at most every millisecond, and
- * with each turn of the receive timer. What grows without being seen is that sixteenth, and what one turn of the loop
- * reads. Not counted: header fields that h2o decodes and drops, HPACK's tables, the kernel's buffers.
+ * with each turn of the receive timer, and, within a turn of the loop, when a sixteenth of the bound has been received.
+ * What grows without being seen is that sixteenth, and what h2o makes of it. Not counted: header fields that h2o
+ * decodes and drops, HPACK's tables, the kernel's buffers.
  *
  * Where clients need tokens, the unfinished requests of those without one may hold an eighth of the bound; beyond it
  * the connections that hold most of them are closed. h2o gives a request to its handler when it is whole, so that this
  * is how little is held before a token has been asked for.
  *
  * Where the bound is exceeded, or something did not fit, every worker closes its connections that hold most, down to
- * half of what an equal share would be, until three quarters of the bound are used. The memory of those is free after
- * h2o's next turn; until then requests are refused. Soon after, h2o and the allocator are made to give back what they
- * keep for reuse: they would keep the heap as large as it ever was.
+ * half of what an equal share would be, until three quarters of the bound are used. The memory of those that have no
+ * request being answered is free at once, that of the others after h2o's next turn; until then requests are refused.
+ * Soon after, h2o and the allocator are made to give back what they keep for reuse: they would keep the heap as large
+ * as it ever was.
  */
 #include "clock.h"
 #include "http_auth.h"
@@ -174,14 +176,15 @@ static void count_closed(struct http_server *server)
     metrics_add(server->closed_total, 1);
 }
 
-/* With a reset, so that the kernel keeps nothing of it either. */
+/* With a reset, so that the kernel keeps nothing of it either. May free conn. */
 static void close_for_memory(struct http_conn *conn)
 {
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
 
     setsockopt(h2o_socket_get_fd(conn->socket), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     count_closed(conn->worker->server);
-    http_conn_cut(conn);
+    if (!http_intake_close(conn))
+        http_conn_cut(conn);
 }
 
 static size_t strange(const struct http_conn *conn)
@@ -195,9 +198,10 @@ static size_t close_largest(struct http_worker *worker, size_t (*size_of)(const 
 {
     size_t found = 0;
 
-    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
+    for (h2o_linklist_t *link = worker->conns.next, *next; link != &worker->conns; link = next) {
         struct http_conn *conn = conn_of(link);
 
+        next = link->next;
         if (found >= wanted)
             break;
         if (size_of(conn) < least)
@@ -301,6 +305,23 @@ static void watch_memory(struct loop_hook *hook)
         return;
     worker->seen_resident = resident;
     look_at_memory(worker, now_ns);
+}
+
+/* What one turn reads may be more than there is memory for: within it, too, there is a look for each sixteenth of the
+ * bound. */
+bool http_watch_received(struct http_conn *conn, size_t len)
+{
+    struct http_worker *worker = conn->worker;
+    size_t max = worker->server->memory.max;
+
+    worker->received += len;
+    if (max > 0 && worker->received >= max / 16 / worker->server->worker_count) {
+        worker->received = 0;
+        worker->reading = conn;
+        look_at_memory(worker, clock_monotonic_ns());
+        worker->reading = NULL;
+    }
+    return !conn->cut;
 }
 
 /* What the kernel holds for the client to take is charged to the same cgroup. */
