@@ -58,7 +58,7 @@ def test_a_service_runs_with_the_limit_of_its_manifest(limited: Callable[..., Se
 def test_quantities() -> None:
     assert [cgroup.quantity(text) for text in ("128Mi", "1Gi", "5M", "7")] == [128 << 20, 1 << 30, 5_000_000, 7]
     assert cgroup.limit_of("route-guide") == 128 << 20
-    assert cgroup.settings_of("route-guide")["CHAT_MAX_BYTES"] == "32Mi"
+    assert cgroup.settings_of("route-guide")["CHAT_MAX_BYTES"] == "16Mi"
 
 
 def test_version_2_takes_the_nearest_group_that_may_have_groups(

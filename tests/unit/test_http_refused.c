@@ -232,7 +232,7 @@ static const char *const accepted[] = {
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \tchunked\t \r\n\r\n1\r\nx\r\n0\r\n\r\n",
     CHUNKS "00A;a;b=c ; d = \"e\"\r\n0123456789\r\n0\r\nX: y\r\n\r\n",
-    "\r\n" GET,
+    ("\r\n" GET),
 };
 
 Test(http_refused, nothing_that_is_allowed)
