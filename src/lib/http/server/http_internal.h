@@ -130,8 +130,11 @@ struct http_worker {
     h2o_linklist_t conns;
     h2o_linklist_t unchecked;  /* connections whose h2o callback may have to be replaced */
     struct http_conn *reading; /* whose bytes h2o handles just now: it must not be closed under its hands */
-    size_t received;           /* bytes since memory was last looked at for them */
-    h2o_linklist_t lingering;  /* the oldest first */
+    /* Told of bytes that were read, before h2o has them. False: the connection holds too much, and is to be closed. Set
+     * by watch.c; NULL: memory has no bound. */
+    bool (*admits)(struct http_conn *conn, size_t len);
+    size_t received;          /* bytes since memory was last looked at for them */
+    h2o_linklist_t lingering; /* the oldest first */
     unsigned lingering_count;
     struct loop_timer linger_timer;
     h2o_linklist_t exchanges; /* by deadline */
@@ -195,9 +198,11 @@ struct http_conn {
     uint64_t begun_ms; /* when the oldest request began that is not whole, at the last look; 0: none */
     /* Bytes received when it was last seen without a half-sent HTTP/2 request, and without output under way. */
     uint64_t block_mark, output_mark;
-    h2o_linklist_t unchecked;   /* in the worker's */
-    h2o_socket_cb read;         /* h2o's, for HTTP/1 */
-    h2o_socket_cb read_http2;   /* h2o's, for HTTP/2; NULL: it has not changed to that */
+    h2o_linklist_t unchecked; /* in the worker's */
+    h2o_socket_cb read;       /* h2o's, for HTTP/1 */
+    h2o_socket_cb read_http2; /* h2o's, for HTTP/2; NULL: it has not changed to that */
+    /* Has h2o close it, and free all that it holds, if it reads from it and nobody works for it. Set by intake.c. */
+    bool (*close)(struct http_conn *conn);
     const h2o_req_t *too_large; /* the HTTP/2 request that h2o is made to refuse just now */
     struct http_framing framing;
     uint64_t received; /* bytes, when http_intake last looked; not with h2o 2.2.5 */
@@ -229,16 +234,12 @@ void http_intake_begin(struct http_conn *conn);    /* once h2o has accepted it *
 /* Call it when an exchange over HTTP/1 has ended: h2o will read on. */
 void http_intake_resume(struct http_conn *conn);
 void http_intake_end(struct http_conn *conn); /* when it is closed */
-/* Has h2o close it, and free all that it holds, if it reads from it and nobody else works for it. */
-bool http_intake_close(struct http_conn *conn);
 
 /* ---- the watch over connections: watch.c ---- */
 
 void http_watch_init(struct http_worker *worker);  /* loop's thread */
 void http_watch_start(struct http_worker *worker); /* with its first connection; it ends with the last */
 void http_watch_open(struct http_conn *conn);      /* counts a new connection */
-/* Call it for what was read, before h2o has it. False: the connection holds too much, and is to be closed. */
-bool http_watch_received(struct http_conn *conn, size_t len);
 /* Whether the budget is exceeded, although the worker has made what room it can. */
 bool http_watch_is_full(struct http_worker *worker);
 /* Counts a 503 for want of memory, has room made, and returns that reply; any thread. */

@@ -12,7 +12,7 @@
  * read on, those are answered: then the refusal is sent past h2o, which finds its connection closed.
  *
  * A connection whose protocol has become HTTP/2 is known by another callback of h2o's. Its bytes are not checked here;
- * over both protocols they are counted (http_watch_received), so that one turn of the loop, which may read from
+ * over both protocols they are counted (worker->admits), so that one turn of the loop, which may read from
  * hundreds of connections, does not take more memory than there is. Loop's thread only; no locks. */
 #include "clock.h"
 #include "err.h"
@@ -79,6 +79,11 @@ static bool check(struct http_conn *conn, size_t len)
     return conn->framing.status == 0 || input->size > before;
 }
 
+static bool is_admitted(struct http_conn *conn, size_t len)
+{
+    return conn->worker->admits == NULL || conn->worker->admits(conn, len);
+}
+
 /* h2o's callback may free conn. */
 static void pass_on(struct http_conn *conn, h2o_socket_cb read, const char *err)
 {
@@ -95,7 +100,7 @@ static void on_read(h2o_socket_t *socket, const char *err)
     size_t len = err == NULL ? h2o_compat_just_read(conn->socket, &conn->received) : 0;
 
     http_intake_resume(conn);
-    if (err == NULL && !http_watch_received(conn, len))
+    if (err == NULL && !is_admitted(conn, len))
         err = "too much memory";
     if (err != NULL || check(conn, len))
         pass_on(conn, conn->read, err);
@@ -107,12 +112,12 @@ static void on_read_http2(h2o_socket_t *socket, const char *err)
     size_t len = err == NULL ? h2o_compat_just_read(conn->socket, &conn->received) : 0;
 
     http_intake_resume(conn);
-    if (err == NULL && !http_watch_received(conn, len))
+    if (err == NULL && !is_admitted(conn, len))
         err = "too much memory";
     pass_on(conn, conn->read_http2, err);
 }
 
-bool http_intake_close(struct http_conn *conn)
+static bool close_at_once(struct http_conn *conn)
 {
     h2o_socket_cb read = h2o_compat_reader(conn->socket);
 
@@ -174,6 +179,7 @@ void http_intake_init(struct http_worker *worker)
 
 void http_intake_begin(struct http_conn *conn)
 {
+    conn->close = close_at_once;
     conn->read = h2o_compat_reader(conn->socket);
     h2o_compat_set_reader(conn->socket, on_read);
 }

@@ -211,31 +211,6 @@ const struct http_path *http_paths_match(const struct http_paths *paths, struct 
     return NULL;
 }
 
-/* ---- decoding ---- */
-
-int http_percent_decode(struct str text, bool plus_is_space, char *to, size_t *ret_len)
-{
-    size_t len = 0;
-
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.s[i];
-        if (c == '+' && plus_is_space) {
-            c = ' ';
-        } else if (c == '%') {
-            int byte = i + 2 < text.len ? hex_byte(text.s + i + 1) : -1;
-            if (byte < 0)
-                return -EINVAL;
-            c = (char)byte;
-            i += 2;
-        }
-        if (c == '\0')
-            return -EINVAL;
-        to[len++] = c;
-    }
-    *ret_len = len;
-    return 0;
-}
-
 /* ---- from a path to its handler ---- */
 
 bool http_method_is_safe(enum http_method method)

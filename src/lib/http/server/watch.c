@@ -183,7 +183,7 @@ static void close_for_memory(struct http_conn *conn)
 
     setsockopt(h2o_socket_get_fd(conn->socket), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     count_closed(conn->worker->server);
-    if (!http_intake_close(conn))
+    if (!conn->close(conn))
         http_conn_cut(conn);
 }
 
@@ -309,13 +309,13 @@ static void watch_memory(struct loop_hook *hook)
 
 /* What one turn reads may be more than there is memory for: within it, too, there is a look for each sixteenth of the
  * bound. */
-bool http_watch_received(struct http_conn *conn, size_t len)
+static bool admits(struct http_conn *conn, size_t len)
 {
     struct http_worker *worker = conn->worker;
-    size_t max = worker->server->memory.max;
+    const struct http_server *server = worker->server;
 
     worker->received += len;
-    if (max > 0 && worker->received >= max / 16 / worker->server->worker_count) {
+    if (worker->received >= server->memory.max / 16 / server->worker_count) {
         worker->received = 0;
         worker->reading = conn;
         look_at_memory(worker, clock_monotonic_ns());
@@ -348,6 +348,7 @@ void http_watch_init(struct http_worker *worker)
     bound_send_buffers(worker);
     worker->seen_resident = resident_bytes(worker->server);
     worker->memory_hook.run = watch_memory;
+    worker->admits = admits;
     loop_each_turn(worker->loop, &worker->memory_hook);
 }
 
