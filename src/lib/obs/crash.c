@@ -244,12 +244,15 @@ void crash_report_to(int fd, const char *service)
 {
     static char alternate[THREAD_SIGNAL_STACK];
     void *first[1];
+    stack_t present;
 
     crash.fd = fd;
     dl_iterate_phdr(take_module, (void *)(uintptr_t)service);
     make_tail(service);
     backtrace(first, 1); /* loads the unwinder, which takes memory */
-    sigaltstack(&(stack_t){.ss_sp = alternate, .ss_size = sizeof(alternate)}, NULL);
+    sigaltstack(NULL, &present);
+    if ((present.ss_flags & SS_DISABLE) != 0) /* a sanitizer has one, which it frees */
+        sigaltstack(&(stack_t){.ss_sp = alternate, .ss_size = sizeof(alternate)}, NULL);
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
         struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
 
