@@ -94,7 +94,7 @@ int http_each_header(const struct http_req *req, const char *name, int (*each)(v
 struct str http_peer(const struct http_req *req);
 /* A query parameter, percent- and plus-decoded into request memory. 1: found, 0: not there, -EINVAL: bad encoding (NUL
  * is one) or given twice. Only for parameters that may stand once. How others are encoded does not matter. */
-int http_query(struct http_req *req, const char *name, struct str *ret_value);
+int http_query(struct http_req *req, const char *wanted, struct str *ret_value);
 /* Whether all of the query is well encoded: 0 or -EINVAL. */
 int http_query_check(struct http_req *req);
 /* Calls each(arg, name, value), decoded, for every parameter in order; stops at the first result that is not 0 and
