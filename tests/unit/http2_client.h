@@ -100,6 +100,17 @@ static inline int connect_h2(const struct fixture *fixture)
     return fd;
 }
 
+/* The status of the next answer; where a GOAWAY comes instead, its error code, negative. */
+static inline int status_or_error(int fd)
+{
+    struct frame frame;
+
+    do
+        read_frame(fd, &frame);
+    while (frame.type != HEADERS && frame.type != GOAWAY);
+    return frame.type == HEADERS ? status_of(&frame) : -(int)frame.payload[7];
+}
+
 /* The status, and the body (terminated) of the one stream that is open. */
 static inline int read_answer(int fd, char *ret_body, size_t size)
 {

@@ -1,6 +1,7 @@
 /* HTTP/2 without TLS: by prior knowledge and by Upgrade, many streams, resets, bodies, drain. */
 #include "http2_client.h"
 #include <fcntl.h>
+#include <h2o/version.h>
 #include <jansson.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -69,20 +70,24 @@ Test(http2, prior_knowledge)
     free(waiting);
 }
 
-/* RFC 9113, 8.3.1: malformed. */
+/* RFC 9113, 8.3.1: malformed. h2o 2.3 ends the connection of a client that sends no path at all. */
 Test(http2, refuses_an_empty_path)
 {
-    static const char *const paths[] = {"", "?a=b"};
     struct waiting *waiting;
     struct fixture f = open_server(&waiting, 0);
     int fd = connect_h2(&f);
     char body[1024];
 
-    for (unsigned i = 0; i < 2; i++) {
-        ask(fd, 2 * i + 1, "GET", paths[i], false);
-        cr_expect_eq(read_answer(fd, body, sizeof(body)), 400);
-        cr_expect_not_null(strstr(body, "the path is empty"));
-    }
+    ask(fd, 1, "GET", "?a=b", false);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 400);
+    cr_expect_not_null(strstr(body, "the path is empty"));
+    ask(fd, 3, "GET", "", false);
+#if H2O_VERSION_MINOR < 3
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 400);
+    cr_expect_not_null(strstr(body, "the path is empty"));
+#else
+    cr_expect_eq(status_or_error(fd), -1); /* PROTOCOL_ERROR */
+#endif
     close(fd);
     fixture_close(&f);
     free(waiting);
@@ -232,7 +237,6 @@ Test(http2, a_client_that_only_resets_is_cut_off)
 static int ask_with_fields(int fd, unsigned stream, size_t count)
 {
     struct buf block = {0};
-    struct frame frame;
 
     add_literal(&block, ":method", "GET");
     add_literal(&block, ":scheme", "http");
@@ -241,10 +245,7 @@ static int ask_with_fields(int fd, unsigned stream, size_t count)
         buf_append_char(&block, (char)0x90); /* accept-encoding of the static table */
     send_frame(fd, HEADERS, END_HEADERS | END_STREAM, stream, block.data, block.len);
     buf_release(&block);
-    do
-        read_frame(fd, &frame);
-    while (frame.type != HEADERS && frame.type != GOAWAY);
-    return frame.type == HEADERS ? status_of(&frame) : -(int)frame.payload[7];
+    return status_or_error(fd);
 }
 
 Test(http2, fields_of_a_request_are_bounded)
