@@ -112,6 +112,20 @@ static void charge(h2o_req_t *req, struct http_conn *conn, size_t bytes)
     conn->heads += bytes;
 }
 
+/* Other h2o servers of the process have heads, too, which are not ours to judge: what is measured is marked by its
+ * configuration's server_name, an empty one, for which h2o sends no Server header. */
+static const char mark[] = "";
+
+void http_heads_measure(h2o_globalconf_t *config)
+{
+    config->server_name = h2o_iovec_init(mark, 0);
+}
+
+static bool is_measured(const h2o_req_t *req)
+{
+    return req->conn->ctx->globalconf->server_name.base == mark;
+}
+
 /* 0, or the error with which h2o closes the connection. */
 static int admit(h2o_req_t *req, const uint8_t *bytes, size_t len)
 {
@@ -163,22 +177,7 @@ typedef int parse_headers(h2o_req_t *req, struct st_h2o_hpack_header_table_t *ta
                           const char **err_desc);
 parse_headers h2o_hpack_parse_headers;
 
-static parse_headers *decoder; /* written once, before there are connections */
-
-int h2o_hpack_parse_headers(h2o_req_t *req, struct st_h2o_hpack_header_table_t *table, const uint8_t *src, size_t len,
-                            int *pseudo_header_exists_map, size_t *content_length, h2o_cache_digests_t **digests,
-                            const char **err_desc)
-{
-    int err = admit(req, src, len);
-
-    if (err == 0)
-        err = decoder(req, table, src, len, pseudo_header_exists_map, content_length, digests, err_desc);
-    if (err == 0 && req->headers.size > H2O_MAX_HEADERS) {
-        *err_desc = "too many header fields";
-        return H2O_HTTP2_ERROR_INVALID_HEADER_CHAR; /* 400 */
-    }
-    return err == 0 ? refuse_large(req, pseudo_header_exists_map, content_length, err_desc) : err;
-}
+static parse_headers *decoder;
 
 static void find_decoder(void)
 {
@@ -186,11 +185,24 @@ static void find_decoder(void)
     assert(decoder != NULL && decoder != h2o_hpack_parse_headers);
 }
 
-void http_heads_init(void)
+int h2o_hpack_parse_headers(h2o_req_t *req, struct st_h2o_hpack_header_table_t *table, const uint8_t *src, size_t len,
+                            int *pseudo_header_exists_map, size_t *content_length, h2o_cache_digests_t **digests,
+                            const char **err_desc)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int err;
 
     pthread_once(&once, find_decoder);
+    if (!is_measured(req))
+        return decoder(req, table, src, len, pseudo_header_exists_map, content_length, digests, err_desc);
+    err = admit(req, src, len);
+    if (err == 0)
+        err = decoder(req, table, src, len, pseudo_header_exists_map, content_length, digests, err_desc);
+    if (err == 0 && req->headers.size > H2O_MAX_HEADERS) {
+        *err_desc = "too many header fields";
+        return H2O_HTTP2_ERROR_INVALID_HEADER_CHAR; /* 400 */
+    }
+    return err == 0 ? refuse_large(req, pseudo_header_exists_map, content_length, err_desc) : err;
 }
 
 #else
@@ -205,17 +217,14 @@ int __wrap_h2o_hpack_parse_request(h2o_mem_pool_t *pool, h2o_hpack_decode_header
                                    size_t len, const char **err_desc)
 {
     h2o_req_t *req = H2O_STRUCT_FROM_MEMBER(h2o_req_t, pool, pool);
-    int err = admit(req, src, len);
+    bool measured = is_measured(req);
+    int err = measured ? admit(req, src, len) : 0;
 
     if (err == 0)
         err = __real_h2o_hpack_parse_request(pool, decode_cb, decode_ctx, method, scheme, authority, path, protocol,
                                              headers, pseudo_header_exists_map, content_length, expect, digests,
                                              datagram_flow_id, src, len, err_desc);
-    return err == 0 ? refuse_large(req, pseudo_header_exists_map, content_length, err_desc) : err;
-}
-
-void http_heads_init(void)
-{
+    return err == 0 && measured ? refuse_large(req, pseudo_header_exists_map, content_length, err_desc) : err;
 }
 
 #endif

@@ -260,7 +260,7 @@ void http_refusals_look(struct http_worker *worker); /* counts what h2o has refu
 
 /* ---- heads of HTTP/2 requests: head.c ---- */
 
-void http_heads_init(void); /* before there are connections; any number of times */
+void http_heads_measure(h2o_globalconf_t *config); /* those of requests to servers of this configuration */
 
 /* ---- requests: request.c ---- */
 

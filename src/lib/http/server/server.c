@@ -331,7 +331,7 @@ static void open_config(struct http_server *server)
     h2o_hostconf_t *host;
 
     h2o_config_init(&server->h2o);
-    server->h2o.server_name = h2o_iovec_init(H2O_STRLIT("")); /* no Server header */
+    http_heads_measure(&server->h2o);
     server->h2o.max_request_entity_size = server->paths.largest_body + BODY_MARGIN;
     h2o_compat_set_timeouts(&server->h2o, server->def.idle_timeout_ms);
     host = h2o_config_register_host(&server->h2o, h2o_iovec_init(H2O_STRLIT("default")), 65535);
@@ -370,7 +370,6 @@ int http_server_open(int take_listen_fd, const struct http_server_def *def, stru
     wait_group_init(&server->active);
     if ((err = http_paths_open(def->routes, &server->paths)) < 0)
         goto done;
-    http_heads_init();
     open_config(server);
     open_metrics(server);
     if ((err = open_workers(server, take_listen_fd)) == 0) {
