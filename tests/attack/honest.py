@@ -195,6 +195,7 @@ class Client:
     def summary(self, begun: float, over: float) -> dict[str, object]:
         calls = [call for call in self.calls if call.begun >= begun]
         during = [call for call in calls if call.begun <= over]
+        probes = [call for call in self.probes if call.begun >= begun]
         served = sorted(call.latency for call in during if call.what == SERVED)
         after = [call.begun - over for call in calls if call.begun > over and not call.is_good()]
         return {
@@ -204,8 +205,8 @@ class Client:
             "p99_s": served[len(served) * 99 // 100] if served else None,
             "recovered": self.recovered(over, CALL_TIMEOUT_S),
             "recovery_s": max(after, default=0.0) if self.recovered(over) else None,
-            "probe_failures": [call.what for call in self.probes if call.begun >= begun and call.what != SERVED],
-            "probe_s": max(call.latency for call in self.probes),
+            "probe_failures": [call.what for call in probes if call.what != SERVED],
+            "probe_s": max((call.latency for call in probes), default=0.0),
         }
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import frames
@@ -132,7 +132,6 @@ class Attack:
     windows: bool  # keeps to those of HTTP/2: line.room()
     keeps: bool  # what it has read: line.received
     exhausts: tuple[str, ...]  # listeners whose memory it must use up, by what they count and log
-    settings: dict[str, object] = field(default_factory=dict)  # of the service
 
     @property
     def about(self) -> str:
@@ -154,11 +153,10 @@ def attack(
     windows: bool = False,
     keeps: bool = False,
     exhausts: tuple[str, ...] = (),
-    **settings: object,
 ) -> Callable[[Callable[[Line], Script]], Callable[[Line], Script]]:
     def declare(function: Callable[[Line], Script]) -> Callable[[Line], Script]:
         name = function.__name__.strip("_").replace("_", "-")
-        one = Attack(name, function, on, connections, reads, windows, keeps, exhausts, settings)
+        one = Attack(name, function, on, connections, reads, windows, keeps, exhausts)
         assert name not in ATTACKS, f"two attacks are called {name}"
         assert re.match(r"(CVE-\d{4}-\d+|GHSA-|CWE-\d+|RFC \d+|\S+/\S+#\d+)", one.source), (
             f"{name} names no public source"

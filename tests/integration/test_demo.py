@@ -186,6 +186,7 @@ def test_how_many_may_wait(start: Start, http: httpx.Client) -> None:
         assert reply.headers["retry-after"] == "1"
         assert reply.headers["content-type"] == "application/problem+json"
     harness.until(lambda: http.get(f"{demo.http_url}/demo/hello?delay=1").status_code == 200)
+    assert http.get(f"{demo.http_url}/demo/hello").status_code == 200
 
 
 def test_a_request_in_flight_survives_sigterm(start: Start) -> None:

@@ -1032,6 +1032,8 @@ Test(rpc_server, closes_the_connection_of_a_client_whose_streams_are_reset_too_o
     }
     while (!connection.eof)
         grpc_turn(&connection);
+    /* Some are let pass, unless nghttp2 has ended the connection itself. */
+    cr_assert(resets > 10 || connection.goaway_error == NGHTTP2_FLOW_CONTROL_ERROR);
     grpc_disconnect(&connection);
     grpc_connect(&connection, fixture.port, 65535);
     assert_status(get(100, NULL), "0");

@@ -187,6 +187,8 @@ static void start_blocking(int log)
 {
     dup2(log, STDOUT_FILENO);
     setenv(BLOCKING, "1", 1);
+    /* Criterion frees in its main what it made when it was loaded, which this process does not reach. */
+    setenv("LSAN_OPTIONS", "detect_leaks=0", 1);
     execl("/proc/self/exe", "test_svc", (char *)NULL);
     _exit(127);
 }

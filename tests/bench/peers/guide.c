@@ -100,7 +100,7 @@ int main(int argc, char **argv)
     return svc_main(argc, argv,
                     &(struct svc_def){
                         .name = "peer-guide",
-                        .summary = "what is compared with other servers of gRPC",
+                        .summary = "the gRPC server of bench peers rpc",
                         .state = &guide,
                         .options = options,
                         .rpc = RPC_SERVICE(methods, routeguide_descriptors),
