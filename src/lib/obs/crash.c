@@ -2,6 +2,7 @@
 #include "buf.h"
 #include "clock.h"
 #include "hex.h"
+#include "log_line.h"
 #include "log_stderr.h"
 #include "thread.h"
 #include <elf.h>
@@ -102,12 +103,8 @@ static void make_tail(const char *service)
 {
     struct buf tail = {.data = crash.tail, .capacity = sizeof(crash.tail), .max = sizeof(crash.tail)};
 
-    buf_append_cstr(&tail, "]},\"logging.googleapis.com/labels\":{\"service\":");
-    buf_append_json_string(&tail, str_of(service));
-    buf_append_cstr(&tail, "},\"serviceContext\":{\"service\":");
-    buf_append_json_string(&tail, str_of(service));
-    buf_append_cstr(&tail, ",\"version\":\"" SLIPWAY_VERSION "\"}}\n");
-    buf_append_char(&tail, '\0');
+    buf_append_cstr(&tail, "]},");
+    log_line_append_service(&tail, service);
     if (tail.failed)
         strcpy(crash.tail, "]}}\n");
 }

@@ -2,6 +2,7 @@
 #include "clock.h"
 #include "log_line.h"
 #include "metrics.h"
+#include "thread.h"
 #include <endian.h>
 #include <errno.h>
 #include <poll.h>
@@ -148,14 +149,10 @@ static void report_dropped(struct log *log)
 /* With the lock held. */
 static void await_batch(struct log *log)
 {
-    struct timespec until;
+    uint64_t until_ns = clock_monotonic_ns() + GATHER_MS * CLOCK_NS_PER_MS;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += GATHER_MS * (long)CLOCK_NS_PER_MS;
-    until.tv_sec += until.tv_nsec / (long)CLOCK_NS_PER_S;
-    until.tv_nsec %= (long)CLOCK_NS_PER_S;
     while (log->front->len < BATCH_SIZE && !log->closing &&
-           pthread_cond_timedwait(&log->filled, &log->lock, &until) != ETIMEDOUT)
+           thread_wait_until(&log->filled, &log->lock, until_ns) != -ETIMEDOUT)
         ;
 }
 
@@ -223,18 +220,6 @@ static void *run(void *arg)
 
 /* ---- opening and closing ---- */
 
-static void init_locks(struct log *log)
-{
-    pthread_condattr_t monotonic;
-
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&log->filled, &monotonic);
-    pthread_cond_init(&log->ended, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    pthread_mutex_init(&log->lock, NULL);
-}
-
 int log_open(const struct log_def *def, struct log **ret_log)
 {
     static const struct metrics_def dropped = {
@@ -247,7 +232,9 @@ int log_open(const struct log_def *def, struct log **ret_log)
 
     if (log == NULL)
         return -ENOMEM;
-    init_locks(log);
+    thread_cond_init(&log->filled);
+    thread_cond_init(&log->ended);
+    pthread_mutex_init(&log->lock, NULL);
     log->fd = def->fd;
     log->least = def->least;
     log->kept = def->skip_successes >= 100 ? 0 : UINT64_MAX / 100 * (100 - def->skip_successes);
@@ -258,45 +245,36 @@ int log_open(const struct log_def *def, struct log **ret_log)
         r = log_line_init(&log->line, def->service, def->project, def->text);
     if (r == 0) {
         log->front->len = log->back->len = 0;
-        r = -pthread_create(&log->thread, NULL, run, log);
+        r = thread_start(&log->thread, "log", run, log);
     }
     if (r != 0) {
         log_destroy(log);
         return r;
     }
-    pthread_setname_np(log->thread, "log");
     *ret_log = log;
     return 0;
 }
 
-static struct timespec deadline(int timeout_ms)
+static uint64_t deadline_ns(int timeout_ms)
 {
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += timeout_ms % 1000 * (long)CLOCK_NS_PER_MS;
-    until.tv_sec += until.tv_nsec / (long)CLOCK_NS_PER_S;
-    until.tv_nsec %= (long)CLOCK_NS_PER_S;
-    return until;
+    return clock_monotonic_ns() + (uint64_t)timeout_ms * CLOCK_NS_PER_MS;
 }
 
 void log_flush(struct log *log, int timeout_ms)
 {
-    struct timespec until = deadline(timeout_ms);
+    uint64_t until_ns = deadline_ns(timeout_ms);
 
     if (log == NULL)
         return;
     pthread_mutex_lock(&log->lock);
-    while ((log->front->len > 0 || log->writing) &&
-           pthread_cond_timedwait(&log->ended, &log->lock, &until) != ETIMEDOUT)
+    while ((log->front->len > 0 || log->writing) && thread_wait_until(&log->ended, &log->lock, until_ns) != -ETIMEDOUT)
         ;
     pthread_mutex_unlock(&log->lock);
 }
 
 struct log *log_close(struct log *log, int timeout_ms)
 {
-    struct timespec until = deadline(timeout_ms);
+    uint64_t until_ns = deadline_ns(timeout_ms);
     pthread_t thread;
     bool done;
 
@@ -306,7 +284,7 @@ struct log *log_close(struct log *log, int timeout_ms)
     pthread_mutex_lock(&log->lock);
     log->closing = true;
     pthread_cond_signal(&log->filled);
-    while (!log->done && pthread_cond_timedwait(&log->ended, &log->lock, &until) != ETIMEDOUT)
+    while (!log->done && thread_wait_until(&log->ended, &log->lock, until_ns) != -ETIMEDOUT)
         ;
     done = log->done;
     atomic_store(&log->abandoned, !done);

@@ -20,9 +20,9 @@ enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 #define LOG_FLUSH_MS 2000
 #define STOP_MS      10000 /* bound on stop */
-#define STOP_LATE_MS                                                                                                   \
-    4000 /* where requests were cut off: within what Kubernetes still allows, and stop has less to do */
-#define MAX_TABLES (SVC_MAX_SERVERS + 4) /* the common one, ports, the store's, the service's own */
+/* Where requests were cut off: within what Kubernetes still allows, and stop has less to do. */
+#define STOP_LATE_MS 4000
+#define MAX_TABLES   (SVC_MAX_SERVERS + 4) /* the common one, ports, the store's, the service's own */
 
 /* ---- options ---- */
 

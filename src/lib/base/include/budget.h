@@ -44,9 +44,14 @@ static inline bool budget_exceeded(struct budget *budget)
 /* Takes bytes, or nothing and returns false where a bound would be exceeded. */
 static inline bool budget_take(struct budget *budget, size_t bytes)
 {
-    budget_add(budget, bytes);
-    if (!budget_exceeded(budget))
-        return true;
-    budget_give(budget, bytes);
-    return false;
+    for (struct budget *at = budget; at != NULL; at = at->whole) {
+        size_t before = atomic_fetch_add_explicit(&at->used, bytes, memory_order_relaxed);
+
+        if (at->max == 0 || (before <= at->max && bytes <= at->max - before))
+            continue;
+        for (struct budget *taken = budget; taken != at->whole; taken = taken->whole) /* as far as it was taken */
+            atomic_fetch_sub_explicit(&taken->used, bytes, memory_order_relaxed);
+        return false;
+    }
+    return true;
 }

@@ -246,7 +246,7 @@ void http_exchange_answer(struct http_exchange *exchange, struct http_reply *tak
     forget_deferral(exchange);
     http_exchange_respond(exchange, take_reply, &body);
     http_conn_of(exchange->h2o)->replies += exchange->reply->charged;
-    if (exchange->was_deferred)
+    if (exchange->was_deferred || exchange->waited)
         set_deadline(exchange, clock_monotonic_ns()); /* the client has as long again to take it */
     h2o_start_response(exchange->h2o, (h2o_generator_t *)&generator);
     h2o_send(exchange->h2o, &body, body.len > 0, H2O_SEND_STATE_FINAL);

@@ -1,6 +1,6 @@
 /* The heads of HTTP/2 requests, before h2o decodes them.
  *
- * One byte of a header block can stand for a field, or for 4 KiB that h2o copies. h2o 2.2.5 does not bound the number
+ * One byte of a header block can stand for a field of 4 KiB. h2o 2.2.5 does not bound the number
  * of fields: a block of 400 KB becomes 40 MB. Neither version tells of fields that it decodes and drops (a second Host,
  * Expect, Content-Length). So each block is measured before it is decoded, and what it takes is charged to the budget
  * until its request ends.
@@ -20,15 +20,17 @@
 #define MAX_FIELDS  1000 /* as in h2o 2.3, beyond which it closes the connection */
 #define FIELD_BYTES 192  /* that h2o takes for a field beside its text: its place in arrays that double, references */
 #define MIN_CHARGED 8192 /* less is counted with its request */
-#define MAX_UNBOUNDED                                                                                                  \
-    (16 * 1024) /* up to this a head is decoded even if the budget is used up: its request gets 503                    \
-                 */
+/* Up to this a head is decoded even if the budget is used up: its request gets 503. */
+#define MAX_UNBOUNDED (16 * 1024)
+/* A Cache-Digest is for pushing, which nothing here does. h2o would take 8 bytes of memory for each of its bits. */
+#define NO_DIGESTS NULL
 
 /* ---- measuring ---- */
 
 struct block {
     const uint8_t *at, *end;
     size_t fields, bytes; /* bytes of memory, without those of the block */
+    bool malformed;
 };
 
 /* An integer of HPACK (RFC 7541, 5.1) with a prefix of so many bits. False: malformed, or beyond what h2o takes. */
@@ -78,13 +80,12 @@ static bool read_field(struct block *block)
            read_string(block);
 }
 
-/* h2o refuses the rest of a malformed block. */
 static struct block measure(const uint8_t *bytes, size_t len)
 {
     struct block block = {.at = bytes, .end = bytes + len};
 
-    while (block.at < block.end && read_field(&block))
-        ;
+    while (block.at < block.end && !block.malformed)
+        block.malformed = !read_field(&block);
     block.bytes += block.fields * FIELD_BYTES;
     return block;
 }
@@ -133,7 +134,7 @@ static int admit(h2o_req_t *req, const uint8_t *bytes, size_t len)
     struct http_server *server = conn->worker->server;
     struct block block = measure(bytes, len);
 
-    if (block.fields > MAX_FIELDS) {
+    if (block.malformed || block.fields > MAX_FIELDS) {
         http_refusals_count(server, "GOAWAY", -H2O_HTTP2_ERROR_COMPRESSION, 1);
         return H2O_HTTP2_ERROR_COMPRESSION;
     }
@@ -197,7 +198,7 @@ int h2o_hpack_parse_headers(h2o_req_t *req, struct st_h2o_hpack_header_table_t *
         return decoder(req, table, src, len, pseudo_header_exists_map, content_length, digests, err_desc);
     err = admit(req, src, len);
     if (err == 0)
-        err = decoder(req, table, src, len, pseudo_header_exists_map, content_length, digests, err_desc);
+        err = decoder(req, table, src, len, pseudo_header_exists_map, content_length, NO_DIGESTS, err_desc);
     if (err == 0 && req->headers.size > H2O_MAX_HEADERS) {
         *err_desc = "too many header fields";
         return H2O_HTTP2_ERROR_INVALID_HEADER_CHAR; /* 400 */
@@ -222,8 +223,8 @@ int __wrap_h2o_hpack_parse_request(h2o_mem_pool_t *pool, h2o_hpack_decode_header
 
     if (err == 0)
         err = __real_h2o_hpack_parse_request(pool, decode_cb, decode_ctx, method, scheme, authority, path, protocol,
-                                             headers, pseudo_header_exists_map, content_length, expect, digests,
-                                             datagram_flow_id, src, len, err_desc);
+                                             headers, pseudo_header_exists_map, content_length, expect,
+                                             measured ? NO_DIGESTS : digests, datagram_flow_id, src, len, err_desc);
     return err == 0 && measured ? refuse_large(req, pseudo_header_exists_map, content_length, err_desc) : err;
 }
 

@@ -3,13 +3,19 @@
  * A pure function over bytes and a state: no memory, no time, no input or output. Bytes may come in pieces of any size;
  * the result does not depend on where they are cut. Requests follow each other (pipelining). What is checked:
  *
- *   request line    method SP target SP HTTP/D.D CRLF; a major version other than 1 is refused with 505
- *   header lines    name ":" value CRLF: names are tokens, values have no control characters, no line begins with white
- *                   space (obs-fold), no line ends with a bare LF; at most 100 lines and HTTP_FRAMING_MAX_HEAD bytes:
- * 431 Host            well-formed, at most once; exactly once in HTTP/1.1 Content-Length  digits; where there are
- * several, they are equal; below 2^63 Transfer-Encoding  not in HTTP/1.0, not with Content-Length; "chunked" alone (501
- * for an unknown coding before it) chunks          1 to 16 hexadecimal digits, below 2^63; extensions by the grammar;
- * CRLF after each part; at most HTTP_FRAMING_MAX_EXTRA bytes of extensions and trailer of a request
+ * Request line: method SP target SP HTTP/D.D CRLF; a major version other than 1 is refused with 505.
+ *
+ * Header lines: name ":" value CRLF. Names are tokens, values have no control characters, no line begins with white
+ * space (obs-fold), no line ends with a bare LF. At most 100 lines and HTTP_FRAMING_MAX_HEAD bytes: beyond them 431.
+ *
+ * Host: well-formed, at most once; exactly once in HTTP/1.1.
+ *
+ * Content-Length: digits, below 2^63; where there are several, they are equal.
+ *
+ * Transfer-Encoding: not in HTTP/1.0, not with Content-Length; "chunked" alone (501 for an unknown coding before it).
+ *
+ * Chunks: 1 to 16 hexadecimal digits, below 2^63; extensions by the grammar; CRLF after each part; at most
+ * HTTP_FRAMING_MAX_EXTRA bytes of extensions and trailer of a request.
  *
  * One empty line before a request line is allowed. HTTP/2's preface ends the checking: at the beginning of the
  * connection, or after a request that asks for the upgrade to h2c.

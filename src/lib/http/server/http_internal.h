@@ -129,7 +129,7 @@ struct http_worker {
     struct loop_hook memory_hook, intake_hook;
     h2o_linklist_t conns;
     h2o_linklist_t unchecked;  /* connections whose h2o callback may have to be replaced */
-    struct http_conn *reading; /* whose bytes h2o handles just now: it must not be closed under its hands */
+    struct http_conn *reading; /* whose bytes are to be given to h2o: it is not closed meanwhile */
     /* Told of bytes that were read, before h2o has them. False: the connection holds too much, and is to be closed. Set
      * by watch.c; NULL: memory has no bound. */
     bool (*admits)(struct http_conn *conn, size_t len);
@@ -201,8 +201,8 @@ struct http_conn {
     h2o_linklist_t unchecked; /* in the worker's */
     h2o_socket_cb read;       /* h2o's, for HTTP/1 */
     h2o_socket_cb read_http2; /* h2o's, for HTTP/2; NULL: it has not changed to that */
-    /* Has h2o close it, and free all that it holds, if it reads from it and nobody works for it. Set by intake.c. */
-    bool (*close)(struct http_conn *conn);
+    /* Has h2o close it, and free what it holds, if h2o reads from it and nobody works for it. Set by intake.c. */
+    void (*close)(struct http_conn *conn);
     const h2o_req_t *too_large; /* the HTTP/2 request that h2o is made to refuse just now */
     struct http_framing framing;
     uint64_t received; /* bytes, when http_intake last looked; not with h2o 2.2.5 */
@@ -297,6 +297,7 @@ struct http_exchange {
     const struct http_path *path; /* NULL: unknown */
     enum http_method method;
     struct http_deferral *deferral; /* NULL: never, or no more */
+    bool waited;                    /* for its connection's share of a turn */
     bool was_deferred, answered, too_many;
     size_t body_len;          /* as received: req.body may be left out */
     bool client_left;         /* before it was answered, which nobody will read */

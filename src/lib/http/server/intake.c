@@ -84,48 +84,42 @@ static bool is_admitted(struct http_conn *conn, size_t len)
     return conn->worker->admits == NULL || conn->worker->admits(conn, len);
 }
 
-/* h2o's callback may free conn. */
-static void pass_on(struct http_conn *conn, h2o_socket_cb read, const char *err)
+/* What h2o is to be told of what was read; ret_len: how much that is. */
+static const char *take(struct http_conn *conn, const char *err, size_t *ret_len)
 {
-    struct http_worker *worker = conn->worker;
-
-    worker->reading = conn;
-    read(conn->socket, err);
-    worker->reading = NULL;
+    *ret_len = err == NULL ? h2o_compat_just_read(conn->socket, &conn->received) : 0;
+    http_intake_resume(conn);
+    return err == NULL && !is_admitted(conn, *ret_len) ? "too much memory" : err;
 }
 
 static void on_read(h2o_socket_t *socket, const char *err)
 {
     struct http_conn *conn = socket->on_close.data;
-    size_t len = err == NULL ? h2o_compat_just_read(conn->socket, &conn->received) : 0;
+    size_t len;
 
-    http_intake_resume(conn);
-    if (err == NULL && !is_admitted(conn, len))
-        err = "too much memory";
+    err = take(conn, err, &len);
     if (err != NULL || check(conn, len))
-        pass_on(conn, conn->read, err);
+        conn->read(socket, err); /* may free conn */
 }
 
 static void on_read_http2(h2o_socket_t *socket, const char *err)
 {
     struct http_conn *conn = socket->on_close.data;
-    size_t len = err == NULL ? h2o_compat_just_read(conn->socket, &conn->received) : 0;
+    size_t len;
 
-    http_intake_resume(conn);
-    if (err == NULL && !is_admitted(conn, len))
-        err = "too much memory";
-    pass_on(conn, conn->read_http2, err);
+    err = take(conn, err, &len);
+    conn->read_http2(socket, err); /* may free conn */
 }
 
-static bool close_at_once(struct http_conn *conn)
+/* An exchange is somebody who works for it: h2o's callbacks look at memory within one only. */
+static void close_at_once(struct http_conn *conn)
 {
     h2o_socket_cb read = h2o_compat_reader(conn->socket);
 
     if (read == NULL || conn->exchanges > 0 || conn == conn->worker->reading)
-        return false;
+        return;
     read = read == on_read ? conn->read : read == on_read_http2 ? conn->read_http2 : read;
     read(conn->socket, "too much memory");
-    return true;
 }
 
 /* ---- staying in between ---- */
@@ -141,9 +135,8 @@ static void look_at(struct http_conn *conn)
     h2o_socket_cb read = h2o_compat_reader(conn->socket);
 
     if (read == NULL) {
-        if (conn->exchanges == 0 ||
-            conn->read_http2 !=
-                NULL) /* until h2o has sent "100 Continue"; else the end of the exchange comes here again */
+        /* Until h2o has sent "100 Continue"; else the end of the exchange comes here again. */
+        if (conn->exchanges == 0 || conn->read_http2 != NULL)
             http_intake_resume(conn);
     } else if (read == conn->read || read == on_read) {
         h2o_compat_set_reader(conn->socket, on_read);

@@ -36,6 +36,7 @@ static void handle(struct http_exchange *exchange)
         conn->handled_ns += clock_monotonic_ns() - begin_ns;
         return;
     }
+    exchange->waited = true;
     h2o_linklist_insert(&worker->waiting, &exchange->waiting);
     if (!worker->share_posted) {
         worker->share_posted = true;

@@ -183,8 +183,8 @@ static void close_for_memory(struct http_conn *conn)
 
     setsockopt(h2o_socket_get_fd(conn->socket), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     count_closed(conn->worker->server);
-    if (!conn->close(conn))
-        http_conn_cut(conn);
+    http_conn_cut(conn); /* what is still being written fails */
+    conn->close(conn);
 }
 
 static size_t strange(const struct http_conn *conn)

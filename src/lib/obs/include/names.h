@@ -11,6 +11,7 @@
 #pragma redefine_extname log_flush slipway_log_flush
 #pragma redefine_extname log_least slipway_log_least
 #pragma redefine_extname log_line_append slipway_log_line_append
+#pragma redefine_extname log_line_append_service slipway_log_line_append_service
 #pragma redefine_extname log_line_init slipway_log_line_init
 #pragma redefine_extname log_line_release slipway_log_line_release
 #pragma redefine_extname log_open slipway_log_open
