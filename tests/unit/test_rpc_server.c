@@ -954,6 +954,23 @@ Test(rpc_server, takes_streams_in_their_order)
         assert_status(get(100, NULL), "0");
 }
 
+/* Its trailers are HEADERS after those of the largest id there is. */
+Test(rpc_server, takes_the_last_stream_there_can_be)
+{
+    struct grpc_call *call = call_new();
+
+    nghttp2_session_set_next_stream_id(connection.session, INT32_MAX);
+    call->open_end = true;
+    grpc_begin(&connection, ROUTE_CHAT, NULL, call);
+    net_send(connection.fd, "\0\0\0\1\5\x7f\xff\xff\xff", 9);
+    ping(&connection);
+    while (connection.pongs == 0 && !connection.eof)
+        grpc_turn(&connection);
+    cr_assert(!connection.eof);
+    nghttp2_session_set_stream_user_data(connection.session, call->stream, NULL);
+    free(call);
+}
+
 /* nghttp2 ends the connection, since the client has acknowledged the bound. */
 Test(rpc_server, refuses_more_streams_than_it_allows_at_once)
 {

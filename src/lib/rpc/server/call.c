@@ -199,7 +199,7 @@ void rpc_call_expect_no_messages(struct rpc_call *call)
 {
     if (call->may_receive) {
         atomic_fetch_sub(&share_of(call)->receiving, 1);
-        call->conn->receiving--;
+        call->conn->receiving[call->entry->quiet]--;
     }
     call->may_receive = false;
 }
@@ -285,7 +285,8 @@ void rpc_call_end(struct rpc_call *call, bool whole)
         TAILQ_REMOVE(&call->loop->fresh, call, fresh);
     call->is_due = call->is_fresh = false;
     rpc_call_expect_no_messages(call);
-    call->conn->in_flight -= begun;
+    if (begun)
+        call->conn->in_flight[call->entry->quiet]--;
     call->conn = NULL;
     loop_timer_stop(call->loop->loop, &call->timer);
     release(call);
@@ -425,9 +426,10 @@ static bool expect_messages(struct rpc_call *call)
     if (call->entry->quiet)
         max = RPC_QUIET_RECEIVING;
     used = atomic_fetch_add(&share_of(call)->receiving, 1);
-    call->may_receive = used < max && !share_is_taken(call->conn->receiving, used, max, connections(server));
+    call->may_receive =
+        used < max && !share_is_taken(call->conn->receiving[call->entry->quiet], used, max, connections(server));
     if (call->may_receive)
-        call->conn->receiving++;
+        call->conn->receiving[call->entry->quiet]++;
     else
         atomic_fetch_sub(&share_of(call)->receiving, 1);
     return call->may_receive;
@@ -498,7 +500,7 @@ static bool count_in(struct rpc_call *call)
 {
     struct rpc_server *server = call->loop->server;
     unsigned max = call->entry->quiet ? server->def.max_in_flight / 2 + RPC_QUIET_RECEIVING : server->def.max_in_flight;
-    unsigned used = atomic_fetch_add(&share_of(call)->in_flight, 1), own = call->conn->in_flight++;
+    unsigned used = atomic_fetch_add(&share_of(call)->in_flight, 1), own = call->conn->in_flight[call->entry->quiet]++;
 
     return used >= max || share_is_taken(own, used, max, connections(server));
 }

@@ -307,24 +307,20 @@ static void end_calls(struct rpc_conn *conn)
         rpc_call_end(call, false);
 }
 
-/* What the client still sends must not reset the connection before it has read why it was refused. */
-static bool lingers(const struct rpc_conn *conn)
-{
-    return conn->refused && !conn->broken && !conn->waits && conn->state != RPC_CONN_ENDED;
-}
-
 void rpc_conn_flush(struct rpc_conn *conn)
 {
     bool was_broken = conn->broken; /* what nghttp2 has to say of it is still sent */
+    bool is_refused;
 
     conn->broken = false;
     if (conn->state != RPC_CONN_ENDED)
         send_all(conn);
-    if (was_broken && lingers(conn)) {
+    is_refused = conn->refused && conn->state != RPC_CONN_ENDED;
+    if (was_broken || conn->broken || (is_refused && conn->waits)) {
+        rpc_conn_cut(conn);
+    } else if (is_refused) { /* what the client still sends must not reset it before it has read why */
         end_calls(conn);
         shut(conn);
-    } else if (was_broken || conn->broken) {
-        rpc_conn_cut(conn);
     } else if (is_done(conn)) {
         shut(conn);
     }

@@ -48,7 +48,7 @@ void rpc_refuse(struct rpc_conn *conn, uint32_t error, const char *text)
 {
     if (conn->refused)
         return;
-    conn->refused = conn->broken = true;
+    conn->refused = true;
     nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
                           error, (const uint8_t *)text, strlen(text));
 }
@@ -94,9 +94,10 @@ void rpc_refusal_data(struct rpc_conn *conn, const nghttp2_frame *frame)
 
 void rpc_refusal_failed(struct rpc_conn *conn, int result)
 {
-    conn->broken = true;
-    if (result == NGHTTP2_ERR_FLOODED)
+    if (result == NGHTTP2_ERR_FLOODED) {
         rpc_refuse(conn, NGHTTP2_ENHANCE_YOUR_CALM, "too_many_frames");
-    else
+    } else {
+        conn->broken = true;
         record(conn, "none", NGHTTP2_PROTOCOL_ERROR); /* it is no HTTP/2 */
+    }
 }

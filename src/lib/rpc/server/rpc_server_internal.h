@@ -312,13 +312,13 @@ struct rpc_conn {
     uint64_t ping_ns;        /* when the last keepalive was sent; 0: answered */
     uint64_t pinged_ns;      /* when the client's last ping came; 0: something was sent since */
     unsigned ping_strikes;
-    unsigned in_flight, receiving;        /* of its calls, those in flight and those that may receive */
+    unsigned in_flight[2], receiving[2];  /* of its calls, as the server's shares: the second for quiet ones */
     unsigned faults;                      /* of the client, for which streams have been reset */
     uint64_t resets_ns;                   /* when the client's resets are paid */
     int32_t begun;                        /* the last stream that the client has begun */
     int32_t skipped_after, skipped_until; /* streams that it has skipped lie between these two */
     unsigned empty;                       /* DATA frames without data in a row */
-    bool refused;                         /* a GOAWAY with an error has been submitted */
+    bool refused;                         /* rpc_refuse was called: it is shut once its GOAWAY is sent */
     bool broken;                          /* to be closed once what is there has been sent, as far as that goes */
     bool waits;                           /* for the socket to take more; nothing is sent until then */
     uint8_t *rest;                        /* what the socket did not take */

@@ -68,7 +68,7 @@ static bool is_skipped(struct rpc_conn *conn, int32_t stream)
 {
     bool skipped = stream > conn->skipped_after && stream < conn->skipped_until;
 
-    if (stream > conn->begun + 2) {
+    if (stream - 2 > conn->begun) { /* ids are not negative, and may be the largest there is */
         conn->skipped_after = conn->begun;
         conn->skipped_until = stream;
     }
