@@ -15,8 +15,8 @@
  * not tell when its own buffers grow. Looking at all connections for them takes long where there are thousands; so it
  * is done when the process has grown by a sixteenth of the bound since the last time, at most every millisecond, and
  * with each turn of the receive timer, and, within a turn of the loop, when a sixteenth of the bound has been received.
- * What grows without being seen is that sixteenth, and what h2o makes of it. Not counted: header fields that h2o
- * decodes and drops, HPACK's tables, the kernel's buffers.
+ * What grows without being seen is that sixteenth, and what h2o makes of it. Not counted: HPACK's tables, the kernel's
+ * buffers.
  *
  * Where clients need tokens, the unfinished requests of those without one may hold an eighth of the bound; beyond it
  * the connections that hold most of them are closed. h2o gives a request to its handler when it is whole, so that this

@@ -23,12 +23,12 @@
  * answered, replies that have not been taken, and answers of HTTP/2 frames. Not counted are HPACK's tables and the
  * kernel's buffers, which are bounded per connection instead. A large head over HTTP/2 is counted before it is decoded;
  * one that does not fit ends its connection (ENHANCE_YOUR_CALM). Buffers are counted when the process has grown by a
- * sixteenth of max_memory, and once per receive_timeout_ms / 10. Beyond the bound, requests get 503 with Retry-After,
- * and so does a reply that does not fit (of GET, HEAD and OPTIONS; others have had an effect, and are sent), and the
- * connections that hold most are closed until a quarter of the bound is free. http_memory_bytes{server},
- * http_memory_max_bytes{server}, http_memory_refused_total{server} and http_memory_closed_total{server} count it; a log
- * line says it, at most once in 10 s. What a single request can add at a time is not covered: a reply that is being
- * made, and one read of a socket.
+ * sixteenth of max_memory or has received as much, and once per receive_timeout_ms / 10. Beyond the bound, requests get
+ * 503 with Retry-After, and so does a reply that does not fit (of GET, HEAD and OPTIONS; others have had an effect, and
+ * are sent), and the connections that hold most are closed until a quarter of the bound is free.
+ * http_memory_bytes{server}, http_memory_max_bytes{server}, http_memory_refused_total{server} and
+ * http_memory_closed_total{server} count it; a log line says it, at most once in 10 s. What a single request can add at
+ * a time is not covered: a reply that is being made, and one read of a socket.
  *
  * Streams that HTTP/2 refuses are counted by http2_refused_total{server,frame,code} and logged, at most once in 10 s.
  *
