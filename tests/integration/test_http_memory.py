@@ -86,8 +86,13 @@ def body(stream: int, size: int) -> bytes:
 
 
 def metric(service: Service, name: str, server: str = "http") -> float:
-    page = httpx.get(f"{service.admin_url}/metrics", timeout=harness.START_S).text
-    return float(re.search(rf'^{name}{{server="{server}"}} (\S+)$', page, re.MULTILINE)[1])
+    """As soon as the admin listener has room to say it, which may be what is attacked."""
+
+    def page() -> str:
+        reply = httpx.get(f"{service.admin_url}/metrics", timeout=harness.START_S)
+        return reply.text if reply.status_code == 200 else ""
+
+    return float(re.search(rf'^{name}{{server="{server}"}} (\S+)$', harness.until(page), re.MULTILINE)[1])
 
 
 def lives(service: Service, path: str) -> None:

@@ -115,6 +115,7 @@ struct http_gate *http_gate_unref(struct http_gate *gate);                      
 #define HTTP2_ERRORS       13   /* codes of h2o, from NO_ERROR on */
 #define HTTP_RECEIVE_TURNS 10   /* of the receive timer in receive_timeout_ms */
 #define HTTP_STRANGERS     8    /* the part of the memory that requests may hold before a token was asked for */
+#define HTTP_REQUEST_BYTES 8192 /* about what h2o, its pool and an exchange take for a request, beside its body */
 #define HTTP_CONN_BYTES    4096 /* that a connection takes without a request, in the process and in the kernel, about */
 
 struct http_worker {

@@ -314,16 +314,22 @@ static void set_defaults(struct http_server_def *def)
     def->receive_timeout_ms = def->receive_timeout_ms > 0 ? def->receive_timeout_ms : 10000;
 }
 
-/* Connections that hold nothing take at most half of the memory. */
+static unsigned at_most(unsigned wanted, size_t fit)
+{
+    return wanted <= fit ? wanted : fit > 0 ? (unsigned)fit : 1;
+}
+
+/* Connections that hold nothing take at most half of the memory; requests, as long as they hold no more, all of it. */
 static void bound_by_memory(struct http_server *server)
 {
-    size_t fit = server->def.max_memory / (2 * HTTP_CONN_BYTES);
 
     server->memory.max = server->def.max_memory;
     server->memory.whole = server->def.whole;
     server->strangers.max = server->def.max_memory / HTTP_STRANGERS;
-    if (server->def.max_memory > 0 && server->def.max_connections > fit)
-        server->def.max_connections = fit > 0 ? (unsigned)fit : 1;
+    if (server->def.max_memory == 0)
+        return;
+    server->def.max_connections = at_most(server->def.max_connections, server->def.max_memory / (2 * HTTP_CONN_BYTES));
+    server->def.max_in_flight = at_most(server->def.max_in_flight, server->def.max_memory / HTTP_REQUEST_BYTES);
 }
 
 static void open_config(struct http_server *server)

@@ -1,7 +1,8 @@
 /* A connection's share of a turn of the loop. h2o hands over every request that it finds in a connection's input, one
  * after the other: a connection that sends requests faster than they are handled, pipelined or reset at once, would
  * keep all others waiting for as long as its input lasts. So a connection has requests handled for SHARE_NS in a turn,
- * and not more than SHARE of them. Further ones have begun, with their deadlines, and wait for the next turn: in the
+ * and not more than SHARE of them, but for those that are refused because there are too many, which is short work and
+ * frees their memory. Further ones have begun, with their deadlines, and wait for the next turn: in the
  * worker's list, in the order of their arrival. What the client resets in the meantime is never handled.
  *
  * The worker's message is posted when the list is no longer empty, and runs in the next turn. */
@@ -29,7 +30,7 @@ static void handle(struct http_exchange *exchange)
     struct http_conn *conn = http_conn_of(exchange->h2o);
     uint64_t begin_ns;
 
-    if (has_share(conn)) {
+    if (exchange->too_many || has_share(conn)) {
         begin_ns = clock_monotonic_ns();
         http_dispatch(exchange); /* h2o frees no connection while a response begins */
         conn->handled++;

@@ -45,7 +45,6 @@
 #define MIN_SOCKBUF    (64 * 1024)
 #define HTTP2_COPIED   81920 /* of replies into an HTTP/2 connection's output at a time */
 #define HTTP2_ANSWERED 2     /* bytes of output, at most, for one of a frame that is answered by a frame */
-#define REQUEST_BYTES  8192  /* about what h2o, its pool and an exchange take for a stream, beside its body */
 
 /* ---- looking ---- */
 
@@ -85,7 +84,7 @@ static int look_at_request(h2o_req_t *h2o, void *arg)
     conn->is_http1 = h2o->version < 0x200;
     if (begun_ms == 0)
         return 0;
-    bytes = REQUEST_BYTES + h2o_compat_request_bytes(h2o);
+    bytes = HTTP_REQUEST_BYTES + h2o_compat_request_bytes(h2o);
     conn->buffers += bytes;
     if (!h2o_compat_is_whole(h2o))
         look_at_unfinished(conn, h2o, begun_ms, bytes);
