@@ -19,6 +19,7 @@ from ..model.plan import (
     Rent,
     RentOver,
     approval,
+    first_bill,
     rents,
     rents_with_building,
 )
@@ -54,6 +55,7 @@ def tables(results: Results) -> dict[str, str]:
         "claims": _claims,
         "stages": _stages,
         "approval": _approval,
+        "first-bill": _first_bill,
         "rent": _rent,
         "rent-built": _rent_built,
         "work": _work,
@@ -305,7 +307,7 @@ def _claims(results: Results) -> str:
 def _stages(results: Results) -> str:
     head = ["EUR per account and month", *(s.name for s in STAGES)]
     rows = [
-        ["infrastructure", *(f"{s.result.per_subscriber:.2f}" for s in STAGES)],
+        ["infrastructure", *(f"{s.infrastructure_eur:.2f}" for s in STAGES)],
         ["payments", *(f"{s.payments_eur:.2f}" for s in STAGES)],
         ["support", *(f"{s.support_eur:.2f}" for s in STAGES)],
         ["engineers", *(f"{s.people_eur:.2f}" for s in STAGES)],
@@ -326,6 +328,16 @@ def _approval(results: Results) -> str:
     return table(
         ["euros", f"until the sale, {FIRST_MONTHS} months", f"then to the review, {REVIEW_MONTHS} months"], rows
     )
+
+
+def _first_bill(results: Results) -> str:
+    """From the model's bill to that of the first release."""
+    lines = first_bill(STAGES[0].inputs)
+    rows = [[name, f"{euros:,.0f}".replace("-", "\u2212")] for name, euros in lines.items()]
+    whole = sum(lines.values())
+    rows.append(["**infrastructure of the first release**", f"**{whole:,.0f}**"])
+    rows.append(["per account", f"{whole / STAGES[0].inputs.subscribers:.2f}"])
+    return table(["euros a month at 100,000 subscribers", "infrastructure"], rows)
 
 
 def _rent(results: Results) -> str:
@@ -449,8 +461,9 @@ def _states(results: Results) -> str:
 
 def _ranks(results: Results) -> str:
     problems = tomllib.loads((results.folder / "problems.toml").read_text())["problem"]
+    ranked = sorted(enumerate(problems, 1), key=lambda item: -item[1]["harm"] * item[1]["likelihood"])
     rows = []
-    for n, p in enumerate(problems, 1):
+    for n, p in ranked:
         product = p["harm"] * p["likelihood"]
         rows.append([f"[P{n}](#p{n})", p["title"], str(p["harm"]), str(p["likelihood"]), str(product)])
-    return table(["rank", "problem", "harm", "likelihood", "product"], rows)
+    return table(["id", "problem", "harm", "likelihood", "product"], rows)
