@@ -213,6 +213,18 @@ class Ranking(unittest.TestCase):
             self.assertEqual(len(trace.ranking_problems(Path(name))), 3)
 
 
+class Drills(unittest.TestCase):
+    def test_a_drill_that_nobody_lists_and_one_without_a_procedure_are_found(self) -> None:
+        self.assertEqual(trace.drill_problems(markdown(HERE)), [])
+        with tempfile.TemporaryDirectory() as name:
+            page, runbooks = Path(name) / "a.md", Path(name) / "runbooks.md"
+            page.write_text("the vault is restored by drill\n")
+            self.assertEqual(len(trace.drill_problems([page])), 1)
+            text = (HERE / "appendix/runbooks.md").read_text()
+            runbooks.write_text(text.replace("[lose a zone](#zone-failover)", "lose a zone"))
+            self.assertEqual(len(trace.drill_problems([runbooks])), 1)
+
+
 class Risks(unittest.TestCase):
     def test_a_risk_that_stands_in_one_place_only_is_found(self) -> None:
         with tempfile.TemporaryDirectory() as name:

@@ -60,6 +60,7 @@ def tables(results: Results) -> dict[str, str]:
         "rent-built": _rent_built,
         "work": _work,
         "million": _million,
+        "million-bill": _million_bill,
         "chart": _chart,
         "runbooks": lambda r: runbooks(r.slos),
         "thresholds": _thresholds,
@@ -158,6 +159,15 @@ def _bill(results: Results) -> str:
         ("support, beside it", lambda r: magnitude(r.bill.support)),
     ]
     return _per_scenario(results, rows)
+
+
+def _million_bill(results: Results) -> str:
+    """The infrastructure of the second stage, line by line."""
+    stage = STAGES[1]
+    lines = {name.replace("_", " "): euros for name, euros in vars(stage.result.bill).items() if name not in BESIDE}
+    rows = [[name, magnitude(euros), f"{euros / stage.inputs.subscribers:.3f}"] for name, euros in lines.items()]
+    rows.append(["**infrastructure**", f"**{magnitude(stage.infrastructure)}**", f"**{stage.infrastructure_eur:.3f}**"])
+    return table(["1 million subscribers", "euros a month", "per account"], rows)
 
 
 def _inputs(results: Results) -> str:

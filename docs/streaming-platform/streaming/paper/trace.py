@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from .documents import TABLE
 from .slo import Slo, Threshold
 
 COLUMNS = ("id", "requirement", "diagram", "flow", "data", "objective", "problems")
@@ -131,6 +132,25 @@ def ranking_problems(folder: Path) -> list[str]:
             for need in ("**Shows as**", "**Would take**", "**Left because**")
             if need not in words
         ]
+    return out
+
+
+def drill_problems(pages: list[Path]) -> list[str]:
+    """A drill that is spoken of without a link to the list of drills; one of the list without the procedure it follows."""
+    out = []
+    for page in pages:
+        text = TABLE.sub("", page.read_text())
+        if page.name == "runbooks.md":
+            rows = text.partition("| drill | how often |")[2].partition("\n\n")[0].splitlines()[2:]
+            out += ["no drill is listed"] if not rows else []
+            out += [f"a drill without a procedure: {row}" for row in rows if "](" not in row]
+        else:
+            lines = [line for line in text.splitlines() if re.search(r"\bdrill(s|ed)?\b", line)]
+            out += [
+                f"{page.name}: no link to the drills: {line.strip()}"
+                for line in lines
+                if "#drills)" not in line and "published drill" not in line
+            ]
     return out
 
 
