@@ -266,6 +266,7 @@ def _special(results: Results) -> dict[str, str]:
         "building_ten": f"{while_building(2):.2f}",
         "first.p90": f"{percentile(results.spreads['small'], 0.9) + first.infrastructure_eur - first.result.per_subscriber:.2f}",
         "first_infra_eur": f"{first.infrastructure_eur:.2f}",
+        "first_fixed_eur": f"{(SECURITY_EUR + ON_CALL_PEOPLE * ON_CALL_EUR * 52 / 12) / first.inputs.subscribers:.2f}",
         "on_call_eur": short(ON_CALL_EUR),
         "security_eur": short(12 * SECURITY_EUR),
         "telemetry_eur": f"{TELEMETRY_EUR_GB:g}",
