@@ -44,6 +44,7 @@ static void end_exchange(void *memory)
 {
     struct http_exchange *exchange = memory;
     struct http_server *server = exchange->worker->server;
+    struct http_conn *conn = http_conn_of(exchange->h2o);
     uint64_t latency_ns = clock_monotonic_ns() - exchange->start_ns;
 
     h2o_linklist_unlink(&exchange->link);
@@ -53,9 +54,10 @@ static void end_exchange(void *memory)
     count_reset(exchange);
     http_record(exchange, latency_ns);
     if (exchange->reply != NULL)
-        http_conn_of(exchange->h2o)->replies -= exchange->reply->charged;
+        conn->replies -= exchange->reply->charged;
     http_reply_free(exchange->reply);
-    http_conn_of(exchange->h2o)->exchanges--;
+    if (--conn->exchanges == 0)
+        acceptor_idle(&conn->place);
     atomic_fetch_sub_explicit(&server->bodies, exchange->req.body.len, memory_order_relaxed);
     atomic_fetch_sub_explicit(&server->in_flight, 1, memory_order_relaxed);
 }
@@ -93,6 +95,7 @@ static bool count_in(struct http_server *server, const struct http_exchange *exc
     size_t bytes_before = atomic_fetch_add_explicit(&server->bodies, len, memory_order_relaxed);
 
     http_conn_of(exchange->h2o)->exchanges++;
+    acceptor_busy(&http_conn_of(exchange->h2o)->place);
     return before >= server->def.max_in_flight || bytes_before + len > server->def.max_bodies;
 }
 
@@ -156,8 +159,7 @@ static void add_headers(h2o_req_t *h2o, const struct http_reply *reply)
 /* From the moment on that it is said, also where a worker has not heard of it yet. */
 static bool is_leaving(const struct http_server *server)
 {
-    return atomic_load_explicit(&server->discouraged, memory_order_relaxed) ||
-           atomic_load_explicit(&server->drained, memory_order_relaxed);
+    return atomic_load_explicit(&server->discouraged, memory_order_relaxed) || acceptor_is_draining(server->acceptor);
 }
 
 void http_exchange_respond(struct http_exchange *exchange, struct http_reply *take_reply, h2o_iovec_t *ret_body)

@@ -57,6 +57,7 @@ struct rpc_call *rpc_call_new(struct rpc_conn *conn, int32_t stream)
     atomic_init(&call->refs, 1);
     rpc_head_init(&call->head);
     TAILQ_INSERT_TAIL(&conn->calls, call, link);
+    acceptor_busy(&conn->place);
     return call;
 }
 
@@ -264,6 +265,8 @@ void rpc_call_end(struct rpc_call *call, bool whole)
     if (begun)
         tell_closed(call, whole);
     TAILQ_REMOVE(&call->conn->calls, call, link);
+    if (TAILQ_EMPTY(&call->conn->calls))
+        acceptor_idle(&call->conn->place);
     if (call->is_due)
         TAILQ_REMOVE(&call->loop->due, call, due);
     if (call->is_fresh)

@@ -23,8 +23,11 @@
  * the connection is cut). A client that does not read for keepalive_ms is cut too, and one that does not end the head
  * of a call. Times are looked at when the timer runs, so that a call moves no timer.
  *
- * Callers: loop.c opens, flushes and cuts connections; session.c and call.c mark them dirty. A connection is
- * freed by rpc_conn_cut alone, which is never called from within nghttp2.
+ * A connection without a call yields its place to a new one when the listener is full: GOAWAY is sent as far as the
+ * socket takes it, and the connection is cut at the end of the turn, from any state.
+ *
+ * Callers: server.c opens connections and has them yield; loop.c flushes and cuts them; session.c and call.c mark them
+ * dirty. A connection is freed by rpc_conn_cut alone, which is never called from within nghttp2.
  */
 #include "clock.h"
 #include "rpc_server_internal.h"
@@ -158,6 +161,18 @@ static void on_timer(struct loop_timer *timer)
     conn->broken = conn->broken || waits_for_head(conn, now);
     set_timer(conn);
     rpc_conn_dirty(conn);
+}
+
+/* The client repeats elsewhere what it sends now: it is beyond the last stream that GOAWAY names. */
+bool rpc_conn_yield(struct rpc_conn *conn)
+{
+    if (!TAILQ_EMPTY(&conn->calls))
+        return false;
+    nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
+                          NGHTTP2_NO_ERROR, NULL, 0);
+    conn->broken = true;
+    rpc_conn_dirty(conn);
+    return true;
 }
 
 /* ---- sending ---- */
@@ -334,21 +349,19 @@ static uint64_t drawn_age_ns(struct rpc_loop *loop)
 
 static void set_options(int fd)
 {
-    int on = 1, timeout_ms = USER_TIMEOUT_MS;
+    int timeout_ms = USER_TIMEOUT_MS;
 
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
 }
 
-void rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer)
+bool rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer)
 {
     struct rpc_conn *conn = calloc(1, sizeof(*conn));
     uint64_t now = clock_monotonic_ns();
 
     if (conn == NULL) {
         close(take_fd);
-        rpc_loop_uncount(loop);
-        return;
+        return false;
     }
     rpc_account_add(&loop->account, sizeof(*conn));
     conn->loop = loop;
@@ -357,20 +370,21 @@ void rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_sto
     conn->age_ns = now + drawn_age_ns(loop);
     TAILQ_INIT(&conn->calls);
     TAILQ_INSERT_TAIL(&loop->conns, conn, link);
+    acceptor_join(loop->server->acceptor, loop->index, &conn->place, take_fd);
     net_ip_text(peer, conn->remote_ip);
     set_options(take_fd);
     conn->socket = h2o_evloop_socket_create(loop_h2o(loop->loop), take_fd, H2O_SOCKET_FLAG_DONT_READ);
     conn->socket->data = conn;
-    conn->broken = rpc_session_open(conn) < 0;
-    if (conn->broken) {
+    if (rpc_session_open(conn) < 0) {
         rpc_conn_cut(conn);
-        return;
+        return true;
     }
     h2o_socket_read_start(conn->socket, on_readable);
     set_timer(conn);
-    if (atomic_load(&loop->server->draining))
+    if (acceptor_is_draining(loop->server->acceptor))
         rpc_conn_leave(conn);
     rpc_conn_dirty(conn);
+    return true;
 }
 
 void rpc_conn_cut(struct rpc_conn *conn)
@@ -387,7 +401,7 @@ void rpc_conn_cut(struct rpc_conn *conn)
     TAILQ_REMOVE(&loop->conns, conn, link);
     if (conn->is_dirty)
         TAILQ_REMOVE(&loop->dirty, conn, dirty);
+    acceptor_left(&conn->place);
     free(conn);
     rpc_account_give(&loop->account, sizeof(*conn));
-    rpc_loop_uncount(loop);
 }

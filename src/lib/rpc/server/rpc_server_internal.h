@@ -6,13 +6,13 @@
  * Loops, connections and what of a call is not under its lock belong to the thread of their loop.
  */
 #pragma once
+#include "acceptor.h"
 #include "budget.h"
 #include "include/names.h"
 #include "loop.h"
 #include "net_listen.h"
 #include "rpc.h"
 #include "rpc_core.h"
-#include "wait_group.h"
 #include <arpa/inet.h>
 #include <h2o/socket.h>
 #include <nghttp2/nghttp2.h>
@@ -287,6 +287,7 @@ struct rpc_conn {
     TAILQ_ENTRY(rpc_conn) link;
     TAILQ_ENTRY(rpc_conn) dirty; /* of the loop's connections that have something to send, or are to be closed */
     bool is_dirty;
+    struct acceptor_place place; /* idle without a call */
     enum rpc_conn_state state;
     nghttp2_session *session;
     h2o_socket_t *socket;
@@ -306,8 +307,10 @@ struct rpc_conn {
     char remote_ip[NET_IP_SIZE];
 };
 
-/* Takes a socket, which the loop has counted. Without memory it is closed. */
-void rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer);
+/* Takes a socket that was accepted. False: there was no memory, and it is closed. */
+bool rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer);
+/* Sends GOAWAY and closes it at the end of the turn; false where it has a call. */
+bool rpc_conn_yield(struct rpc_conn *conn);
 void rpc_conn_dirty(struct rpc_conn *conn);
 void rpc_conn_flush(struct rpc_conn *conn); /* the connection may be gone */
 void rpc_conn_leave(struct rpc_conn *conn); /* is moved away: GOAWAY, and so on */
@@ -329,6 +332,7 @@ int rpc_session_open(struct rpc_conn *conn); /* 0 or -ENOMEM */
 /* A server's part in an event loop. */
 struct rpc_loop {
     struct rpc_server *server;
+    unsigned index; /* among the server's */
     struct loop *loop;
     struct loop_hook hook; /* runs what is due and sends, once a turn */
     struct rpc_account account;
@@ -337,26 +341,17 @@ struct rpc_loop {
     struct rpc_calls due, fresh;
     struct rpc_calls pool;
     unsigned pooled;
-    atomic_uint connections;
     struct loop_timer health_timer;
-    struct loop_message leave_message, drain_message;
     bool cutting;
     unsigned seed;
-    /* the first loop's: it accepts for all */
-    h2o_socket_t *listener;
-    int listen_fd; /* -1: none, or closed */
-    struct loop_timer accept_timer, drain_timer;
     uint8_t in[RPC_LOOP_BUFFER], out[RPC_LOOP_BUFFER];
 };
 
-void rpc_loop_open(struct rpc_loop *loop, struct rpc_server *server, struct loop *events);
-void rpc_loop_listen(struct rpc_loop *loop);
-void rpc_loop_drain(
-    struct rpc_loop *loop);               /* of the first: closes the listener, then has all loops' connections leave */
-void rpc_loop_cut(struct rpc_loop *loop); /* ends what is there; not from its thread */
+void rpc_loop_open(struct rpc_loop *loop, struct rpc_server *server, unsigned index, struct loop *events);
+void rpc_loop_leave(struct rpc_loop *loop); /* its connections leave; loop's thread */
+void rpc_loop_cut(struct rpc_loop *loop);   /* ends what is there; not from its thread */
 void rpc_loop_close(struct rpc_loop *loop); /* after it was cut */
 void rpc_loop_run_due(struct rpc_loop *loop);
-void rpc_loop_uncount(struct rpc_loop *loop); /* one of its connections has ended */
 void rpc_loop_watch_health(struct rpc_loop *loop);
 
 /* ---- health.c, reflection.c: services that every server has ---- */
@@ -414,10 +409,8 @@ struct rpc_server {
     struct rpc_methods methods;
     struct rpc_health *health;
     struct rpc_descriptors *descriptors;
-    atomic_uint connections;
+    struct acceptor *acceptor;
     struct rpc_share shares[2]; /* of the service's methods, of quiet ones */
     unsigned max_receiving;
-    atomic_bool draining;
     bool metrics_opened;
-    struct wait_group active; /* connections, and the listener */
 };

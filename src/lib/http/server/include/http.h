@@ -141,7 +141,7 @@ struct http_server_def {
     struct log *log;             /* may be NULL: no request lines */
     struct metrics *metrics;     /* may be NULL */
     unsigned workers;            /* >= 1 */
-    unsigned max_connections;    /* over all workers; beyond it none is accepted until one ends; 0: 10,000 */
+    unsigned max_connections;    /* over all workers; see acceptor.h; 0: 10,000 */
     unsigned max_in_flight;      /* requests over all workers; beyond it 503; 0: 10,000 */
     size_t max_bodies;           /* bytes of the bodies of those requests; beyond it 503; 0: 64 MiB */
     size_t max_memory;           /* bytes that clients may make the server hold, see above; 0: no bound */

@@ -125,7 +125,7 @@ struct rpc_server_def {
     unsigned threads;               /* number of loops; 0: 1 */
     size_t max_message;             /* bytes received; 0: 4 MiB (gRPC's default) */
     unsigned max_in_flight;         /* calls; 0: 10,000 */
-    unsigned max_connections;       /* beyond it none is accepted until one ends; 0: 10,000 */
+    unsigned max_connections;       /* see acceptor.h; 0: 10,000 */
     unsigned max_call_ms;           /* of a unary call, whatever deadline the client gave; 0: 30,000 */
     unsigned max_stream_ms;         /* of the other kinds; 0: 3,600,000 */
     unsigned max_connection_age_ms; /* 0: 10,000 */
