@@ -61,30 +61,6 @@ struct rpc_call *rpc_call_new(struct rpc_conn *conn, int32_t stream)
     return call;
 }
 
-void rpc_call_destroy(struct rpc_call *call)
-{
-    pthread_mutex_destroy(&call->lock);
-    free(call);
-}
-
-struct rpc_call *rpc_call_ref(struct rpc_call *call)
-{
-    atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
-    return call;
-}
-
-static bool drop_reference(struct rpc_call *call)
-{
-    return atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) == 1;
-}
-
-struct rpc_call *rpc_call_unref(struct rpc_call *call)
-{
-    if (call != NULL && drop_reference(call))
-        rpc_call_destroy(call);
-    return NULL;
-}
-
 static void release_fields(struct rpc_fields *fields)
 {
     for (unsigned i = 0; i < fields->count; i++)
@@ -110,7 +86,7 @@ static void release(struct rpc_call *call)
     free(call->status_message);
     call->status_message = NULL;
     pthread_mutex_unlock(&call->lock);
-    if (!drop_reference(call))
+    if (!rpc_call_drop(call))
         return;
     if (loop->pooled >= RPC_LOOP_POOL) {
         rpc_call_destroy(call);
@@ -121,37 +97,6 @@ static void release(struct rpc_call *call)
 }
 
 /* ---- what is to be done at the end of the turn ---- */
-
-void rpc_call_due(struct rpc_call *call)
-{
-    if (call->is_due || call->conn == NULL)
-        return;
-    call->is_due = true;
-    TAILQ_INSERT_TAIL(&call->loop->due, call, due);
-}
-
-static void on_message_to_loop(struct loop_message *message)
-{
-    struct rpc_call *call = RPC_OWNER(message, struct rpc_call, message_to_loop);
-
-    pthread_mutex_lock(&call->lock);
-    call->posted = false;
-    pthread_mutex_unlock(&call->lock);
-    rpc_call_due(call);
-    rpc_call_unref(call);
-}
-
-/* Under the lock, of a call that is not over: so its loop is there. Any thread. */
-void rpc_call_want_run(struct rpc_call *call)
-{
-    if (loop_is_current(call->loop->loop)) {
-        rpc_call_due(call);
-    } else if (!call->posted) {
-        call->posted = true;
-        call->message_to_loop.run = on_message_to_loop;
-        loop_post(call->loop->loop, &rpc_call_ref(call)->message_to_loop);
-    }
-}
 
 static void expire(struct loop_timer *timer);
 
@@ -179,6 +124,19 @@ void rpc_call_run(struct rpc_call *call)
     rpc_input_resume(call);
     rpc_response_pump(call);
     rpc_conn_dirty(call->conn);
+}
+
+void rpc_call_run_due(struct rpc_loop *loop)
+{
+    struct rpc_call *call, *last = TAILQ_LAST(&loop->due, rpc_calls);
+    bool was_last = last == NULL;
+
+    while (!was_last && (call = TAILQ_FIRST(&loop->due)) != NULL) {
+        was_last = call == last;
+        TAILQ_REMOVE(&loop->due, call, due);
+        call->is_due = false;
+        rpc_call_run(call);
+    }
 }
 
 /* ---- the end ---- */

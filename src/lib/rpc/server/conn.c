@@ -47,6 +47,10 @@
 #define PING_STRIKES         2
 #define LONGEST_FRAME        (20 * 1024) /* that nghttp2 gives at a time: 16 KiB and its head */
 #define SENDS_A_TURN         16
+#define WINDOW               (64 * 1024 - 1) /* of a stream: a paused call holds so much; HTTP/2's default */
+#define SMALL_MESSAGE        (64 * 1024)
+#define LARGE_WINDOW         (256 * 1024) /* where messages may be longer */
+#define CONNECTION_WINDOW    (1024 * 1024)
 
 static const uint8_t keepalive_ping[8] = {'a', 'l', 'i', 'v', 'e'}, leave_ping[8] = {'l', 'e', 'a', 'v', 'e'};
 
@@ -177,14 +181,6 @@ bool rpc_conn_yield(struct rpc_conn *conn)
 
 /* ---- sending ---- */
 
-void rpc_conn_dirty(struct rpc_conn *conn)
-{
-    if (conn->is_dirty)
-        return;
-    conn->is_dirty = true;
-    TAILQ_INSERT_TAIL(&conn->loop->dirty, conn, dirty);
-}
-
 /* Fills the loop's buffer with frames; the handlers that are told of room meanwhile fill it up. */
 static size_t gather(struct rpc_conn *conn)
 {
@@ -203,7 +199,7 @@ static size_t gather(struct rpc_conn *conn)
         if (size == 0 && TAILQ_EMPTY(&loop->due))
             break;
         if (size == 0) {
-            rpc_loop_run_due(loop);
+            rpc_call_run_due(loop);
             continue;
         }
         memcpy(loop->out + len, frame, (size_t)size);
@@ -347,6 +343,28 @@ static uint64_t drawn_age_ns(struct rpc_loop *loop)
     return (age_ms - age_ms / 10 + (uint64_t)rand_r(&loop->seed) % (age_ms / 5 + 1)) * CLOCK_NS_PER_MS;
 }
 
+static int open_session(struct rpc_conn *conn)
+{
+    const struct rpc_server *server = conn->loop->server;
+    const nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, RPC_MAX_STREAMS},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, server->def.max_message > SMALL_MESSAGE ? LARGE_WINDOW : WINDOW},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, RPC_MAX_HEAD},
+        {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+    };
+
+    nghttp2_session *session; /* nghttp2 sets it also where it fails */
+
+    if (nghttp2_session_server_new3(&session, server->callbacks, conn, server->option, &conn->loop->mem) != 0)
+        return -ENOMEM;
+    conn->session = session;
+    if (nghttp2_submit_settings(conn->session, NGHTTP2_FLAG_NONE, settings, sizeof(settings) / sizeof(settings[0])) !=
+            0 ||
+        nghttp2_session_set_local_window_size(conn->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW) != 0)
+        return -ENOMEM;
+    return 0;
+}
+
 static void set_options(int fd)
 {
     int timeout_ms = USER_TIMEOUT_MS;
@@ -375,7 +393,7 @@ bool rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_sto
     set_options(take_fd);
     conn->socket = h2o_evloop_socket_create(loop_h2o(loop->loop), take_fd, H2O_SOCKET_FLAG_DONT_READ);
     conn->socket->data = conn;
-    if (rpc_session_open(conn) < 0) {
+    if (open_session(conn) < 0) {
         rpc_conn_cut(conn);
         return true;
     }

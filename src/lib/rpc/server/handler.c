@@ -10,11 +10,6 @@ struct rpc_server *rpc_call_server(const struct rpc_call *call)
     return call->loop->server;
 }
 
-void rpc_call_watch_health(struct rpc_call *call)
-{
-    rpc_loop_watch_health(call->loop);
-}
-
 void *rpc_call_service_state(const struct rpc_call *call)
 {
     return call->loop->server->def.state;

@@ -3,21 +3,6 @@
 #include "rpc_server_internal.h"
 #include <stdlib.h>
 
-/* ---- what is due ---- */
-
-void rpc_loop_run_due(struct rpc_loop *loop)
-{
-    struct rpc_call *call, *last = TAILQ_LAST(&loop->due, rpc_calls);
-    bool was_last = last == NULL;
-
-    while (!was_last && (call = TAILQ_FIRST(&loop->due)) != NULL) {
-        was_last = call == last;
-        TAILQ_REMOVE(&loop->due, call, due);
-        call->is_due = false;
-        rpc_call_run(call);
-    }
-}
-
 static void set_timers(struct rpc_loop *loop)
 {
     struct rpc_call *call;
@@ -35,7 +20,7 @@ static void at_end_of_turn(struct loop_hook *hook)
     struct rpc_conn *conn;
 
     while (!TAILQ_EMPTY(&loop->due) || !TAILQ_EMPTY(&loop->dirty)) {
-        rpc_loop_run_due(loop);
+        rpc_call_run_due(loop);
         if ((conn = TAILQ_FIRST(&loop->dirty)) == NULL)
             continue;
         TAILQ_REMOVE(&loop->dirty, conn, dirty);
@@ -68,22 +53,6 @@ static void cut(void *arg)
 void rpc_loop_cut(struct rpc_loop *loop)
 {
     loop_call(loop->loop, cut, loop);
-}
-
-/* ---- health ---- */
-
-static void on_health_timer(struct loop_timer *timer)
-{
-    rpc_loop_watch_health(RPC_OWNER(timer, struct rpc_loop, health_timer));
-}
-
-void rpc_loop_watch_health(struct rpc_loop *loop)
-{
-    uint64_t due_ns = rpc_health_tick(loop->server->health), now = clock_monotonic_ns();
-
-    if (due_ns != UINT64_MAX && !loop->cutting)
-        loop_timer_start(loop->loop, &loop->health_timer, due_ns > now ? (due_ns - now) / CLOCK_NS_PER_MS : 0,
-                         on_health_timer);
 }
 
 /* ---- begin and end ---- */

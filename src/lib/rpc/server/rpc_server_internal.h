@@ -1,9 +1,19 @@
 /* rpc_server_internal -- what the files of the gRPC server share; see rpc.h.
  *
- * server (server.c) -- loops (loop.c), which HTTP may use too -- connections (conn.c, session.c)
- * -- calls (call.c: their life; input.c and response.c: what comes and goes; handler.c: what handlers call).
+ *   server.c       the server: its limits, loops, connections, drain
+ *   loop.c         its part in an event loop, which HTTP may use too: what is done at the end of a turn
+ *   session.c      what nghttp2 tells of a connection
+ *   conn.c         connections: their states and timer, sending and receiving
+ *   call.c         the life of a call
+ *   response.c     what a call sends
+ *   input.c        what comes on a call
+ *   health.c, reflection.c   services that every server has
+ *   handler.c      what handlers call
+ *   due.c          references to calls, and which of them are run at the end of the turn
+ *   method.c, descriptor.c, head.c, in.c, out.c, account.c
  *
- * Loops, connections and what of a call is not under its lock belong to the thread of their loop.
+ * A file uses those below it only. Loops, connections and what of a call is not under its lock belong to the thread of
+ * their loop.
  */
 #pragma once
 #include "acceptor.h"
@@ -249,14 +259,18 @@ void rpc_call_begin(struct rpc_call *call); /* the headers have come */
 void rpc_call_end(struct rpc_call *call, bool whole);
 /* Hands nghttp2 what is to be sent, calls on_writable and so on. */
 void rpc_call_run(struct rpc_call *call);
-void rpc_call_due(struct rpc_call *call); /* it is run at the end of the turn */
+void rpc_call_run_due(struct rpc_loop *loop); /* those that are due now */
 void rpc_call_set_timer(struct rpc_call *call);
-void rpc_call_destroy(struct rpc_call *call); /* its memory */
 struct rpc_server *rpc_call_server(const struct rpc_call *call);
-void rpc_call_watch_health(struct rpc_call *call); /* its loop calls rpc_health_tick from now on */
 
 void rpc_call_expect_no_messages(struct rpc_call *call); /* its client sends nothing more */
-void rpc_call_want_run(struct rpc_call *call);           /* under the lock, of a call that is not over; any thread */
+
+/* ---- due.c: references, and what is to be done at the end of the turn ---- */
+
+bool rpc_call_drop(struct rpc_call *call);     /* a reference; true: it was the last */
+void rpc_call_destroy(struct rpc_call *call);  /* its memory */
+void rpc_call_due(struct rpc_call *call);      /* it is run at the end of the turn */
+void rpc_call_want_run(struct rpc_call *call); /* under the lock, of a call that is not over; any thread */
 
 /* ---- input.c: what comes on a call ---- */
 
@@ -311,7 +325,6 @@ struct rpc_conn {
 bool rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer);
 /* Sends GOAWAY and closes it at the end of the turn; false where it has a call. */
 bool rpc_conn_yield(struct rpc_conn *conn);
-void rpc_conn_dirty(struct rpc_conn *conn);
 void rpc_conn_flush(struct rpc_conn *conn); /* the connection may be gone */
 void rpc_conn_leave(struct rpc_conn *conn); /* is moved away: GOAWAY, and so on */
 void rpc_conn_cut(struct rpc_conn *conn);   /* ends its calls and frees it */
@@ -322,7 +335,6 @@ bool rpc_conn_admits_ping(struct rpc_conn *conn); /* false: the client sends too
 
 int rpc_session_prepare(struct rpc_server *server); /* what all sessions share; 0 or -ENOMEM */
 void rpc_session_dispose(struct rpc_server *server);
-int rpc_session_open(struct rpc_conn *conn); /* 0 or -ENOMEM */
 
 /* ---- loop.c ---- */
 
@@ -351,8 +363,15 @@ void rpc_loop_open(struct rpc_loop *loop, struct rpc_server *server, unsigned in
 void rpc_loop_leave(struct rpc_loop *loop); /* its connections leave; loop's thread */
 void rpc_loop_cut(struct rpc_loop *loop);   /* ends what is there; not from its thread */
 void rpc_loop_close(struct rpc_loop *loop); /* after it was cut */
-void rpc_loop_run_due(struct rpc_loop *loop);
-void rpc_loop_watch_health(struct rpc_loop *loop);
+
+/* It has something to send, or is to be closed: it is flushed at the end of the turn. */
+static inline void rpc_conn_dirty(struct rpc_conn *conn)
+{
+    if (conn->is_dirty)
+        return;
+    conn->is_dirty = true;
+    TAILQ_INSERT_TAIL(&conn->loop->dirty, conn, dirty);
+}
 
 /* ---- health.c, reflection.c: services that every server has ---- */
 
@@ -362,8 +381,6 @@ struct rpc_health;
 
 int rpc_health_new(const struct rpc_server_def *def, struct rpc_health **ret_health);
 void rpc_health_set(struct rpc_health *health, bool serving);
-/* Tells watchers what has changed; returns when to call it again (monotonic ns), UINT64_MAX without watchers. */
-uint64_t rpc_health_tick(struct rpc_health *health);
 void rpc_health_end(struct rpc_health *health); /* ends all watches, also those to come */
 struct rpc_health *rpc_health_free(struct rpc_health *health);
 
