@@ -26,7 +26,7 @@ struct server {
     struct metrics *metrics;
     int port;
     struct conn conns[MAX];
-    atomic_uint opened, drained;
+    atomic_uint claimed, opened, drained; /* claimed: of conns */
     atomic_bool paused;
 };
 
@@ -43,13 +43,14 @@ static void close_conn(struct loop_message *message)
 static bool open_conn(void *arg, unsigned loop, int take_fd, const struct sockaddr_storage *peer)
 {
     struct server *server = arg;
-    struct conn *conn = &server->conns[atomic_fetch_add(&server->opened, 1)];
+    struct conn *conn = &server->conns[atomic_fetch_add(&server->claimed, 1)];
 
     conn->server = server;
     conn->loop = loop;
     conn->fd = take_fd;
     acceptor_join(server->acceptor, loop, &conn->place, take_fd);
     atomic_store(&conn->open, true);
+    atomic_fetch_add(&server->opened, 1);
     return true;
 }
 
