@@ -18,6 +18,9 @@
 #define POLL_MS      100 /* how often a writer that waits for room looks whether it has been given up */
 #define MESSAGE_SIZE 512
 
+static_assert(STACK_SIZE < MAX_LINE && MAX_LINE < QUEUE_SIZE, "a line fits into the queue");
+static_assert(MESSAGE_SIZE < STACK_SIZE, "a message fits into a line");
+
 struct queue {
     size_t len;
     char data[QUEUE_SIZE];

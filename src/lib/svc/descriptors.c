@@ -1,5 +1,6 @@
 #include "acceptor.h"
 #include "svc_descriptors.h"
+#include <assert.h>
 #include <limits.h>
 #include <sys/resource.h>
 
@@ -9,6 +10,9 @@
 #define FOR_PROCESS  32 /* standard streams, log, store, resolvers, files that are read for a moment */
 #define FOR_A_THREAD 4  /* epoll, eventfd, the copies of two listeners */
 #define FOR_LISTENER (ACCEPTOR_SPARE + 1) /* and its reserve */
+
+static_assert(ADMIN_MIN <= ADMIN_MAX, "the admin listener's part is between the two");
+static_assert(ADMIN_MIN >= ACCEPTOR_SPARE, "probes find room while connections yield");
 
 static unsigned raise_limit(void)
 {

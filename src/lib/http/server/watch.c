@@ -39,6 +39,12 @@
 #define HTTP2_ANSWERED 2     /* bytes of output, at most, for one of a frame that is answered by a frame */
 #define REQUEST_BYTES  8192  /* about what h2o, its pool and an exchange take for a stream, beside its body */
 
+static_assert(MIN_CHARGED <= REQUEST_BYTES, "a reply that is not charged is counted with its request");
+static_assert(sizeof(h2o_req_t) + sizeof(struct http_exchange) < REQUEST_BYTES,
+              "a request takes what is counted for it");
+static_assert(LOOK_NS <= IDLE_LOOK_NS && LOOK_NS <= TRIM_NS,
+              "what is closed is seen to be gone before the heap is trimmed");
+
 /* ---- looking ---- */
 
 static int look_at_request(h2o_req_t *h2o, void *arg)

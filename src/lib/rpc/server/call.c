@@ -3,6 +3,7 @@
  * loop's thread or by another, which posts a message then. */
 #include "clock.h"
 #include "rpc_server_internal.h"
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -39,6 +40,7 @@ struct rpc_call *rpc_call_new(struct rpc_conn *conn, int32_t stream)
     struct rpc_loop *loop = conn->loop;
     struct rpc_call *call = take_from_pool(loop);
 
+    assert(stream > 0 && loop_is_current(loop->loop));
     if (call == NULL)
         return NULL;
     /* All but the lock, and what need not be zero. */
@@ -213,6 +215,7 @@ void rpc_call_end(struct rpc_call *call, bool whole)
     bool begun = call->entry != NULL; /* else its headers were cut off */
     struct rpc_share *share = begun ? share_of(call) : NULL;
 
+    assert(call->conn != NULL && !call->over); /* once */
     if (!whole)
         atomic_store(&call->cancelled, true);
     pthread_mutex_lock(&call->lock);
@@ -388,6 +391,7 @@ void rpc_call_begin(struct rpc_call *call)
     const char *text;
     unsigned in_flight;
 
+    assert(call->entry == NULL && !call->opened);
     count_beginning(call);
     in_flight = atomic_fetch_add(&share_of(call)->in_flight, 1);
     if (!call->head.is_post) {

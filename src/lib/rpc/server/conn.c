@@ -52,6 +52,11 @@
 #define LARGE_WINDOW         (256 * 1024) /* where messages may be longer */
 #define CONNECTION_WINDOW    (1024 * 1024)
 
+static_assert(LONGEST_FRAME <= RPC_LOOP_BUFFER, "a frame fits into the buffer of the loop");
+static_assert(WINDOW < LARGE_WINDOW && LARGE_WINDOW <= CONNECTION_WINDOW, "a paused call leaves others their window");
+static_assert(KEEPALIVE_TIMEOUT_NS <= USER_TIMEOUT_MS * CLOCK_NS_PER_MS,
+              "a ping tells of a dead peer before the kernel");
+
 static const uint8_t keepalive_ping[8] = {'a', 'l', 'i', 'v', 'e'}, leave_ping[8] = {'l', 'e', 'a', 'v', 'e'};
 
 static void on_readable(h2o_socket_t *socket, const char *err);
@@ -221,6 +226,7 @@ static void wait_for_socket(struct rpc_conn *conn)
 
 static void keep_rest(struct rpc_conn *conn, const uint8_t *bytes, size_t len)
 {
+    assert(conn->rest == NULL && len > 0 && len <= RPC_LOOP_BUFFER);
     conn->rest = malloc(len);
     if (conn->rest == NULL) {
         conn->broken = true;
@@ -377,6 +383,7 @@ bool rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_sto
     struct rpc_conn *conn = calloc(1, sizeof(*conn));
     uint64_t now = clock_monotonic_ns();
 
+    assert(loop_is_current(loop->loop) && !loop->cutting);
     if (conn == NULL) {
         close(take_fd);
         return false;
@@ -410,6 +417,7 @@ void rpc_conn_cut(struct rpc_conn *conn)
     struct rpc_loop *loop = conn->loop;
     struct rpc_call *call;
 
+    assert(loop_is_current(loop->loop));
     while ((call = TAILQ_FIRST(&conn->calls)) != NULL)
         rpc_call_end(call, false);
     nghttp2_session_del(conn->session);

@@ -1,6 +1,7 @@
 /* A server's part in an event loop: what is due at the end of a turn, and the end of its connections. */
 #include "clock.h"
 #include "rpc_server_internal.h"
+#include <assert.h>
 #include <stdlib.h>
 
 static void set_timers(struct rpc_loop *loop)
@@ -88,6 +89,7 @@ static void leave_loop(void *arg)
 
     loop_each_turn_remove(loop->loop, &loop->hook);
     loop_timer_stop(loop->loop, &loop->health_timer);
+    assert(TAILQ_EMPTY(&loop->conns) && TAILQ_EMPTY(&loop->due) && TAILQ_EMPTY(&loop->fresh)); /* it was cut */
     while ((call = TAILQ_FIRST(&loop->pool)) != NULL) {
         TAILQ_REMOVE(&loop->pool, call, link);
         rpc_call_destroy(call);

@@ -5,6 +5,9 @@
 #define PREFIX     5
 #define CHUNK_SIZE 4096
 
+static_assert(RPC_OUT_FIRST < CHUNK_SIZE && CHUNK_SIZE < RPC_OUT_FULL_BYTES, "a queue is full before it is one chunk");
+static_assert(RPC_OUT_HARD > 1, "who sends is told before messages are refused");
+
 static bool beyond(const struct rpc_out *out, unsigned times)
 {
     return out->messages >= RPC_OUT_FULL_MESSAGES * times || out->bytes >= (size_t)RPC_OUT_FULL_BYTES * times;

@@ -10,6 +10,10 @@
 #define DEFAULT_MAX_MESSAGE (4u * 1024 * 1024)
 #define MEMORY_PER_CALL     (32u * 1024) /* of a call without its message, and of a connection: more than either takes */
 
+static_assert(sizeof(struct rpc_call) < MEMORY_PER_CALL && sizeof(struct rpc_conn) < MEMORY_PER_CALL,
+              "the bounds on calls and connections keep within the budget");
+static_assert(RPC_QUIET_MESSAGE < DEFAULT_MAX_MESSAGE, "health and reflection hold less than the service's calls");
+
 /* ---- limits ---- */
 
 static void fill_defaults(struct rpc_server_def *def)

@@ -1,10 +1,13 @@
 /* What nghttp2 tells of a connection. Handlers are called from here, within nghttp2: whatever they send is handed to
  * it at the end of the turn, so that it is never entered twice. */
 #include "rpc_server_internal.h"
+#include <assert.h>
 #include <errno.h>
 
 #define MAX_LOOKED_AT (4 * RPC_MAX_HEAD) /* bytes of a call's headers; beyond RPC_MAX_HEAD it is refused anyway */
 #define MAX_FAULTS    100                /* for which streams of a connection may be reset */
+
+static_assert(MAX_LOOKED_AT >= RPC_MAX_HEAD, "what is accepted is looked at");
 
 static struct rpc_call *call_of(nghttp2_session *session, int32_t stream)
 {
