@@ -96,6 +96,11 @@ restore file dir *flags: store-tool
 fetch-backup bucket identity file *name: store-tool
     @SLIPWAY_BUILD="{{ root }}/build" "{{ root }}/scripts/backup" fetch "$@"
 
+# source lines for the crash reports in log lines: just symbolize [--build DIR] [FILE...]
+[no-cd]
+symbolize *args:
+    @"{{ root }}/scripts/symbolize" "$@"
+
 # formatting, clang-tidy, shellcheck, ruff
 lint:
     @scripts/test lint

@@ -104,7 +104,7 @@ let
       "-Dwerror=false" # another compiler's new warnings fail the checks (checks.nix), not an image that is built again
       "-Dtests=false"
       "-Ddatadir=/share" # where data is in the image
-      "-Dc_link_args=-s"
+      "-Ddebug=true" # an output of its own: service.nix
     ]
     ++ lib.optional (target.grpc.archives or false) "-Dprefer_static=true"; # nixpkgs has no archives but ours of h2o
   layers = import ./layers.nix { inherit lib; };

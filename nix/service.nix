@@ -1,4 +1,5 @@
-# One service, linked: $out/bin/NAME, and in $out/nix-support/archives the static libraries that it took members from.
+# One service, linked: $out/bin/NAME without symbols, and in $out/nix-support/archives the static libraries that it took members
+# from. $debug has the symbols, found by the program's build id, as gdb and scripts/symbolize look for them.
 {
   lib,
   stdenv,
@@ -14,6 +15,10 @@
 stdenv.mkDerivation {
   pname = name;
   inherit version;
+  outputs = [
+    "out"
+    "debug"
+  ];
   strictDeps = true;
   buildInputs = dependencies;
   dontUnpack = true;
@@ -25,6 +30,10 @@ stdenv.mkDerivation {
     $CC -o ${name} ${own}/*.o -L. -lothers -L${library}/lib -lslipway -lslipway-proto @${configured}/link -Wl,-Map=link.map
   '';
   installPhase = ''
+    id=$(readelf --notes ${name} | sed -n 's/.*Build ID: //p')
+    mkdir -p $debug/lib/debug/.build-id/''${id:0:2}
+    objcopy --only-keep-debug ${name} $debug/lib/debug/.build-id/''${id:0:2}/''${id:2}.debug
+    strip --strip-all ${name}
     install -D -m 755 ${name} $out/bin/${name}
     mkdir -p $out/nix-support
     grep -o '^/[^(]*\.a(' link.map | tr -d '(' | grep -v '^${library}/' | sort -u | xargs -r realpath | sort -u \

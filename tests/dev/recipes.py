@@ -65,6 +65,11 @@ def all_are_described(folder: Path) -> Iterator[str]:
         yield from (f"{recipe}: no group {name}" for name in known.get("packages", "").split() if name not in groups)
         wanted = set(known.get("tools", "").split()) - {"all"}
         yield from (f"{recipe}: no tool {name}" for name in sorted(wanted - tools))
+        parts = dict(part.split("=") for part in known.get("parts", "").split())
+        yield from (
+            f"{recipe}: no argument {name}" for name in sorted(set(parts) - set(known.get("names", "").split()))
+        )
+        yield from (f"{recipe}: no recipe {name}" for name in sorted(set(parts.values()) - set(just)))
     sections = re.findall(r"^== (\S+)$", (ROOT / "scripts/recipes").read_text(), re.MULTILINE)
     yield from (f"scripts/recipes: there is no recipe {name}" for name in sorted(set(sections) - set(just)))
 
@@ -75,6 +80,7 @@ OPTIONS = {
     "tour": ["scripts/tour"],
     "test": ["scripts/test"],
     "torture": ["scripts/torture"],
+    "symbolize": ["scripts/symbolize"],
     "new-service": ["scripts/new-service"],
     "images": ["nix/images", "list"],
     "push-image": ["nix/images", "push"],
@@ -114,6 +120,11 @@ REFUSED = [
     (["up", "--prots", "auto"], "up has no option --prots"),
     (["up", "--ports"], "up: --ports needs a value"),
     (["up", "--no-watch=yes"], "up: --no-watch takes no value"),
+    (["up", "--ports=both"], "up: --ports is default or auto, not both"),
+    (["up", "--port-notes", "x"], "up: --port-notes needs a number, not x"),
+    (["up", "--grpc-port-nope", "1"], "up: --grpc-port-nope: there is no service nope"),
+    (["new-service", "quote", "--calls", "nope"], "new-service: --calls: there is no service nope"),
+    (["torture", "--engine", "lmbd"], "torture: --engine is lmdb or etcd, not lmbd"),
     (["up", "notes"], "usage: ./dev up [OPTION...]"),
     (["scale", "users"], "usage: ./dev scale SERVICE PODS"),
     (["scale", "users", "2", "3"], "usage: ./dev scale SERVICE PODS"),
@@ -125,7 +136,7 @@ REFUSED = [
 
 def wrong_words_are_refused(folder: Path) -> Iterator[str]:
     """With no program of ours, no Python and no just: nothing may be wanted for it."""
-    tree = Tree(folder, *DEV)
+    tree = Tree(folder, *DEV, "src/notes/service.toml")
     tree.env["PATH"] = str(bare_path(folder, "python3"))
     for words, said in REFUSED:
         done = tree.run(tree.root / "dev", *words)
@@ -199,6 +210,15 @@ def packages_are_those_of_the_recipe(folder: Path) -> Iterator[str]:
     }
     if (found := wanted_packages(tree, "test")) != every:
         yield f"test: not {sorted(every - found)}"
+    # A group of tests needs what the recipe needs that does the same.
+    for words, recipe in (
+        (("debug",), "integration"),
+        (("lint",), "lint"),
+        (("debug", "address"), "sanitize"),
+        (("debug", "full"), "test"),
+    ):
+        if (found := wanted_packages(tree, "test", *words)) ^ (wanted := wanted_packages(tree, recipe)):
+            yield f"test {' '.join(words)}: {sorted(found ^ wanted)} in one of test and {recipe} alone"
 
 
 def tools_are_those_of_the_recipe(folder: Path) -> Iterator[str]:

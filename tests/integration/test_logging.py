@@ -9,9 +9,12 @@ import fcntl
 import ipaddress
 import os
 import re
+import signal
 import socket
+import subprocess
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -192,3 +195,60 @@ def test_a_client_cannot_forge_a_line(routes: Routes) -> None:
         service.stop()
         assert service.stderr() == ""
         assert not service.logs(message="forged")
+
+
+def test_the_level_changes_at_run_time(start) -> None:
+    service = start("demo", wait=False, LOG_LEVEL="error")
+    harness.until(lambda: httpx.get(f"{service.admin_url}/readyz").status_code == 200, what="ready")
+    # Nobody can do without the port, whatever the level; and of this start nothing else was said.
+    assert {line["message"] for line in service.logs()} == {"listening"}
+    level = f"{service.admin_url}/log-level"
+    assert httpx.get(level).text == "error"
+    assert httpx.put(level, content="info").status_code == 204
+    service.wait_log(message="log level", level="info")
+    assert httpx.get(f"{service.http_url}/demo/hello").status_code == 200
+    service.wait_log(test=lambda line: line.get("httpRequest", {}).get("requestUrl") == "/demo/hello")
+    refused = httpx.put(level, content="loud")
+    assert refused.status_code == 400 and "must be debug" in refused.json()["detail"]
+    assert httpx.get(level).text == "info"
+    for expected in ("debug", "error", "debug"):
+        service.signal(signal.SIGUSR1)
+        harness.until(lambda expected=expected: httpx.get(level).text == expected, what=expected)
+    assert httpx.get(f"{service.http_url}/log-level").status_code == 404  # not on the public port
+
+
+def test_the_level_is_set_over_loopback_only(start) -> None:
+    service = start("demo", HOST="::")
+    address = other_address()
+    if address is None:
+        pytest.skip("this machine has no address but loopback's")
+    url = f"http://{address}:{urlsplit(service.admin_url).port}/log-level"
+    assert httpx.get(url).text == "info"
+    assert httpx.put(url, content="debug").status_code == 403
+    assert httpx.get(url).text == "info"
+
+
+def other_address() -> str | None:
+    """An address of this machine that packets to elsewhere would come from; none is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        return probe.getsockname()[0]
+
+
+def test_text_is_for_people(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [harness.program("demo")],
+        env=harness.environment(tmp_path, {"LOG_FORMAT": "text", "PORT": 0, "METRICS_PORT": 0}),
+        cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.endswith("ready\n"):
+                process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z (INFO|NOTICE|WARNING) +\S", line) for line in lines)
+    assert any(re.search(r"INFO     listening protocol=http address=\S+ port=\d+$", line) for line in lines)

@@ -213,3 +213,17 @@ def test_another_user_builds_the_same_elsewhere_and_later(tree, images, tmp_path
         assert (theirs / "sbom.cdx.json").read_bytes() == (path / "sbom.cdx.json").read_bytes(), name
     subprocess.run(["chmod", "-R", "u+w", place / "nix"], check=True)
     shutil.rmtree(place / "nix")
+
+
+def test_symbols_are_an_output_of_their_own(tree, images):
+    """Found by the build id of the program in the image, which has none; as scripts/symbolize and gdb look for them."""
+    (built,) = json.loads(tree.nix("build", "--no-link", "--json", ".#demo.debug").stdout)
+    program = tree.build(".#demo") / "bin/demo"
+    notes = subprocess.run(["readelf", "--notes", program], capture_output=True, text=True, check=True).stdout
+    (build_id,) = re.findall(r"Build ID: ([0-9a-f]{40})", notes)
+    symbols = pathlib.Path(built["outputs"]["debug"]) / f"lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
+    shown = subprocess.run(["nm", symbols], capture_output=True, text=True, check=True).stdout
+    (main,) = re.findall(r"^([0-9a-f]+) T main$", shown, re.MULTILINE)
+    place = subprocess.run(["addr2line", "-e", symbols, main], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"src/demo/main\.c:\d+", place)
+    assert "no symbols" in subprocess.run(["nm", program], capture_output=True, text=True, check=False).stderr

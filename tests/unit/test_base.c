@@ -9,6 +9,7 @@
 #include "wait_group.h"
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <time.h>
 
 Test(err, one_table_for_both_protocols)
 {
@@ -48,6 +49,15 @@ Test(clock, writes_rfc_3339)
     cr_assert_str_eq(clock_rfc3339(0, 0, text), "1970-01-01T00:00:00Z");
     cr_assert_str_eq(clock_rfc3339(951827696000000001, 9, text), "2000-02-29T12:34:56.000000001Z");
     cr_assert_str_eq(clock_rfc3339(951827696123999999, 3, text), "2000-02-29T12:34:56.123Z");
+    /* Every day of 450 years, as the C library says it. */
+    for (time_t day = 0; day < 450 * 366; day++) {
+        time_t second = day * 86400 + day % 86400;
+        char expected[CLOCK_RFC3339_SIZE];
+        struct tm tm;
+
+        strftime(expected, sizeof(expected), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&second, &tm));
+        cr_assert_str_eq(clock_rfc3339((uint64_t)second * CLOCK_NS_PER_S, 0, text), expected);
+    }
     cr_assert_gt(clock_realtime_ns(), 1700000000 * CLOCK_NS_PER_S);
     cr_assert_leq(clock_monotonic_ns(), clock_monotonic_ns());
 }

@@ -498,7 +498,7 @@ Test(http, requests_are_logged)
     json_t *line, *request;
 
     cr_assert_eq(pipe(pipes), 0);
-    cr_assert_eq(log_open(pipes[1], LOG_INFO, "test", "", NULL, &log), 0);
+    cr_assert_eq(log_open(&(struct log_def){.fd = pipes[1], .least = LOG_INFO, .service = "test"}, &log), 0);
     f = fixture_open((struct http_server_def){.routes = routes, .log = log});
     expect(&f, "GET /conflict?a=b HTTP/1.1\r\nhost: test\r\nuser-agent: tester\r\nreferer: there\r\n\r\n", 409, NULL);
     cr_assert_not_null(line = read_line(pipes[0]));

@@ -44,12 +44,20 @@ static void start_reading(struct fixture *f)
     cr_assert_eq(pthread_create(&f->reader, NULL, read_all, f), 0);
 }
 
-static void begin_unread(struct fixture *f, const char *project)
+static void begin_def(struct fixture *f, struct log_def def)
 {
     *f = (struct fixture){.metrics = metrics_new()};
     signal(SIGPIPE, SIG_IGN);
     cr_assert_eq(pipe(f->ends), 0);
-    cr_assert_eq(log_open(f->ends[1], LOG_INFO, "demo \"d\"", project, f->metrics, &f->log), 0);
+    def.fd = f->ends[1];
+    def.service = "demo \"d\"";
+    def.metrics = f->metrics;
+    cr_assert_eq(log_open(&def, &f->log), 0);
+}
+
+static void begin_unread(struct fixture *f, const char *project)
+{
+    begin_def(f, (struct log_def){.least = LOG_INFO, .project = project});
 }
 
 static void begin(struct fixture *f, const char *project)
@@ -77,12 +85,17 @@ static void parse_lines(struct fixture *f)
 }
 
 /* Flushes and reads the rest. */
-static void end(struct fixture *f)
+static void end_text(struct fixture *f)
 {
     cr_assert_null(log_close(f->log, CLOSE_MS));
     close(f->ends[1]);
     pthread_join(f->reader, NULL);
     close(f->ends[0]);
+}
+
+static void end(struct fixture *f)
+{
+    end_text(f);
     parse_lines(f);
 }
 
@@ -158,6 +171,124 @@ Test(log, the_time_is_rfc_3339)
     cr_expect_geq(year, 2024);
     cr_expect_eq(zone, 'Z');
     clean(&f);
+}
+
+Test(log, a_project_cannot_forge_members)
+{
+    struct fixture f;
+
+    begin(&f, "p\",\"severity\":\"x\n");
+    log_printf(f.log, LOG_INFO, &trace, "x");
+    end(&f);
+    cr_assert_eq(f.count, 1);
+    cr_expect_str_eq(string(f.lines[0], "logging.googleapis.com/trace"),
+                     "projects/p\",\"severity\":\"x\n/traces/4bf90000000000000000000000000036");
+    clean(&f);
+}
+
+/* The text after the time of the line. */
+static const char *after_time(struct fixture *f)
+{
+    buf_append_char(&f->text, '\0');
+    cr_assert_gt(f->text.len, strlen("2026-01-01T00:00:00.000000Z "));
+    cr_expect_eq(f->text.data[26], 'Z', "%s", f->text.data);
+    return f->text.data + 28;
+}
+
+Test(log, text_is_for_people)
+{
+    struct fixture f;
+    struct log_request request = {.method = STR("GET"),
+                                  .url = STR("/a"),
+                                  .status = 404,
+                                  .detail = STR("no such \x1b[31mnote"),
+                                  .latency_ns = 1002000};
+    const struct log_field fields[] = {LOG_CSTR("a", "plain"), LOG_CSTR("b c", "two words"), LOG_INT("n", -3),
+                                       {.key = "yes", .kind = LOG_BOOLEAN, .integer = 1}};
+
+    begin_def(&f, (struct log_def){.least = LOG_INFO, .text = true});
+    start_reading(&f);
+    log_fields(f.log, LOG_NOTICE, &trace, "a \"message\"\nforged", fields, 4);
+    end_text(&f);
+    cr_expect_str_eq(after_time(&f), "NOTICE   a \\\"message\\\"\\nforged a=plain b c=\"two words\" n=-3 yes=true"
+                                     " trace=4bf90000000000000000000000000036\n");
+    clean(&f);
+
+    begin_def(&f, (struct log_def){.least = LOG_INFO, .text = true});
+    start_reading(&f);
+    log_request(f.log, NULL, &request);
+    end_text(&f);
+    cr_expect_str_eq(after_time(&f), "WARNING  GET /a 404 detail=\"no such \\u001b[31mnote\" request_size=0 response_size=0"
+                                     " latency=0.001002s\n");
+    clean(&f);
+}
+
+Test(log, a_long_text_line_is_cut)
+{
+    struct fixture f;
+    char long_text[100000];
+
+    memset(long_text, 'x', sizeof(long_text));
+    begin_def(&f, (struct log_def){.least = LOG_INFO, .text = true});
+    start_reading(&f);
+    log_fields(f.log, LOG_INFO, NULL, "m", &LOG_STR("k", ((struct str){long_text, sizeof(long_text)})), 1);
+    end_text(&f);
+    cr_assert_leq(f.text.len, 65536);
+    buf_append_char(&f.text, '\0');
+    cr_expect_not_null(strstr(f.text.data, "xxx...\n"));
+    clean(&f);
+}
+
+Test(log, successes_are_skipped_by_trace)
+{
+    struct trace low = {.trace_id = {[7] = 1}}, high = {.trace_id = {[8] = 0xff}}, sampled = high;
+    const struct trace *traces[] = {&low, &high, &sampled, NULL};
+    struct fixture f;
+
+    sampled.sampled = true;
+    begin_def(&f, (struct log_def){.least = LOG_INFO, .skip_successes = 50});
+    start_reading(&f);
+    for (size_t i = 0; i < 4; i++) {
+        log_request(f.log, traces[i], &(struct log_request){.message = STR("ok"), .status = 200});
+        log_request(f.log, traces[i], &(struct log_request){.message = STR("not"), .status = 404});
+    }
+    end(&f);
+    cr_assert_eq(f.count, 7); /* but for the success of high */
+    cr_expect_str_eq(string(f.lines[0], "message"), "ok");
+    cr_expect_str_eq(string(f.lines[2], "message"), "not");
+    cr_expect_str_eq(string(f.lines[3], "message"), "ok");
+    clean(&f);
+
+    begin_def(&f, (struct log_def){.least = LOG_INFO, .skip_successes = 100});
+    start_reading(&f);
+    log_request(f.log, &low, &(struct log_request){.message = STR("ok"), .status = 200});
+    end(&f);
+    cr_expect_eq(f.count, 0);
+    clean(&f);
+}
+
+Test(log, the_least_severity_may_change)
+{
+    enum log_severity level;
+    struct fixture f;
+
+    begin(&f, NULL);
+    log_set_least(f.log, LOG_ERROR);
+    log_printf(f.log, LOG_WARNING, NULL, "not");
+    log_fields_always(f.log, LOG_INFO, NULL, "the port", NULL, 0);
+    log_set_least(f.log, LOG_DEBUG);
+    log_printf(f.log, LOG_DEBUG, NULL, "x");
+    end(&f);
+    cr_assert_eq(f.count, 2);
+    cr_expect_str_eq(string(f.lines[0], "message"), "the port");
+    cr_expect_str_eq(string(f.lines[1], "severity"), "DEBUG");
+    clean(&f);
+    for (int i = LOG_DEBUG; i <= LOG_CRITICAL; i++) {
+        cr_assert_eq(log_severity_parse(str_of(log_severity_name((enum log_severity)i)), &level), 0);
+        cr_expect_eq((int)level, i);
+    }
+    cr_expect_eq(log_severity_parse(STR("loud"), &level), -EINVAL);
+    cr_expect_eq(log_severity_parse(STR(""), &level), -EINVAL);
 }
 
 Test(log, a_trace_without_a_project)

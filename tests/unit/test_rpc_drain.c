@@ -220,7 +220,7 @@ Test(rpc_log, has_a_line_a_call)
     int pipes[2];
 
     cr_assert_eq(pipe2(pipes, O_CLOEXEC), 0);
-    cr_assert_eq(log_open(pipes[1], LOG_INFO, "test", NULL, NULL, &fixture.log), 0);
+    cr_assert_eq(log_open(&(struct log_def){.fd = pipes[1], .least = LOG_INFO, .service = "test"}, &fixture.log), 0);
     trace_begin(STR_NULL, true, &trace);
     trace_id_text(&trace, id);
     fixture_open(&fixture);
@@ -252,7 +252,7 @@ static void assert_remote_ip(const char *listen, const char *target_format, cons
     ssize_t len;
 
     cr_assert_eq(pipe2(pipes, O_CLOEXEC), 0);
-    cr_assert_eq(log_open(pipes[1], LOG_INFO, "test", NULL, NULL, &fixture.log), 0);
+    cr_assert_eq(log_open(&(struct log_def){.fd = pipes[1], .least = LOG_INFO, .service = "test"}, &fixture.log), 0);
     cr_assert_eq(net_listen(listen, 0, &fd, &fixture.port), 0);
     fixture_serve_on(&fixture, fd, (struct rpc_server_def){0});
     snprintf(target, sizeof(target), target_format, fixture.port);

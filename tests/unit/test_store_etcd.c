@@ -1045,7 +1045,8 @@ struct load {
     struct store *store;
     atomic_bool stopped;
     atomic_uint next, written, unknown, failed;
-    uint8_t state[20000]; /* of each key: 1: acknowledged, 2: unknown, 3: certainly not written */
+    uint8_t state[1 << 20]; /* of each key: more than are written while members start. 1: acknowledged, 2: unknown, 3:
+                               certainly not written */
 };
 
 static void *write_on(void *arg)

@@ -9,7 +9,25 @@ from pathlib import Path
 from streaming.model.calibration import ceiling, checks, dense_events, more_cache, with_known_misses
 from streaming.model.compute import audience, delivery, media, payment_eur, renditions, run
 from streaming.model.inputs import LADDER, ONE_COUNTRY, SCENARIOS, WORLD, numeric_fields, with_factor
-from streaming.model.plan import FIRST_MONTHS, PHASES, STAGES, TEAMS, TRIGGERS, WORK, approval, while_building
+from streaming.model.plan import (
+    FIRST_MONTHS,
+    GROWN_MONTHS,
+    OTHERS,
+    PHASES,
+    RENT_MONTHS,
+    RENT_PEOPLE,
+    REVIEW_MONTHS,
+    REVIEW_SUBSCRIBERS,
+    STAGES,
+    TEAMS,
+    TRIGGERS,
+    WORK,
+    approval,
+    rents,
+    rents_with_building,
+    subscribers_after,
+    while_building,
+)
 from streaming.model.popularity import File, harmonic, prefilled, retained
 from streaming.model.sensitivity import (
     break_even,
@@ -261,6 +279,26 @@ class Stages(unittest.TestCase):
         self.assertAlmostEqual(sum(a.until_review.values()) - a.until_review["other people"], 6 * month)
         self.assertEqual(a.until_sale["engineers"], first.people * first.inputs.person_eur * FIRST_MONTHS)
         self.assertAlmostEqual(a.total, sum(a.until_sale.values()) + sum(a.until_review.values()))
+
+
+class Renting(unittest.TestCase):
+    def test_subscribers_grow_through_the_review_to_the_first_stage(self) -> None:
+        marks = [subscribers_after(m) for m in (0, REVIEW_MONTHS, GROWN_MONTHS, GROWN_MONTHS + 36)]
+        self.assertEqual(marks, [0, REVIEW_SUBSCRIBERS, *[STAGES[0].inputs.subscribers] * 2])
+        self.assertAlmostEqual(subscribers_after(REVIEW_MONTHS / 2), REVIEW_SUBSCRIBERS / 2)
+
+    def test_at_the_limit_both_cost_the_same(self) -> None:
+        a, first = approval(), STAGES[0]
+        for r in rents_with_building():
+            own = sum(a.until_sale.values()) + r.months * first.people * first.inputs.person_eur + r.infrastructure
+            before, after = RENT_MONTHS * (RENT_PEOPLE + OTHERS), r.months * RENT_PEOPLE
+            rented = (before + after) * first.inputs.person_eur
+            self.assertAlmostEqual(own, rented + r.limit_eur * r.account_months)
+            self.assertAlmostEqual(own - a.until_gate, rented + r.limit_at_gate_eur * r.account_months)
+
+    def test_the_longer_the_sale_the_nearer_the_limit_of_running_costs(self) -> None:
+        limits = [rents()[1].limit_eur, *(r.limit_at_gate_eur for r in reversed(rents_with_building()))]
+        self.assertEqual(limits, sorted(limits))
 
 
 class Calibration(unittest.TestCase):

@@ -435,6 +435,39 @@ class AlertRules(unittest.TestCase):
         }
         self.assertEqual(self.firing(group(slo.THRESHOLDS), series, 235, "TVolumeMissing", every=5), set())
 
+    def test_what_has_run_out_goes_on_alerting(self) -> None:
+        """A volume that is full, or nearly full and standing, has no slope any more; nor has a log that was read too late."""
+        for free, alerts in (("0x240", True), ("2000x240", True), ("20000x240", False)):
+            by = '{region="west",volume="ledger"}'
+            series = {f"volume_free_bytes{by}": free, f"volume_size_bytes{by}": "50000x240"}
+            fired = self.firing(group(slo.THRESHOLDS), series, 240, "TVolume", every=5)
+            self.assertEqual(fired == {"TVolume"}, alerts, free)
+        left = {'log_retention_left_seconds{topic="one",consumer="one"}': "0x240"}
+        fired = self.firing(group(f"{slo.THRESHOLDS}-ten"), left, 240, "TRetention", every=5)
+        self.assertEqual(fired, {"TRetention"})
+
+    def test_unknown_payments_page_by_their_share_at_every_stage(self) -> None:
+        """The same eleven are many of 480 attempts an hour and few of 1,200."""
+        by = '{region="west",provider="one"}'
+
+        def fires(unknown: int, per_hour: int) -> bool:
+            series = {f"billing_unknown_payments{by}": f"{unknown}x240"}
+            if per_hour:
+                series[f"billing_attempts_total{by}"] = f"0+{per_hour // 60}x240"
+            return self.firing(group(slo.THRESHOLDS), series, 240, "TUnknown", every=5) != set()
+
+        found = [fires(11, 480), fires(11, 1_200), fires(30, 1_200), fires(11, 0), fires(10, 0)]
+        self.assertEqual(found, [True, False, True, True, False])
+
+    def test_a_series_that_vanished_is_missed_for_hours_beside_another(self) -> None:
+        series = {
+            f'ledger_shards_without_standby{{region="{region}"}}': values
+            for region, values in (("east", "0x800"), ("west", "0x200 _x600"))
+        }
+        for at in (230, 800):
+            fired = self.firing(group(slo.THRESHOLDS), series, at, "TStandbyMissing", every=10)
+            self.assertEqual(fired, {"TStandbyMissing"}, at)
+
     def test_one_provider_that_runs_does_not_hide_another(self) -> None:
         """The age of a step, or of webhooks, is that of each provider, entity and region by itself."""
         found = {t.id: t for t in slo.load_thresholds(HERE)}
@@ -580,7 +613,11 @@ class AlertRules(unittest.TestCase):
 
     def test_no_page_is_held_back_or_hidden_in_another(self) -> None:
         config = json.loads((HERE / "alertmanager.json").read_text())
-        self.assertLessEqual({"slo", "severity", "region", "country", "cdn"}, set(config["route"]["group_by"]))
+        apart = set(config["route"]["group_by"])
+        self.assertLessEqual({"slo", "severity", "region", "country", "cdn"}, apart)
+        together = {"shard", "database", "volume", "consumer", "name", "of"}  # many of them have one cause
+        for t in slo.load_thresholds(HERE):
+            self.assertLessEqual(set(t.by) - together, apart, t.id)
         for rule in config["inhibit_rules"]:
             self.assertIn(
                 'severity="page"', rule["source_matchers"]

@@ -171,6 +171,27 @@ class Books(unittest.TestCase):
         }
         self.assertEqual(books.totals(lines), expected)
 
+    def test_an_upgrade_leaves_nothing_receivable_and_no_day_twice(self) -> None:
+        """The bank took a while: of twelve days that the draft credits, two were recognised before the capture."""
+        old, new = books.Price(1_299), books.Price(1_999)
+        a_day = old.net // 30
+        credit = books.Return(12 * 1_299 // 30, 1_299, old.net - 20 * a_day)
+        lines = [
+            *books.invoiced("EUR", 1_299),
+            *books.captured("EUR", 1_299, 26),
+            *books.recognised("EUR", 20 * a_day),
+            *books.credited("EUR", credit),
+            *books.invoiced("EUR", 1_999),
+            *books.captured("EUR", 1_999 - credit.amount, 30),
+        ]
+        self.assertTrue(books.balanced(lines))
+        found = books.totals(lines)
+        self.assertNotIn(("receivable", "EUR"), found)
+        self.assertEqual(found["deferred revenue", "EUR"], -new.net)
+        kept = books.Price(1_299 - credit.amount)
+        self.assertAlmostEqual(-found["revenue", "EUR"], kept.net, delta=1)
+        self.assertAlmostEqual(-found["tax", "EUR"], kept.tax + new.tax, delta=1)
+
     def test_tax_in_cents(self) -> None:
         """Twenty percent of the net, worked out by hand: the simulation uses one function on both sides."""
         found = {gross: (books.Price(gross).net, books.Price(gross).tax) for gross in (1_200, 899, 1, 0)}

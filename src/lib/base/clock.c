@@ -22,6 +22,36 @@ uint64_t clock_realtime_ns(void)
     return now(CLOCK_REALTIME);
 }
 
+static char *append_digits(char *to, unsigned value, int digits)
+{
+    for (int i = digits; i-- > 0; value /= 10)
+        to[i] = (char)('0' + value % 10);
+    return to + digits;
+}
+
+/* Not gmtime_r, which takes a lock: signal handlers ask for the time. By Howard Hinnant's civil_from_days
+ * (https://howardhinnant.github.io/date_algorithms.html): years begin in March, eras are 400 years of 146,097 days. */
+static void write_second(uint64_t second, char *to)
+{
+    uint64_t days = second / 86400 + 719468, era = days / 146097;
+    unsigned day_of_era = (unsigned)(days % 146097), of_day = (unsigned)(second % 86400);
+    unsigned year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    unsigned month = (5 * day_of_year + 2) / 153, day = day_of_year - (153 * month + 2) / 5 + 1;
+
+    to = append_digits(to, (unsigned)(era * 400) + year_of_era + (month >= 10), 4);
+    *to++ = '-';
+    to = append_digits(to, month < 10 ? month + 3 : month - 9, 2);
+    *to++ = '-';
+    to = append_digits(to, day, 2);
+    *to++ = 'T';
+    to = append_digits(to, of_day / 3600, 2);
+    *to++ = ':';
+    to = append_digits(to, of_day / 60 % 60, 2);
+    *to++ = ':';
+    append_digits(to, of_day % 60, 2)[0] = '\0';
+}
+
 /* The time up to the second, kept a thread: asked for with every log line, it changes once a second. */
 static const char *second_text(uint64_t second)
 {
@@ -31,10 +61,7 @@ static const char *second_text(uint64_t second)
     } last;
 
     if (last.second != second || last.text[0] == '\0') {
-        time_t seconds = (time_t)second;
-        struct tm tm;
-        gmtime_r(&seconds, &tm);
-        strftime(last.text, sizeof(last.text), "%Y-%m-%dT%H:%M:%S", &tm);
+        write_second(second, last.text);
         last.second = second;
     }
     return last.text;

@@ -1,7 +1,8 @@
 #include "log.h"
 #include "clock.h"
+#include "log_line.h"
 #include "metrics.h"
-#include <assert.h>
+#include <endian.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -28,9 +29,10 @@ struct queue {
 
 struct log {
     int fd;
-    enum log_severity least;
+    _Atomic(enum log_severity) least;
+    uint64_t kept; /* of the traces' 2^64, those whose successful requests are logged: see is_kept */
     struct metrics_series *dropped_total;
-    char *trace_prefix, *tail; /* what every line holds: "projects/P/traces/", and all from the labels on */
+    struct log_line line;
 
     pthread_t thread;
     pthread_mutex_t lock; /* of all below */
@@ -42,141 +44,6 @@ struct log {
     atomic_bool abandoned; /* log_close has stopped waiting: the thread frees the log, and must not count any more */
     bool torn;             /* thread's: the last write ended within a line */
 };
-
-/* ---- a line ---- */
-
-struct entry {
-    enum log_severity severity;
-    const struct trace *trace;
-    struct str message;
-    const struct log_field *fields;
-    size_t field_count;
-    const struct log_request *request; /* or NULL */
-};
-
-/* A line that is being made. limit: of every string's bytes. */
-struct line {
-    struct buf *out;
-    size_t limit;
-    bool truncated;
-};
-
-static struct str cut(struct str s, size_t limit)
-{
-    if (s.len <= limit)
-        return s;
-    while (limit > 0 && ((unsigned char)s.s[limit] & 0xc0) == 0x80)
-        limit--; /* not within a character */
-    return (struct str){s.s, limit};
-}
-
-static void add_string(struct line *line, const char *key, struct str value)
-{
-    struct str shown = cut(value, line->limit);
-
-    line->truncated |= shown.len < value.len;
-    buf_append_json_string(line->out, str_of(key));
-    buf_append_char(line->out, ':');
-    buf_append_json_string(line->out, shown);
-    buf_append_char(line->out, ',');
-}
-
-static void add_optional(struct line *line, const char *key, struct str value)
-{
-    if (value.len > 0)
-        add_string(line, key, value);
-}
-
-static void add_field(struct line *line, const struct log_field *field)
-{
-    switch (field->kind) {
-    case LOG_STRING:
-        add_string(line, field->key, field->string);
-        return;
-    case LOG_INTEGER:
-        buf_append_json_string(line->out, str_of(field->key));
-        buf_printf(line->out, ":%lld,", (long long)field->integer);
-        return;
-    case LOG_BOOLEAN:
-        buf_append_json_string(line->out, str_of(field->key));
-        buf_append_cstr(line->out, field->integer != 0 ? ":true," : ":false,");
-        return;
-    }
-}
-
-static void add_number(struct line *line, const char *key, uint64_t number)
-{
-    buf_append_cstr(line->out, key);
-    buf_append_u64(line->out, number);
-}
-
-static void add_latency(struct line *line, uint64_t latency_ns)
-{
-    uint64_t micros = latency_ns % CLOCK_NS_PER_S / 1000;
-
-    add_number(line, "\",\"latency\":\"", latency_ns / CLOCK_NS_PER_S);
-    buf_append_char(line->out, '.');
-    for (uint64_t place = 100000; place > 0; place /= 10)
-        buf_append_char(line->out, (char)('0' + micros / place % 10));
-    buf_append_cstr(line->out, "s\"},");
-}
-
-/* Its 64 bit integers are strings, as in all of Google's JSON. No printf here or below: it would take most of a
- * request's line's time. */
-static void add_request(struct line *line, const struct log_request *request)
-{
-    buf_append_cstr(line->out, "\"httpRequest\":{");
-    add_optional(line, "requestMethod", request->method);
-    add_optional(line, "requestUrl", request->url);
-    add_optional(line, "userAgent", request->user_agent);
-    add_optional(line, "remoteIp", request->remote_ip);
-    add_optional(line, "referer", request->referer);
-    add_optional(line, "protocol", request->protocol);
-    add_number(line, "\"status\":", (uint64_t)request->status);
-    add_number(line, ",\"requestSize\":\"", request->request_size);
-    add_number(line, "\",\"responseSize\":\"", request->response_size);
-    add_latency(line, request->latency_ns);
-    add_optional(line, "detail", request->detail);
-    add_optional(line, "grpc_code", request->grpc_code);
-}
-
-static void add_trace(struct line *line, const struct trace *trace, const char *prefix)
-{
-    char trace_id[TRACE_ID_TEXT_SIZE], span_id[SPAN_ID_TEXT_SIZE];
-
-    trace_id_text(trace, trace_id);
-    trace_span_text(trace->span_id, span_id);
-    buf_append_cstr(line->out, "\"logging.googleapis.com/trace\":");
-    buf_append_cstr(line->out, prefix);
-    buf_append_cstr(line->out, trace_id);
-    buf_append_cstr(line->out, "\",\"logging.googleapis.com/spanId\":\"");
-    buf_append_cstr(line->out, span_id);
-    buf_append_cstr(line->out, "\",\"logging.googleapis.com/trace_sampled\":");
-    buf_append_cstr(line->out, trace->sampled ? "true," : "false,");
-}
-
-static void format(const struct log *log, const struct entry *entry, size_t limit, struct buf *out)
-{
-    static const char *const severities[] = {"DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL"};
-    struct line line = {out, limit, false};
-    char time[CLOCK_RFC3339_SIZE];
-
-    buf_append_cstr(out, "{\"severity\":\"");
-    buf_append_cstr(out, severities[entry->severity]);
-    buf_append_cstr(out, "\",\"time\":\"");
-    buf_append_cstr(out, clock_rfc3339(clock_realtime_ns(), 9, time));
-    buf_append_cstr(out, "\",");
-    add_string(&line, "message", entry->message);
-    for (size_t i = 0; i < entry->field_count; i++)
-        add_field(&line, &entry->fields[i]);
-    if (entry->request != NULL)
-        add_request(&line, entry->request);
-    if (entry->trace != NULL)
-        add_trace(&line, entry->trace, log->trace_prefix);
-    if (line.truncated)
-        buf_append_cstr(out, "\"truncated\":true,");
-    buf_append_cstr(out, log->tail);
-}
 
 /* ---- the queue ---- */
 
@@ -203,7 +70,7 @@ static void drop(struct log *log, uint64_t lines)
 
 /* Formats on the stack; what does not fit there, in memory; what is beyond a line's bound, again with shorter strings.
  */
-static void emit(struct log *log, const struct entry *entry)
+static void emit(struct log *log, const struct log_entry *entry)
 {
     static const size_t limits[] = {SIZE_MAX, SIZE_MAX, 8192, 1024, 64};
     char stack[STACK_SIZE];
@@ -211,11 +78,11 @@ static void emit(struct log *log, const struct entry *entry)
     struct buf on_stack = {.data = stack, .capacity = sizeof(stack), .max = sizeof(stack)}, on_heap = {.max = MAX_LINE};
     struct buf *out = &on_stack;
 
-    format(log, entry, limits[0], out);
+    log_line_append(&log->line, entry, limits[0], out);
     for (size_t i = 1; out->failed && i < sizeof(limits) / sizeof(limits[0]); i++) {
         out = &on_heap;
         buf_release(out);
-        format(log, entry, limits[i], out);
+        log_line_append(&log->line, entry, limits[i], out);
     }
     pthread_mutex_lock(&log->lock);
     if (out->failed || put(log, buf_str(out)) != 0)
@@ -269,11 +136,11 @@ static void report_dropped(struct log *log)
     char message[64], text[STACK_SIZE];
     struct buf line = {.data = text, .capacity = sizeof(text), .max = sizeof(text)};
     const struct log_field field = LOG_INT("dropped", (int64_t)log->dropped);
-    struct entry entry = {.severity = LOG_WARNING, .fields = &field, .field_count = 1};
+    struct log_entry entry = {.severity = LOG_WARNING, .fields = &field, .field_count = 1};
 
     snprintf(message, sizeof(message), "%llu log lines were dropped", (unsigned long long)log->dropped);
     entry.message = str_of(message);
-    format(log, &entry, SIZE_MAX, &line);
+    log_line_append(&log->line, &entry, SIZE_MAX, &line);
     if (!line.failed && put(log, buf_str(&line)) == 0)
         log->dropped = 0;
 }
@@ -304,8 +171,7 @@ static void log_destroy(struct log *log)
     pthread_mutex_destroy(&log->lock);
     free(log->front);
     free(log->back);
-    free(log->trace_prefix);
-    free(log->tail);
+    log_line_release(&log->line);
     free(log);
 }
 
@@ -344,25 +210,6 @@ static void *run(void *arg)
 
 /* ---- opening and closing ---- */
 
-static int set_constants(struct log *log, const char *service, const char *project)
-{
-    struct buf prefix = {0}, tail = {0};
-
-    buf_append_char(&prefix, '"');
-    if (project != NULL && project[0] != '\0')
-        buf_printf(&prefix, "projects/%s/traces/", project);
-    buf_append_char(&prefix, '\0');
-    log->trace_prefix = prefix.data;
-    buf_append_cstr(&tail, "\"logging.googleapis.com/labels\":{\"service\":");
-    buf_append_json_string(&tail, str_of(service));
-    buf_append_cstr(&tail, "},\"serviceContext\":{\"service\":");
-    buf_append_json_string(&tail, str_of(service));
-    buf_append_cstr(&tail, ",\"version\":\"" SLIPWAY_VERSION "\"}}\n");
-    buf_append_char(&tail, '\0');
-    log->tail = tail.data;
-    return prefix.failed || tail.failed ? -ENOMEM : 0;
-}
-
 static void init_locks(struct log *log)
 {
     pthread_condattr_t monotonic;
@@ -375,8 +222,7 @@ static void init_locks(struct log *log)
     pthread_mutex_init(&log->lock, NULL);
 }
 
-int log_open(int fd, enum log_severity least, const char *service, const char *project, struct metrics *metrics,
-             struct log **ret_log)
+int log_open(const struct log_def *def, struct log **ret_log)
 {
     static const struct metrics_def dropped = {
         .name = "log_lines_dropped_total",
@@ -389,13 +235,14 @@ int log_open(int fd, enum log_severity least, const char *service, const char *p
     if (log == NULL)
         return -ENOMEM;
     init_locks(log);
-    log->fd = fd;
-    log->least = least;
-    log->dropped_total = metrics_single(metrics, &dropped);
+    log->fd = def->fd;
+    log->least = def->least;
+    log->kept = def->skip_successes >= 100 ? 0 : UINT64_MAX / 100 * (100 - def->skip_successes);
+    log->dropped_total = metrics_single(def->metrics, &dropped);
     log->front = malloc(sizeof(*log->front));
     log->back = malloc(sizeof(*log->back));
     if (log->front != NULL && log->back != NULL)
-        r = set_constants(log, service, project);
+        r = log_line_init(&log->line, def->service, def->project, def->text);
     if (r == 0) {
         log->front->len = log->back->len = 0;
         r = -pthread_create(&log->thread, NULL, run, log);
@@ -464,18 +311,52 @@ struct log *log_close(struct log *log, int timeout_ms)
 
 bool log_enabled(const struct log *log, enum log_severity severity)
 {
-    return log != NULL && severity >= log->least;
+    return log != NULL && severity >= atomic_load_explicit(&log->least, memory_order_relaxed);
+}
+
+enum log_severity log_least(const struct log *log)
+{
+    return atomic_load(&log->least);
+}
+
+void log_set_least(struct log *log, enum log_severity least)
+{
+    atomic_store(&log->least, least);
+}
+
+static const char *const severity_names[] = {"debug", "info", "notice", "warning", "error", "critical"};
+
+const char *log_severity_name(enum log_severity severity)
+{
+    return severity_names[severity];
+}
+
+int log_severity_parse(struct str name, enum log_severity *ret_severity)
+{
+    for (size_t i = 0; i < sizeof(severity_names) / sizeof(severity_names[0]); i++)
+        if (str_eq(name, str_of(severity_names[i]))) {
+            *ret_severity = (enum log_severity)i;
+            return 0;
+        }
+    return -EINVAL;
 }
 
 void log_fields(struct log *log, enum log_severity severity, const struct trace *trace, const char *message,
                 const struct log_field *fields, size_t count)
 {
     if (log_enabled(log, severity))
-        emit(log, &(struct entry){.severity = severity,
-                                  .trace = trace,
-                                  .message = str_of(message),
-                                  .fields = fields,
-                                  .field_count = count});
+        log_fields_always(log, severity, trace, message, fields, count);
+}
+
+void log_fields_always(struct log *log, enum log_severity severity, const struct trace *trace, const char *message,
+                       const struct log_field *fields, size_t count)
+{
+    if (log != NULL)
+        emit(log, &(struct log_entry){.severity = severity,
+                                      .trace = trace,
+                                      .message = str_of(message),
+                                      .fields = fields,
+                                      .field_count = count});
 }
 
 void log_printf(struct log *log, enum log_severity severity, const struct trace *trace, const char *format, ...)
@@ -500,21 +381,32 @@ static struct str request_message(const struct log_request *request, char text[M
 {
     struct buf message = {.data = text, .capacity = MESSAGE_SIZE, .max = MESSAGE_SIZE};
 
-    buf_append_str(&message, cut(request->method, MESSAGE_SIZE / 4));
+    buf_append_str(&message, log_cut(request->method, MESSAGE_SIZE / 4));
     buf_append_char(&message, ' ');
-    buf_append_str(&message, cut(request->url, MESSAGE_SIZE / 2));
+    buf_append_str(&message, log_cut(request->url, MESSAGE_SIZE / 2));
     buf_append_char(&message, ' ');
     buf_append_u64(&message, (uint64_t)request->status);
     return buf_str(&message);
 }
 
+/* A trace is logged by all services or by none: its id decides. Sampled traces always are. */
+static bool is_kept(const struct log *log, const struct trace *trace)
+{
+    uint64_t number;
+
+    if (trace == NULL || trace->sampled || log->kept >= UINT64_MAX / 100 * 100)
+        return true;
+    memcpy(&number, trace->trace_id + sizeof(trace->trace_id) - sizeof(number), sizeof(number));
+    return be64toh(number) < log->kept;
+}
+
 void log_request(struct log *log, const struct trace *trace, const struct log_request *request)
 {
     enum log_severity severity = request->status < 400 ? LOG_INFO : request->status < 500 ? LOG_WARNING : LOG_ERROR;
-    struct entry entry = {.severity = severity, .trace = trace, .message = request->message, .request = request};
+    struct log_entry entry = {.severity = severity, .trace = trace, .message = request->message, .request = request};
     char message[MESSAGE_SIZE];
 
-    if (!log_enabled(log, severity))
+    if (!log_enabled(log, severity) || (severity == LOG_INFO && !is_kept(log, trace)))
         return;
     if (request->message.len == 0)
         entry.message = request_message(request, message);

@@ -1,3 +1,4 @@
+#include "log_stderr.h"
 #include "clock.h"
 #include "log.h"
 #include <errno.h>
@@ -19,6 +20,7 @@ static struct {
     uint64_t next_ns, left_out;
     char last[LAST_SIZE];
     size_t last_len;
+    struct sigaction before_abort;
 } taken;
 
 static void keep_last(const char *text, size_t len)
@@ -46,19 +48,25 @@ static ssize_t on_write(void *cookie, const char *text, size_t len)
     return (ssize_t)len;
 }
 
-/* Async-signal-safe. The process then aborts by the default action. */
+struct str log_stderr_last(void)
+{
+    return (struct str){taken.last, taken.last_len};
+}
+
+/* Async-signal-safe. The signal is blocked until this returns; then it meets the action from before. */
 static void on_abort(int signal)
 {
     struct pollfd poller = {.fd = STDERR_FILENO, .events = POLLOUT};
 
-    (void)signal;
     if (taken.last_len > 0 && poll(&poller, 1, ABORT_MS) > 0)
         (void)!write(STDERR_FILENO, taken.last, taken.last_len);
+    sigaction(signal, &taken.before_abort, NULL);
+    raise(signal);
 }
 
 int log_take_stderr(struct log *log)
 {
-    struct sigaction action = {.sa_handler = on_abort, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_abort, .sa_flags = SA_ONSTACK};
     FILE *own = fopencookie(NULL, "w", (cookie_io_functions_t){.write = on_write});
 
     if (own == NULL)
@@ -67,7 +75,7 @@ int log_take_stderr(struct log *log)
     taken.log = log;
     taken.own = own;
     taken.before = stderr;
-    sigaction(SIGABRT, &action, NULL);
+    sigaction(SIGABRT, &action, &taken.before_abort);
     stderr = own;
     return 0;
 }
@@ -77,7 +85,7 @@ void log_return_stderr(void)
     if (taken.own == NULL)
         return;
     stderr = taken.before;
-    signal(SIGABRT, SIG_DFL);
+    sigaction(SIGABRT, &taken.before_abort, NULL);
     flockfile(taken.own); /* whoever writes now has the old one */
     taken.log = NULL;
     funlockfile(taken.own);

@@ -86,9 +86,46 @@ static struct http_reply *metrics_page(struct http_req *req)
     return svc_metrics_page(admin->metrics);
 }
 
+static struct http_reply *log_level(struct http_req *req)
+{
+    struct svc_admin *admin = req->state;
+
+    return plain(200, log_severity_name(log_least(admin->log)));
+}
+
+/* From the pod itself, as kubectl port-forward is, or from this machine: who may scrape need not be able to fill disks. */
+static bool is_from_here(const struct http_req *req)
+{
+    struct str peer = http_peer(req);
+
+    return str_eq(peer, STR("::1")) || (peer.len > 4 && memcmp(peer.s, "127.", 4) == 0);
+}
+
+static struct http_reply *set_log_level(struct http_req *req)
+{
+    struct svc_admin *admin = req->state;
+    enum log_severity level;
+
+    if (!is_from_here(req))
+        return http_problem(403, "the log level is set over loopback only");
+    if (log_severity_parse(req->body, &level) != 0)
+        return http_problem(400, "the body must be debug, info, notice, warning, error or critical");
+    svc_set_log_level(admin->log, level);
+    return http_reply_new(204);
+}
+
+void svc_set_log_level(struct log *log, enum log_severity level)
+{
+    log_set_least(log, level);
+    log_fields_always(log, LOG_NOTICE, NULL, "log level",
+                      (struct log_field[]){LOG_CSTR("level", log_severity_name(level))}, 1);
+}
+
 const struct http_route svc_admin_routes[] = {
     {.method = "GET", .path = "/healthz", .handler = healthz},
     {.method = "GET", .path = "/readyz", .handler = readyz},
     {.method = "GET", .path = "/metrics", .handler = metrics_page},
+    {.method = "GET", .path = "/log-level", .handler = log_level},
+    {.method = "PUT", .path = "/log-level", .handler = set_log_level, .max_body = 16},
     {0},
 };

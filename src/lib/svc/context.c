@@ -57,9 +57,9 @@ int svc_listen_on(struct svc *svc, const char *protocol, const char *option, int
         svc_fail(svc, "cannot listen on %s port %d (%s): %s", host, wanted, option, strerror(-r));
         return r;
     }
-    log_fields(svc->log, LOG_INFO, NULL, "listening",
-               (struct log_field[]){LOG_CSTR("protocol", protocol), LOG_CSTR("address", host), LOG_INT("port", port)},
-               3);
+    log_fields_always(
+        svc->log, LOG_INFO, NULL, "listening",
+        (struct log_field[]){LOG_CSTR("protocol", protocol), LOG_CSTR("address", host), LOG_INT("port", port)}, 3);
     return 0;
 }
 

@@ -11,11 +11,12 @@ static void on_interrupt(int signal)
         _exit(130);
 }
 
-static void termination_signals(sigset_t *set)
+static void handled_signals(sigset_t *set)
 {
     sigemptyset(set);
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
+    sigaddset(set, SIGUSR1);
 }
 
 void svc_signals_block(void)
@@ -23,7 +24,7 @@ void svc_signals_block(void)
     sigset_t set;
 
     signal(SIGPIPE, SIG_IGN);
-    termination_signals(&set);
+    handled_signals(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -34,9 +35,14 @@ static void *wait_for_first(void *arg)
     int received = 0;
     sigset_t set;
 
-    termination_signals(&set);
-    while (sigwait(&set, &received) != 0)
-        continue;
+    handled_signals(&set);
+    for (;;) {
+        if (sigwait(&set, &received) != 0)
+            continue;
+        if (received != SIGUSR1)
+            break;
+        signals->user(signals->arg);
+    }
     pthread_mutex_lock(&signals->lock);
     signals->received = received;
     interrupts_start = !signals->started && !signals->over;
@@ -47,11 +53,11 @@ static void *wait_for_first(void *arg)
     return NULL;
 }
 
-int svc_signals_open(struct svc_signals *signals, void (*interrupt)(void *arg), void *arg)
+int svc_signals_open(struct svc_signals *signals, void (*interrupt)(void *arg), void (*user)(void *arg), void *arg)
 {
     int r;
 
-    *signals = (struct svc_signals){.interrupt = interrupt, .arg = arg};
+    *signals = (struct svc_signals){.interrupt = interrupt, .user = user, .arg = arg};
     pthread_mutex_init(&signals->lock, NULL);
     pthread_cond_init(&signals->changed, NULL);
     if ((r = thread_start(&signals->thread, "signals", wait_for_first, signals)) < 0) {

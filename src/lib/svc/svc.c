@@ -1,6 +1,7 @@
 #include "svc.h"
 #include "cgroup.h"
 #include "clock.h"
+#include "crash.h"
 #include "http_auth.h"
 #include "net_listen.h"
 #include "svc_context.h"
@@ -29,7 +30,10 @@ static const struct config_option common_options[] = {
     {"METRICS_PORT", "9090", CONFIG_INT, 0, 65535, .help = "port of /healthz, /readyz and /metrics; 0 picks one"},
     {"WORKERS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as the CPU limit allows"},
     {"LOG_LEVEL", "info", CONFIG_CHOICE, .choices = "debug|info|notice|warning|error|critical",
-     .help = "least severity"},
+     .help = "least severity; while it runs: PUT /log-level on the admin port, SIGUSR1 for debug and back"},
+    {"LOG_FORMAT", "json", CONFIG_CHOICE, .choices = "json|text", .help = "text is for people"},
+    {"LOG_SKIP_SUCCESSES", "0", CONFIG_INT, 0, 100, .unit = "%",
+     .help = "traces whose requests below 400 are not logged; sampled ones always are"},
     {"MAX_CONNECTIONS", "10000", CONFIG_INT, 1, 1000000,
      .help = "of HTTP, and of gRPC (there at most one per 64 KiB of the memory limit); more wait to be accepted"},
     {"SHUTDOWN_DELAY_SECONDS", "5", CONFIG_INT, 0, 3600, .unit = "s", .help = "go on serving after SIGTERM"},
@@ -110,16 +114,6 @@ static bool take_argument(int *argc, char **argv, const char *name)
             return true;
         }
     return false;
-}
-
-static enum log_severity severity(const char *name)
-{
-    static const char *const names[] = {"debug", "info", "notice", "warning", "error", "critical"};
-    size_t i = 0;
-
-    while (i < LOG_CRITICAL && strcmp(names[i], name) != 0)
-        i++;
-    return (enum log_severity)i;
 }
 
 /* ---- listeners ---- */
@@ -298,10 +292,30 @@ static void stop(struct svc *svc)
 
 /* ---- life ---- */
 
+static enum log_severity configured_level(const struct svc *svc)
+{
+    enum log_severity level = LOG_INFO;
+
+    log_severity_parse(str_of(config_string(svc->config, "LOG_LEVEL")), &level);
+    return level;
+}
+
+/* SIGUSR1: for whoever may signal the process but does not reach its admin port. */
+static void toggle_log_level(void *arg)
+{
+    struct svc *svc = arg;
+
+    svc_set_log_level(svc->log, log_least(svc->log) == LOG_DEBUG ? configured_level(svc) : LOG_DEBUG);
+}
+
 static int open_common(struct svc *svc)
 {
-    const char *project = config_string(svc->config, "GOOGLE_CLOUD_PROJECT");
-    enum log_severity least = severity(config_string(svc->config, "LOG_LEVEL"));
+    struct log_def log = {.fd = STDOUT_FILENO,
+                          .least = configured_level(svc),
+                          .text = strcmp(config_string(svc->config, "LOG_FORMAT"), "text") == 0,
+                          .service = svc->def->name,
+                          .project = config_string(svc->config, "GOOGLE_CLOUD_PROJECT"),
+                          .skip_successes = (unsigned)config_int(svc->config, "LOG_SKIP_SUCCESSES")};
     int r;
 
     svc->workers = (unsigned)config_int(svc->config, "WORKERS");
@@ -315,15 +329,17 @@ static int open_common(struct svc *svc)
     svc->admin.metrics = svc->metrics;
     svc->admin.servers = svc->servers;
     svc->admin.server_count = svc->server_count;
-    if ((r = log_open(STDOUT_FILENO, least, svc->def->name, project, svc->metrics, &svc->log)) == 0)
+    log.metrics = svc->metrics;
+    if ((r = log_open(&log, &svc->log)) == 0)
         r = log_take_stderr(svc->log);
+    svc->admin.log = svc->log;
     return r;
 }
 
 static int live(struct svc *svc)
 {
     struct svc_signals signals;
-    int r = svc_signals_open(&signals, interrupt_start, svc);
+    int r = svc_signals_open(&signals, interrupt_start, toggle_log_level, svc);
 
     if (r != 0)
         return r;
@@ -343,6 +359,7 @@ static int run(struct svc *svc)
     int r;
 
     svc_signals_block(); /* before the first thread there is */
+    crash_report_to(STDOUT_FILENO, svc->def->name);
     r = open_common(svc);
     if (r == 0) {
         svc_libraries_warn(svc->log);

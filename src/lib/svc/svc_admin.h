@@ -1,4 +1,4 @@
-/* svc_admin -- the routes of the admin listener: /healthz, /readyz, /metrics. Their state is a struct svc_admin. */
+/* svc_admin -- the routes of the admin listener: /healthz, /readyz, /metrics, /log-level. Their state is a struct svc_admin. */
 #pragma once
 #include "http.h"
 #include "include/names.h"
@@ -10,11 +10,14 @@ enum svc_phase { SVC_STARTING, SVC_READY, SVC_DRAINING };
 struct svc_admin {
     const struct svc_def *def;
     struct metrics *metrics;
+    struct log *log;
     const struct svc_server *servers; /* whose loops are watched */
     unsigned server_count;
     _Atomic(enum svc_phase) phase;
 };
 
 extern const struct http_route svc_admin_routes[];
+/* Also says so in the log, whatever the level; any thread. */
+void svc_set_log_level(struct log *log, enum log_severity level);
 /* What the service and its store say of being ready; any thread, after start has returned. */
 bool svc_admin_ready(void *admin);

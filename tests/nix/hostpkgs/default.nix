@@ -46,7 +46,7 @@ let
         made
         // {
           inherit pname version meta;
-          outputs = [ "out" ];
+          outputs = attrs.outputs or [ "out" ];
           overrideAttrs = _: package;
         }
         // passthru;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from .compute import DAYS, Result, run
 from .inputs import SCENARIOS, Inputs
@@ -103,7 +104,10 @@ OTHERS = (
 BUILD_INFRA = 0.25  # of the running infrastructure while the first release is built (assumption)
 VENDOR_FACTOR = 3  # what a vendor asks for encoding over our own cost (assumption)
 REVIEW_SUBSCRIBERS = 30_000  # expected at the review (assumption)
+GROWN_MONTHS = 24  # from the sale to the subscribers of the first stage (assumption)
 RENT_PEOPLE = 6  # engineers who are still needed if a complete platform is rented (assumption)
+RENT_MONTHS = 4  # from the decision to the sale of a rented platform (assumption)
+RENT_HORIZONS = (REVIEW_MONTHS, GROWN_MONTHS, 60)  # months of sale over which renting and building are compared
 
 
 def while_building(built: int) -> float:
@@ -140,6 +144,73 @@ def rents() -> list[Rent]:
         result = run(replace(stage.inputs, subscribers=float(subscribers)))
         out.append(Rent(subscribers, stage.people * person, result.per_subscriber, RENT_PEOPLE * person))
     return out
+
+
+def subscribers_after(months: float) -> float:
+    """Subscribers so many months after the sale: straight lines to the review and to the first stage, then constant."""
+    points = ((0.0, 0.0), (REVIEW_MONTHS, REVIEW_SUBSCRIBERS), (GROWN_MONTHS, STAGES[0].inputs.subscribers))
+    for (start, low), (end, high) in pairwise(points):
+        if months <= end:
+            return low + (high - low) * (months - start) / (end - start)
+    return STAGES[0].inputs.subscribers
+
+
+@dataclass(frozen=True)
+class RentOver:
+    """Building against renting over the first months of sale, in euros: what is spent before the sale is included.
+
+    Other people cost the same after the sale, and payments and support always, so they are left out.
+    """
+
+    months: int
+    account_months: float
+    until_sale: float
+    until_gate: float  # the part of it that is spent when the quotes are compared
+    engineers: float
+    infrastructure: float
+    rent_until_sale: float
+    rent_engineers: float
+
+    @property
+    def limit_eur(self) -> float:
+        """The fee per account and month at which both cost the same, if nothing is spent yet."""
+        own = self.until_sale + self.engineers + self.infrastructure
+        return (own - self.rent_until_sale - self.rent_engineers) / self.account_months
+
+    @property
+    def limit_at_gate_eur(self) -> float:
+        """The same when the first phase is paid for: what is spent counts for neither."""
+        return self.limit_eur - self.until_gate / self.account_months
+
+
+def rents_with_building() -> list[RentOver]:
+    """For each horizon, with the engineers of the first release throughout."""
+    first, a = STAGES[0], approval()
+    person = first.inputs.person_eur
+    out = []
+    for months in RENT_HORIZONS:
+        sizes = [subscribers_after(month + 0.5) for month in range(months)]
+        infrastructure = (run(replace(first.inputs, subscribers=size)).bill.infrastructure for size in sizes)
+        out.append(
+            RentOver(
+                months,
+                sum(sizes),
+                sum(a.until_sale.values()),
+                a.until_gate,
+                months * first.people * person,
+                sum(infrastructure),
+                RENT_MONTHS * (RENT_PEOPLE + OTHERS) * person,
+                months * RENT_PEOPLE * person,
+            )
+        )
+    return out
+
+
+def next_stage_eur(months: int) -> float:
+    """What the engineers who are added for the second stage cost in these months of sale, begun at its trigger."""
+    added = STAGES[1].people - STAGES[0].people
+    building = sum(subscribers_after(month + 0.5) >= TRIGGERS[0] for month in range(months))
+    return added * building * STAGES[0].inputs.person_eur
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ SHARE_WINDOWS = ("1h", "6h", "1d", "7d")  # the same for the share of attempts t
 SHARE_EVALUATION_S = 300  # they read two weeks of samples
 SHARE_FLOOR = 0.25  # a share below this alerts whatever it was the week before
 FULL = 0.25  # free share of a volume above which a steep hour is no alert
+EMPTY = 0.05  # free share of a volume below which it alerts, however slowly it fills
+MISSED = "1d"  # how long a series that vanished is missed
 SLICE_BAD, SLICE_MANY = 50, 250  # a slice counts from so many failures; with so many a small one pages as well
 RUNBOOKS = "docs/streaming-platform/appendix/runbooks.md"
 # Each stage loads its own file and those before it: what does not exist yet must not be missed.
@@ -99,7 +101,8 @@ KINDS = {
     "differs": "max by ({by}) (abs({metric})) > {limit}",
     "age": "time() - max by ({by}) ({metric}) > {limit}",  # of the last success
     "ends": "min by ({by}) ({metric}) - time() < {limit}",
-    "runs out": "min by ({by}) (predict_linear({metric}[1h], {limit})) < 0",  # so many seconds from now
+    # So many seconds from now; what has run out and stays at zero has no slope, so zero counts.
+    "runs out": "min by ({by}) (predict_linear({metric}[1h], {limit})) <= 0",
     "share": "",  # of attempts that succeed, against the week before: see _share
 }
 
@@ -124,7 +127,9 @@ class Threshold:
     begins: str = "first"
     good: str = ""  # the counter of what succeeded, for a share
     least: int = 0  # attempts without which a share says nothing
-    size: str = ""  # what "runs out" is a part of: no alert while more than FULL of it is left
+    size: str = ""  # what "runs out" is a part of: no alert while more than FULL of it is left, always below EMPTY
+    attempts: str = ""  # the counter of what "above" is a part of: no alert below `part` of an hour's attempts
+    part: float = 0.0
     missed: tuple[str, ...] = ()  # labels of which one must not be missing, where series come and go; else `by`
 
     @property
@@ -145,7 +150,13 @@ class Threshold:
             return _share(self)
         by = ", ".join(self.by)
         found = KINDS[self.kind].format(by=by, metric=self.metric, limit=f"{self.limit:g}")
-        return f"{found} and min by ({by}) ({self.metric} / {self.size}) < {FULL}" if self.size else found
+        if self.size:
+            left = f"min by ({by}) ({self.metric} / {self.size})"
+            return f"({found} and {left} < {FULL}) or {left} < {EMPTY}"
+        if self.attempts:  # without the counter the limit alone decides
+            few = f"{self.part:g} * sum by ({by}) (increase({self.attempts}[1h]))"
+            return f"{found} unless max by ({by}) ({self.metric}) <= {few}"
+        return found
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -154,9 +165,9 @@ class Threshold:
 
     @property
     def missing(self) -> str:
-        """Series that were there an hour ago and are not; or none at all, whatever was before."""
+        """Series that were there in the last day and are not; or none at all, whatever was before."""
         by = ", ".join(self.watched)
-        gone = f"max by ({by}) ({self.metric} offset 1h) unless max by ({by}) ({self.metric})"
+        gone = f"max by ({by}) (last_over_time({self.metric}[{MISSED}])) unless max by ({by}) ({self.metric})"
         return f"({gone}) or absent({self.metric})"
 
 
@@ -217,6 +228,8 @@ def load_thresholds(folder: Path) -> list[Threshold]:
             raise ValueError(f"{t.id}: an unknown kind, or no labels, steps or promise")
         if t.begins not in STAGES or (t.kind == "share") != bool(t.good and t.least):
             raise ValueError(f"{t.id}: an unknown stage, or a share without its counter and least number")
+        if bool(t.attempts) != (t.part > 0) or t.attempts and t.kind != "above":
+            raise ValueError(f"{t.id}: a part of attempts needs both, and a limit above which it alerts")
     return found
 
 
@@ -381,7 +394,11 @@ def _rule(name: str, expression: str, wait: str, labels: dict[str, str], summary
 
 
 # How alerts reach people: Alertmanager's route and inhibition, without its receivers' addresses.
-GROUP_BY = ("slo", "threshold", "severity", "region", "country", "cdn", "provider")
+# By what has a cause of its own. Shards, databases, volumes, consumers and certificates fail together: one group.
+GROUP_BY = (
+    *("slo", "threshold", "severity", "region", "country", "cdn", "provider"),
+    *("currency", "entity", "step", "counterparty", "topic"),
+)
 INHIBIT = (
     # While an objective burns so fast that it pages, its slices make no tickets. No page is ever held back.
     {

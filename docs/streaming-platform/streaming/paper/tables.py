@@ -8,7 +8,20 @@ from dataclasses import fields
 
 from ..model.compute import Result
 from ..model.inputs import LADDER, SCENARIOS, TITLES, Inputs
-from ..model.plan import FIRST_MONTHS, MILLION, PHASES, REVIEW_MONTHS, STAGES, TEAMS, WORK, Rent, approval, rents
+from ..model.plan import (
+    FIRST_MONTHS,
+    MILLION,
+    PHASES,
+    REVIEW_MONTHS,
+    STAGES,
+    TEAMS,
+    WORK,
+    Rent,
+    RentOver,
+    approval,
+    rents,
+    rents_with_building,
+)
 from ..model.sensitivity import percentile
 from ..sim import books, ledger
 from ..sim.books import CHART, Return
@@ -42,6 +55,7 @@ def tables(results: Results) -> dict[str, str]:
         "stages": _stages,
         "approval": _approval,
         "rent": _rent,
+        "rent-built": _rent_built,
         "work": _work,
         "million": _million,
         "chart": _chart,
@@ -326,6 +340,23 @@ def _rent(results: Results) -> str:
     return table(head, ([what, *(f"{cell(r):.2f}" for r in sizes)] for what, cell in rows))
 
 
+def _rent_built(results: Results) -> str:
+    """The same with what is spent before the sale, by how long is looked ahead."""
+    rows: list[tuple[str, Callable[[RentOver], str]]] = [
+        ("account-months", lambda r: magnitude(r.account_months)),
+        ("own: until the sale", lambda r: magnitude(r.until_sale)),
+        ("own: engineers", lambda r: magnitude(r.engineers)),
+        ("own: infrastructure", lambda r: magnitude(r.infrastructure)),
+        ("rented: until the sale", lambda r: magnitude(r.rent_until_sale)),
+        ("rented: engineers", lambda r: magnitude(r.rent_engineers)),
+        ("**renting costs less below**, per account and month", lambda r: f"{r.limit_eur:.2f}"),
+        (f"**the same in month {PHASES[0]}**", lambda r: f"{r.limit_at_gate_eur:.2f}"),
+    ]
+    periods = rents_with_building()
+    head = ["euros", *(f"{r.months} months of sale" for r in periods)]
+    return table(head, ([what, *(cell(r) for r in periods)] for what, cell in rows))
+
+
 def _work(results: Results) -> str:
     """The first release's person-months, by item and phase, with each team's sum."""
     ends = [sum(PHASES[: n + 1]) for n in range(len(PHASES))]
@@ -370,7 +401,13 @@ def _postings(results: Results) -> str:
         "fees that are invoiced later": books.fees_accrued("EUR", 24),
         "fees taken by the provider": books.fees_invoiced("EUR", 24),
         "period over": books.recognised("EUR", books.Price(price).net),
-        "upgrade, half of the period unused": books.voided("EUR", price // 2),
+        "upgrade: half of the period unused": books.credited(
+            "EUR", Return(price // 2, price, books.Price(price).net // 2)
+        ),
+        "upgrade: new period at 20.00, difference captured": [
+            *books.invoiced("EUR", 2_000),
+            *books.captured("EUR", 1_400, 28),
+        ],
         "refunded, nothing recognised": books.refunded("EUR", Return(price, price, books.Price(price).net)),
         "refunded, all recognised": books.refunded("EUR", Return(price, price, 0)),
         "refund failed after it was posted": books.refund_failed("EUR", price),

@@ -6,14 +6,17 @@ import math
 from dataclasses import replace
 
 from ..model.calibration import dense_events, hours_from_report, more_cache, with_known_misses
-from ..model.compute import run
+from ..model.compute import payment_eur, run
 from ..model.inputs import SCENARIOS, WITHOUT_ASIAN_PAIR, WORLD, Inputs, numeric_fields, with_factor
 from ..model.plan import (
     BUILD_INFRA,
     FIRST_MONTHS,
+    GROWN_MONTHS,
     MORE_WORK,
     OTHERS,
     PHASES,
+    RENT_HORIZONS,
+    RENT_MONTHS,
     RENT_PEOPLE,
     REVIEW_MONTHS,
     REVIEW_SUBSCRIBERS,
@@ -23,7 +26,9 @@ from ..model.plan import (
     VENDOR_FACTOR,
     WORK,
     approval,
+    next_stage_eur,
     rents,
+    rents_with_building,
     while_building,
 )
 from ..model.sensitivity import DRAWS, break_even, break_even_range, percentile
@@ -112,6 +117,7 @@ def _constants(results: Results) -> dict[str, str]:
         "silent-irregular": {0.1: "a tenth"}[slo.IRREGULAR],
         "invoice-peak": short(SCENARIOS["small"].invoice_peak),
         "volume-free": f"{slo.FULL:.0%}",
+        "volume-empty": f"{slo.EMPTY:.0%}",
         "share-floor": f"{slo.SHARE_FLOOR:.0%}",
         "least-attempts": str(next(t.least for t in results.thresholds if t.id == "T-captured")),
         "slice-bad": f"{slo.SLICE_BAD} failures",
@@ -220,9 +226,14 @@ def _special(results: Results) -> dict[str, str]:
         "with_published_people": f"{STAGES[3].total_eur - STAGES[3].people_eur + results.checks[9].published:.2f}",
         "first_others": short(OTHERS),
         "rent_people": short(RENT_PEOPLE),
-        "rent_limit": f"{rents()[1].limit_eur:.2f}",
+        **_renting(),
+        "first-subscribers": short(STAGES[0].inputs.subscribers),
+        "months-first": {24: "two years"}[GROWN_MONTHS],
+        "million_at_first": f"{STAGES[1].people * i.person_eur / STAGES[0].inputs.subscribers:.2f}",
+        "start_budget": f"{next(s for s in results.slos if s.id == 'S-start').budget_minutes:.1f}",
         "cdn_high_eur": f"{run(dear_cdn).per_subscriber:.2f}",
         "cdn_high_factor": f"{dear:g}",
+        "shop_extra": f"{STAGES[0].payments_eur - payment_eur(replace(STAGES[0].inputs, app_shop_share=0.0)):.2f}",
         "others_eur": f"{OTHERS * i.person_eur / STAGES[0].inputs.subscribers:.2f}",
         "review_months": short(REVIEW_MONTHS),
         "review_subscribers": short(REVIEW_SUBSCRIBERS),
@@ -274,6 +285,18 @@ def _special(results: Results) -> dict[str, str]:
         "cluster_effect": f"{experiments.DESIGN_EFFECT:.1f}",
         "lost_key_s": short(large.control.connections / 600),
         "site_gbps": short(_site_gbps(medium)),
+    }
+
+
+def _renting() -> dict[str, str]:
+    """The fees below which renting costs less: by running costs, and over the first years of sale with building."""
+    grown = rents_with_building()[RENT_HORIZONS.index(GROWN_MONTHS)]
+    return {
+        "rent_months": short(RENT_MONTHS),
+        "rent_limit": f"{rents()[1].limit_eur:.2f}",
+        "rent_limit_built": f"{grown.limit_eur:.2f}",
+        "rent_limit_gate": f"{grown.limit_at_gate_eur:.2f}",
+        "rent_next_stage": f"{next_stage_eur(GROWN_MONTHS) / grown.account_months:.2f}",
     }
 
 

@@ -102,7 +102,7 @@ def recognised(currency: str, net: int) -> list[Line]:
 
 @dataclass(frozen=True)
 class Return:
-    """What giving back an amount of an invoice takes from deferred revenue and tax; the rest is an expense.
+    """What giving back an amount of an invoice takes from deferred revenue and tax; the rest was earned already.
 
     `returned` was given back before. Over all returns the tax is that of the sum and never more than the invoice's.
     """
@@ -133,6 +133,16 @@ def refunded(currency: str, back: Return) -> list[Line]:
         ("refunds", currency, back.rest),
         ("tax", currency, back.tax),
         ("clearing", currency, -back.amount),
+    ]
+
+
+def credited(currency: str, back: Return) -> list[Line]:
+    """The unused days at an upgrade; those that were recognised while its payment was open are revenue no more."""
+    return [
+        ("deferred revenue", currency, back.unearned),
+        ("revenue", currency, back.rest),
+        ("tax", currency, back.tax),
+        ("receivable", currency, -back.amount),
     ]
 
 

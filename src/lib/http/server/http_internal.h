@@ -203,6 +203,7 @@ struct http_source {
     void *(*alloc)(struct http_req *req, size_t len);                      /* request memory; never NULL */
     void (*keep)(struct http_req *req, void *p, void (*release)(void *p)); /* as http_keep */
     struct http_deferred *(*defer)(struct http_req *req);
+    struct str (*peer)(const struct http_req *req); /* as http_peer */
 };
 
 void http_target_split(struct str target, struct http_req *req); /* into path and query */

@@ -9,6 +9,11 @@ int http_each_header(const struct http_req *req, const char *name, int (*each)(v
     return req->source->each_header(req, str_of(name), each, arg);
 }
 
+struct str http_peer(const struct http_req *req)
+{
+    return req->source->peer(req);
+}
+
 static int take_first(void *arg, struct str value)
 {
     *(struct str *)arg = value;

@@ -53,5 +53,10 @@ static struct http_deferred *defer(struct http_req *req)
     return http_deferral_new(exchange_of(req));
 }
 
+static struct str peer(const struct http_req *req)
+{
+    return str_of(http_conn_of(exchange_of(req)->h2o)->remote_ip);
+}
+
 const struct http_source http_exchange_source = {
-    .each_header = each_header, .alloc = alloc, .keep = keep, .defer = defer};
+    .each_header = each_header, .alloc = alloc, .keep = keep, .defer = defer, .peer = peer};

@@ -87,7 +87,13 @@ static struct http_deferred *defer(struct http_req *req)
     return &trial->deferred;
 }
 
-static const struct http_source source = {.each_header = each_header, .alloc = alloc, .keep = keep, .defer = defer};
+static struct str peer(const struct http_req *req)
+{
+    return STR("127.0.0.1");
+}
+
+static const struct http_source source = {
+    .each_header = each_header, .alloc = alloc, .keep = keep, .defer = defer, .peer = peer};
 
 static struct http_reply *run(struct trial *trial, const struct http_paths *paths)
 {

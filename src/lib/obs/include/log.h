@@ -1,4 +1,5 @@
-/* log -- one JSON object a line in Cloud Logging's format, to standard output, without ever blocking the caller on it.
+/* log -- lines to standard output, without ever blocking the caller on it: one JSON object each in Cloud Logging's
+ * format, or text: time, severity, message, and KEY=VALUE for each member.
  *
  * Lines (of 64 KiB at most: a longer one has its strings cut and says "truncated":true) are put into a bounded queue in
  * memory (4 MiB) and written by a thread of the log's own; when the reader of standard output is slower than that for
@@ -22,10 +23,18 @@ enum log_severity {
 struct log;
 struct metrics;
 
-/* service goes into every line's logging.googleapis.com/labels and serviceContext; project (GOOGLE_CLOUD_PROJECT) may
- * be NULL or "", then the trace is written without "projects/...". metrics may be NULL. 0 or -errno. */
-int log_open(int fd, enum log_severity least, const char *service, const char *project, struct metrics *metrics,
-             struct log **ret_log);
+struct log_def {
+    int fd;
+    enum log_severity least;
+    bool text;               /* for people; else JSON */
+    const char *service;     /* goes into every JSON line's logging.googleapis.com/labels and serviceContext */
+    const char *project;     /* GOOGLE_CLOUD_PROJECT; NULL or "": traces are written without "projects/..." */
+    unsigned skip_successes; /* percent of the traces that are not sampled: their requests below 400 are not logged */
+    struct metrics *metrics; /* or NULL */
+};
+
+/* def is read during the call only. 0 or -errno. */
+int log_open(const struct log_def *def, struct log **ret_log);
 /* Waits until what is queued has been written, for timeout_ms at most. One thread at a time. log may be NULL. */
 void log_flush(struct log *log, int timeout_ms);
 /* Writes what is queued, for timeout_ms at most, and ends the thread. Returns NULL. */
@@ -40,6 +49,12 @@ int log_take_stderr(struct log *log);
 void log_return_stderr(void);
 
 bool log_enabled(const struct log *log, enum log_severity severity);
+/* The least severity that is logged; any thread. */
+enum log_severity log_least(const struct log *log);
+void log_set_least(struct log *log, enum log_severity least);
+/* "debug" and so on. -EINVAL: there is none of that name. */
+const char *log_severity_name(enum log_severity severity);
+int log_severity_parse(struct str name, enum log_severity *ret_severity);
 
 /* A further member of the line: a key and a value, valid during the call only. */
 struct log_field {
@@ -55,6 +70,9 @@ struct log_field {
 /* A message with members. trace may be NULL. log may be NULL (nothing happens). */
 void log_fields(struct log *log, enum log_severity severity, const struct trace *trace, const char *message,
                 const struct log_field *fields, size_t count);
+/* The same whatever the least severity is: for what nobody can do without, such as the port. */
+void log_fields_always(struct log *log, enum log_severity severity, const struct trace *trace, const char *message,
+                       const struct log_field *fields, size_t count);
 void log_printf(struct log *log, enum log_severity severity, const struct trace *trace, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

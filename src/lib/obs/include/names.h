@@ -1,14 +1,25 @@
 /* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
 #pragma once
 
+#pragma redefine_extname crash_report_to slipway_crash_report_to
 #pragma redefine_extname log_close slipway_log_close
+#pragma redefine_extname log_cut slipway_log_cut
 #pragma redefine_extname log_enabled slipway_log_enabled
 #pragma redefine_extname log_fields slipway_log_fields
+#pragma redefine_extname log_fields_always slipway_log_fields_always
 #pragma redefine_extname log_flush slipway_log_flush
+#pragma redefine_extname log_least slipway_log_least
+#pragma redefine_extname log_line_append slipway_log_line_append
+#pragma redefine_extname log_line_init slipway_log_line_init
+#pragma redefine_extname log_line_release slipway_log_line_release
 #pragma redefine_extname log_open slipway_log_open
 #pragma redefine_extname log_printf slipway_log_printf
 #pragma redefine_extname log_request slipway_log_request
 #pragma redefine_extname log_return_stderr slipway_log_return_stderr
+#pragma redefine_extname log_set_least slipway_log_set_least
+#pragma redefine_extname log_severity_name slipway_log_severity_name
+#pragma redefine_extname log_severity_parse slipway_log_severity_parse
+#pragma redefine_extname log_stderr_last slipway_log_stderr_last
 #pragma redefine_extname log_take_stderr slipway_log_take_stderr
 #pragma redefine_extname metrics_add slipway_metrics_add
 #pragma redefine_extname metrics_add_process slipway_metrics_add_process

@@ -20,6 +20,7 @@
 #pragma redefine_extname svc_metrics_page slipway_svc_metrics_page
 #pragma redefine_extname svc_open_auth slipway_svc_open_auth
 #pragma redefine_extname svc_rpc_server slipway_svc_rpc_server
+#pragma redefine_extname svc_set_log_level slipway_svc_set_log_level
 #pragma redefine_extname svc_signals_block slipway_svc_signals_block
 #pragma redefine_extname svc_signals_close slipway_svc_signals_close
 #pragma redefine_extname svc_signals_open slipway_svc_signals_open

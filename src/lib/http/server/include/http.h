@@ -82,6 +82,8 @@ struct http_req {
 struct str http_header(const struct http_req *req, const char *name);
 /* Calls each(arg, value) for every header of that name; stops at the first result that is not 0 and returns it. */
 int http_each_header(const struct http_req *req, const char *name, int (*each)(void *arg, struct str value), void *arg);
+/* The numeric address that the connection comes from: a proxy's, where there is one. */
+struct str http_peer(const struct http_req *req);
 /* A query parameter, percent- and plus-decoded into request memory. 1: found, 0: not there, -EINVAL: bad encoding (NUL
  * is one) or given twice. Only for parameters that may stand once. */
 int http_query(struct http_req *req, const char *name, struct str *ret_value);

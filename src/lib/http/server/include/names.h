@@ -30,6 +30,7 @@
 #pragma redefine_extname http_paths_match slipway_http_paths_match
 #pragma redefine_extname http_paths_open slipway_http_paths_open
 #pragma redefine_extname http_paths_release slipway_http_paths_release
+#pragma redefine_extname http_peer slipway_http_peer
 #pragma redefine_extname http_percent_decode slipway_http_percent_decode
 #pragma redefine_extname http_problem slipway_http_problem
 #pragma redefine_extname http_problem_errno slipway_http_problem_errno

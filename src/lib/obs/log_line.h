@@ -1,0 +1,27 @@
+/* log_line -- what a line of the log looks like: JSON for Cloud Logging, or text for people. */
+#pragma once
+#include "include/names.h"
+#include "log.h"
+
+struct log_entry {
+    enum log_severity severity;
+    const struct trace *trace; /* or NULL */
+    struct str message;
+    const struct log_field *fields;
+    size_t field_count;
+    const struct log_request *request; /* or NULL */
+};
+
+/* What every line holds. */
+struct log_line {
+    bool text;
+    char *trace_prefix, *tail; /* of JSON: "projects/P/traces/, an open string, and all from the labels on */
+};
+
+/* 0 or -ENOMEM; then too, log_line_release frees it. */
+int log_line_init(struct log_line *line, const char *service, const char *project, bool text);
+void log_line_release(struct log_line *line);
+
+/* Of each string limit bytes at most, not within a character. */
+void log_line_append(const struct log_line *line, const struct log_entry *entry, size_t limit, struct buf *out);
+struct str log_cut(struct str s, size_t limit);
