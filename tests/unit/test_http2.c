@@ -44,6 +44,27 @@ static struct fixture open_server(struct waiting **ret_waiting, unsigned request
 
 /* ---- tests ---- */
 
+/* Nothing of it is in the input buffer, and no handler has it. */
+Test(http2, a_half_sent_request_does_not_yield_its_connection)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .max_connections = 1});
+    int fd = connect_h2(&f), other;
+    char body[1024];
+
+    ask(fd, 1, "POST", "/echo", true);
+    ask(fd, 3, "GET", "/hello", false); /* once it is answered, both have been read */
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 200);
+    other = fixture_connect(&f);
+    cr_expect(net_closed(other));
+    cr_expect_eq(fixture_metric(&f, "listener_refused_total{server=\"test\"}"), 1);
+    send_frame(fd, DATA, END_STREAM, 1, "half", 4);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 200);
+    cr_expect_str_eq(body, "half");
+    close(other);
+    close(fd);
+    fixture_close(&f);
+}
+
 Test(http2, prior_knowledge)
 {
     struct waiting *waiting;

@@ -2,6 +2,7 @@
 #include "clock.h"
 #include "log_line.h"
 #include "metrics.h"
+#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <poll.h>

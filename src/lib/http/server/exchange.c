@@ -90,12 +90,15 @@ static struct http_exchange *first_exchange(struct http_worker *worker)
 /* Counts it in; returns whether there are too many, or too much. */
 static bool count_in(struct http_server *server, const struct http_exchange *exchange)
 {
+    struct http_conn *conn = http_conn_of(exchange->h2o);
     size_t len = exchange->req.body.len;
     unsigned before = atomic_fetch_add_explicit(&server->in_flight, 1, memory_order_relaxed);
     size_t bytes_before = atomic_fetch_add_explicit(&server->bodies, len, memory_order_relaxed);
 
-    http_conn_of(exchange->h2o)->exchanges++;
-    acceptor_busy(&http_conn_of(exchange->h2o)->place);
+    conn->exchanges++;
+    if (conn->is_http1)
+        conn->begun_ms = 0; /* it is whole, and the only one */
+    acceptor_busy(&conn->place);
     return before >= server->def.max_in_flight || bytes_before + len > server->def.max_bodies;
 }
 

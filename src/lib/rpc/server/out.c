@@ -1,4 +1,5 @@
 #include "rpc_server_internal.h"
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
