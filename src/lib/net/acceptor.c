@@ -218,10 +218,10 @@ static void warn(struct acceptor *acceptor)
 
 static void refuse(struct acceptor *acceptor, int take_fd)
 {
-    close(take_fd);
     atomic_fetch_add_explicit(&acceptor->refused, 1, memory_order_relaxed);
     metrics_add(acceptor->refused_total, 1);
     warn(acceptor);
+    close(take_fd); /* last: its client finds it counted */
 }
 
 static bool has_unread_bytes(int fd)
