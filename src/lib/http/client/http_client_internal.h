@@ -159,7 +159,8 @@ void client_request_release(struct http_call *call);
 
 /* ---- connections: pool.c; all of a worker's loop ---- */
 
-#define CLIENT_FREE_INPUT (16 * 1024) /* bytes of an input buffer that are not charged: max_connections bounds them */
+#define CLIENT_FREE_INPUT                                                                                              \
+    CLIENT_MAX_HEAD /* bytes of an input buffer that are not charged: max_connections bounds them */
 
 struct client_conn {
     h2o_linklist_t link; /* of host's idle */

@@ -17,8 +17,6 @@
 
 #define MAX_CHUNK_HEADING (64 * 1024) /* bytes of a chunked body's framing; as many more as the body may have */
 
-static_assert(CLIENT_MAX_HEAD <= CLIENT_FREE_INPUT, "a head is not charged");
-
 /* ---- the end ---- */
 
 void client_response_fail(struct client_conn *conn, int err)
