@@ -37,6 +37,14 @@ unit *args:
 integration *args: build release
     @pytest tests/integration "$@"
 
+# gRPC's interop tests with clients in Go, Java, Python, JavaScript and Rust; h2spec
+interop *args: build
+    @tests/interop/run "$@"
+
+# fuzz what reads the bytes of others: just fuzz [TARGET|all [SECONDS]]
+fuzz *args:
+    @scripts/fuzz "$@"
+
 # this version beside that of a REVISION, on the same data
 test-versions revision: build
     @scripts/build-revision "$1" "{{ root }}/build-former"
@@ -54,6 +62,10 @@ fmt:
 # kill and hinder services at random under load, judge what clients saw (--help: --seed, --minutes, --engine, --kills)
 torture *args:
     @scripts/torture "$@"
+
+# attacks of public advisories against release binaries under their memory limits, beside an honest client (--list: names)
+attack *args: release
+    @tests/attack/run "$@"
 
 # what follows from the declarations src/NAME/service.toml: manifests, policies, routes, monitoring, ... (--check)
 generate *args:

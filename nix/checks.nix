@@ -47,6 +47,7 @@ let
           ".gitignore"
           "Justfile"
           "README.md"
+          "SECURITY.md"
           "VERSION"
           "dev"
           "docs"

@@ -34,6 +34,7 @@ stdenv.mkDerivation {
     printf 'services:\n' > src/lib/layers
     echo 'int main(void) { return 0; }' > src/empty/main.c
   '';
+  preBuild = "export PWD=/proc/self/cwd"; # as in objects.nix
   # Without the names of its own files: a line each of `cc ARGUMENTS -MD ... -c FILE` and `cc -o empty OBJECT ARGUMENTS`.
   installPhase = ''
     mkdir -p $out/include $out/lib

@@ -58,6 +58,7 @@ runCommandCC "objects-${name}"
       python3 ${../scripts/embed} src/${folder}/${file} ''${data}_json src/${folder}/$data.c src/${folder}/$data.h
     '') json}
     mkdir $out
+    export PWD=/proc/self/cwd # what gcc calls the folder in debug information: that of the build has another name each time
     find src/${folder} -maxdepth 1 -name '*.c' -printf '%f\n' | xargs -P "$NIX_BUILD_CORES" -I FILE \
       $CC @${configured}/compile -I${configured}/include ${
         lib.concatMapStringsSep " " (from: "-Isrc/${from}") withHeaders

@@ -31,6 +31,7 @@ stdenv.mkDerivation {
   '';
   installPhase = ''
     id=$(readelf --notes ${name} | sed -n 's/.*Build ID: //p')
+    [ -n "$id" ] || { echo '${name} has no build id' >&2; exit 1; }
     mkdir -p $debug/lib/debug/.build-id/''${id:0:2}
     objcopy --only-keep-debug ${name} $debug/lib/debug/.build-id/''${id:0:2}/''${id:2}.debug
     strip --strip-all ${name}

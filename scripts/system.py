@@ -222,7 +222,7 @@ class System:
         both = {"http", "grpc"} <= DECLARED[service.program].ports.keys()
         settings = {
             "SHUTDOWN_DELAY_SECONDS": os.environ.get("SHUTDOWN_DELAY_SECONDS", "0"),
-            "HOST": "127.0.0.1",
+            "BIND_ADDRESS": "127.0.0.1",
             "PORT": str(service.place.port),
             "GRPC_PORT": str(service.place.grpc if both else service.place.port),
             "METRICS_PORT": str(service.place.admin),

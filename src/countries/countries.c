@@ -1,4 +1,5 @@
 #include "countries.h"
+#include "http_json.h"
 #include "user_country.h"
 #include "user_id.h"
 #include <errno.h>
@@ -6,9 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A question to users. It outlives the request when its client goes; the timeout bounds by how much. */
+/* A question to users, which ends with the request. */
 struct question {
     struct http_deferred *deferred;
+    struct http_call *call;
     struct str id;
     char id_text[USER_ID_MAX];
 };
@@ -31,9 +33,15 @@ static struct http_reply *failure(int err)
 /* The reply to an answer of users, which must be about the id that was asked for. */
 static struct http_reply *combine(struct str id, struct str answer)
 {
-    json_t *user = json_loadb(answer.s, answer.len, JSON_REJECT_DUPLICATES, NULL);
-    json_t *user_id = json_object_get(user, "user_id"), *name = json_object_get(user, "name");
+    json_error_t error;
+    json_t *user = NULL, *user_id, *name;
     struct http_reply *reply;
+    int err = http_json_load(answer, JSON_REJECT_DUPLICATES, &user, &error);
+
+    if (err < 0)
+        return failure(err == -ENOMEM ? err : -EBADMSG);
+    user_id = json_object_get(user, "user_id");
+    name = json_object_get(user, "name");
 
     if (json_is_string(name) && json_is_string(user_id) &&
         str_eq(id, (struct str){json_string_value(user_id), json_string_length(user_id)}))
@@ -60,17 +68,25 @@ static void on_answer(void *arg, int err, const struct http_client_response *res
     free(question);
 }
 
+/* The client has gone. */
+static void on_gone(void *arg)
+{
+    struct question *question = arg;
+
+    http_call_cancel(question->call);
+    on_answer(question, -ECANCELED, NULL);
+}
+
 static int ask(struct http_req *req, struct question *question)
 {
     const struct countries *countries = req->state;
     char path[sizeof("/users/") + USER_ID_MAX];
-    struct http_call *call;
 
     snprintf(path, sizeof(path), "/users/%.*s", STR_ARG(question->id));
     return http_client_call(
         countries->users, req->loop,
         &(struct http_client_request){.path = str_of(path), .trace = &req->trace, .timeout_ms = countries->timeout_ms},
-        on_answer, question, &call);
+        on_answer, question, &question->call);
 }
 
 static struct question *question_new(struct http_req *req, struct str id)
@@ -99,6 +115,8 @@ struct http_reply *countries_get(struct http_req *req)
         return http_problem(400, "user_id is missing");
     if (r < 0)
         return http_problem(400, "user_id is badly encoded or stands there twice");
+    if (http_query_check(req) < 0)
+        return http_problem(400, "the query is badly encoded");
     if (!user_id_valid(id))
         return http_problem(400, "user_id must be " USER_ID_ALLOWED);
     question = question_new(req, id);
@@ -107,5 +125,7 @@ struct http_reply *countries_get(struct http_req *req)
     r = ask(req, question);
     if (r != 0)
         on_answer(question, r, NULL);
+    else
+        http_on_gone(question->deferred, on_gone, question);
     return NULL;
 }

@@ -23,6 +23,8 @@ static int start(struct svc *svc, void *state)
         .target = config_string(svc_config(svc), "USERS_SERVICE_ADDR"),
         .metrics = svc_metrics(svc),
         .workers = svc_workers(svc),
+        .max_memory = svc_memory_part(svc, MEMORY_HTTP_OUTGOING),
+        .whole = svc_memory_budget(svc),
         .max_body = COUNTRIES_MAX_ANSWER,
         .connect_timeout_ms = timeout_ms / 4 + 1, /* leaves time for another address when one is silent */
     };

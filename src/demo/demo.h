@@ -13,7 +13,7 @@ struct demo {
 
 /* GET /demo/hello[?delay=MS]: says hello after MS milliseconds, HELLO_MAX_DELAY_MS at most. What is not a whole number
  * of decimal digits counts as 0; of several the first counts. Not more than HELLO_MAX_WAITING a worker wait at a time
- * (503 beyond): one whose client has gone waits to its end. */
+ * (503 beyond); who has gone waits no more. */
 #define HELLO_MAX_DELAY_MS 60000
 #define HELLO_MAX_WAITING  10000
 

@@ -47,6 +47,15 @@ static void on_time(struct loop_timer *timer)
     wait_end((struct wait *)timer, hello());
 }
 
+/* Its place is another's. */
+static void on_gone(void *arg)
+{
+    struct wait *wait = arg;
+
+    loop_timer_stop(http_deferred_loop(wait->deferred), &wait->timer);
+    wait_end(wait, http_problem_errno(-ECANCELED, NULL));
+}
+
 static struct wait *wait_begin(struct waiting *list, struct http_req *req)
 {
     struct wait *wait = calloc(1, sizeof(*wait));
@@ -87,6 +96,8 @@ struct http_reply *hello_get(struct http_req *req)
     r = loop_timer_start(req->loop, &wait->timer, delay_ms, on_time);
     if (r != 0)
         wait_end(wait, http_problem_errno(r, NULL));
+    else
+        http_on_gone(wait->deferred, on_gone, wait);
     return NULL;
 }
 

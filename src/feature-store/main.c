@@ -37,7 +37,7 @@ static int start(struct svc *svc, void *state)
     int r;
 
     fs->route.lookup = feature_store_lookup;
-    fs->route.chat = chat_new((size_t)config_int(config, "CHAT_MAX_BYTES"), svc_metrics(svc));
+    fs->route.chat = route_chat_new(svc);
     if (!fs->route.chat)
         return svc_fail(svc, "out of memory");
     r = idempotency_open(fs->store, TABLE_IDEMPOTENCY, (uint64_t)config_int(config, "IDEMPOTENCY_SECONDS") * 1000,

@@ -188,8 +188,9 @@ static struct http_reply *read_query(struct http_req *req, struct list *list)
 {
     struct http_reply *problem = NULL;
     struct str unknown;
+    int checked = http_each_query(req, check_name, &unknown);
 
-    if (http_each_query(req, check_name, &unknown) == 1)
+    if (checked == 1)
         return http_problem(400, "unknown parameter %.*s: there are limit, cursor and tag",
                             (int)(unknown.len < 64 ? unknown.len : 64), unknown.s);
     for (size_t i = 0; i < PARAMETERS && problem == NULL; i++) {
@@ -201,6 +202,8 @@ static struct http_reply *read_query(struct http_req *req, struct list *list)
         if (found)
             problem = parameters[i].read(list, value);
     }
+    if (problem == NULL && checked < 0)
+        return http_problem(400, "the query is badly encoded");
     return problem;
 }
 

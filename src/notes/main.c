@@ -9,7 +9,7 @@ static const struct http_route routes[] = {
     {"POST", "/v1/notes", notes_create, NOTES_MAX_REQUEST, NULL},
     {"GET", "/v1/notes/{id}", notes_get, 0, NULL},
     {"PUT", "/v1/notes/{id}", notes_replace, NOTES_MAX_REQUEST, NULL},
-    {"PATCH", "/v1/notes/{id}", notes_patch, NOTES_MAX_REQUEST, NULL},
+    {"PATCH", "/v1/notes/{id}", notes_patch, NOTES_MAX_REQUEST, NULL, NOTES_PATCH_TYPE},
     {"DELETE", "/v1/notes/{id}", notes_delete, 0, NULL},
     {"GET", "/openapi.json", notes_openapi, 0, NULL},
     {0},

@@ -11,6 +11,8 @@
  * of at most 6, and room for the rest. */
 #define NOTES_MAX_REQUEST (448 << 10)
 
+#define NOTES_PATCH_TYPE "application/merge-patch+json" /* RFC 7396 */
+
 /* All the state there is. */
 struct notes {
     struct store_table tables[NOTES_TABLES];

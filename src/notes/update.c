@@ -97,7 +97,7 @@ struct http_reply *notes_replace(struct http_req *req)
 
 struct http_reply *notes_patch(struct http_req *req)
 {
-    return update_note(req, "application/merge-patch+json", true);
+    return update_note(req, NOTES_PATCH_TYPE, true);
 }
 
 struct http_reply *notes_delete(struct http_req *req)

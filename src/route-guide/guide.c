@@ -44,12 +44,14 @@ static int save(struct rpc_call *call, const struct feature *feature, const Rout
                 struct str key, routeguide__route_guide__save_feature__done *done)
 {
     struct guide *guide = rpc_call_service_state(call);
+    struct rpc_outgoing *outgoing = NULL;
     struct rpc_metadata metadata = {.name = "idempotency-key", .value = key};
     struct rpc_call_options options = {
         .timeout_ms = store_timeout_ms(guide, call),
         .metadata = &metadata,
         .metadata_count = 1,
         .trace = rpc_call_trace(call),
+        .ret_outgoing = &outgoing,
     };
     char text[UUID_TEXT_LEN + 1];
     struct saving *saving;
@@ -70,7 +72,17 @@ static int save(struct rpc_call *call, const struct feature *feature, const Rout
     r = routeguide__route_guide__save_feature__call(guide->store, message, &options, done, saving);
     if (r < 0)
         saving_free(saving);
+    rpc_call_set_data(call, outgoing);
     return r;
+}
+
+/* The call has ended, perhaps because its client has gone: then nobody needs the store's answer any more. */
+static void on_save_close(struct rpc_call *call)
+{
+    struct rpc_outgoing *outgoing = rpc_call_data(call);
+
+    rpc_outgoing_cancel(outgoing);
+    rpc_outgoing_unref(outgoing);
 }
 
 static bool is_saved(const struct rpc_status *status, const Routeguide__SavedResult *reply)
@@ -193,8 +205,8 @@ static void on_list_close(struct rpc_call *call)
 }
 
 const struct rpc_method guide_methods[] = {
-    ROUTEGUIDE__ROUTE_GUIDE__GET_FEATURE(on_get_feature),
-    ROUTEGUIDE__ROUTE_GUIDE__SAVE_FEATURE(on_save_feature),
+    ROUTEGUIDE__ROUTE_GUIDE__GET_FEATURE(on_get_feature, .on_close = on_save_close),
+    ROUTEGUIDE__ROUTE_GUIDE__SAVE_FEATURE(on_save_feature, .on_close = on_save_close),
     ROUTEGUIDE__ROUTE_GUIDE__LIST_FEATURES(on_list_features, .on_writable = on_list_writable,
                                            .on_close = on_list_close),
     ROUTE_RECORD,

@@ -61,7 +61,7 @@ static int start(struct svc *svc, void *state)
     guide->route.lookup = guide_lookup;
     guide->store_timeout_ms = (uint64_t)config_int(config, "FEATURE_STORE_TIMEOUT_MS");
     guide->failed_saves = metrics_single(svc_metrics(svc), &failed_saves);
-    guide->route.chat = chat_new((size_t)config_int(config, "CHAT_MAX_BYTES"), svc_metrics(svc));
+    guide->route.chat = route_chat_new(svc);
     if (!guide->route.chat)
         return svc_fail(svc, "out of memory");
     r = load_features(svc, &guide->features);

@@ -1,5 +1,6 @@
 #include "route.h"
 #include "idempotency.h"
+#include "svc.h"
 #include <stdio.h>
 
 static bool refuse(struct rpc_call *call, const char *what, const char *why)
@@ -79,4 +80,11 @@ const Routeguide__Feature *route_feature_message(struct route_feature *feature, 
     feature->message.location = &feature->location;
     feature->message.name = (char *)name; /* only read: messages are not const inside */
     return &feature->message;
+}
+
+struct chat *route_chat_new(const struct svc *svc)
+{
+    size_t max = (size_t)config_int(svc_config(svc), "CHAT_MAX_BYTES"), part = svc_memory_part(svc, MEMORY_SERVICE);
+
+    return chat_new(part > 0 && part < max ? part : max, svc_metrics(svc));
 }

@@ -14,6 +14,8 @@
 /* err is 0 or -errno; why, for the client, may be NULL. */
 typedef void route_found(void *arg, int err, const char *why, bool is_feature);
 
+struct svc;
+
 struct route {
     struct chat *chat;
     /* Is there a feature at the point? Calls found once: at once, or later and in any thread. */
@@ -24,8 +26,11 @@ struct route {
 /* clang-format off */
 #define ROUTE_CHAT_MAX_BYTES {                                                                                         \
         .name = "CHAT_MAX_BYTES", .value = "512Mi", .kind = CONFIG_BYTES, .min = 64 * 1024, .max = INT64_MAX,          \
-        .help = "memory for RouteChat's notes: the oldest go beyond it" }
+        .help = "memory for RouteChat's notes, at most an eighth of the memory limit: the oldest go beyond it" }
 /* clang-format on */
+
+/* The chat of a service with that option; NULL out of memory. */
+struct chat *route_chat_new(const struct svc *svc);
 
 /* Take a message's part apart. Where it is missing or invalid they finish the call with INVALID_ARGUMENT, saying why,
  * and return false. */

@@ -39,8 +39,10 @@ static void serve_library(int fd, bool full)
     if (full) {
         def.max_memory = 64 << 20;
         def.metrics = metrics_new();
-        if (log_open(&(struct log_def){.fd = open("/dev/null", O_WRONLY), .least = LOG_INFO, .service = "bench", .metrics = def.metrics},
-                     &def.log) < 0)
+        if (log_open(
+                &(struct log_def){
+                    .fd = open("/dev/null", O_WRONLY), .least = LOG_INFO, .service = "bench", .metrics = def.metrics},
+                &def.log) < 0)
             exit(1);
     }
     if (http_server_open(fd, &def, &server) < 0)

@@ -60,8 +60,10 @@ static void serve_library(int port)
     struct rpc_server *server;
     int fd;
 
-    if (log_open(&(struct log_def){.fd = open("/dev/null", O_WRONLY), .least = LOG_INFO, .service = "bench", .metrics = def.metrics},
-                     &def.log) < 0 ||
+    if (log_open(
+            &(struct log_def){
+                .fd = open("/dev/null", O_WRONLY), .least = LOG_INFO, .service = "bench", .metrics = def.metrics},
+            &def.log) < 0 ||
         net_listen("127.0.0.1", port, &fd, &port) < 0 || rpc_server_open(fd, &def, &server) < 0)
         exit(1);
     rpc_server_set_serving(server, true);

@@ -160,7 +160,7 @@ def test_the_given_h2o_wins_over_debians(tmp_path: Path) -> None:
     (tmp_path / "include/h2o").mkdir(parents=True)
     (tmp_path / "lib").mkdir()
     (tmp_path / "include/h2o.h").touch()
-    (tmp_path / "include/h2o/version.h").write_text('#define H2O_VERSION "99.1"\n')
+    (tmp_path / "include/h2o/version.h").write_text('#define H2O_VERSION "99.1"\n#define H2O_VERSION_MINOR 3\n')
     subprocess.run(["ar", "rc", tmp_path / "lib/libh2o-evloop.a"], check=True)
     folder = f"build-chroot-{os.getpid()}"
     configure = (

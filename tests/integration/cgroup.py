@@ -22,7 +22,7 @@ import itertools
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -230,9 +230,14 @@ class GroupV2(Group):
 
 
 def make(limit: int) -> Group:
-    """A new group with that limit in bytes. Skips the test where none can be made, or fails it where CI is set."""
+    """A new group with that limit in bytes."""
+    return (GroupV1 if "memory" in own_groups() else GroupV2)(limit)
+
+
+def make_or_skip(limit: int) -> Group:
+    """The same. Skips the test where no group can be made, or fails it where CI is set."""
     try:
-        return (GroupV1 if "memory" in own_groups() else GroupV2)(limit)
+        return make(limit)
     except Unavailable as error:
         reason = f"no memory cgroup can be made: {error}"
         if os.environ.get("CI"):
@@ -241,15 +246,15 @@ def make(limit: int) -> Group:
 
 
 @contextlib.contextmanager
-def services(folder: Path) -> Iterator[Callable[..., Service]]:
-    """A factory of services, each in a group of its own; see the top of this file."""
+def services(folder: Path, make: Callable[[int], Group] = make) -> Iterator[Callable[..., Service]]:
+    """A factory of services, each in a group of its own that `make` makes; see the top of this file."""
     with contextlib.ExitStack() as groups, harness.services(folder) as start:
 
-        def start_limited(name: str, *args: str, **settings: object) -> Service:
+        def start_limited(name: str, *args: str, prefix: Sequence[str] = (), **settings: object) -> Service:
             group = make(limit_of(name))
             groups.callback(group.remove)
             stated = settings_of(name) | settings
-            service = start(name, *args, build=RELEASE, prefix=group.prefix, **stated)
+            service = start(name, *args, build=RELEASE, prefix=[*group.prefix, *prefix], **stated)
             service.memory = group
             return service
 

@@ -48,7 +48,7 @@ def start_with_peers(start: Callable[..., Service]) -> Callable[..., Service]:
 @pytest.fixture
 def limited(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """As start, but the release binary in a memory cgroup with the limit of the service's manifest: see cgroup.py."""
-    with cgroup.services(tmp_path / "limited") as factory:
+    with cgroup.services(tmp_path / "limited", cgroup.make_or_skip) as factory:
         yield factory
 
 

@@ -56,7 +56,7 @@ def environment(folder: Path, settings: dict[str, object]) -> dict[str, str]:
         if name in os.environ:
             env[name] = f"{os.environ[name]}:log_path={folder / 'sanitizer'}"
     defaults: dict[str, object] = {
-        "HOST": "127.0.0.1",
+        "BIND_ADDRESS": "127.0.0.1",
         "PORT": 0,
         "GRPC_PORT": 0,
         "METRICS_PORT": 0,
@@ -182,6 +182,18 @@ class Service:
 
     def signal(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """SIGSTOP until the end. It takes effect thread by thread: one that still ran could answer, so it waits for all."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            assert (
+                os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT).si_code == os.CLD_STOPPED
+            )
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """SIGKILL, and the process is gone on return. Also what ends a service that a test expects to be killed."""

@@ -136,14 +136,14 @@ def test_waiting_clients_hold_up_nobody(start: Start, http: httpx.Client) -> Non
             waiting.enter_context(ask(demo, "/demo/hello?delay=60000"))
         for _ in range(20):
             assert http.get(f"{demo.http_url}/demo/hello?delay=1").status_code == 200
-    demo.kill()  # a drain would wait for the longest delay: HTTP/1 does not show that a client has gone
+    demo.kill()  # without waiting until it is noticed that the clients have gone
 
 
 def test_clients_that_go_while_they_wait(demo: Service, http: httpx.Client) -> None:
     for delay in (1, 50, 300):
         ask(demo, f"/demo/hello?delay={delay}").close()
         demo.wait_log(test=lambda line, url=f"/demo/hello?delay={delay}": requested(line) == url)
-    leave_waiting(demo, 3)
+    wait_for_answers(demo, 3).close()
     demo.wait_log(test=lambda line: requested(line) == "/demo/hello?delay=60000")
     assert http.get(f"{demo.http_url}/demo/hello?delay=1").status_code == 200
 
@@ -164,24 +164,28 @@ def read_until_pong(sock: socket.socket) -> None:
         buffer += chunk
 
 
-def leave_waiting(service: Service, count: int) -> None:
-    """As many requests of the longest delay over HTTP/2, on a connection that is closed when they have begun."""
+def wait_for_answers(service: Service, count: int) -> socket.socket:
+    """A connection on which as many requests of the longest delay over HTTP/2 have begun."""
     path = b"/demo/hello?delay=60000"
     headers = bytes([0x82, 0x86, 0x04, len(path)]) + path + bytes([0x01, 4]) + b"demo"
     frames = [http2_frame(4, 0, 0)] + [http2_frame(1, 5, 1 + 2 * i, headers) for i in range(count)]
-    with connect(service) as sock:
-        sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"".join(frames) + http2_frame(6, 0, 0, bytes(8)))
-        read_until_pong(sock)
+    sock = connect(service)
+    sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"".join(frames) + http2_frame(6, 0, 0, bytes(8)))
+    read_until_pong(sock)
+    return sock
 
 
 def test_how_many_may_wait(start: Start, http: httpx.Client) -> None:
+    """Those whose clients have gone wait no more."""
     demo = start("demo", WORKERS=1)
-    for _ in range(MAX_WAITING // 100):
-        leave_waiting(demo, 100)
-    reply = http.get(f"{demo.http_url}/demo/hello?delay=1")
-    assert reply.status_code == 503
-    assert reply.headers["retry-after"] == "1"
-    assert reply.headers["content-type"] == "application/problem+json"
+    with contextlib.ExitStack() as waiting:
+        for _ in range(MAX_WAITING // 100):
+            waiting.enter_context(wait_for_answers(demo, 100))
+        reply = http.get(f"{demo.http_url}/demo/hello?delay=1")
+        assert reply.status_code == 503
+        assert reply.headers["retry-after"] == "1"
+        assert reply.headers["content-type"] == "application/problem+json"
+    harness.until(lambda: http.get(f"{demo.http_url}/demo/hello?delay=1").status_code == 200)
     assert http.get(f"{demo.http_url}/demo/hello").status_code == 200
 
 

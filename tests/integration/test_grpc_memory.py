@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import grpc
 import httpx
 import pytest
+from hyperframe.frame import RstStreamFrame
 
 import harness
 from harness import Service
@@ -196,4 +197,25 @@ def test_unread_answers_are_bounded(bounded: Bounded, stubs: SimpleNamespace) ->
     stays_below_its_limit(bounded.guide)
     for connection in connections:
         connection.socket.close()
+    answers(stubs, bounded)
+
+
+def test_calls_whose_clients_go_do_not_pile_up(bounded: Bounded, stubs: SimpleNamespace) -> None:
+    """20,000 calls that ask feature-store, which does not answer; each is reset at once."""
+    place = stubs.routeguide.Point(latitude=409146138, longitude=-746188906).SerializeToString()
+    message = b"\0" + struct.pack(">I", len(place)) + place
+
+    def reset_all(_: int) -> None:
+        connection = Connection(bounded.guide.grpc_address)
+        connection.synchronize()
+        for number in range(500):
+            connection.open(1 + 2 * number, GET_FEATURE)
+            connection.send(1 + 2 * number, message, end=True)
+            connection.socket.sendall(RstStreamFrame(1 + 2 * number, error_code=8).serialize())
+        connection.synchronize()
+        connection.socket.close()
+
+    with bounded.store.stopped(), ThreadPoolExecutor(8) as pool:
+        list(pool.map(reset_all, range(40)))
+        stays_below_its_limit(bounded.guide)
     answers(stubs, bounded)

@@ -6,12 +6,13 @@ import contextlib
 import re
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import hpack
 import httpx
 import pytest
-from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, SettingsFrame, WindowUpdateFrame
+from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, PingFrame, SettingsFrame, WindowUpdateFrame
 
 import harness
 from harness import Service
@@ -32,11 +33,11 @@ class Attack:
         self.open = contextlib.ExitStack()
         self.refused = 0
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, timeout: float = harness.START_S) -> None:
         """On a new connection. What the server does not take is lost."""
         try:
             sock = self.open.enter_context(socket.socket())
-            sock.settimeout(harness.START_S)
+            sock.settimeout(timeout)
             sock.connect(self.address)
             sock.sendall(data)
         except OSError:
@@ -53,6 +54,13 @@ def attack() -> Iterator[Callable[[Service], Attack]]:
             return begun
 
         yield begin
+
+
+def fields(stream: int, blocks: list[bytes]) -> bytes:
+    """The rest of a header block, in frames."""
+    frames = [ContinuationFrame(stream, block) for block in blocks]
+    frames[-1].flags |= {"END_HEADERS"}
+    return b"".join(frame.serialize() for frame in frames)
 
 
 def continuations(stream: int, end: bool) -> bytes:
@@ -77,13 +85,18 @@ def body(stream: int, size: int) -> bytes:
     return b"".join(DataFrame(stream, b"x" * min(MAX_FRAME, size - at)).serialize() for at in range(0, size, MAX_FRAME))
 
 
-def metric(service: Service, name: str) -> float:
-    page = httpx.get(f"{service.admin_url}/metrics", timeout=harness.START_S).text
-    return float(re.search(rf'^{name}{{server="http"}} (\S+)$', page, re.MULTILINE)[1])
+def metric(service: Service, name: str, server: str = "http") -> float:
+    """As soon as the admin listener has room to say it, which may be what is attacked."""
+
+    def page() -> str:
+        reply = httpx.get(f"{service.admin_url}/metrics", timeout=harness.START_S)
+        return reply.text if reply.status_code == 200 else ""
+
+    return float(re.search(rf'^{name}{{server="{server}"}} (\S+)$', harness.until(page), re.MULTILINE)[1])
 
 
-def holds(service: Service, path: str) -> None:
-    """It has used its bound and said so, is alive, and answers an honest client."""
+def lives(service: Service, path: str) -> None:
+    """It is alive, has stayed below its limit, and answers an honest client."""
     assert httpx.get(f"{service.admin_url}/healthz", timeout=harness.START_S).status_code == 200
 
     def answered() -> bool:
@@ -97,6 +110,12 @@ def holds(service: Service, path: str) -> None:
     assert service.memory.oom_kills == 0
     assert service.process.poll() is None, f"{service} has ended{service.story()}"
     assert peak < limit
+
+
+def holds(service: Service, path: str) -> None:
+    """It has used its bound and said so, and lives."""
+    lives(service, path)
+    limit = service.memory.limit
     assert metric(service, "http_memory_refused_total") + metric(service, "http_memory_closed_total") > 0
     assert metric(service, "http_memory_max_bytes") == limit / 4
     said = service.logs(lambda line: "hold too much memory" in line["message"])
@@ -194,3 +213,73 @@ def test_half_sent_bodies_of_streams(
         sent = b"".join(body(1 + 2 * i, size) for i in range(STREAMS))
         attacker.send(PREFACE + SettingsFrame().serialize() + asked + WindowUpdateFrame(0, 2**20).serialize() + sent)
     holds(target, "/demo/hello" if service == "demo" else "/v1/notes?limit=1")
+
+
+@pytest.mark.parametrize("field", [b"\x90", b"\xbe"], ids=["static", "dynamic"])
+def test_header_blocks_of_many_fields(
+    limited: Callable[..., Service], attack: Callable[[Service], Attack], field: bytes
+) -> None:
+    """Each byte of a block stands for a field: Accept-Encoding of the static table, or a Host of 3,000 bytes."""
+    demo = limited("demo")
+    attacker = attack(demo)
+    host = b"\x40\x04host\x7f\xb9\x16" + b"x" * 3000
+    for _ in range(4):
+        asked = b""
+        for stream in range(1, 40, 2):
+            asked += headers(stream, "GET", "/demo/hello", end=True, block_ends=False)
+            asked += ContinuationFrame(stream, host).serialize() + fields(stream, [field * MAX_FRAME] * 25)
+        attacker.send(PREFACE + NO_WINDOW + asked)
+    lives(demo, "/demo/hello")
+
+
+@pytest.mark.parametrize("end", [True, False], ids=["whole", "half-sent"])
+def test_fields_that_h2o_drops(limited: Callable[..., Service], attack: Callable[[Service], Attack], end: bool) -> None:
+    """100 requests, each with 400 KB in 25 Host fields beside :authority. The answers are not read."""
+    demo = limited("demo")
+    attacker = attack(demo)
+    host = b"\0\x04host\x7f\xf1\x7d" + b"x" * (MAX_FRAME - 144)
+    for _ in range(4):
+        asked = b""
+        for stream in range(1, 2 * STREAMS, 2):
+            asked += headers(stream, "GET" if end else "POST", "/demo/hello", end=end, block_ends=False)
+            asked += fields(stream, [host] * 25)
+        attacker.send(PREFACE + NO_WINDOW + asked)
+    holds(demo, "/demo/hello")
+
+
+def test_connections_that_say_nothing(limited: Callable[..., Service], attack: Callable[[Service], Attack]) -> None:
+    demo = limited("demo", WORKERS=2)
+    attacker = attack(demo)
+    for _ in range(4000):
+        attacker.send(b"")
+    most = metric(demo, "http_memory_max_bytes") / 8192
+    harness.until(lambda: metric(demo, "http_connections") >= most - 1, what="too few connections are accepted")
+    assert metric(demo, "http_connections") <= most + 2  # two workers may accept one each at the same time
+    attacker.open.close()
+    lives(demo, "/demo/hello")
+
+
+def test_unread_metrics(limited: Callable[..., Service]) -> None:
+    """20 connections of 100 requests each, whose answers are not read."""
+    demo = limited("demo")
+    address = (urlsplit(demo.admin_url).hostname, urlsplit(demo.admin_url).port)
+    with contextlib.ExitStack() as ends:
+        for _ in range(20):
+            sock = ends.enter_context(socket.create_connection(address, timeout=harness.START_S))
+            ask = (headers(1 + 2 * i, "GET", "/metrics", end=True) for i in range(STREAMS))
+            with contextlib.suppress(OSError):  # closed by the server
+                sock.sendall(PREFACE + NO_WINDOW + b"".join(ask))
+        harness.until(lambda: metric(demo, "http_memory_refused_total", "admin") > 0)
+        lives(demo, "/demo/hello")
+        said = demo.logs(lambda line: "hold too much memory" in line["message"])
+        assert said[0]["server"] == "admin"
+
+
+def test_unread_pongs(limited: Callable[..., Service], attack: Callable[[Service], Attack]) -> None:
+    """200 clients send PING frames and read nothing."""
+    demo = limited("demo")
+    attacker = attack(demo)
+    pings = PingFrame(0, b"flooding").serialize() * 20000
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: attacker.send(PREFACE + NO_WINDOW + pings, 2), range(200)))
+    lives(demo, "/demo/hello")

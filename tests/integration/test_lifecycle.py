@@ -81,7 +81,7 @@ def test_a_wrong_option_is_one_line_and_status_2(
 
 
 REFUSED = [
-    ("users", "HOST", "localhost", "must be a numeric address"),
+    ("users", "BIND_ADDRESS", "localhost", "must be a numeric address"),
     ("countries", "USERS_SERVICE_ADDR", "users", "must be host:port"),
     ("route-guide", "FEATURE_STORE_SERVICE_ADDR", "feature-store", "must be host:port"),
     ("route-guide", "FEATURE_STORE_SERVICE_ADDR", "feature-store:http", "must be host:port"),
@@ -195,6 +195,23 @@ def test_a_taken_port_is_named(name: str, variable: str, tmp_path: Path) -> None
     assert result.stderr.count("\n") == 1
     assert str(port) in result.stderr
     assert "in use" in result.stderr
+
+
+def can_connect(host: str, port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex((host, port)) == 0
+
+
+@pytest.mark.parametrize("name", ["users", "feature-store"])
+def test_all_listeners_take_the_bind_address_and_the_log_names_it(name: str, start: Callable[..., Service]) -> None:
+    service = start(name, BIND_ADDRESS="127.0.0.2")
+    service.wait_log(message="ready")
+    lines = service.logs(message="listening")
+    assert {line["protocol"] for line in lines} == {"admin", *DECLARED[name].ports}
+    for line in lines:
+        assert line["address"] == "127.0.0.2"
+        assert can_connect("127.0.0.2", line["port"])
+        assert not can_connect("127.0.0.1", line["port"])
 
 
 @pytest.mark.parametrize("name", SERVICES)

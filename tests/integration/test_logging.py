@@ -218,7 +218,7 @@ def test_the_level_changes_at_run_time(start) -> None:
 
 
 def test_the_level_is_set_over_loopback_only(start) -> None:
-    service = start("demo", HOST="::")
+    service = start("demo", BIND_ADDRESS="::")
     address = other_address()
     if address is None:
         pytest.skip("this machine has no address but loopback's")

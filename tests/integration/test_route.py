@@ -8,7 +8,6 @@ import math
 import os
 import random
 import re
-import signal
 import subprocess
 import threading
 import uuid
@@ -253,8 +252,7 @@ def test_a_store_that_hangs_fails_get_feature_in_time(
     server = start("route-guide", FEATURE_STORE_TIMEOUT_MS=200, FEATURE_STORE_SERVICE_ADDR=address)
     guide = connect(server)
     assert guide.get(KNOWN) == KNOWN_NAME
-    store.signal(signal.SIGSTOP)
-    try:
+    with store.stopped():
         refuses(grpc.StatusCode.UNAVAILABLE, "DEADLINE_EXCEEDED", guide.get, KNOWN)
         assert counter(http, server, "route_guide_failed_saves_total") == 1
         patient = connect(start("route-guide", FEATURE_STORE_TIMEOUT_MS=60000, FEATURE_STORE_SERVICE_ADDR=address))
@@ -263,8 +261,6 @@ def test_a_store_that_hangs_fails_get_feature_in_time(
         assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         call = patient.stub.GetFeature.future(patient.point(KNOWN), timeout=TIMEOUT)
         call.cancel()
-    finally:
-        store.signal(signal.SIGCONT)
     assert patient.get(KNOWN) == KNOWN_NAME
 
 
@@ -929,6 +925,29 @@ LIES = [
     "itself",
     "place",
 ]
+
+
+def reflected_bytes(service: Service) -> int:
+    """What the log says of the length of one long response: the description of a service."""
+    request = b"\x22\x15routeguide.RouteGuide"  # file_containing_symbol
+    with grpc.insecure_channel(service.grpc_address) as channel:
+        call = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        (response,) = call(iter([request]), timeout=TIMEOUT)
+    assert b"RouteGuide" in response
+    line = service.wait_log(
+        test=lambda line: "ServerReflectionInfo" in line.get("httpRequest", {}).get("requestUrl", "")
+    )
+    return int(line["httpRequest"]["responseSize"])
+
+
+def test_responses_are_compressed_from_a_length_on(start: Start) -> None:
+    """grpcio accepts gzip."""
+    plain, long, compressed = (
+        reflected_bytes(start("feature-store", LOG_LEVEL="debug", GRPC_COMPRESS_FROM_BYTES=length))
+        for length in (0, 1_000_000, 100)
+    )
+    assert plain == long
+    assert compressed < plain
 
 
 @pytest.mark.parametrize("lie", ["", *LIES])

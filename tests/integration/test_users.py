@@ -103,7 +103,7 @@ def test_ids_that_are_just_right(people: SimpleNamespace, http: httpx.Client) ->
         ("?user_id=", "1 to 64"),
         ("?user_id=1&user_id=1", "twice"),
         ("?user_id=%zz", "encoded"),
-        ("?user_id=1&x=%", "encoded"),
+        ("?user_id=1&x=%", "the query is badly encoded"),
         ("?user_id=%00", "encoded"),
         *(("?user_id=" + "".join(f"%{byte:02X}" for byte in bad.encode()), "1 to 64") for bad in BAD_IDS),
     ],
@@ -344,7 +344,9 @@ def start_users(start: Start, count: int) -> tuple[list[Service], str]:
     """So many users at addresses of their own, and the target that names them all."""
     port = free_port()
     hosts = [f"127.0.0.{2 + i}" for i in range(count)]
-    return [start("users", HOST=host, PORT=port) for host in hosts], ",".join(f"{host}:{port}" for host in hosts)
+    return [start("users", BIND_ADDRESS=host, PORT=port) for host in hosts], ",".join(
+        f"{host}:{port}" for host in hosts
+    )
 
 
 def answered(users: Service) -> int:

@@ -100,7 +100,7 @@ class Copy:
         ]
 
     def removed(self, *names: str) -> list[str]:
-        """Removes services, the first first, and looks whether anything is left."""
+        """Removes services, in this order, and looks whether anything is left."""
         problems = [each for name in names for each in self.problems("just", "remove-service", name)]
         left = self.run("git", "status", "--porcelain").stdout
         return problems + ([f"left: {left}"] if left else [])

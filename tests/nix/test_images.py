@@ -9,6 +9,7 @@ import subprocess
 
 import container
 import elf
+import hardened
 import layer
 import oci
 import provenance
@@ -56,6 +57,13 @@ def test_nothing_but_its_volumes_is_writable_by_its_user(image):
             assert (entry.uid, entry.gid, entry.mode) == (65532, 65532, 0o700)
         else:
             assert (entry.uid, entry.gid) == (0, 0) and entry.mode & 0o222 == 0, entry.name
+
+
+def test_our_programs_are_hardened(image, unpacked):
+    root, _ = unpacked
+    for program in (root / "bin").iterdir():
+        if program.name in SERVICES:
+            assert hardened.faults(program) == [], program.name
 
 
 def test_nothing_is_missing(unpacked):

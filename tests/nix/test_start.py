@@ -20,7 +20,14 @@ pytestmark = [
 ]
 
 # Bound at start, so that a symbol that is missing is seen.
-ENV = {"HOST": "127.0.0.1", "PORT": 0, "GRPC_PORT": 0, "METRICS_PORT": 0, "SHUTDOWN_DELAY_SECONDS": 0, "LD_BIND_NOW": 1}
+ENV = {
+    "BIND_ADDRESS": "127.0.0.1",
+    "PORT": 0,
+    "GRPC_PORT": 0,
+    "METRICS_PORT": 0,
+    "SHUTDOWN_DELAY_SECONDS": 0,
+    "LD_BIND_NOW": 1,
+}
 POINT = bytes.fromhex("089aa68cc30110969f989cfdffffffff01")  # 409146138, -746188906
 NAME = b"Berkshire Valley Management Area Trail, Jefferson, NJ, USA"
 

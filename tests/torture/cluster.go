@@ -224,7 +224,7 @@ func (c *cluster) addService(name, program string, number int) error {
 		url = fmt.Sprintf("etcd://%s/%s?view=%s", strings.Join(endpoints, ","), name, folder)
 	}
 	p.health = "http://" + p.place.ip + ":9090/readyz"
-	p.env = []string{"HOST=" + p.place.ip, "PORT=8080", "METRICS_PORT=9090", "STORE_URL=" + url, "LOG_LEVEL=error",
+	p.env = []string{"BIND_ADDRESS=" + p.place.ip, "PORT=8080", "METRICS_PORT=9090", "STORE_URL=" + url, "LOG_LEVEL=error",
 		"SHUTDOWN_DELAY_SECONDS=0", "WORKERS=2"}
 	if name == "notes" {
 		p.env = append(p.env, fmt.Sprintf("REQUEST_TIMEOUT_MS=%d", serverTimeout.Milliseconds()))

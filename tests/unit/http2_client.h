@@ -10,13 +10,22 @@ struct frame {
     unsigned char payload[16384 + 1];
 };
 
-static inline void send_frame(int fd, unsigned type, unsigned flags, unsigned stream, const void *payload, size_t len)
+static inline void add_frame(struct buf *to, unsigned type, unsigned flags, unsigned stream, const void *payload,
+                             size_t len)
 {
     unsigned char head[9] = {len >> 16, len >> 8, len, type, flags, stream >> 24, stream >> 16, stream >> 8, stream};
 
-    net_send(fd, head, sizeof(head));
-    if (len > 0)
-        net_send(fd, payload, len);
+    buf_append(to, head, sizeof(head));
+    buf_append(to, payload, len);
+}
+
+static inline void send_frame(int fd, unsigned type, unsigned flags, unsigned stream, const void *payload, size_t len)
+{
+    struct buf frame = {0};
+
+    add_frame(&frame, type, flags, stream, payload, len);
+    net_send(fd, frame.data, frame.len);
+    buf_release(&frame);
 }
 
 static inline void read_frame(int fd, struct frame *frame)
@@ -50,15 +59,20 @@ static inline void add_literal(struct buf *block, const char *name, const char *
     buf_append_cstr(block, value);
 }
 
+static inline void add_request(struct buf *block, const char *method, const char *path)
+{
+    add_literal(block, ":method", method);
+    add_literal(block, ":scheme", "http");
+    add_literal(block, ":authority", "test");
+    add_literal(block, ":path", path);
+    add_literal(block, "user-agent", "h2");
+}
+
 static inline void ask(int fd, unsigned stream, const char *method, const char *path, bool with_body)
 {
     struct buf block = {0};
 
-    add_literal(&block, ":method", method);
-    add_literal(&block, ":scheme", "http");
-    add_literal(&block, ":authority", "test");
-    add_literal(&block, ":path", path);
-    add_literal(&block, "user-agent", "h2");
+    add_request(&block, method, path);
     send_frame(fd, HEADERS, END_HEADERS | (with_body ? 0 : END_STREAM), stream, block.data, block.len);
     buf_release(&block);
 }
@@ -84,6 +98,17 @@ static inline int connect_h2(const struct fixture *fixture)
     net_send_text(fd, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     send_frame(fd, SETTINGS, 0, 0, NULL, 0);
     return fd;
+}
+
+/* The status of the next answer; where a GOAWAY comes instead, its error code, negative. */
+static inline int status_or_error(int fd)
+{
+    struct frame frame;
+
+    do
+        read_frame(fd, &frame);
+    while (frame.type != HEADERS && frame.type != GOAWAY);
+    return frame.type == HEADERS ? status_of(&frame) : -(int)frame.payload[7];
 }
 
 /* The status, and the body (terminated) of the one stream that is open. */

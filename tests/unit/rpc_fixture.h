@@ -26,6 +26,7 @@ enum {
     ORDER_METADATA, /* the name is the value of the metadata "echo" */
     ORDER_TRACE,    /* the name is the trace id */
     ORDER_BIG,      /* the name has longitude bytes */
+    ORDER_BLOCK,    /* as none may do: the handler waits for unblocked */
     ORDER_DEADLINE, /* the name is the number of milliseconds left */
 };
 
@@ -35,7 +36,8 @@ struct fixture {
     struct metrics *metrics;
     struct log *log;
     int port;
-    sem_t closed;  /* posted by every on_close of a call */
+    sem_t closed; /* posted by every on_close of a call */
+    sem_t unblocked;
     sem_t entered; /* posted by every GetFeature that is held, and by the first message of a RecordRoute */
     atomic_int messages, half_closes, cancelled;
     atomic_bool sends_late; /* once a call has ended, another thread sends on it */
@@ -106,6 +108,11 @@ static inline void fixture_get_feature(struct rpc_call *call, const ProtobufCMes
     switch (point->latitude) {
     case ORDER_HOLD:
         sem_post(&fixture->entered);
+        break;
+    case ORDER_BLOCK:
+        sem_post(&fixture->entered);
+        fixture_wait(&fixture->unblocked);
+        fixture_reply_name(call, "unblocked");
         break;
     case ORDER_FAIL:
         rpc_fail(call, -ENOENT, "there is no feature");
@@ -218,7 +225,8 @@ static inline void fixture_record_end(struct rpc_call *call)
     rpc_reply(call, &summary.base);
 }
 
-/* Echoes; "pause" stops the reading until resumed from another thread. */
+/* Echoes; "pause" stops the reading until resumed from another thread, "compress..." compresses from this echo on,
+ * "plain..." does not. */
 static inline void *fixture_resume(void *arg)
 {
     struct rpc_call *call = arg;
@@ -232,6 +240,10 @@ static inline void fixture_chat(struct rpc_call *call, const ProtobufCMessage *m
 {
     const Routeguide__RouteNote *note = (const Routeguide__RouteNote *)message;
 
+    if (strncmp(note->message, "compress", 8) == 0)
+        rpc_call_compress(call, true);
+    if (strncmp(note->message, "plain", 5) == 0)
+        rpc_call_compress(call, false);
     if (rpc_send(call, message) == 1)
         rpc_pause(call);
     if (strcmp(note->message, "pause") == 0) {
@@ -245,12 +257,17 @@ static inline void fixture_chat_end(struct rpc_call *call)
     rpc_finish(call, ERR_GRPC_OK, NULL);
 }
 
+static inline void fixture_record_drain(struct rpc_call *call)
+{
+    rpc_finish(call, ERR_GRPC_UNAVAILABLE, "the server drains");
+}
+
 static const struct rpc_method fixture_methods[] = {
     {ROUTE_GUIDE, "GetFeature", RPC_UNARY_KIND, .on_message = fixture_get_feature, .on_close = fixture_closed},
     {ROUTE_GUIDE, "ListFeatures", RPC_SERVER_STREAM_KIND, .on_message = fixture_list_features,
      .on_writable = fixture_list_more, .on_close = fixture_closed},
     {ROUTE_GUIDE, "RecordRoute", RPC_CLIENT_STREAM_KIND, .on_message = fixture_record_point,
-     .on_half_close = fixture_record_end, .on_close = fixture_closed},
+     .on_half_close = fixture_record_end, .on_drain = fixture_record_drain, .on_close = fixture_closed},
     {ROUTE_GUIDE, "RouteChat", RPC_BIDI_KIND, .on_message = fixture_chat, .on_half_close = fixture_chat_end,
      .on_writable = rpc_resume, .on_close = fixture_closed},
     {0},
@@ -260,6 +277,7 @@ static inline void fixture_serve_on(struct fixture *fixture, int fd, struct rpc_
 {
     sem_init(&fixture->closed, 0, 0);
     sem_init(&fixture->entered, 0, 0);
+    sem_init(&fixture->unblocked, 0, 0);
     sem_init(&fixture->late, 0, 0);
     def.methods = fixture_methods;
     def.descriptors = routeguide_descriptors;

@@ -1,15 +1,20 @@
-/* The small ones: err, clock, uuid, hex, varint, fnv, wait_group. */
+/* The small ones: budget, seldom, share, err, clock, uuid, hex, varint, fnv, wait_group. */
+#include "budget.h"
 #include "clock.h"
 #include "err.h"
 #include "fnv.h"
 #include "hex.h"
+#include "seldom.h"
+#include "share.h"
 #include "thread.h"
 #include "uuid.h"
 #include "varint.h"
 #include "wait_group.h"
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 Test(err, one_table_for_both_protocols)
 {
@@ -77,6 +82,27 @@ Test(uuid, is_version_7_and_survives_text)
     cr_assert_arr_eq(a.bytes, parsed.bytes, 16);
     cr_assert_eq(uuid_parse(STR("0190163D-8694-739B-AEA5-966C26F8AD91"), &parsed), 0);
     cr_assert_eq(parsed.bytes[3], 0x3d);
+}
+
+/* Random bytes are taken from the kernel in advance: a child process must not use those of its parent. */
+Test(uuid, differs_in_a_child_process)
+{
+    struct uuid first, ours, childs;
+    int ends[2];
+    pid_t child;
+
+    cr_assert_eq(uuid_new(&first), 0); /* there are random bytes in stock now */
+    cr_assert_eq(pipe(ends), 0);
+    child = fork();
+    if (child == 0)
+        _exit(uuid_new(&childs) == 0 && write(ends[1], childs.bytes, sizeof(childs.bytes)) == sizeof(childs.bytes) ? 0
+                                                                                                                   : 1);
+    cr_assert_eq(uuid_new(&ours), 0);
+    cr_assert_eq(read(ends[0], childs.bytes, sizeof(childs.bytes)), (ssize_t)sizeof(childs.bytes));
+    cr_assert_eq(waitpid(child, NULL, 0), child);
+    close(ends[0]);
+    close(ends[1]);
+    cr_assert_arr_neq(ours.bytes + 8, childs.bytes + 8, 8); /* all random but two bits */
 }
 
 Test(uuid, refuses_other_forms)
@@ -188,4 +214,59 @@ Test(wait_group, waits_until_all_has_ended_or_for_its_time)
     cr_assert(wait_group_wait(&group, clock_monotonic_ns() + 60 * CLOCK_NS_PER_S));
     pthread_join(thread, NULL);
     wait_group_release(&group);
+}
+
+Test(budget, takes_nothing_where_a_bound_would_be_exceeded)
+{
+    struct budget budget = {.max = 100}, unbounded = {0};
+
+    cr_assert(budget_take(&budget, 100));
+    cr_assert(!budget_take(&budget, 1));
+    cr_assert_eq(budget_used(&budget), 100u);
+    cr_assert(!budget_exceeded(&budget));
+    budget_add(&budget, 1);
+    cr_assert(budget_exceeded(&budget));
+    budget_give(&budget, 101);
+    cr_assert_eq(budget_used(&budget), 0u);
+    cr_assert(budget_take(&unbounded, SIZE_MAX / 2));
+    cr_assert(!budget_exceeded(&unbounded));
+}
+
+/* What one part has taken, another cannot have. */
+Test(budget, a_part_takes_of_the_whole)
+{
+    struct budget whole = {.max = 150}, one = {.max = 100, .whole = &whole}, other = {.max = 100, .whole = &whole};
+
+    cr_assert(budget_take(&one, 100));
+    cr_assert(!budget_take(&other, 51));
+    cr_assert_eq(budget_used(&other), 0u);
+    cr_assert_eq(budget_used(&whole), 100u);
+    cr_assert(budget_take(&other, 50));
+    cr_assert(!budget_take(&one, 1));
+    budget_add(&other, 1);
+    cr_assert(budget_exceeded(&one));
+    budget_give(&one, 100);
+    cr_assert(!budget_exceeded(&other));
+    budget_give(&other, 51);
+    cr_assert_eq(budget_used(&whole), 0u);
+}
+
+Test(share, bounds_those_who_have_an_equal_part_once_little_is_left)
+{
+    cr_assert(!share_is_taken(74, 74, 100, 2));
+    cr_assert(share_is_taken(50, 75, 100, 2));
+    cr_assert(!share_is_taken(49, 75, 100, 2));
+    cr_assert(!share_is_taken(99, 99, 100, 1));
+    cr_assert(!share_is_taken(0, 99, 100, 1000));
+    cr_assert(share_is_taken(1, 99, 100, 1000));
+}
+
+Test(seldom, is_true_once_in_its_interval)
+{
+    _Atomic uint64_t due_ns = 0;
+
+    cr_assert(seldom(&due_ns, 3600 * CLOCK_NS_PER_S));
+    cr_assert(!seldom(&due_ns, 3600 * CLOCK_NS_PER_S));
+    due_ns = 1;
+    cr_assert(seldom(&due_ns, 3600 * CLOCK_NS_PER_S));
 }

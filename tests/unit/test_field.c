@@ -66,6 +66,8 @@ Test(field, each_of_several_strings_is_checked)
 
     thing.words[1] = STR("abc");
     refuses(thing, "words[1] has 3 characters, 1 to 2 are allowed");
+    thing.words[1] = STR("a\0");
+    refuses(thing, "words[1] must not contain U+0000");
     thing.words[1] = thing.words[0];
     refuses(thing, "words[0] and words[1] are the same");
 }

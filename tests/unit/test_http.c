@@ -114,6 +114,8 @@ static const struct http_route routes[] = {
     {"GET", "/v1/{kind}/{id}/parts/{part}", echo},
     {"GET", "/v1/fixed/{id}/parts/{part}", echo},
     {"POST", "/v1/notes", echo, .max_body = 100},
+    {"PATCH", "/v1/drafts/{id}", echo, .max_body = 100, .accepts = "application/merge-patch+json"},
+    {"DELETE", "/v1/drafts/{id}", echo},
     {"GET", "/query", one_query},
     {"GET", "/headers", headers},
     {"HEAD", "/headers", empty},
@@ -167,6 +169,22 @@ Test(http, the_most_specific_route_is_taken_and_parameters_are_decoded)
     fixture_close(&f);
 }
 
+Test(http, literal_segments_may_be_percent_encoded)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes});
+
+    expect(&f, "GET /%76%31/no%74es/sea%72ch" END, 200,
+           "GET /v1/notes/search method=GET path=/%76%31/no%74es/sea%72ch params=|||| query= body=");
+    expect(&f, "GET /v1/%6Eotes/%31" END, 200,
+           "GET /v1/notes/{id} method=GET path=/v1/%6Eotes/%31 params=1|||| query= body=");
+    expect(&f, "GET /v1%2Fnotes/1" END, 404, NULL);
+    expect(&f, "GET /v1/note%7/1" END, 404, NULL);
+    expect(&f, "GET /v1/note%/1" END, 404, NULL);
+    expect(&f, "GET /v1/notes%00/1" END, 404, NULL);
+    expect(&f, "GET /v1/%4eotes/1" END, 404, NULL);
+    fixture_close(&f);
+}
+
 Test(http, unknown_and_malformed_paths)
 {
     struct fixture f = fixture_open((struct http_server_def){.routes = routes});
@@ -209,6 +227,13 @@ Test(http, methods)
     cr_expect_str_eq(net_header(&answer, "content-length", value), "73");
     answer = ask(&f, "HEAD /headers" END); /* has a handler of its own */
     cr_expect_str_eq(net_header(&answer, "content-length", value), "0");
+    answer = ask(&f, "OPTIONS /v1/drafts/1" END);
+    cr_expect_eq(answer.status, 204);
+    cr_expect_str_eq(net_header(&answer, "allow", value), "PATCH, DELETE, OPTIONS");
+    cr_expect_str_eq(net_header(&answer, "accept-patch", value), "application/merge-patch+json");
+    answer = ask(&f, "OPTIONS *" END);
+    cr_expect_eq(answer.status, 204);
+    cr_expect_str_eq(net_header(&answer, "allow", value), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     expect(&f, "TRACE /v1/notes/1" END, 405, NULL);
     expect(&f, "FOO /v1/notes/1" END, 405, NULL);
     expect(&f, "FOO /nothing" END, 404, NULL);
@@ -256,6 +281,8 @@ Test(http, queries)
     expect(&f, "GET /query?" END, 200, "unset");
     expect(&f, "GET /query?q=1&q=2" END, 200, "unset");
     expect(&f, "GET /query?q=%ff" END, 200, "\xff");
+    expect(&f, "GET /query?x=%zz&%zz&q=1&y=%00" END, 200, "1");
+    expect(&f, "GET /query?q=%zz" END, 200, "unset");
     fixture_close(&f);
 }
 
@@ -368,9 +395,52 @@ Test(http, bodies)
            "PUT /v1/notes/1 HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n"
            "3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n",
            200, "PUT /v1/notes/{id} method=PUT path=/v1/notes/1 params=1|||| query= body=hello");
-    answer = ask(&f, "GET / HTTP/1.1\r\nhost: test\r\ncontent-length: 1\r\n\r\nx");
-    expect_problem(&answer, 413, "Content Too Large", "the body is longer than 0 bytes");
+    answer = ask(&f, "POST /v1/notes HTTP/1.1\r\nhost: test\r\ncontent-length: 101\r\n\r\n"
+                     "01234567890123456789012345678901234567890123456789"
+                     "012345678901234567890123456789012345678901234567890");
+    expect_problem(&answer, 413, "Content Too Large", "the body is longer than 100 bytes");
     net_answer_release(&answer);
+    fixture_close(&f);
+}
+
+Test(http, a_body_of_a_get_or_delete_is_ignored)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .max_bodies = 100});
+    int fd = fixture_connect(&f);
+
+    for (int i = 0; i < 200; i++) { /* and is counted out again */
+        struct net_answer answer;
+
+        net_ask(fd, "GET / HTTP/1.1\r\nhost: test\r\ncontent-encoding: gzip\r\ncontent-length: 1\r\n\r\nx", &answer);
+        cr_assert_eq(answer.status, 200);
+        cr_expect_str_eq(answer.body, "GET / method=GET path=/ params=|||| query= body=");
+        net_answer_release(&answer);
+    }
+    close(fd);
+    expect(&f, "DELETE /v1/drafts/1 HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+           200, "DELETE /v1/drafts/{id} method=DELETE path=/v1/drafts/1 params=1|||| query= body=");
+    fixture_close(&f);
+}
+
+Test(http, encoded_bodies_are_refused)
+{
+    static const char *const encodings[] = {"gzip", "identity, gzip", "identity\r\ncontent-encoding: br", "x"};
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes});
+    char request[512], value[512];
+
+    for (size_t i = 0; i < sizeof(encodings) / sizeof(encodings[0]); i++) {
+        struct net_answer answer;
+
+        snprintf(request, sizeof(request),
+                 "POST /v1/notes HTTP/1.1\r\nhost: test\r\ncontent-encoding: %s\r\ncontent-length: 1\r\n\r\nx",
+                 encodings[i]);
+        answer = ask(&f, request);
+        expect_problem(&answer, 415, "Unsupported Media Type", "a body with a Content-Encoding is not accepted");
+        cr_expect_str_eq(net_header(&answer, "accept-encoding", value), "identity");
+        net_answer_release(&answer);
+    }
+    expect(&f, "POST /v1/notes HTTP/1.1\r\nhost: test\r\ncontent-encoding: Identity\r\ncontent-length: 1\r\n\r\nx", 200,
+           "POST /v1/notes method=POST path=/v1/notes params=|||| query= body=x");
     fixture_close(&f);
 }
 
@@ -404,7 +474,7 @@ Test(http, errors_of_the_protocol)
     expect_problem(&answer, 413, "Content Too Large", "Request Entity Too Large");
     net_answer_release(&answer);
     answer = ask(&f, "POST /v1/notes HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n");
-    expect_problem(&answer, 400, "Bad Request", "Invalid Request");
+    expect_problem(&answer, 400, "Bad Request", "the size of a chunk is malformed");
     net_answer_release(&answer);
     answer = ask(&f, "POST /v1/notes HTTP/1.1\r\nhost: test\r\ncontent-length: 1\r\nexpect: wonders\r\n\r\n");
     expect_problem(&answer, 417, "Expectation Failed", "Expectation Failed");

@@ -1,6 +1,7 @@
 /* HTTP/2 without TLS: by prior knowledge and by Upgrade, many streams, resets, bodies, drain. */
 #include "http2_client.h"
 #include <fcntl.h>
+#include <h2o/version.h>
 #include <jansson.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -32,8 +33,18 @@ static void answer_all(struct waiting *waiting)
         http_answer(waiting->deferred[i], http_reply_text(200, "text/plain", STR("late")));
 }
 
-static const struct http_route routes[] = {
-    {"GET", "/hello", echo}, {"GET", "/later", later}, {"POST", "/echo", echo, .max_body = 1000}, {0}};
+/* Longer than a connection's share of a turn: the next request waits for another. */
+static struct http_reply *slow(struct http_req *req)
+{
+    nanosleep(&(struct timespec){0, 20000000}, NULL);
+    return echo(req);
+}
+
+static const struct http_route routes[] = {{"GET", "/hello", echo},
+                                           {"GET", "/slow", slow},
+                                           {"GET", "/later", later},
+                                           {"POST", "/echo", echo, .max_body = 1000},
+                                           {0}};
 
 static struct fixture open_server(struct waiting **ret_waiting, unsigned request_timeout_ms)
 {
@@ -90,6 +101,29 @@ Test(http2, prior_knowledge)
     free(waiting);
 }
 
+/* RFC 9113, 8.3.1: malformed. h2o 2.3 ends the connection of a client that sends no path at all. */
+Test(http2, refuses_an_empty_path)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    char body[1024];
+
+    ask(fd, 1, "GET", "?a=b", false);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 400);
+    cr_expect_not_null(strstr(body, "the path is empty"));
+    ask(fd, 3, "GET", "", false);
+#if H2O_VERSION_MINOR < 3
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 400);
+    cr_expect_not_null(strstr(body, "the path is empty"));
+#else
+    cr_expect_eq(status_or_error(fd), -1); /* PROTOCOL_ERROR */
+#endif
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
 Test(http2, upgrade)
 {
     struct waiting *waiting;
@@ -133,6 +167,47 @@ Test(http2, bodies)
         send_frame(fd, DATA, i == 79 ? END_STREAM : 0, 5, large, sizeof(large));
     await_frame(fd, RST_STREAM, &frame);
     cr_expect_eq(frame.stream, 5);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+/* REFUSED_STREAM would make some clients send it again without end. */
+Test(http2, a_body_too_large_is_a_413)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    static char bytes[16384];
+    struct buf block = {0};
+    struct frame frame;
+    char body[1024];
+
+    add_literal(&block, ":method", "POST");
+    add_literal(&block, ":scheme", "http");
+    add_literal(&block, ":authority", "test");
+    add_literal(&block, ":path", "/echo");
+    add_literal(&block, "content-length", "700000");
+    send_frame(fd, HEADERS, END_HEADERS, 1, block.data, block.len);
+    send_frame(fd, DATA, 0, 1, bytes, sizeof(bytes)); /* with the head, as clients do */
+    await_frame(fd, HEADERS, &frame);
+    cr_expect_eq(frame.stream, 1);
+    cr_expect_eq(status_of(&frame), 413);
+    for (int i = 0; i < 40; i++)
+        send_frame(fd, DATA, i == 39 ? END_STREAM : 0, 1, bytes, sizeof(bytes));
+    ask(fd, 3, "GET", "/hello", false);
+    do
+        await_frame(fd, HEADERS, &frame);
+    while (frame.stream != 3);
+    cr_expect_eq(status_of(&frame), 200);
+    await_frame(fd, DATA, &frame);
+    NET_AWAIT(fixture_metric(&f, "http_requests_total{method=\"POST\",path=\"/echo\",status=\"413\"}") == 1);
+    /* a body whose length is not said, up to what is read */
+    ask(fd, 5, "POST", "/echo", true);
+    for (int i = 0; i < 4; i++)
+        send_frame(fd, DATA, i == 3 ? END_STREAM : 0, 5, bytes, sizeof(bytes) - 100);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 413);
+    buf_release(&block);
     close(fd);
     fixture_close(&f);
     free(waiting);
@@ -187,6 +262,150 @@ Test(http2, a_client_that_only_resets_is_cut_off)
     close(fd);
     fixture_close(&f);
     answer_all(waiting);
+    free(waiting);
+}
+
+static int ask_with_fields(int fd, unsigned stream, size_t count)
+{
+    struct buf block = {0};
+
+    add_literal(&block, ":method", "GET");
+    add_literal(&block, ":scheme", "http");
+    add_literal(&block, ":path", "/hello");
+    while (count-- > 0)
+        buf_append_char(&block, (char)0x90); /* accept-encoding of the static table */
+    send_frame(fd, HEADERS, END_HEADERS | END_STREAM, stream, block.data, block.len);
+    buf_release(&block);
+    return status_or_error(fd);
+}
+
+Test(http2, fields_of_a_request_are_bounded)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+
+    cr_expect_eq(ask_with_fields(fd, 1, 90), 200);
+    cr_expect_eq(ask_with_fields(fd, 3, 200), 400);
+    cr_expect_eq(ask_with_fields(fd, 5, 1000), -9); /* COMPRESSION_ERROR */
+    cr_expect_eq(fixture_metric(&f, "http2_refused_total{server=\"test\",frame=\"GOAWAY\",code=\"COMPRESSION_ERROR\"}"),
+                 1);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+/* With more octets than it needs, as h2o 2.3 would take it: what follows would not be measured. */
+Test(http2, a_head_that_cannot_be_measured_is_refused)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    struct buf block = {0};
+
+    add_request(&block, "GET", "/hello");
+    buf_append(&block, "\x0f\x80\x80\x80\x80\x80\x00\x01x", 9);
+    send_frame(fd, HEADERS, END_HEADERS | END_STREAM, 1, block.data, block.len);
+    cr_expect_eq(status_or_error(fd), -9); /* COMPRESSION_ERROR */
+    buf_release(&block);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+/* Each is answered, and the connection lives on. */
+Test(http2, requests_whose_time_is_up_while_they_wait_for_their_turn)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 100);
+    int fd = connect_h2(&f);
+    char body[1024];
+
+    for (unsigned stream = 1; stream < 2 * 40; stream += 2)
+        ask(fd, stream, "GET", "/slow", false);
+    await_ends(fd, 40);
+    cr_expect_gt(fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"/slow\",status=\"504\"}"), 0);
+    ask(fd, 2 * 40 + 1, "GET", "/hello", false);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 200);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+/* Beyond 100 streams at a time each is refused by itself. */
+Test(http2, streams_at_a_time_are_bounded)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    struct frame frame;
+
+    for (unsigned i = 0; i <= 100; i++)
+        ask(fd, 1 + 2 * i, "GET", "/later", false);
+    await_frame(fd, RST_STREAM, &frame);
+    cr_expect_eq(frame.stream, 1u + 2 * 100);
+    cr_expect_arr_eq(frame.payload, "\0\0\0\7", 4); /* REFUSED_STREAM */
+    NET_AWAIT(waiting->count == 100);
+    NET_AWAIT(fixture_metric(&f, "http2_refused_total{server=\"test\",frame=\"RST_STREAM\",code=\"REFUSED_STREAM\"}") ==
+              1);
+    answer_all(waiting);
+    close(fd);
+    fixture_close(&f);
+    free(waiting);
+}
+
+/* Three of four places are one connection's: it gets none of the last, and another does. */
+Test(http2, a_connection_gets_no_more_than_its_share_of_the_last_places)
+{
+    struct waiting *waiting = calloc(1, sizeof(*waiting));
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .state = waiting, .max_in_flight = 4});
+    int fd = connect_h2(&f), other = connect_h2(&f);
+    char body[1024];
+
+    NET_AWAIT(fixture_metric(&f, "http_connections{server=\"test\"}") == 2);
+    for (unsigned i = 0; i < 3; i++)
+        ask(fd, 1 + 2 * i, "GET", "/later", false);
+    NET_AWAIT(waiting->count == 3);
+    ask(fd, 7, "GET", "/hello", false);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 503);
+    ask(other, 1, "GET", "/hello", false);
+    cr_expect_eq(read_answer(other, body, sizeof(body)), 200);
+    answer_all(waiting);
+    close(fd);
+    close(other);
+    fixture_close(&f);
+    free(waiting);
+}
+
+/* h2o finds them all in one read; those beyond the connection's share of a turn wait, and by then they have been reset.
+ */
+Test(http2, requests_that_are_reset_at_once_are_not_all_handled)
+{
+    struct waiting *waiting;
+    struct fixture f = open_server(&waiting, 0);
+    int fd = connect_h2(&f);
+    struct buf block = {0}, sent = {0};
+    struct frame frame;
+    double handled, reset;
+
+    add_request(&block, "GET", "/hello");
+    for (unsigned stream = 1; stream < 2 * 500; stream += 2) {
+        add_frame(&sent, HEADERS, END_HEADERS | END_STREAM, stream, block.data, block.len);
+        add_frame(&sent, RST_STREAM, 0, stream, "\0\0\0\x8", 4);
+    }
+    add_frame(&sent, PING, 0, 0, "together", 8);
+    net_send(fd, sent.data, sent.len);
+    await_frame(fd, PING, &frame);
+    handled = fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"/hello\",status=\"200\"}");
+    reset = fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"/hello\",status=\"499\"}");
+    cr_expect_eq(handled + reset, 500);
+    cr_expect_gt(reset, 0);
+    ask(fd, 2 * 500 + 1, "GET", "/hello", false);
+    await_ends(fd, 1);
+    close(fd);
+    fixture_close(&f);
+    buf_release(&block);
+    buf_release(&sent);
     free(waiting);
 }
 

@@ -309,6 +309,36 @@ Test(http_client, a_call_is_repeated_once_only)
     script_close(&script);
 }
 
+static void *break_all(void *arg)
+{
+    struct script *script = arg;
+    int fd;
+
+    while ((fd = accept(script->listen_fd, NULL, NULL)) >= 0) {
+        script->requests[0] = '\0';
+        script->connections += read_request(fd, script->requests, sizeof(script->requests));
+        close(fd);
+    }
+    return NULL;
+}
+
+/* The peer breaks each connection. Half of the tokens are gone after 500 attempts: from then on none is repeated. */
+Test(http_client, repetitions_are_throttled)
+{
+    struct script script = {.answers = (const char *const[]){NULL}};
+    struct calls calls;
+
+    script_open(&script);
+    pthread_join(script.thread, NULL);
+    cr_assert_eq(pthread_create(&script.thread, NULL, break_all, &script), 0);
+    calls = calls_open_port(script.port);
+    for (int i = 0; i < 300; i++)
+        expect(&calls, "/", -ECONNRESET, 0, NULL);
+    cr_expect_eq(script.connections, 2 * 250 + 50);
+    calls_close(&calls);
+    script_close(&script);
+}
+
 Test(http_client, connections_are_retired)
 {
     struct peer peer;

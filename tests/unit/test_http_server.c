@@ -80,10 +80,15 @@ static struct http_reply *large(struct http_req *req)
 }
 
 static const struct http_route routes[] = {
-    {"GET", "/hello", hello},        {"GET", "/later", later},
-    {"GET", "/block", block},        {"GET", "/at-once", at_once},
-    {"GET", "/thread", from_thread}, {"GET", "/large", large},
-    {"POST", "/hello", hello, 1000}, {0},
+    {"GET", "/hello", hello},
+    {"GET", "/later", later},
+    {"GET", "/block", block},
+    {"GET", "/at-once", at_once},
+    {"GET", "/thread", from_thread},
+    {"GET", "/large", large},
+    {"POST", "/hello", hello, 1000},
+    {"GET", "/always", hello, .always = true},
+    {0},
 };
 
 static struct waiting *waiting_new(void)
@@ -211,6 +216,71 @@ Test(http_server, the_client_may_go_before_its_answer)
     free(waiting);
 }
 
+/* Handlers of which the clients go; answered by the loop's thread. */
+struct leaving {
+    struct http_deferred *deferred;
+    atomic_uint begun, gone;
+};
+
+static void on_gone(void *arg)
+{
+    struct leaving *leaving = arg;
+
+    http_answer(leaving->deferred, http_reply_new(204));
+    leaving->gone++;
+}
+
+static struct http_reply *leave(struct http_req *req)
+{
+    struct leaving *leaving = req->state;
+
+    leaving->deferred = http_defer(req);
+    http_on_gone(leaving->deferred, on_gone, leaving);
+    leaving->begun++;
+    return NULL;
+}
+
+static const struct http_route leaving_routes[] = {{"GET", "/leave", leave}, {0}};
+
+#define LEAVE "GET /leave HTTP/1.1\r\nhost: test\r\n\r\n"
+
+Test(http_server, a_handler_is_told_that_its_client_has_gone)
+{
+    struct leaving leaving = {0};
+    struct fixture f =
+        fixture_open((struct http_server_def){.routes = leaving_routes, .state = &leaving, .receive_timeout_ms = 100});
+    int fd = fixture_connect(&f);
+
+    net_send_text(fd, LEAVE);
+    NET_AWAIT(leaving.begun == 1);
+    close(fd);
+    NET_AWAIT(leaving.gone == 1);
+    NET_AWAIT(fixture_metric(&f, "http_connections{server=\"test\"}") == 0);
+    cr_expect_eq(fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"/leave\",status=\"499\"}"), 1);
+    fixture_close(&f);
+}
+
+Test(http_server, a_handler_is_told_that_its_request_was_answered_otherwise)
+{
+    struct leaving leaving = {0};
+    struct fixture f =
+        fixture_open((struct http_server_def){.routes = leaving_routes, .state = &leaving, .request_timeout_ms = 10});
+    int fd = fixture_connect(&f);
+
+    net_send_text(fd, LEAVE);
+    expect_answer(fd, 504);
+    cr_expect_eq(leaving.gone, 1);
+    close(fd);
+    fixture_close(&f);
+    f = fixture_open((struct http_server_def){.routes = leaving_routes, .state = &leaving});
+    fd = fixture_connect(&f);
+    net_send_text(fd, LEAVE);
+    NET_AWAIT(leaving.begun == 2);
+    fixture_close(&f);
+    cr_expect_eq(leaving.gone, 2);
+    close(fd);
+}
+
 Test(http_server, answers_may_come_after_the_server_has_been_closed)
 {
     struct waiting *waiting = waiting_new();
@@ -292,6 +362,7 @@ Test(http_server, requests_in_flight_are_bounded)
     cr_expect_eq(answer.status, 503);
     cr_expect_str_eq(net_header(&answer, "retry-after", value), "1");
     net_answer_release(&answer);
+    expect(third, "GET /always HTTP/1.1\r\nhost: test\r\n\r\n", 200, "hello");
     answer_all(waiting);
     expect_answer(first, 200);
     expect_answer(second, 200);

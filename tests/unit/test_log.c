@@ -203,7 +203,9 @@ Test(log, text_is_for_people)
                                   .status = 404,
                                   .detail = STR("no such \x1b[31mnote"),
                                   .latency_ns = 1002000};
-    const struct log_field fields[] = {LOG_CSTR("a", "plain"), LOG_CSTR("b c", "two words"), LOG_INT("n", -3),
+    const struct log_field fields[] = {LOG_CSTR("a", "plain"),
+                                       LOG_CSTR("b c", "two words"),
+                                       LOG_INT("n", -3),
                                        {.key = "yes", .kind = LOG_BOOLEAN, .integer = 1}};
 
     begin_def(&f, (struct log_def){.least = LOG_INFO, .text = true});
@@ -218,8 +220,9 @@ Test(log, text_is_for_people)
     start_reading(&f);
     log_request(f.log, NULL, &request);
     end_text(&f);
-    cr_expect_str_eq(after_time(&f), "WARNING  GET /a 404 detail=\"no such \\u001b[31mnote\" request_size=0 response_size=0"
-                                     " latency=0.001002s\n");
+    cr_expect_str_eq(after_time(&f),
+                     "WARNING  GET /a 404 detail=\"no such \\u001b[31mnote\" request_size=0 response_size=0"
+                     " latency=0.001002s\n");
     clean(&f);
 }
 

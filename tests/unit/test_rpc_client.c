@@ -98,6 +98,23 @@ Test(rpc_client, bounds_what_is_in_flight)
     fixture_wait(&held.done);
 }
 
+Test(rpc_client, cancels_a_call_that_is_no_longer_wanted)
+{
+    struct rpc_outgoing *outgoing = NULL;
+    struct rpc_call_options options = {.timeout_ms = 60000, .ret_outgoing = &outgoing};
+    struct fixture_answer answer;
+
+    cr_assert_eq(fixture_begin(&fixture, ORDER_HOLD, 0, &options, &answer), 0);
+    cr_assert_not_null(outgoing);
+    fixture_wait(&fixture.entered);
+    rpc_outgoing_cancel(outgoing);
+    fixture_wait(&answer.done);
+    cr_assert_eq(answer.code, ERR_GRPC_CANCELLED, "%s", answer.message);
+    rpc_outgoing_cancel(outgoing); /* its end has come */
+    cr_assert_null(rpc_outgoing_unref(outgoing));
+    rpc_outgoing_cancel(NULL);
+}
+
 Test(rpc_client, refuses_metadata_that_cannot_be_sent)
 {
     const struct rpc_metadata bad_name[] = {{"Upper", STR("x")}}, bad_value[] = {{"name", STR("a\nb")}};

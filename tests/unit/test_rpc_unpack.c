@@ -89,6 +89,21 @@ Test(rpc_unpack, finds_faults_in_what_it_writes_anew)
                  "a part is a message of its own");
 }
 
+/* protobuf-c takes a field of number 0 where its tag is written in two bytes: what follows it must be checked, too. */
+Test(rpc_unpack, refuses_what_is_no_field_before_a_string_with_a_nul)
+{
+    cr_assert_eq(unpack(BYTES("\x82\x00\x00"), &routeguide__feature__descriptor), -EBADMSG);
+    cr_assert_eq(unpack(BYTES("\x82\x00\x00\x0a\x03"
+                              "a\0b"),
+                        &routeguide__feature__descriptor),
+                 -EBADMSG);
+    cr_assert_eq(unpack(BYTES("\x12\x03\x82\x00\x00"), &routeguide__feature__descriptor), -EBADMSG);
+    cr_assert_eq(unpack(BYTES("\x0a\x03"
+                              "a\0b"),
+                        &routeguide__feature__descriptor),
+                 -EILSEQ);
+}
+
 Test(rpc_unpack, keeps_the_last_field_of_a_oneof)
 {
     typedef Grpc__Reflection__V1__ServerReflectionRequest Request;

@@ -1,15 +1,19 @@
 /* A whole service in the test's process: what svc wires together. */
 #include "health.pb-c.h"
+#include "http.h"
+#include "http_try.h"
 #include "net.h"
 #include "routeguide.descriptors.h"
 #include "rpc_client.h"
 #include "svc.h"
+#include "svc_admin.h"
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 
 static atomic_bool unready;
 static const struct rpc_method no_methods[] = {{0}};
@@ -68,7 +72,7 @@ static void start_service(void)
     int pipes[2];
     sigset_t set;
 
-    setenv("HOST", "127.0.0.1", 1);
+    setenv("BIND_ADDRESS", "127.0.0.1", 1);
     setenv("GRPC_PORT", "0", 1);
     setenv("METRICS_PORT", "0", 1);
     setenv("SHUTDOWN_DELAY_SECONDS", "0", 1);
@@ -144,4 +148,115 @@ Test(svc, grpc_health_says_what_readyz_says)
     atomic_store(&unready, false);
     cr_assert_eq(readyz(), 200);
     cr_assert_eq(grpc_health(), GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING);
+}
+
+/* ---- a handler that never ends ---- */
+
+#define BLOCKING "TEST_SVC_BLOCKING" /* in the environment of the process that has it */
+
+static struct http_reply *block(struct http_req *req)
+{
+    while (pause() != 0)
+        ;
+    return NULL;
+}
+
+static const struct http_route blocking_routes[] = {{"GET", "/", block}, {0}};
+
+static int run_blocking(void)
+{
+    char name[] = "test", *argv[] = {name, NULL};
+
+    setenv("BIND_ADDRESS", "127.0.0.1", 1);
+    setenv("PORT", "0", 1);
+    setenv("METRICS_PORT", "0", 1);
+    setenv("WORKERS", "1", 1);
+    setenv("SHUTDOWN_DELAY_SECONDS", "0", 1);
+    setenv("SHUTDOWN_TIMEOUT_SECONDS", "1", 1);
+    return svc_main(1, argv, &(struct svc_def){.name = "test", .summary = "a test", .routes = blocking_routes});
+}
+
+/* A program of its own: TSan takes no new threads in a process that was forked from one with several. */
+static void __attribute__((constructor)) become_blocking(void)
+{
+    if (getenv(BLOCKING) != NULL)
+        _exit(run_blocking());
+}
+
+static void start_blocking(int log)
+{
+    dup2(log, STDOUT_FILENO);
+    setenv(BLOCKING, "1", 1);
+    execl("/proc/self/exe", "test_svc", (char *)NULL);
+    _exit(127);
+}
+
+/* Reads until text stands in the log; everything where it is NULL. */
+static void read_log(int fd, char log[16384], const char *text)
+{
+    size_t len = strlen(log);
+    ssize_t got = 1;
+
+    while (got > 0 && (text == NULL || strstr(log, text) == NULL)) {
+        cr_assert_lt(len, 16383);
+        cr_assert_geq(got = read(fd, log + len, 16383 - len), 0);
+        log[len += (size_t)got] = '\0';
+    }
+}
+
+Test(svc_stop, a_handler_that_blocks_its_loop_is_logged_and_does_not_keep_the_process)
+{
+    char log[16384] = "";
+    int pipes[2], fd, status;
+    pid_t child;
+
+    cr_assert_eq(pipe2(pipes, O_CLOEXEC), 0);
+    if ((child = fork()) == 0)
+        start_blocking(pipes[1]);
+    close(pipes[1]);
+    read_log(pipes[0], log, "\"message\":\"ready\"");
+    fd = net_connect("127.0.0.1", port_of(log, "\"protocol\":\"http\""));
+    net_send_text(fd, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    kill(child, SIGTERM);
+    read_log(pipes[0], log, NULL);
+    cr_expect_not_null(strstr(log, "\"severity\":\"CRITICAL\""), "%s", log);
+    cr_expect_not_null(strstr(log, "does not end: the process exits"), "%s", log);
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 1, "%x", status);
+    close(fd);
+    close(pipes[0]);
+}
+
+/* ---- loops that do not turn ---- */
+
+static uint64_t turned_now(const void *server)
+{
+    return clock_monotonic_ns();
+}
+
+static uint64_t turned_long_ago(const void *server)
+{
+    return clock_monotonic_ns() - 31 * CLOCK_NS_PER_S;
+}
+
+static int healthz(const struct svc_server *servers, unsigned count)
+{
+    struct svc_admin admin = {.servers = servers, .server_count = count};
+    struct http_reply *reply =
+        http_try(svc_admin_routes, &admin, &(struct http_try){.method = "GET", .target = "/healthz"});
+    int status = http_reply_status(reply);
+
+    http_reply_free(reply);
+    return status;
+}
+
+Test(svc_admin, a_loop_of_any_server_that_does_not_turn_makes_healthz_fail)
+{
+    const struct svc_server_type turns = {.last_turn_ns = turned_now}, stuck = {.last_turn_ns = turned_long_ago};
+
+    cr_assert_eq(healthz((const struct svc_server[]){{.type = &turns}, {.type = &turns}}, 2), 200);
+    cr_assert_eq(healthz((const struct svc_server[]){{.type = &turns}, {.type = &stuck}}, 2), 503);
+    cr_assert_eq(healthz((const struct svc_server[]){{.type = &stuck}, {.type = &turns}}, 2), 503);
+    cr_assert_not_null(svc_http_server.last_turn_ns);
+    cr_assert_not_null(svc_rpc_server.last_turn_ns);
 }

@@ -10,6 +10,7 @@ from streaming.model.calibration import ceiling, checks, dense_events, more_cach
 from streaming.model.compute import audience, delivery, media, payment_eur, renditions, run
 from streaming.model.inputs import LADDER, ONE_COUNTRY, SCENARIOS, WORLD, numeric_fields, with_factor
 from streaming.model.plan import (
+    CARRIED,
     FIRST_MONTHS,
     GROWN_MONTHS,
     OTHERS,
@@ -23,6 +24,7 @@ from streaming.model.plan import (
     TRIGGERS,
     WORK,
     approval,
+    forecast,
     rents,
     rents_with_building,
     subscribers_after,
@@ -278,7 +280,7 @@ class Stages(unittest.TestCase):
         month = (first.people_eur + first.result.per_subscriber) * first.inputs.subscribers
         self.assertAlmostEqual(sum(a.until_review.values()) - a.until_review["other people"], 6 * month)
         self.assertEqual(a.until_sale["engineers"], first.people * first.inputs.person_eur * FIRST_MONTHS)
-        self.assertAlmostEqual(a.total, sum(a.until_sale.values()) + sum(a.until_review.values()))
+        self.assertAlmostEqual(a.total, a.quotes + sum(a.until_sale.values()) + sum(a.until_review.values()))
 
 
 class Renting(unittest.TestCase):
@@ -299,6 +301,16 @@ class Renting(unittest.TestCase):
     def test_the_longer_the_sale_the_nearer_the_limit_of_running_costs(self) -> None:
         limits = [rents()[1].limit_eur, *(r.limit_at_gate_eur for r in reversed(rents_with_building()))]
         self.assertEqual(limits, sorted(limits))
+
+
+class NextStage(unittest.TestCase):
+    def test_it_raises_the_limit_by_its_engineers_and_the_plan_does_not_begin_it(self) -> None:
+        grown = next(r for r in rents_with_building() if r.months == GROWN_MONTHS)
+        added = (STAGES[1].people - STAGES[0].people) * STAGES[0].inputs.person_eur
+        months = sum(subscribers_after(m + 0.5) >= TRIGGERS[0] for m in range(GROWN_MONTHS))
+        self.assertAlmostEqual(grown.next_stage_eur * grown.account_months, added * months)
+        self.assertGreater(months, 0)
+        self.assertLess(forecast(), CARRIED)
 
 
 class Calibration(unittest.TestCase):

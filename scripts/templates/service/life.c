@@ -14,6 +14,8 @@ static int start(struct svc *svc, void *state)
         .metrics = svc_metrics(svc),
 @if calls_http
         .workers = svc_workers(svc),
+        .max_memory = svc_memory_part(svc, MEMORY_HTTP_OUTGOING),
+        .whole = svc_memory_budget(svc),
 @end
     };
     int r = @CLIENT@_open(&def, &app->@CALLEE_ID@);

@@ -2,16 +2,43 @@
 #include "clock.h"
 #include "hex.h"
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/random.h>
+
+/* Of the kernel, so many at a time that few ids cost a system call; 256 bytes are never interrupted (getrandom(2)),
+ * and before the kernel's generator is seeded it waits, at boot only. A child process does not use its parent's. */
+static _Thread_local uint8_t pool[256];
+static _Thread_local size_t left; /* of pool, at its front */
+
+static void forget_pool(void)
+{
+    left = 0;
+}
+
+__attribute__((constructor)) static void forget_pool_in_children(void)
+{
+    pthread_atfork(NULL, NULL, forget_pool);
+}
+
+static int take_random(uint8_t *to, size_t len)
+{
+    if (left < len) {
+        if (getrandom(pool, sizeof(pool), 0) != (ssize_t)sizeof(pool))
+            return -EIO;
+        left = sizeof(pool);
+    }
+    left -= len;
+    memcpy(to, pool + left, len);
+    return 0;
+}
 
 int uuid_new(struct uuid *ret_uuid)
 {
     uint64_t ms = clock_realtime_ns() / CLOCK_NS_PER_MS;
     struct uuid uuid;
 
-    /* 16 bytes are never interrupted (getrandom(2)); before the kernel's generator is seeded it waits, at boot only. */
-    if (getrandom(uuid.bytes, sizeof(uuid.bytes), 0) != (ssize_t)sizeof(uuid.bytes))
+    if (take_random(uuid.bytes, sizeof(uuid.bytes)) < 0)
         return -EIO;
     for (int i = 0; i < 6; i++)
         uuid.bytes[i] = (uint8_t)(ms >> (40 - 8 * i));

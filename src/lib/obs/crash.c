@@ -2,6 +2,7 @@
 #include "buf.h"
 #include "clock.h"
 #include "hex.h"
+#include "log_line.h"
 #include "log_stderr.h"
 #include "thread.h"
 #include <elf.h>
@@ -102,12 +103,8 @@ static void make_tail(const char *service)
 {
     struct buf tail = {.data = crash.tail, .capacity = sizeof(crash.tail), .max = sizeof(crash.tail)};
 
-    buf_append_cstr(&tail, "]},\"logging.googleapis.com/labels\":{\"service\":");
-    buf_append_json_string(&tail, str_of(service));
-    buf_append_cstr(&tail, "},\"serviceContext\":{\"service\":");
-    buf_append_json_string(&tail, str_of(service));
-    buf_append_cstr(&tail, ",\"version\":\"" SLIPWAY_VERSION "\"}}\n");
-    buf_append_char(&tail, '\0');
+    buf_append_cstr(&tail, "]},");
+    log_line_append_service(&tail, service);
     if (tail.failed)
         strcpy(crash.tail, "]}}\n");
 }
@@ -244,12 +241,15 @@ void crash_report_to(int fd, const char *service)
 {
     static char alternate[THREAD_SIGNAL_STACK];
     void *first[1];
+    stack_t present;
 
     crash.fd = fd;
     dl_iterate_phdr(take_module, (void *)(uintptr_t)service);
     make_tail(service);
     backtrace(first, 1); /* loads the unwinder, which takes memory */
-    sigaltstack(&(stack_t){.ss_sp = alternate, .ss_size = sizeof(alternate)}, NULL);
+    sigaltstack(NULL, &present);
+    if ((present.ss_flags & SS_DISABLE) != 0) /* a sanitizer has one, which it frees */
+        sigaltstack(&(stack_t){.ss_sp = alternate, .ss_size = sizeof(alternate)}, NULL);
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
         struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
 

@@ -2,6 +2,7 @@
 #include "clock.h"
 #include "log_line.h"
 #include "metrics.h"
+#include "thread.h"
 #include <assert.h>
 #include <endian.h>
 #include <errno.h>
@@ -13,12 +14,14 @@
 #include <unistd.h>
 
 /* Bytes of each of two: one is filled while the other is written. Only what is used is resident. */
-#define QUEUE_SIZE   (4 * 1024 * 1024)
-#define STACK_SIZE   4096 /* lines up to this need no memory but the caller's stack */
-#define MAX_LINE     (64 * 1024)
-#define GATHER_MS    5   /* how long the first line of a batch waits for others */
-#define POLL_MS      100 /* how often a writer that waits for room looks whether it has been given up */
-#define MESSAGE_SIZE 512
+#define QUEUE_SIZE    (4 * 1024 * 1024)
+#define STACK_SIZE    4096 /* lines up to this need no memory but the caller's stack */
+#define MAX_LINE      (64 * 1024)
+#define GATHER_MS     5           /* how long the first line of a batch waits for others, at most */
+#define BATCH_SIZE    (64 * 1024) /* bytes that are written at once where lines come fast; as much as a pipe holds */
+#define POLL_MS       100         /* how often a writer that waits for room looks whether it has been given up */
+#define MESSAGE_SIZE  512
+#define EXIT_FLUSH_MS 2000
 
 static_assert(STACK_SIZE < MAX_LINE && MAX_LINE < QUEUE_SIZE, "a line fits into the queue");
 static_assert(MESSAGE_SIZE < STACK_SIZE, "a message fits into a line");
@@ -41,6 +44,7 @@ struct log {
     struct queue *front, *back; /* back is the thread's */
     uint64_t dropped;           /* lines, since the last line that said how many */
     bool closing, done;
+    bool sleeping;         /* the thread waits for a first line, not for a batch */
     bool writing;          /* the thread is; then ended is signalled */
     atomic_bool abandoned; /* log_close has stopped waiting: the thread frees the log, and must not count any more */
     bool torn;             /* thread's: the last write ended within a line */
@@ -58,7 +62,7 @@ static int put(struct log *log, struct str line)
         return -ENOBUFS;
     memcpy(queue->data + queue->len, line.s, line.len);
     queue->len += line.len;
-    if (before == 0 || (before < QUEUE_SIZE / 2 && queue->len >= QUEUE_SIZE / 2))
+    if ((before == 0 && log->sleeping) || (before < BATCH_SIZE && queue->len >= BATCH_SIZE))
         pthread_cond_signal(&log->filled);
     return 0;
 }
@@ -146,20 +150,29 @@ static void report_dropped(struct log *log)
         log->dropped = 0;
 }
 
-/* With the lock held: waits until there are lines, and a little for more. False: there are none and the log closes. */
+/* With the lock held. */
+static void await_batch(struct log *log)
+{
+    uint64_t until_ns = clock_monotonic_ns() + GATHER_MS * CLOCK_NS_PER_MS;
+
+    while (log->front->len < BATCH_SIZE && !log->closing &&
+           thread_wait_until(&log->filled, &log->lock, until_ns) != -ETIMEDOUT)
+        ;
+}
+
+/* With the lock held: waits for a batch of lines. False: there are none and the log closes. While lines come, nobody
+ * wakes the thread but by a full batch. Batches are small because the thread may share its core with an event loop: a
+ * large one would keep the loop's clients waiting, and push its memory out of the cache. */
 static bool gather(struct log *log)
 {
-    struct timespec until;
-
+    await_batch(log);
+    if (log->front->len > 0 || log->closing)
+        return log->front->len > 0;
+    log->sleeping = true;
     while (log->front->len == 0 && !log->closing)
         pthread_cond_wait(&log->filled, &log->lock);
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += GATHER_MS * (long)CLOCK_NS_PER_MS;
-    until.tv_sec += until.tv_nsec / (long)CLOCK_NS_PER_S;
-    until.tv_nsec %= (long)CLOCK_NS_PER_S;
-    while (log->front->len < QUEUE_SIZE / 2 && !log->closing &&
-           pthread_cond_timedwait(&log->filled, &log->lock, &until) != ETIMEDOUT)
-        ;
+    log->sleeping = false;
+    await_batch(log);
     return log->front->len > 0;
 }
 
@@ -211,18 +224,6 @@ static void *run(void *arg)
 
 /* ---- opening and closing ---- */
 
-static void init_locks(struct log *log)
-{
-    pthread_condattr_t monotonic;
-
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&log->filled, &monotonic);
-    pthread_cond_init(&log->ended, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    pthread_mutex_init(&log->lock, NULL);
-}
-
 int log_open(const struct log_def *def, struct log **ret_log)
 {
     static const struct metrics_def dropped = {
@@ -235,7 +236,9 @@ int log_open(const struct log_def *def, struct log **ret_log)
 
     if (log == NULL)
         return -ENOMEM;
-    init_locks(log);
+    thread_cond_init(&log->filled);
+    thread_cond_init(&log->ended);
+    pthread_mutex_init(&log->lock, NULL);
     log->fd = def->fd;
     log->least = def->least;
     log->kept = def->skip_successes >= 100 ? 0 : UINT64_MAX / 100 * (100 - def->skip_successes);
@@ -246,45 +249,36 @@ int log_open(const struct log_def *def, struct log **ret_log)
         r = log_line_init(&log->line, def->service, def->project, def->text);
     if (r == 0) {
         log->front->len = log->back->len = 0;
-        r = -pthread_create(&log->thread, NULL, run, log);
+        r = thread_start(&log->thread, "log", run, log);
     }
     if (r != 0) {
         log_destroy(log);
         return r;
     }
-    pthread_setname_np(log->thread, "log");
     *ret_log = log;
     return 0;
 }
 
-static struct timespec deadline(int timeout_ms)
+static uint64_t deadline_ns(int timeout_ms)
 {
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += timeout_ms % 1000 * (long)CLOCK_NS_PER_MS;
-    until.tv_sec += until.tv_nsec / (long)CLOCK_NS_PER_S;
-    until.tv_nsec %= (long)CLOCK_NS_PER_S;
-    return until;
+    return clock_monotonic_ns() + (uint64_t)timeout_ms * CLOCK_NS_PER_MS;
 }
 
 void log_flush(struct log *log, int timeout_ms)
 {
-    struct timespec until = deadline(timeout_ms);
+    uint64_t until_ns = deadline_ns(timeout_ms);
 
     if (log == NULL)
         return;
     pthread_mutex_lock(&log->lock);
-    while ((log->front->len > 0 || log->writing) &&
-           pthread_cond_timedwait(&log->ended, &log->lock, &until) != ETIMEDOUT)
+    while ((log->front->len > 0 || log->writing) && thread_wait_until(&log->ended, &log->lock, until_ns) != -ETIMEDOUT)
         ;
     pthread_mutex_unlock(&log->lock);
 }
 
 struct log *log_close(struct log *log, int timeout_ms)
 {
-    struct timespec until = deadline(timeout_ms);
+    uint64_t until_ns = deadline_ns(timeout_ms);
     pthread_t thread;
     bool done;
 
@@ -294,7 +288,7 @@ struct log *log_close(struct log *log, int timeout_ms)
     pthread_mutex_lock(&log->lock);
     log->closing = true;
     pthread_cond_signal(&log->filled);
-    while (!log->done && pthread_cond_timedwait(&log->ended, &log->lock, &until) != ETIMEDOUT)
+    while (!log->done && thread_wait_until(&log->ended, &log->lock, until_ns) != -ETIMEDOUT)
         ;
     done = log->done;
     atomic_store(&log->abandoned, !done);
@@ -412,4 +406,11 @@ void log_request(struct log *log, const struct trace *trace, const struct log_re
     if (request->message.len == 0)
         entry.message = request_message(request, message);
     emit(log, &entry);
+}
+
+_Noreturn void log_exit(struct log *log, int status, const char *message)
+{
+    log_fields(log, LOG_CRITICAL, NULL, message, NULL, 0);
+    log_flush(log, EXIT_FLUSH_MS);
+    _exit(status);
 }

@@ -247,17 +247,22 @@ static void append_trace_prefix(struct buf *out, const char *project)
     buf_release(&path);
 }
 
+void log_line_append_service(struct buf *out, const char *service)
+{
+    buf_append_cstr(out, "\"logging.googleapis.com/labels\":{\"service\":");
+    buf_append_json_string(out, str_of(service));
+    buf_append_cstr(out, "},\"serviceContext\":{\"service\":");
+    buf_append_json_string(out, str_of(service));
+    buf_append_cstr(out, ",\"version\":\"" SLIPWAY_VERSION "\"}}\n");
+    buf_append_char(out, '\0');
+}
+
 int log_line_init(struct log_line *line, const char *service, const char *project, bool text)
 {
     struct buf prefix = {0}, tail = {0};
 
     append_trace_prefix(&prefix, project);
-    buf_append_cstr(&tail, "\"logging.googleapis.com/labels\":{\"service\":");
-    buf_append_json_string(&tail, str_of(service));
-    buf_append_cstr(&tail, "},\"serviceContext\":{\"service\":");
-    buf_append_json_string(&tail, str_of(service));
-    buf_append_cstr(&tail, ",\"version\":\"" SLIPWAY_VERSION "\"}}\n");
-    buf_append_char(&tail, '\0');
+    log_line_append_service(&tail, service);
     *line = (struct log_line){.text = text, .trace_prefix = prefix.data, .tail = tail.data};
     return prefix.failed || tail.failed ? -ENOMEM : 0;
 }

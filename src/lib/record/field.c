@@ -80,6 +80,10 @@ static int check_strings(const struct field *field, const struct str *values, un
     for (unsigned i = 0; i < count && err == 0; i++) {
         snprintf(name, sizeof(name), "%s[%u]", field->name, i);
         err = check_string(field, name, values[i], error);
+        if (err == 0 && memchr(values[i].s, '\0', values[i].len) != NULL) {
+            snprintf(error, FIELD_ERROR_SIZE, "%s must not contain U+0000", name);
+            err = -EINVAL;
+        }
         for (unsigned k = 0; k < i && err == 0; k++)
             if (str_eq(values[k], values[i])) {
                 snprintf(error, FIELD_ERROR_SIZE, "%s[%u] and %s[%u] are the same", field->name, k, field->name, i);

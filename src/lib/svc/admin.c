@@ -93,7 +93,8 @@ static struct http_reply *log_level(struct http_req *req)
     return plain(200, log_severity_name(log_least(admin->log)));
 }
 
-/* From the pod itself, as kubectl port-forward is, or from this machine: who may scrape need not be able to fill disks. */
+/* From the pod itself, as kubectl port-forward is, or from this machine: who may scrape need not be able to fill disks.
+ */
 static bool is_from_here(const struct http_req *req)
 {
     struct str peer = http_peer(req);
@@ -122,8 +123,8 @@ void svc_set_log_level(struct log *log, enum log_severity level)
 }
 
 const struct http_route svc_admin_routes[] = {
-    {.method = "GET", .path = "/healthz", .handler = healthz},
-    {.method = "GET", .path = "/readyz", .handler = readyz},
+    {.method = "GET", .path = "/healthz", .handler = healthz, .always = true},
+    {.method = "GET", .path = "/readyz", .handler = readyz, .always = true},
     {.method = "GET", .path = "/metrics", .handler = metrics_page},
     {.method = "GET", .path = "/log-level", .handler = log_level},
     {.method = "PUT", .path = "/log-level", .handler = set_log_level, .max_body = 16},

@@ -49,7 +49,7 @@ int svc_fail(struct svc *svc, const char *format, ...)
 
 int svc_listen_on(struct svc *svc, const char *protocol, const char *option, int *ret_fd)
 {
-    const char *host = config_string(svc->config, "HOST");
+    const char *host = config_string(svc->config, "BIND_ADDRESS");
     int wanted = (int)config_int(svc->config, option), port, r;
 
     r = net_listen(host, wanted, ret_fd, &port);

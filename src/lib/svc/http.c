@@ -1,5 +1,4 @@
 /* The server of a service's routes. */
-#include "cgroup.h"
 #include "svc_server.h"
 #include <assert.h>
 #include <errno.h>
@@ -33,8 +32,8 @@ static int open_server(struct svc *svc, struct server *server)
         .max_connections = svc_max_connections(svc),
         .request_timeout_ms = (unsigned)config_int(config, "REQUEST_TIMEOUT_MS"),
         .idle_timeout_ms = (unsigned)config_int(config, "HTTP_IDLE_SECONDS") * 1000,
-        /* A quarter: the heap takes up to twice what is counted, and replies that are being made come on top. */
-        .max_memory = cgroup_memory_bytes() / 4,
+        .max_memory = svc_memory_part(svc, MEMORY_HTTP),
+        .whole = svc_memory_budget(svc),
     };
     int fd, r = svc_listen(svc, &svc_http_server, &fd);
 

@@ -1,5 +1,4 @@
 /* The server of a service's rpcs. Services without any do not link this file, and so no gRPC. */
-#include "cgroup.h"
 #include "clock.h"
 #include "http_auth.h"
 #include "svc_context.h"
@@ -11,6 +10,8 @@ static const struct config_option options[] = {
     {"GRPC_PORT", "9000", CONFIG_INT, 0, 65535, .help = "port of gRPC; 0 picks one"},
     {"GRPC_MAX_MESSAGE_BYTES", "64Ki", CONFIG_BYTES, 1024, 64 << 20,
      .help = "of a request: beyond it RESOURCE_EXHAUSTED"},
+    {"GRPC_COMPRESS_FROM_BYTES", "0", CONFIG_BYTES, 0, 64 << 20,
+     .help = "longer responses are compressed where the client accepts gzip; 0: none, unless a handler asks for it"},
     {"MAX_CONNECTION_AGE_MS", "10000", CONFIG_INT, 100, 3600000, .unit = "ms",
      .help = "gRPC clients are told to connect again then, give or take a tenth"},
     SVC_AUTH_OPTION,
@@ -69,11 +70,11 @@ static int open_server(struct svc *svc, struct server *server)
         .loops = server->loops,
         .threads = svc_workers(svc),
         .max_message = (size_t)config_int(svc_config(svc), "GRPC_MAX_MESSAGE_BYTES"),
+        .compress_from = (size_t)config_int(svc_config(svc), "GRPC_COMPRESS_FROM_BYTES"),
         .max_connections = svc_max_connections(svc),
         .max_connection_age_ms = (unsigned)config_int(svc_config(svc), "MAX_CONNECTION_AGE_MS"),
-        /* Half of the limit is for clients' connections and calls; the rest is for what handlers keep, for the
-         * service's data and for the page cache of its files. */
-        .max_memory = cgroup_memory_bytes() / 2,
+        .max_memory = svc_memory_part(svc, MEMORY_GRPC),
+        .whole = svc_memory_budget(svc),
     };
     int fd, r = svc_listen(svc, &svc_rpc_server, &fd);
 

@@ -1,5 +1,4 @@
 #include "svc.h"
-#include "cgroup.h"
 #include "clock.h"
 #include "crash.h"
 #include "http_auth.h"
@@ -20,12 +19,15 @@
 enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 #define LOG_FLUSH_MS 2000
+#define STOP_MS      10000 /* bound on stop */
+/* Where requests were cut off: within what Kubernetes still allows, and stop has less to do. */
+#define STOP_LATE_MS 4000
 #define MAX_TABLES   (SVC_MAX_SERVERS + 4) /* the common one, ports, the store's, the service's own */
 
 /* ---- options ---- */
 
 static const struct config_option common_options[] = {
-    {"HOST", "::", .help = "numeric address to listen on; :: is every IPv6 and IPv4 address",
+    {"BIND_ADDRESS", "::", .help = "numeric address to listen on; :: is every IPv6 and IPv4 address",
      .check = net_listen_check_host},
     {"METRICS_PORT", "9090", CONFIG_INT, 0, 65535, .help = "port of /healthz, /readyz and /metrics; 0 picks one"},
     {"WORKERS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as the CPU limit allows"},
@@ -36,6 +38,8 @@ static const struct config_option common_options[] = {
      .help = "traces whose requests below 400 are not logged; sampled ones always are"},
     {"MAX_CONNECTIONS", "10000", CONFIG_INT, 1, 1000000,
      .help = "of HTTP, and of gRPC (there at most one per 64 KiB of the memory limit); more wait to be accepted"},
+    {"MEMORY_LIMIT_BYTES", "0", CONFIG_BYTES, 0, INT64_MAX,
+     .help = "what the process may take, and clients a part of; 0: the cgroup's limit"},
     {"SHUTDOWN_DELAY_SECONDS", "5", CONFIG_INT, 0, 3600, .unit = "s", .help = "go on serving after SIGTERM"},
     {"SHUTDOWN_TIMEOUT_SECONDS", "20", CONFIG_INT, 1, 3600, .unit = "s",
      .help = "bound on finishing what is in flight"},
@@ -143,9 +147,12 @@ static int open_admin(struct svc *svc)
                             &(struct http_server_def){.name = "admin",
                                                       .routes = svc_admin_routes,
                                                       .state = &svc->admin,
+                                                      .log = svc->log,
+                                                      .metrics = svc->metrics,
+                                                      .unrecorded = true,
                                                       .workers = 1,
                                                       .max_connections = svc->descriptors.admin,
-                                                      .max_memory = cgroup_memory_bytes() / 16},
+                                                      .max_memory = svc_memory_part(svc, MEMORY_ADMIN)},
                             &svc->admin_http);
 }
 
@@ -290,6 +297,51 @@ static void stop(struct svc *svc)
         *svc->def->store->store = svc->def->store->engine->close(*svc->def->store->store);
 }
 
+/* Whether a handler blocks its loop cannot be known, but that stop does not return. */
+struct watchdog {
+    struct log *log;
+    uint64_t deadline_ns;
+    pthread_mutex_t lock;
+    pthread_cond_t stopped;
+    bool is_stopped; /* lock protects it */
+};
+
+static void *watch_stop(void *arg)
+{
+    struct watchdog *watchdog = arg;
+    bool late = false;
+
+    pthread_mutex_lock(&watchdog->lock);
+    while (!watchdog->is_stopped && !late)
+        late = thread_wait_until(&watchdog->stopped, &watchdog->lock, watchdog->deadline_ns) < 0;
+    late = !watchdog->is_stopped;
+    pthread_mutex_unlock(&watchdog->lock);
+    if (late)
+        log_exit(watchdog->log, EXIT_FAILED,
+                 "a handler or thread does not end: the process exits without waiting for it");
+    return NULL;
+}
+
+static void stop_in_time(struct svc *svc, uint64_t bound_ms)
+{
+    struct watchdog watchdog = {.log = svc->log, .deadline_ns = clock_monotonic_ns() + bound_ms * CLOCK_NS_PER_MS};
+    pthread_t thread;
+    bool watched;
+
+    pthread_mutex_init(&watchdog.lock, NULL);
+    thread_cond_init(&watchdog.stopped);
+    watched = thread_start(&thread, "stop", watch_stop, &watchdog) == 0;
+    stop(svc);
+    pthread_mutex_lock(&watchdog.lock);
+    watchdog.is_stopped = true;
+    pthread_cond_signal(&watchdog.stopped);
+    pthread_mutex_unlock(&watchdog.lock);
+    if (watched)
+        pthread_join(thread, NULL);
+    pthread_cond_destroy(&watchdog.stopped);
+    pthread_mutex_destroy(&watchdog.lock);
+}
+
 /* ---- life ---- */
 
 static enum log_severity configured_level(const struct svc *svc)
@@ -318,6 +370,7 @@ static int open_common(struct svc *svc)
                           .skip_successes = (unsigned)config_int(svc->config, "LOG_SKIP_SUCCESSES")};
     int r;
 
+    svc_memory_open(svc);
     svc->workers = (unsigned)config_int(svc->config, "WORKERS");
     if (svc->workers == 0)
         svc->workers = svc_cpus();
@@ -325,6 +378,7 @@ static int open_common(struct svc *svc)
     if (svc->metrics == NULL)
         return -ENOMEM;
     metrics_add_process(svc->metrics, svc->def->name);
+    svc_memory_report(svc);
     svc->admin.def = svc->def;
     svc->admin.metrics = svc->metrics;
     svc->admin.servers = svc->servers;
@@ -365,7 +419,7 @@ static int run(struct svc *svc)
         svc_libraries_warn(svc->log);
         r = live(svc);
     }
-    stop(svc);
+    stop_in_time(svc, r == 0 ? STOP_MS : STOP_LATE_MS);
     log_fields(svc->log, LOG_NOTICE, NULL, "stopped", NULL, 0);
     log_return_stderr();
     svc->log = log_close(svc->log, LOG_FLUSH_MS);

@@ -1,4 +1,5 @@
-/* svc_admin -- the routes of the admin listener: /healthz, /readyz, /metrics, /log-level. Their state is a struct svc_admin. */
+/* svc_admin -- the routes of the admin listener: /healthz, /readyz, /metrics, /log-level. Their state is a struct
+ * svc_admin. */
 #pragma once
 #include "http.h"
 #include "include/names.h"

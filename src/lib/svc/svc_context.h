@@ -1,5 +1,6 @@
 /* svc_context -- a process, as the files of svc see it. */
 #pragma once
+#include "budget.h"
 #include "include/names.h"
 #include "svc_admin.h"
 #include "svc_descriptors.h"
@@ -16,9 +17,14 @@ struct svc {
     struct http_server *admin_http;
     struct http_auth *auth; /* of all servers, so that a token's rate bounds the process; NULL: everybody may call */
     unsigned workers;
+    uint64_t memory_limit; /* bytes; 0: none */
+    struct budget memory;  /* of all clients */
     struct svc_descriptors descriptors;
     char error[1024];
 };
 
+/* memory.c: the limit, by the option or of the cgroup; then, with metrics, what its parts are. */
+void svc_memory_open(struct svc *svc);
+void svc_memory_report(struct svc *svc);
 /* Binds the port that the option names; protocol is for the log. */
 int svc_listen_on(struct svc *svc, const char *protocol, const char *option, int *ret_fd);

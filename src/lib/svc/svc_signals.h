@@ -1,7 +1,7 @@
 /* svc_signals -- SIGTERM and SIGINT, from before the first thread there is to the end of the process, and SIGUSR1.
  *
- * A thread waits for the first of the two, so that it is answered also while the main thread is busy with starting. Until
- * then it answers SIGUSR1, which is ignored afterwards.
+ * A thread waits for the first of the two, so that it is answered also while the main thread is busy with starting.
+ * Until then it answers SIGUSR1, which is ignored afterwards.
  */
 #pragma once
 #include "include/names.h"

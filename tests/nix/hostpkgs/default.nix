@@ -102,6 +102,7 @@ let
         "dontUnpack"
         "dontConfigure"
         "postPatch"
+        "preBuild"
         "buildPhase"
         "installPhase"
       ]
@@ -129,6 +130,7 @@ let
                 cd build
               ''
           }
+          ${attrs.preBuild or ""}
           ${attrs.buildPhase or "ninja -j\"$NIX_BUILD_CORES\" ${toString (attrs.ninjaFlags or [ ])}"}
           ${if attrs.doCheck or false then "meson test --no-rebuild --print-errorlogs" else ""}
           ${attrs.installPhase}

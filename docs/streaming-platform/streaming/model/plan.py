@@ -107,6 +107,10 @@ REVIEW_SUBSCRIBERS = 30_000  # expected at the review (assumption)
 GROWN_MONTHS = 24  # from the sale to the subscribers of the first stage (assumption)
 RENT_PEOPLE = 6  # engineers who are still needed if a complete platform is rented (assumption)
 RENT_MONTHS = 4  # from the decision to the sale of a rented platform (assumption)
+QUOTE_PEOPLE, QUOTE_WEEKS = 2, 6  # who asks for quotes before the teams begin, and for how long (assumption)
+TAX = 0.20  # on the price before tax (assumption)
+CARRIED = 200_000  # subscribers to which the first release is load-tested (design)
+LEAD_MONTHS = 12  # what the second stage takes, and three months in reserve (assumption)
 RENT_HORIZONS = (REVIEW_MONTHS, GROWN_MONTHS, 60)  # months of sale over which renting and building are compared
 
 
@@ -170,6 +174,7 @@ class RentOver:
     infrastructure: float
     rent_until_sale: float
     rent_engineers: float
+    next_stage: float  # engineers added for the second stage, if it is begun at its trigger
 
     @property
     def limit_eur(self) -> float:
@@ -181,6 +186,11 @@ class RentOver:
     def limit_at_gate_eur(self) -> float:
         """The same when the first phase is paid for: what is spent counts for neither."""
         return self.limit_eur - self.until_gate / self.account_months
+
+    @property
+    def next_stage_eur(self) -> float:
+        """What begins with the next stage adds to either limit, if a rented platform does without those engineers."""
+        return self.next_stage / self.account_months
 
 
 def rents_with_building() -> list[RentOver]:
@@ -201,6 +211,7 @@ def rents_with_building() -> list[RentOver]:
                 sum(infrastructure),
                 RENT_MONTHS * (RENT_PEOPLE + OTHERS) * person,
                 months * RENT_PEOPLE * person,
+                next_stage_eur(months),
             )
         )
     return out
@@ -213,16 +224,43 @@ def next_stage_eur(months: int) -> float:
     return added * building * STAGES[0].inputs.person_eur
 
 
+def trigger_month() -> float:
+    """The month of sale in which the plan's subscribers reach the number at which the second stage may begin."""
+    return next(month for month in range(GROWN_MONTHS + 1) if subscribers_after(month) >= TRIGGERS[0])
+
+
+def forecast() -> float:
+    """The most that is forecast on the plan, within the lead of the second stage, by the growth of the last month."""
+    growth = subscribers_after(GROWN_MONTHS) - subscribers_after(GROWN_MONTHS - 1)
+    return subscribers_after(GROWN_MONTHS) + LEAD_MONTHS * growth
+
+
+def margin(subscribers: float) -> float:
+    """What an account and month leaves of the price after tax and all that the memo counts, with the first team."""
+    first = replace(STAGES[0], inputs=replace(STAGES[0].inputs, subscribers=subscribers))
+    return net_price() - first.total_eur - OTHERS * first.inputs.person_eur / subscribers
+
+
+def net_price() -> float:
+    return STAGES[0].inputs.price_eur / (1 + TAX)
+
+
+def margin_from() -> float:
+    """The subscribers from which the margin is positive, to the next hundred."""
+    return next(n for n in range(1_000, 200_000, 100) if margin(float(n)) >= 0)
+
+
 @dataclass(frozen=True)
 class Approval:
     """What the first release costs, in euros, beside films, marketing, tax, and what grows with subscribers."""
 
     until_sale: dict[str, float]
     until_review: dict[str, float]  # from the sale on
+    quotes: float  # asked for before the teams begin; spent whatever is decided
 
     @property
     def total(self) -> float:
-        return sum(self.until_sale.values()) + sum(self.until_review.values())
+        return self.quotes + sum(self.until_sale.values()) + sum(self.until_review.values())
 
     @property
     def month_of_delay(self) -> float:
@@ -235,6 +273,10 @@ class Approval:
         return PHASES[0] * self.month_of_delay + self.until_sale[ENCODING]
 
     @property
+    def until_beta(self) -> float:
+        return self.until_gate + PHASES[1] * self.month_of_delay
+
+    @property
     def more_work(self) -> float:
         """What a quarter more work costs if the teams stay as they are: a quarter more months."""
         return MORE_WORK * FIRST_MONTHS * self.month_of_delay
@@ -243,9 +285,9 @@ class Approval:
 ENCODING = "first encoding of the catalogue"
 
 
-def approval() -> Approval:
+def approval(person_factor: float = 1.0) -> Approval:
     first = STAGES[0]
-    person, running = first.inputs.person_eur, first.result.bill.infrastructure
+    person, running = person_factor * first.inputs.person_eur, first.result.bill.infrastructure
     core_hours = first.inputs.catalogue_hours * first.result.media.core_hours_per_hour
     encoding = VENDOR_FACTOR * core_hours * first.inputs.spot_core_hour_eur
 
@@ -257,5 +299,7 @@ def approval() -> Approval:
         }
 
     return Approval(
-        months(FIRST_MONTHS, BUILD_INFRA) | {ENCODING: encoding}, months(REVIEW_MONTHS, 1.0) | {ENCODING: 0.0}
+        months(FIRST_MONTHS, BUILD_INFRA) | {ENCODING: encoding},
+        months(REVIEW_MONTHS, 1.0) | {ENCODING: 0.0},
+        QUOTE_PEOPLE * person * QUOTE_WEEKS * 12 / 52,
     )

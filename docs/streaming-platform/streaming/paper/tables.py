@@ -320,6 +320,8 @@ def _approval(results: Results) -> str:
     a = approval()
     parts = (a.until_sale, a.until_review)
     rows = [[name, *(f"{part[name]:,.0f}" for part in parts)] for name in a.until_sale]
+    rows.insert(0, ["quotes, before the teams begin", f"{a.quotes:,.0f}", "0"])
+    parts = ({"quotes": a.quotes, **a.until_sale}, a.until_review)
     rows.append(["**sum**", *(f"**{sum(part.values()):,.0f}**" for part in parts)])
     return table(
         ["euros", f"until the sale, {FIRST_MONTHS} months", f"then to the review, {REVIEW_MONTHS} months"], rows
@@ -351,6 +353,9 @@ def _rent_built(results: Results) -> str:
         ("rented: engineers", lambda r: magnitude(r.rent_engineers)),
         ("**renting costs less below**, per account and month", lambda r: f"{r.limit_eur:.2f}"),
         (f"**the same in month {PHASES[0]}**", lambda r: f"{r.limit_at_gate_eur:.2f}"),
+        ("next stage begun at its number: its engineers", lambda r: magnitude(r.next_stage)),
+        ("then renting costs less below", lambda r: f"{r.limit_eur + r.next_stage_eur:.2f}"),
+        (f"and in month {PHASES[0]}", lambda r: f"{r.limit_at_gate_eur + r.next_stage_eur:.2f}"),
     ]
     periods = rents_with_building()
     head = ["euros", *(f"{r.months} months of sale" for r in periods)]

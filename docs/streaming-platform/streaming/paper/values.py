@@ -10,25 +10,35 @@ from ..model.compute import payment_eur, run
 from ..model.inputs import SCENARIOS, WITHOUT_ASIAN_PAIR, WORLD, Inputs, numeric_fields, with_factor
 from ..model.plan import (
     BUILD_INFRA,
+    CARRIED,
     FIRST_MONTHS,
     GROWN_MONTHS,
+    LEAD_MONTHS,
     MORE_WORK,
     OTHERS,
     PHASES,
+    QUOTE_PEOPLE,
+    QUOTE_WEEKS,
     RENT_HORIZONS,
     RENT_MONTHS,
     RENT_PEOPLE,
+    RESERVE,
     REVIEW_MONTHS,
     REVIEW_SUBSCRIBERS,
     STAGES,
+    TAX,
     TEAMS,
     TRIGGERS,
     VENDOR_FACTOR,
     WORK,
     approval,
-    next_stage_eur,
+    forecast,
+    margin,
+    margin_from,
+    net_price,
     rents,
     rents_with_building,
+    trigger_month,
     while_building,
 )
 from ..model.sensitivity import DRAWS, break_even, break_even_range, percentile
@@ -227,6 +237,8 @@ def _special(results: Results) -> dict[str, str]:
         "first_others": short(OTHERS),
         "rent_people": short(RENT_PEOPLE),
         **_renting(),
+        **_gates(),
+        **_income(),
         "first-subscribers": short(STAGES[0].inputs.subscribers),
         "months-first": {24: "two years"}[GROWN_MONTHS],
         "million_at_first": f"{STAGES[1].people * i.person_eur / STAGES[0].inputs.subscribers:.2f}",
@@ -237,7 +249,6 @@ def _special(results: Results) -> dict[str, str]:
         "others_eur": f"{OTHERS * i.person_eur / STAGES[0].inputs.subscribers:.2f}",
         "review_months": short(REVIEW_MONTHS),
         "review_subscribers": short(REVIEW_SUBSCRIBERS),
-        "review_engineers_eur": f"{STAGES[0].people * i.person_eur / REVIEW_SUBSCRIBERS:.2f}",
         "build_infra": f"{BUILD_INFRA:.0%}",
         "price": f"{STAGES[0].inputs.price_eur:g}",
         "trigger_million": short(TRIGGERS[0]),
@@ -296,7 +307,48 @@ def _renting() -> dict[str, str]:
         "rent_limit": f"{rents()[1].limit_eur:.2f}",
         "rent_limit_built": f"{grown.limit_eur:.2f}",
         "rent_limit_gate": f"{grown.limit_at_gate_eur:.2f}",
-        "rent_next_stage": f"{next_stage_eur(GROWN_MONTHS) / grown.account_months:.2f}",
+        "rent_next_stage": f"{grown.next_stage_eur:.2f}",
+        "rent_limit_next": f"{grown.limit_eur + grown.next_stage_eur:.2f}",
+        "rent_limit_gate_next": f"{grown.limit_at_gate_eur + grown.next_stage_eur:.2f}",
+        "rent_limit_late": f"{grown.limit_at_gate_eur + approval().more_work / grown.account_months:.2f}",
+        "trigger_month": short(trigger_month()),
+        "trigger_carried": short(CARRIED),
+        "trigger_lead": f"{LEAD_MONTHS} months",
+        "trigger_forecast": short(forecast()),
+    }
+
+
+def _gates() -> dict[str, str]:
+    """What is spent at each gate, and what the work must have reached at the first."""
+    a = approval()
+    salary = next(f.metadata["range"] for f in numeric_fields() if f.name == "person_eur")
+    dear = approval(salary[1])
+    planned = sum(item.months[0] for item in WORK if item.what != RESERVE)
+    review = replace(STAGES[0].inputs, subscribers=float(REVIEW_SUBSCRIBERS))
+    cdn = next(f.metadata["range"][1] for f in numeric_fields() if f.name == "cdn_usd_per_gb")
+    return {
+        "quote_people": {2: "two"}[QUOTE_PEOPLE],
+        "quote_weeks": {6: "six weeks"}[QUOTE_WEEKS],
+        "quotes_eur": magnitude(a.quotes),
+        "beta_eur": magnitude(a.until_beta),
+        "person_eur": short(STAGES[0].inputs.person_eur),
+        "person_high": short(salary[1] * STAGES[0].inputs.person_eur),
+        "approval_high_eur": magnitude(dear.total),
+        "gate_work": short(planned),
+        "gate_share": f"{1 / (1 + MORE_WORK):.0%}",
+        "review_infra_eur": f"{run(review).per_subscriber:.2f}",
+        "review_infra_high": f"{run(with_factor(review, 'cdn_usd_per_gb', cdn)).per_subscriber:.2f}",
+    }
+
+
+def _income() -> dict[str, str]:
+    """What the price leaves, at the review and at the first stage."""
+    return {
+        "tax": f"{TAX:.0%}",
+        "net_price": f"{net_price():.2f}",
+        "margin_first": f"{margin(STAGES[0].inputs.subscribers):.2f}",
+        "margin_review": f"{margin(REVIEW_SUBSCRIBERS):.2f}".replace("-", "\u2212"),
+        "margin_from": short(margin_from()),
     }
 
 

@@ -1,7 +1,8 @@
 /* budget -- bytes that several threads hold together, with a bound.
  *
  * Memory that clients can make a process hold is taken from a budget before or while it grows, and given back when it
- * is freed. Any thread.
+ * is freed. A budget may be a part of another one, of which it then takes the same bytes: the process has one for all
+ * its clients. Any thread.
  */
 #pragma once
 #include <stdatomic.h>
@@ -11,6 +12,7 @@
 struct budget {
     size_t max; /* 0: no bound */
     atomic_size_t used;
+    struct budget *whole; /* what this is a part of, which outlives it; NULL: of nothing */
 };
 
 static inline size_t budget_used(struct budget *budget)
@@ -21,26 +23,35 @@ static inline size_t budget_used(struct budget *budget)
 /* What has been allocated already: it is counted also beyond the bound. */
 static inline void budget_add(struct budget *budget, size_t bytes)
 {
-    atomic_fetch_add_explicit(&budget->used, bytes, memory_order_relaxed);
+    for (; budget != NULL; budget = budget->whole)
+        atomic_fetch_add_explicit(&budget->used, bytes, memory_order_relaxed);
 }
 
 static inline void budget_give(struct budget *budget, size_t bytes)
 {
-    atomic_fetch_sub_explicit(&budget->used, bytes, memory_order_relaxed);
+    for (; budget != NULL; budget = budget->whole)
+        atomic_fetch_sub_explicit(&budget->used, bytes, memory_order_relaxed);
 }
 
 static inline bool budget_exceeded(struct budget *budget)
 {
-    return budget->max > 0 && budget_used(budget) > budget->max;
+    for (; budget != NULL; budget = budget->whole)
+        if (budget->max > 0 && budget_used(budget) > budget->max)
+            return true;
+    return false;
 }
 
-/* Takes bytes, or nothing and returns false where the bound would be exceeded. */
+/* Takes bytes, or nothing and returns false where a bound would be exceeded. */
 static inline bool budget_take(struct budget *budget, size_t bytes)
 {
-    size_t before = atomic_fetch_add_explicit(&budget->used, bytes, memory_order_relaxed);
+    for (struct budget *at = budget; at != NULL; at = at->whole) {
+        size_t before = atomic_fetch_add_explicit(&at->used, bytes, memory_order_relaxed);
 
-    if (budget->max == 0 || (before <= budget->max && bytes <= budget->max - before))
-        return true;
-    budget_give(budget, bytes);
-    return false;
+        if (at->max == 0 || (before <= at->max && bytes <= at->max - before))
+            continue;
+        for (struct budget *taken = budget; taken != at->whole; taken = taken->whole) /* as far as it was taken */
+            atomic_fetch_sub_explicit(&taken->used, bytes, memory_order_relaxed);
+        return false;
+    }
+    return true;
 }

@@ -1,5 +1,5 @@
-/* thread -- what all threads of the process begin and wait like: signals are left to the main thread (SIGPIPE too), those
- * that report a crash have a stack of their own, waits have a deadline on the monotonic clock.
+/* thread -- what all threads of the process begin and wait like: signals are left to the main thread (SIGPIPE too),
+ * those that report a crash have a stack of their own, waits have a deadline on the monotonic clock.
  */
 #pragma once
 #include "names.h"

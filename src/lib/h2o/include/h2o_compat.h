@@ -1,5 +1,5 @@
-/* h2o_compat -- the differences between libh2o 2.2.5 (Debian 12) and 2.3 (rolling) that this library meets. Only public
- * names of h2o's headers are used. For the library's own .c files only.
+/* h2o_compat -- the differences between libh2o 2.2.5 (Debian 12) and 2.3 (rolling) that this library meets. Only names
+ * of h2o's public headers are used. For the library's own .c files only.
  */
 #pragma once
 #include <h2o.h>
@@ -161,32 +161,22 @@ static inline bool h2o_compat_is_whole(const h2o_req_t *req)
 #endif
 }
 
-/* More fields than that are decoded into the pool and dropped by 2.3. Huffman coding makes at most 8 bytes of 5. */
-#define H2O_COMPAT_MAX_HEAD (H2O_MAX_REQLEN / 5 * 8)
-
-/* Of the head of an HTTP/2 request, which is decoded into its pool. Fields that h2o itself drops (a second Host or
- * Expect) are not told. A request that began as an Upgrade of HTTP/1 keeps that connection's input buffer. */
-static inline size_t h2o_compat_head_bytes(const h2o_req_t *req)
+/* A request that began as an Upgrade of HTTP/1 keeps that connection's input buffer, which doubles as it grows. */
+static inline size_t h2o_compat_upgrade_bytes(const h2o_req_t *req)
 {
-    size_t bytes = req->input.path.len + req->input.authority.len;
+    size_t bytes = 0;
 
-    if (req->headers.size >= H2O_MAX_HEADERS)
-        return H2O_COMPAT_MAX_HEAD;
-    for (size_t i = 0; i < req->headers.size; i++) {
-        const h2o_header_t *field = &req->headers.entries[i];
-
-        bytes += field->name->len + field->value.len;
-        bytes += field->name == &H2O_TOKEN_HTTP2_SETTINGS->buf ? H2O_MAX_REQLEN : 0;
-    }
+    for (size_t i = 0; i < req->headers.size; i++)
+        bytes += req->headers.entries[i].name == &H2O_TOKEN_HTTP2_SETTINGS->buf ? 2 * H2O_MAX_REQLEN : 0;
     return bytes;
 }
 
-/* Bytes of its head and body that are not in the connection's input buffer, nor in its unfinished header block. The
+/* Bytes that are not in the connection's input buffer, beside the head of an HTTP/2 request. The
  * body in HTTP/2 of 2.2.5, which does not tell how much of it has come, is as long as one may be. */
 static inline size_t h2o_compat_request_bytes(const h2o_req_t *req)
 {
     bool is_http2 = req->version >= 0x200;
-    size_t head = is_http2 ? h2o_compat_head_bytes(req) : 0;
+    size_t head = is_http2 ? h2o_compat_upgrade_bytes(req) : 0;
 
     if (h2o_compat_begun_ms(req) == 0)
         return 0;
@@ -221,6 +211,31 @@ static inline uint64_t h2o_compat_received(h2o_socket_t *socket)
 #else
     return socket->bytes_read;
 #endif
+}
+
+/* Bytes that the read has added to the input for which h2o calls back just now. seen: own to the socket, at first 0. */
+static inline size_t h2o_compat_just_read(const h2o_socket_t *socket, uint64_t *seen)
+{
+#if H2O_COMPAT_2_2
+    return socket->bytes_read;
+#else
+    size_t len = (size_t)(socket->bytes_read - *seen);
+
+    *seen = socket->bytes_read;
+    return len;
+#endif
+}
+
+/* What h2o_socket_read_start was given; NULL: nothing is read. */
+static inline h2o_socket_cb h2o_compat_reader(const h2o_socket_t *socket)
+{
+    return socket->_cb.read;
+}
+
+/* In the place of that, while the socket is read from. */
+static inline void h2o_compat_set_reader(h2o_socket_t *socket, h2o_socket_cb reader)
+{
+    socket->_cb.read = reader;
 }
 
 /* NULL with errno where it failed at once. */

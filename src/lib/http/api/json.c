@@ -1,6 +1,38 @@
 #include "http_json.h"
 #include <errno.h>
 #include <jansson.h>
+#include <stdlib.h>
+
+/* ---- loading ---- */
+
+/* jansson reports some failed allocations as errors of syntax: so they are noticed where they fail. */
+static __thread bool out_of_memory;
+
+static void *allocate(size_t size)
+{
+    void *p = malloc(size);
+
+    out_of_memory = out_of_memory || p == NULL;
+    return p;
+}
+
+/* Before there are threads. */
+__attribute__((constructor)) static void set_allocator(void)
+{
+    json_set_alloc_funcs(allocate, free);
+}
+
+int http_json_load(struct str text, size_t flags, json_t **ret_json, json_error_t *ret_error)
+{
+    json_t *json;
+
+    out_of_memory = false;
+    json = json_loadb(text.s != NULL ? text.s : "", text.len, flags, ret_error);
+    if (json == NULL)
+        return out_of_memory ? -ENOMEM : -EINVAL;
+    *ret_json = json;
+    return 0;
+}
 
 /* ---- the body ---- */
 
@@ -19,12 +51,14 @@ struct http_reply *http_json_parse(struct http_req *req, const char *content_typ
     const char *accept = strcmp(req->route->method, "PATCH") == 0 ? "accept-patch" : "accept";
     json_error_t error;
     json_t *json;
+    int err;
 
     if (!str_caseeq(media_type(http_header(req, "content-type")), str_of(content_type)))
         return http_set_header(http_problem(415, "the content must be %s", content_type), accept, "%s", content_type);
-    json = json_loadb(req->body.s != NULL ? req->body.s : "", req->body.len,
-                      JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
-    if (json == NULL)
+    err = http_json_load(req->body, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &json, &error);
+    if (err == -ENOMEM)
+        return http_problem_errno(err, NULL);
+    if (err < 0)
         return http_problem(400, "not JSON: line %d, column %d: %s", error.line, error.column, error.text);
     if (!json_is_object(json)) {
         json_decref(json);

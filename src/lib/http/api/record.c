@@ -175,6 +175,8 @@ struct http_reply *http_record_list(struct http_req *req, struct store *store, c
     has_after = http_query(req, "after", &after);
     if (has_after < 0 || (has_after && (after.len < 1 || after.len > STORE_MAX_KEY)))
         return http_problem(400, "after must be the next of the page before");
+    if (http_query_check(req) < 0)
+        return http_problem(400, "the query is badly encoded");
     if (has_after) {
         list.after_len = after.len;
         memcpy(list.after, after.s, after.len);

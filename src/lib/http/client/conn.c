@@ -20,9 +20,11 @@
  * on a new connection. */
 static void broken(struct client_conn *conn)
 {
+    struct http_client *client = conn->worker->client;
     struct http_call *call = conn->call;
 
-    if (conn->begun || !call->repeatable || call->repeated) {
+    client_throttle_broken(client);
+    if (conn->begun || !call->repeatable || call->repeated || !client_throttle_allows(client)) {
         client_response_fail(conn, -ECONNRESET);
         return;
     }

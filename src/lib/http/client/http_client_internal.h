@@ -102,6 +102,7 @@ struct http_client {
     struct client_resolver resolver;
     struct client_worker *workers;
     atomic_uint connections; /* of all workers */
+    atomic_int tokens;       /* for repetitions, in tenths: see CLIENT_MAX_TOKENS */
     struct metrics_family *requests;
     struct metrics_series *durations, *conn_gauge;
 };
@@ -125,6 +126,15 @@ struct http_call {
     http_client_done *done;
     void *arg;
 };
+
+/* ---- repetitions: throttle.c; any thread ---- */
+
+#define CLIENT_MAX_TOKENS 10000 /* tenths of a token */
+#define CLIENT_TOKEN      10
+
+void client_throttle_broken(struct http_client *client);   /* a connection ended before its call was answered */
+void client_throttle_answered(struct http_client *client); /* a call */
+bool client_throttle_allows(const struct http_client *client);
 
 /* ---- the end of a call: call.c ---- */
 

@@ -37,6 +37,7 @@ static void finish(struct client_conn *conn, size_t body_len, size_t extra)
         .status = conn->status, .head = {bytes, conn->head_len}, .body = {bytes + conn->head_len, body_len}};
     bool keep = conn->keep_alive && !conn->writing && extra == 0 && conn->retire_ns > clock_monotonic_ns();
 
+    client_throttle_answered(conn->worker->client);
     if (!conn->keep_alive)
         client_host_closes(conn->worker, conn->host);
     /* Nobody's while done runs, which may begin other calls. */

@@ -183,18 +183,36 @@ static struct http_reply *unauthorized(const char *detail, const char *challenge
     return http_set_header(http_problem(401, "%s", detail), "www-authenticate", "%s", challenge);
 }
 
-bool http_auth_admits(struct http_auth *auth, struct str authorization, uint64_t now_ns, struct http_reply **ret_reply)
+/* The token of an Authorization header. */
+static bool take_token(struct str authorization, struct str *ret_token)
 {
     static const char scheme[] = "Bearer ";
     const size_t scheme_len = sizeof(scheme) - 1;
+
+    if (authorization.len <= scheme_len || strncasecmp(authorization.s, scheme, scheme_len) != 0)
+        return false;
+    *ret_token = (struct str){authorization.s + scheme_len, authorization.len - scheme_len};
+    return true;
+}
+
+bool http_auth_knows(struct http_auth *auth, struct str authorization)
+{
+    struct str token;
+
+    return take_token(authorization, &token) && find(auth, token) != NULL;
+}
+
+bool http_auth_admits(struct http_auth *auth, struct str authorization, uint64_t now_ns, struct http_reply **ret_reply)
+{
     struct client *client;
+    struct str token;
     uint64_t wait_ns;
 
-    if (authorization.len <= scheme_len || strncasecmp(authorization.s, scheme, scheme_len) != 0) {
+    if (!take_token(authorization, &token)) {
         *ret_reply = unauthorized("a bearer token is needed", "Bearer");
         return false;
     }
-    client = find(auth, (struct str){authorization.s + scheme_len, authorization.len - scheme_len});
+    client = find(auth, token);
     if (client == NULL) {
         *ret_reply = unauthorized("the token is not known", "Bearer error=\"invalid_token\"");
         return false;

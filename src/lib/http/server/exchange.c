@@ -14,6 +14,9 @@
 #include "clock.h"
 #include "err.h"
 #include "http_internal.h"
+#include "share.h"
+#include <poll.h>
+#include <sys/ioctl.h>
 
 #define STATUS_GONE 499 /* the client went before there was an answer */
 #define MAX_RESETS  1000
@@ -21,11 +24,26 @@
 /* ---- the end ---- */
 
 /* Whoever answers a deferred request from now on finds that it has gone. */
-static void forget_deferral(struct http_exchange *exchange)
+static struct http_deferral *forget_deferral(struct http_exchange *exchange)
 {
-    if (exchange->deferral != NULL)
-        exchange->deferral->exchange = NULL;
+    struct http_deferral *deferral = exchange->deferral;
+
+    if (deferral != NULL)
+        deferral->exchange = NULL;
     exchange->deferral = NULL;
+    return deferral;
+}
+
+/* Tells the handler that its answer is not wanted any more. It may answer within. */
+static void abandon_deferral(struct http_exchange *exchange)
+{
+    struct http_deferral *deferral = forget_deferral(exchange);
+    void (*gone)(void *arg) = deferral != NULL ? deferral->deferred.gone : NULL;
+
+    if (gone == NULL)
+        return;
+    deferral->deferred.gone = NULL;
+    gone(deferral->deferred.arg);
 }
 
 /* HTTP/2 lets a client give up requests faster than it lets us bound them: one that does little else is cut off. */
@@ -39,6 +57,25 @@ static void count_reset(struct http_exchange *exchange)
         http_conn_cut(conn);
 }
 
+/* Bytes that h2o has not read, or that the client still owes. */
+static bool has_more_input(const struct http_conn *conn)
+{
+    int len = 0;
+
+    return !http_framing_is_idle(&conn->framing) ||
+           (ioctl(h2o_socket_get_fd(conn->socket), FIONREAD, &len) == 0 && len > 0);
+}
+
+/* Over HTTP/1 h2o now reads on, or closes the connection. */
+static void end_http1(const struct http_exchange *exchange)
+{
+    struct http_conn *conn = http_conn_of(exchange->h2o);
+
+    http_intake_resume(conn);
+    if (exchange->answered && !exchange->h2o->http1_is_persistent && !conn->cut && has_more_input(conn))
+        http_linger(conn);
+}
+
 /* h2o disposes of the request's memory when the response has been sent or its stream or connection has gone. */
 static void end_exchange(void *memory)
 {
@@ -48,7 +85,9 @@ static void end_exchange(void *memory)
     uint64_t latency_ns = clock_monotonic_ns() - exchange->start_ns;
 
     h2o_linklist_unlink(&exchange->link);
-    forget_deferral(exchange);
+    abandon_deferral(exchange);
+    if (h2o_linklist_is_linked(&exchange->waiting))
+        h2o_linklist_unlink(&exchange->waiting);
     if (!exchange->answered)
         exchange->status = STATUS_GONE;
     count_reset(exchange);
@@ -58,7 +97,9 @@ static void end_exchange(void *memory)
     http_reply_free(exchange->reply);
     if (--conn->exchanges == 0)
         acceptor_idle(&conn->place);
-    atomic_fetch_sub_explicit(&server->bodies, exchange->req.body.len, memory_order_relaxed);
+    if (exchange->h2o->version < 0x200)
+        end_http1(exchange);
+    atomic_fetch_sub_explicit(&server->bodies, exchange->body_len, memory_order_relaxed);
     atomic_fetch_sub_explicit(&server->in_flight, 1, memory_order_relaxed);
 }
 
@@ -91,15 +132,16 @@ static struct http_exchange *first_exchange(struct http_worker *worker)
 static bool count_in(struct http_server *server, const struct http_exchange *exchange)
 {
     struct http_conn *conn = http_conn_of(exchange->h2o);
-    size_t len = exchange->req.body.len;
+    unsigned own = conn->exchanges++;
+    size_t len = exchange->body_len;
     unsigned before = atomic_fetch_add_explicit(&server->in_flight, 1, memory_order_relaxed);
     size_t bytes_before = atomic_fetch_add_explicit(&server->bodies, len, memory_order_relaxed);
 
-    conn->exchanges++;
     if (conn->is_http1)
         conn->begun_ms = 0; /* it is whole, and the only one */
     acceptor_busy(&conn->place);
-    return before >= server->def.max_in_flight || bytes_before + len > server->def.max_bodies;
+    return before >= server->def.max_in_flight || bytes_before + len > server->def.max_bodies ||
+           share_is_taken(own, before, server->def.max_in_flight, acceptor_connections(server->acceptor));
 }
 
 struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_source *source)
@@ -113,6 +155,7 @@ struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_sour
                 .loop = worker->loop,
                 .method = {h2o->input.method.base, h2o->input.method.len},
                 .body = {h2o->entity.base, h2o->entity.len}},
+        .body_len = h2o->entity.len,
         .h2o = h2o,
         .worker = worker,
         .start_ns = clock_monotonic_ns(),
@@ -146,6 +189,19 @@ bool http_exchange_is_ours(const h2o_req_t *h2o)
     return h2o->_generator == &generator;
 }
 
+static bool asks_to_close(const h2o_req_t *h2o)
+{
+    ssize_t at = -1;
+
+    while ((at = h2o_find_header(&h2o->headers, H2O_TOKEN_CONNECTION, at)) >= 0) {
+        h2o_iovec_t value = h2o->headers.entries[at].value;
+
+        if (h2o_contains_token(value.base, value.len, H2O_STRLIT("close"), ','))
+            return true;
+    }
+    return false;
+}
+
 static bool has_body(int status)
 {
     return status != 204 && status != 304;
@@ -173,12 +229,12 @@ void http_exchange_respond(struct http_exchange *exchange, struct http_reply *ta
     assert(!exchange->answered && exchange->reply == NULL);
     exchange->answered = true;
     exchange->reply = reply;
-    exchange->status = reply->status;
+    exchange->status = exchange->client_left ? STATUS_GONE : reply->status;
     *ret_body = h2o_iovec_init(reply->body, reply->body_len);
     h2o->res.status = exchange->status;
     h2o->res.reason = err_http_reason(exchange->status);
-    if (is_leaving(exchange->worker->server))
-        h2o->http1_is_persistent = 0; /* h2o looked only when it read the request */
+    if (is_leaving(exchange->worker->server) || asks_to_close(h2o))
+        h2o->http1_is_persistent = 0; /* h2o looks only when it reads the request, and at the last Connection only */
     h2o_compat_add_date(h2o);
     add_headers(h2o, reply);
     if (has_body(exchange->status))
@@ -194,7 +250,7 @@ void http_exchange_answer(struct http_exchange *exchange, struct http_reply *tak
     forget_deferral(exchange);
     http_exchange_respond(exchange, take_reply, &body);
     http_conn_of(exchange->h2o)->replies += exchange->reply->charged;
-    if (exchange->was_deferred)
+    if (exchange->was_deferred || exchange->waited)
         set_deadline(exchange, clock_monotonic_ns()); /* the client has as long again to take it */
     h2o_start_response(exchange->h2o, (h2o_generator_t *)&generator);
     h2o_send(exchange->h2o, &body, body.len > 0, H2O_SEND_STATE_FINAL);
@@ -206,6 +262,7 @@ void http_exchange_answer(struct http_exchange *exchange, struct http_reply *tak
 static void expire(struct http_exchange *exchange)
 {
     if (!exchange->answered) {
+        abandon_deferral(exchange);
         http_exchange_answer(
             exchange, http_problem(504, "no answer within %u ms", exchange->worker->server->def.request_timeout_ms));
     } else {
@@ -242,7 +299,37 @@ void http_exchanges_fail(struct http_worker *worker)
     for (h2o_linklist_t *link = worker->exchanges.next, *next; link != &worker->exchanges; link = next) {
         struct http_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct http_exchange, link, link);
         next = link->next;
-        if (!exchange->answered)
-            http_exchange_answer(exchange, http_problem(503, "the server is closing"));
+        if (exchange->answered)
+            continue;
+        abandon_deferral(exchange);
+        http_exchange_answer(exchange, http_problem(503, "the server is closing"));
+    }
+}
+
+/* ---- clients that leave ---- */
+
+static bool has_left(const struct http_exchange *exchange)
+{
+    struct pollfd poll_fd = {.fd = h2o_socket_get_fd(http_conn_of(exchange->h2o)->socket), .events = POLLRDHUP};
+
+    return exchange->deferral != NULL && exchange->h2o->version < 0x200 && poll(&poll_fd, 1, 0) == 1;
+}
+
+static void leave(struct http_exchange *exchange)
+{
+    exchange->client_left = true;
+    http_conn_cut(http_conn_of(exchange->h2o));
+    abandon_deferral(exchange);
+    http_exchange_answer(exchange, http_problem(503, "the client has gone")); /* h2o then finds the connection cut */
+}
+
+void http_exchanges_look(struct http_worker *worker)
+{
+    for (h2o_linklist_t *link = worker->exchanges.next, *next; link != &worker->exchanges; link = next) {
+        struct http_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct http_exchange, link, link);
+
+        next = link->next;
+        if (has_left(exchange))
+            leave(exchange);
     }
 }

@@ -1,12 +1,18 @@
 /* http_internal -- what the files of the HTTP server share.
  *
  *   server.c       the server, its workers (one a loop), connections, drain
+ *   share.c        how many requests of a connection are handled in a turn of the loop
  *   dispatch.c     from a request to its handler
  *   own_answers.c  what h2o answers by itself
  *   source.c       what handlers ask of a request that came over a connection
  *   deferred.c     answers that come later, from any thread
  *   exchange.c     a request from its arrival to the end of its response
+ *   intake.c       what comes over HTTP/1 is checked before h2o parses it
+ *   framing.c      the framing of HTTP/1 requests
+ *   linger.c       connections that are closed while their clients still send
  *   record.c       metrics and log line of an exchange
+ *   refusal.c      what HTTP/2 refuses, counted and logged
+ *   head.c         heads of HTTP/2 requests, before h2o decodes them
  *   watch.c        memory of clients, requests that do not come wholly
  *   try.c          runs a handler without a server
  *   route.c, request.c, reply.c, auth.c
@@ -18,6 +24,7 @@
 #include "budget.h"
 #include "h2o_compat.h"
 #include "http.h"
+#include "http_framing.h"
 #include "http_metrics.h"
 #include "include/names.h"
 #include "net_listen.h"
@@ -44,19 +51,22 @@ enum http_method {
 
 _Static_assert(HTTP_MAX_PARAMS <= HTTP_MAX_SEGMENTS, "a parameter is a segment");
 
+#define HTTP_ALLOW_SIZE 64 /* for the names of all methods */
+
 /* All routes of one template. */
 struct http_path {
     const char *template;
     unsigned segment_count, param_count;
     struct str segments[HTTP_MAX_SEGMENTS]; /* "{name}" is a parameter */
     const struct http_route *routes[HTTP_METHODS];
-    char allow[64];
+    char allow[HTTP_ALLOW_SIZE];
 };
 
 struct http_paths {
     struct http_path *paths; /* the more specific first */
     unsigned count;
-    size_t largest_body; /* of all routes' max_body */
+    size_t largest_body;         /* of all routes' max_body */
+    char allow[HTTP_ALLOW_SIZE]; /* the methods of all */
 };
 
 /* 0, -ENOMEM, or -EINVAL for a table that is not as http.h says. */
@@ -73,8 +83,10 @@ bool http_method_is_safe(enum http_method method);
  * answer instead: 404, 405, or 204 for OPTIONS. */
 struct http_reply *http_route_find(const struct http_path *path, enum http_method method,
                                    const struct http_route **ret_route);
-/* Decodes the request's parameters and calls its route's handler, unless the body is too long (413) or a parameter
- * cannot be decoded (400). */
+/* The answer to "OPTIONS *". */
+struct http_reply *http_route_options(const struct http_paths *paths);
+/* Decodes the request's parameters and calls its route's handler, unless the body is encoded (415) or too long (413) or
+ * a parameter cannot be decoded (400). */
 struct http_reply *http_route_run(struct http_req *req, unsigned param_count);
 /* Decodes into to, which has room for text.len bytes. -EINVAL: a bad escape or a NUL. */
 int http_percent_decode(struct str text, bool plus_is_space, char *to, size_t *ret_len);
@@ -100,7 +112,11 @@ struct http_gate {
 struct http_gate *http_gate_new(struct loop *loop, struct http_server *server); /* NULL out of memory */
 struct http_gate *http_gate_unref(struct http_gate *gate);                      /* locked; unlocks; returns NULL */
 
-#define HTTP_RECEIVE_TURNS 10 /* of the receive timer in receive_timeout_ms */
+#define HTTP2_ERRORS       13   /* codes of h2o, from NO_ERROR on */
+#define HTTP_RECEIVE_TURNS 10   /* of the receive timer in receive_timeout_ms */
+#define HTTP_STRANGERS     8    /* the part of the memory that requests may hold before a token was asked for */
+#define HTTP_REQUEST_BYTES 8192 /* about what h2o, its pool and an exchange take for a request, beside its body */
+#define HTTP_CONN_BYTES    4096 /* that a connection takes without a request, in the process and in the kernel, about */
 
 struct http_worker {
     struct http_server *server;
@@ -108,19 +124,31 @@ struct http_worker {
     struct http_gate *gate;
     h2o_context_t h2o;
     struct loop_timer receive_timer;
-    struct loop_message discourage_message;
-    struct loop_hook memory_hook;
+    struct loop_message discourage_message, share_message;
+    struct loop_hook memory_hook, intake_hook;
     h2o_linklist_t conns;
+    h2o_linklist_t unchecked;  /* connections whose h2o callback may have to be replaced */
+    struct http_conn *reading; /* whose bytes are to be given to h2o: it is not closed meanwhile */
+    /* Told of bytes that were read, before h2o has them. False: the connection holds too much, and is to be closed. Set
+     * by watch.c; NULL: memory has no bound. */
+    bool (*admits)(struct http_conn *conn, size_t len);
+    size_t received;          /* bytes since memory was last looked at for them */
+    h2o_linklist_t lingering; /* the oldest first */
+    unsigned lingering_count;
+    struct loop_timer linger_timer;
     h2o_linklist_t exchanges; /* by deadline */
+    h2o_linklist_t waiting;   /* exchanges that are to be handled in the next turn, by share_message */
+    bool share_posted;
     struct loop_timer exchange_timer;
     uint64_t turns_ms[HTTP_RECEIVE_TURNS]; /* when the receive timer's last turns were; the last one is [turn] */
     unsigned turn;
-    unsigned room_made;   /* the server's wants_room when this worker last made room */
-    uint64_t look_ns;     /* no look at memory before that */
-    uint64_t looked_ns;   /* when the connections were last looked at */
-    uint64_t trim_ns;     /* the heap is trimmed then; 0: it need not */
-    size_t seen_resident; /* bytes of the process when it was last looked at */
-    struct http_red *red; /* [path * HTTP_METHODS + method]; the last path is "other" */
+    unsigned room_made;                 /* the server's wants_room when this worker last made room */
+    uint64_t look_ns;                   /* no look at memory before that */
+    uint64_t looked_ns;                 /* when the connections were last looked at */
+    uint64_t trim_ns;                   /* the heap is trimmed then; 0: it need not */
+    size_t seen_resident;               /* bytes of the process when it was last looked at */
+    uint64_t resets_seen[HTTP2_ERRORS]; /* of h2o's counts of streams that it has reset */
+    struct http_red *red;               /* [path * HTTP_METHODS + method]; the last path is "other" */
     bool closing;
 };
 
@@ -137,11 +165,15 @@ struct http_server {
     struct metrics_series *connections_gauge, *in_flight_gauge;
 
     struct budget memory;
+    struct budget strangers;  /* what connections hold as strange */
     int statm_fd;             /* /proc/self/statm, -1 without a bound */
     atomic_uint wants_room;   /* how often something did not fit */
     _Atomic uint64_t warn_ns; /* no line about it before that */
     atomic_uint_fast64_t refused, closed;
     struct metrics_series *memory_gauge, *refused_total, *closed_total;
+
+    struct metrics_family *refused_family;
+    _Atomic uint64_t warn_refused_ns; /* no line about them before that */
 
     atomic_bool discouraged;
 };
@@ -156,13 +188,25 @@ struct http_conn {
     h2o_socket_t *socket;
     unsigned resets;    /* requests given up by the client, less those answered */
     unsigned exchanges; /* that are being answered */
+    unsigned handled;   /* requests, in the turn of the loop that began at turn_ns; it took handled_ns */
+    uint64_t turn_ns, handled_ns;
     bool cut, is_http1;
     size_t buffers;    /* bytes, when http_watch last looked */
     size_t replies;    /* bytes of those not yet taken */
+    size_t strange;    /* of buffers: those of unfinished requests without a token that the server knows */
+    size_t heads;      /* bytes of large heads of HTTP/2 requests */
     unsigned waits;    /* turns of the receive timer in which it was neither idle nor had a request */
     uint64_t begun_ms; /* when the oldest request began that is not whole, at the last look; 0: none */
     /* Bytes received when it was last seen without a half-sent HTTP/2 request, and without output under way. */
     uint64_t block_mark, output_mark;
+    h2o_linklist_t unchecked; /* in the worker's */
+    h2o_socket_cb read;       /* h2o's, for HTTP/1 */
+    h2o_socket_cb read_http2; /* h2o's, for HTTP/2; NULL: it has not changed to that */
+    /* Has h2o close it, and free what it holds, if h2o reads from it and nobody works for it. Set by intake.c. */
+    void (*close)(struct http_conn *conn);
+    const h2o_req_t *too_large; /* the HTTP/2 request that h2o is made to refuse just now */
+    struct http_framing framing;
+    uint64_t received; /* bytes, when http_intake last looked; not with h2o 2.2.5 */
     char remote_ip[NET_IP_SIZE];
 };
 
@@ -178,10 +222,25 @@ static inline void http_conn_cut(struct http_conn *conn)
     shutdown(h2o_socket_get_fd(conn->socket), SHUT_RDWR);
 }
 
+/* ---- connections that are closed while their clients still send: linger.c ---- */
+
+/* Call it before h2o closes the connection, with the answer sent. */
+void http_linger(struct http_conn *conn);
+void http_linger_end_all(struct http_worker *worker);
+
+/* ---- what comes: intake.c ---- */
+
+void http_intake_init(struct http_worker *worker); /* loop's thread */
+void http_intake_begin(struct http_conn *conn);    /* once h2o has accepted it */
+/* Call it when an exchange over HTTP/1 has ended: h2o will read on. */
+void http_intake_resume(struct http_conn *conn);
+void http_intake_end(struct http_conn *conn); /* when it is closed */
+
 /* ---- the watch over connections: watch.c ---- */
 
 void http_watch_init(struct http_worker *worker);  /* loop's thread */
 void http_watch_start(struct http_worker *worker); /* with its first connection; it ends with the last */
+void http_watch_open(struct http_conn *conn);      /* counts a new connection */
 void http_watch_bound_buffers(const struct http_server *server, int listen_fd); /* of connections, in the kernel */
 /* Whether no request is in progress on a connection, also none that is half-sent. */
 bool http_watch_is_idle(struct http_conn *conn);
@@ -192,6 +251,20 @@ struct http_reply *http_watch_refuse(struct http_server *server);
 /* Takes a large body's bytes from the server's budget until the reply is freed. Where they do not fit, returns a 503 in
  * its place, unless the reply must be sent all the same. Any thread, as long as the server is there. */
 struct http_reply *http_watch_charge(struct http_reply *reply, struct http_server *server, bool must_be_sent);
+
+/* Counts a connection that is closed because the head of a request does not fit, and has room made. */
+void http_watch_refuse_head(struct http_server *server);
+
+/* ---- what HTTP/2 refuses: refusal.c ---- */
+
+void http_refusals_open(struct http_server *server);
+/* frame: what tells the client, error: its code. Any thread. */
+void http_refusals_count(struct http_server *server, const char *frame, unsigned error, uint64_t count);
+void http_refusals_look(struct http_worker *worker); /* counts what h2o has refused since */
+
+/* ---- heads of HTTP/2 requests: head.c ---- */
+
+void http_heads_measure(h2o_globalconf_t *config); /* those of requests to servers of this configuration */
 
 /* ---- requests: request.c ---- */
 
@@ -210,6 +283,8 @@ void http_target_split(struct str target, struct http_req *req); /* into path an
 
 struct http_deferred {
     void (*answer)(struct http_deferred *take_deferred, struct http_reply *take_reply);
+    void (*gone)(void *arg); /* NULL: nobody wants to know */
+    void *arg;
     struct loop *loop;
     struct trace trace;
     uint64_t deadline_ns;
@@ -219,13 +294,17 @@ struct http_deferred {
 
 struct http_exchange {
     struct http_req req;
-    h2o_linklist_t link; /* of the worker's exchanges */
+    h2o_linklist_t link;    /* of the worker's exchanges */
+    h2o_linklist_t waiting; /* of the worker's waiting ones; not linked: has been handled */
     h2o_req_t *h2o;
     struct http_worker *worker;
     const struct http_path *path; /* NULL: unknown */
     enum http_method method;
     struct http_deferral *deferral; /* NULL: never, or no more */
+    bool waited;                    /* for its connection's share of a turn */
     bool was_deferred, answered, too_many;
+    size_t body_len;          /* as received: req.body may be left out */
+    bool client_left;         /* before it was answered, which nobody will read */
     struct http_reply *reply; /* kept until it has been sent; NULL: not answered */
     int status;
     uint64_t start_ns, deadline_ns; /* for an answer, then for its sending */
@@ -238,12 +317,23 @@ void http_exchange_answer(struct http_exchange *exchange, struct http_reply *tak
 void http_exchange_respond(struct http_exchange *exchange, struct http_reply *take_reply, h2o_iovec_t *ret_body);
 bool http_exchange_is_ours(const h2o_req_t *h2o);     /* the response; else h2o has made it */
 void http_exchanges_fail(struct http_worker *worker); /* answers 503 to all that wait; loop's thread */
+/* Ends the deferred requests of HTTP/1 whose clients have closed their connections. h2o does not read from a connection
+ * whose request waits for its answer, and so does not hear of it; of HTTP/2 it does. */
+void http_exchanges_look(struct http_worker *worker);
 void http_record(const struct http_exchange *exchange, uint64_t latency_ns); /* record.c; once, at its end */
+/* Of a request that was refused before there was an exchange. */
+void http_record_refusal(const struct http_conn *conn, const struct http_reply *reply, const struct trace *trace,
+                         uint64_t latency_ns);
 
-void http_dispatch_register(h2o_hostconf_t *host);
+void http_dispatch(struct http_exchange *exchange); /* has its handler run, or answers it otherwise */
 void http_own_answers_register(h2o_hostconf_t *host);
 
 extern const struct http_source http_exchange_source; /* source.c */
+
+/* ---- a connection's share of a turn of the loop: share.c ---- */
+
+void http_share_init(struct http_worker *worker);
+void http_share_register(h2o_hostconf_t *host); /* what handles requests */
 
 /* ---- answers that come later: deferred.c ---- */
 

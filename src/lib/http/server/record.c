@@ -5,27 +5,22 @@
 #define MAX_LOGGED_URL    2048
 #define MAX_LOGGED_HEADER 512
 
-static struct http_red *red_of(const struct http_exchange *exchange)
+/* path NULL: unknown. */
+static void count(struct http_worker *worker, const struct http_path *path, enum http_method method, int status,
+                  uint64_t latency_ns)
 {
-    const struct http_paths *paths = &exchange->worker->server->paths;
-    size_t path = exchange->path != NULL ? (size_t)(exchange->path - paths->paths) : paths->count;
-
-    return &exchange->worker->red[path * HTTP_METHODS + exchange->method];
-}
-
-static void count(const struct http_exchange *exchange, uint64_t latency_ns)
-{
-    struct http_server *server = exchange->worker->server;
-    struct http_red *red = red_of(exchange);
-    const struct str labels[] = {str_of(http_method_name(exchange->method)),
-                                 exchange->path != NULL ? str_of(exchange->path->template) : STR("other")};
+    struct http_server *server = worker->server;
+    size_t index = path != NULL ? (size_t)(path - server->paths.paths) : server->paths.count;
+    struct http_red *red = &worker->red[index * HTTP_METHODS + method];
+    const struct str labels[] = {str_of(http_method_name(method)),
+                                 path != NULL ? str_of(path->template) : STR("other")};
 
     if (server->def.metrics == NULL)
         return;
     if (red->duration == NULL)
         red->duration = metrics_series(server->durations, labels);
     metrics_observe(red->duration, (double)latency_ns / (double)CLOCK_NS_PER_S);
-    metrics_add(http_status_series(&red->requests, server->requests, exchange->status, labels, 2), 1);
+    metrics_add(http_status_series(&red->requests, server->requests, status, labels, 2), 1);
 }
 
 static struct str at_most(size_t max, const char *s, size_t len)
@@ -72,9 +67,29 @@ void http_record(const struct http_exchange *exchange, uint64_t latency_ns)
     const struct http_route *route = exchange->req.route;
 
     assert(exchange->status >= 200 && exchange->status <= 599);
-    count(exchange, latency_ns);
-    if (server->def.log != NULL)
+    if (!server->def.unrecorded)
+        count(exchange->worker, exchange->path, exchange->method, exchange->status, latency_ns);
+    if (server->def.log != NULL && !server->def.unrecorded)
         write_line(exchange, latency_ns);
     if (route != NULL && route->observe != NULL)
         route->observe(server->def.state, route, exchange->status, latency_ns);
+}
+
+void http_record_refusal(const struct http_conn *conn, const struct http_reply *reply, const struct trace *trace,
+                         uint64_t latency_ns)
+{
+    struct log_request line = {
+        .message = STR("malformed request"),
+        .remote_ip = str_of(conn->remote_ip),
+        .status = reply->status,
+        .response_size = reply->body_len,
+        .latency_ns = latency_ns,
+        .detail = str_of(conn->framing.reason),
+    };
+
+    if (conn->worker->server->def.unrecorded)
+        return;
+    count(conn->worker, NULL, HTTP_OTHER_METHOD, reply->status, latency_ns);
+    if (conn->worker->server->def.log != NULL)
+        log_request(conn->worker->server->def.log, trace, &line);
 }

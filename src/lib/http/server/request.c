@@ -77,16 +77,23 @@ static struct str cut(struct str text, char c, struct str *ret_rest)
     return (struct str){text.s, len};
 }
 
+/* Takes the next pair, as sent, off the front of rest; false at the end. */
+static bool next_pair(struct str *rest, struct str *ret_name, struct str *ret_value)
+{
+    struct str pair = STR_NULL;
+
+    while (pair.len == 0 && rest->len > 0)
+        pair = cut(*rest, '&', rest);
+    *ret_name = pair.len > 0 ? cut(pair, '=', ret_value) : pair;
+    return pair.len > 0;
+}
+
 int http_each_query(struct http_req *req, int (*each)(void *arg, struct str name, struct str value), void *arg)
 {
     struct str rest = req->query, name, value;
     int result = 0;
 
-    while (rest.len > 0 && result == 0) {
-        struct str pair = cut(rest, '&', &rest);
-        if (pair.len == 0)
-            continue;
-        name = cut(pair, '=', &value);
+    while (result == 0 && next_pair(&rest, &name, &value)) {
         if (decode(req, name, &name) < 0 || decode(req, value, &value) < 0)
             return -EINVAL;
         result = each(arg, name, value);
@@ -94,34 +101,30 @@ int http_each_query(struct http_req *req, int (*each)(void *arg, struct str name
     return result;
 }
 
-struct wanted {
-    struct str name, value;
-    int found;
-};
-
-static int take_once(void *arg, struct str name, struct str value)
+static int ignore(void *arg, struct str name, struct str value)
 {
-    struct wanted *wanted = arg;
-
-    if (!str_eq(name, wanted->name))
-        return 0;
-    if (wanted->found)
-        return -EINVAL;
-    wanted->found = 1;
-    wanted->value = value;
     return 0;
 }
 
-int http_query(struct http_req *req, const char *name, struct str *ret_value)
+int http_query_check(struct http_req *req)
 {
-    struct wanted wanted = {.name = str_of(name)};
-    int err = http_each_query(req, take_once, &wanted);
+    return http_each_query(req, ignore, NULL);
+}
 
-    if (err < 0)
-        return err;
-    if (wanted.found)
-        *ret_value = wanted.value;
-    return wanted.found;
+int http_query(struct http_req *req, const char *wanted, struct str *ret_value)
+{
+    struct str rest = req->query, name, value, found = STR_NULL;
+    int count = 0;
+
+    while (next_pair(&rest, &name, &value)) {
+        if (decode(req, name, &name) < 0 || !str_eq(name, str_of(wanted)))
+            continue;
+        if (count++ > 0 || decode(req, value, &found) < 0)
+            return -EINVAL;
+    }
+    if (count > 0)
+        *ret_value = found;
+    return count;
 }
 
 /* ---- memory ---- */
@@ -142,6 +145,13 @@ void http_answer(struct http_deferred *take_deferred, struct http_reply *take_re
 {
     assert(take_reply != NULL);
     take_deferred->answer(take_deferred, take_reply);
+}
+
+void http_on_gone(struct http_deferred *deferred, void (*gone)(void *arg), void *arg)
+{
+    assert(deferred->gone == NULL);
+    deferred->gone = gone;
+    deferred->arg = arg;
 }
 
 const struct trace *http_deferred_trace(const struct http_deferred *deferred)

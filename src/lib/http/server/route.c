@@ -101,14 +101,32 @@ static int add_route(struct http_paths *paths, const struct http_route *route)
     return 0;
 }
 
-static void list_methods(struct http_path *path)
+static bool offers(const struct http_path *path, enum http_method method)
+{
+    return path->routes[method] != NULL || method == HTTP_OPTIONS ||
+           (method == HTTP_HEAD && path->routes[HTTP_GET] != NULL);
+}
+
+static void add_method(char allow[HTTP_ALLOW_SIZE], enum http_method method)
+{
+    strcat(allow, allow[0] != '\0' ? ", " : "");
+    strcat(allow, method_names[method].s);
+}
+
+/* Of each path and of all. */
+static void list_methods(struct http_paths *paths)
 {
     for (enum http_method m = HTTP_GET; m < HTTP_OTHER_METHOD; m++) {
-        bool offered = path->routes[m] != NULL || m == HTTP_OPTIONS || (m == HTTP_HEAD && path->routes[HTTP_GET]);
-        if (offered) {
-            strcat(path->allow, path->allow[0] != '\0' ? ", " : "");
-            strcat(path->allow, method_names[m].s);
+        bool offered = m == HTTP_OPTIONS;
+
+        for (unsigned i = 0; i < paths->count; i++) {
+            if (!offers(&paths->paths[i], m))
+                continue;
+            add_method(paths->paths[i].allow, m);
+            offered = true;
         }
+        if (offered)
+            add_method(paths->allow, m);
     }
 }
 
@@ -128,8 +146,7 @@ int http_paths_open(const struct http_route *routes, struct http_paths *ret_path
             return err;
         }
     qsort(paths.paths, paths.count, sizeof(*paths.paths), compare_paths);
-    for (unsigned i = 0; i < paths.count; i++)
-        list_methods(&paths.paths[i]);
+    list_methods(&paths);
     *ret_paths = paths;
     return 0;
 }
@@ -142,13 +159,36 @@ void http_paths_release(struct http_paths *paths)
 
 /* ---- matching ---- */
 
+/* One byte of a segment as sent, decoded; -1 for a bad escape. */
+static int next_byte(struct str *rest)
+{
+    bool escaped = *rest->s == '%';
+    size_t len = escaped ? 3 : 1;
+    int byte = !escaped ? (unsigned char)*rest->s : rest->len >= len ? hex_byte(rest->s + 1) : -1;
+
+    if (byte >= 0)
+        *rest = (struct str){rest->s + len, rest->len - len};
+    return byte;
+}
+
+/* A literal segment may come percent-encoded: RFC 3986, 6.2.2.2. */
+static bool is_literal(struct str literal, struct str sent)
+{
+    if (sent.len == literal.len)
+        return str_eq(literal, sent); /* an escape makes it longer */
+    for (size_t i = 0; i < literal.len; i++)
+        if (sent.len == 0 || next_byte(&sent) != (unsigned char)literal.s[i])
+            return false;
+    return sent.len == 0;
+}
+
 static bool matches(const struct http_path *path, const struct str *segments, struct str params[HTTP_MAX_PARAMS])
 {
     unsigned param = 0;
 
     for (unsigned i = 0; i < path->segment_count; i++) {
         if (!is_param(path->segments[i])) {
-            if (!str_eq(path->segments[i], segments[i]))
+            if (!is_literal(path->segments[i], segments[i]))
                 return false;
         } else if (segments[i].len > 0) {
             params[param++] = segments[i];
@@ -171,31 +211,6 @@ const struct http_path *http_paths_match(const struct http_paths *paths, struct 
     return NULL;
 }
 
-/* ---- decoding ---- */
-
-int http_percent_decode(struct str text, bool plus_is_space, char *to, size_t *ret_len)
-{
-    size_t len = 0;
-
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.s[i];
-        if (c == '+' && plus_is_space) {
-            c = ' ';
-        } else if (c == '%') {
-            int byte = i + 2 < text.len ? hex_byte(text.s + i + 1) : -1;
-            if (byte < 0)
-                return -EINVAL;
-            c = (char)byte;
-            i += 2;
-        }
-        if (c == '\0')
-            return -EINVAL;
-        to[len++] = c;
-    }
-    *ret_len = len;
-    return 0;
-}
-
 /* ---- from a path to its handler ---- */
 
 bool http_method_is_safe(enum http_method method)
@@ -203,11 +218,23 @@ bool http_method_is_safe(enum http_method method)
     return method == HTTP_GET || method == HTTP_HEAD || method == HTTP_OPTIONS;
 }
 
+static struct http_reply *options_of(const struct http_path *path)
+{
+    const struct http_route *patch = path->routes[HTTP_PATCH];
+    struct http_reply *reply = http_set_header(http_reply_new(204), "allow", "%s", path->allow);
+
+    return patch != NULL && patch->accepts != NULL ? http_set_header(reply, "accept-patch", "%s", patch->accepts)
+                                                   : reply;
+}
+
+struct http_reply *http_route_options(const struct http_paths *paths)
+{
+    return http_set_header(http_reply_new(204), "allow", "%s", paths->allow);
+}
+
 struct http_reply *http_route_find(const struct http_path *path, enum http_method method,
                                    const struct http_route **ret_route)
 {
-    struct http_reply *refusal;
-
     if (path == NULL)
         return http_problem(404, "no such path");
     *ret_route = path->routes[method];
@@ -215,9 +242,10 @@ struct http_reply *http_route_find(const struct http_path *path, enum http_metho
         *ret_route = path->routes[HTTP_GET];
     if (*ret_route != NULL)
         return NULL;
-    refusal = method == HTTP_OPTIONS ? http_reply_new(204)
-                                     : http_problem(405, "the methods of this resource are %s", path->allow);
-    return http_set_header(refusal, "allow", "%s", path->allow);
+    if (method == HTTP_OPTIONS)
+        return options_of(path);
+    return http_set_header(http_problem(405, "the methods of this resource are %s", path->allow), "allow", "%s",
+                           path->allow);
 }
 
 static int decode_params(struct http_req *req, unsigned count)
@@ -233,8 +261,26 @@ static int decode_params(struct http_req *req, unsigned count)
     return 0;
 }
 
+/* What comes with a GET or DELETE has no meaning (RFC 9110, 9.3.1 and 9.3.5), unless the route gives it one. */
+static bool ignores_body(const struct http_req *req)
+{
+    enum http_method method = http_method_of(req->method);
+
+    return req->route->max_body == 0 && (method == HTTP_GET || method == HTTP_HEAD || method == HTTP_DELETE);
+}
+
+static int is_coded(void *arg, struct str value)
+{
+    return value.len > 0 && !str_caseeq(value, STR("identity"));
+}
+
 struct http_reply *http_route_run(struct http_req *req, unsigned param_count)
 {
+    if (ignores_body(req))
+        req->body = STR_NULL;
+    else if (http_each_header(req, "content-encoding", is_coded, NULL) != 0)
+        return http_set_header(http_problem(415, "a body with a Content-Encoding is not accepted"), "accept-encoding",
+                               "identity");
     if (req->body.len > req->route->max_body)
         return http_problem(413, "the body is longer than %zu bytes", req->route->max_body);
     if (decode_params(req, param_count) < 0)

@@ -2,6 +2,7 @@
 #include "http_internal.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 
 #define CLOSE_BOUND_MS 10000
 /* Beyond the largest max_body, so that our own 413 is sent after the body has been read. */
@@ -12,10 +13,13 @@
 static void on_close(void *data)
 {
     struct http_conn *conn = data;
+    struct http_server *server = conn->worker->server;
 
     assert(conn->exchanges == 0);
     h2o_linklist_unlink(&conn->link);
-    budget_give(&conn->worker->server->memory, conn->buffers);
+    http_intake_end(conn);
+    budget_give(&server->memory, conn->buffers);
+    budget_give(&server->strangers, conn->strange);
     acceptor_left(&conn->place);
     free(conn);
 }
@@ -31,11 +35,13 @@ static bool open_conn(void *arg, unsigned index, int take_fd, const struct socka
     if (h2o_linklist_is_empty(&worker->conns))
         http_watch_start(worker);
     h2o_linklist_insert(&worker->conns, &conn->link);
+    http_watch_open(conn);
     acceptor_join(server->acceptor, index, &conn->place, take_fd);
     net_ip_text(peer, conn->remote_ip);
     socket->on_close.cb = on_close;
     socket->on_close.data = conn;
     h2o_accept(&(h2o_accept_ctx_t){.ctx = &worker->h2o, .hosts = conn->hosts}, socket);
+    http_intake_begin(conn);
     return true;
 }
 
@@ -85,6 +91,7 @@ static void init_worker(void *arg)
     struct http_worker *worker = arg;
 
     h2o_context_init(&worker->h2o, loop_h2o(worker->loop), &worker->server->h2o);
+    http_intake_init(worker);
     http_watch_init(worker);
 }
 
@@ -94,6 +101,7 @@ static void dispose_worker(void *arg)
 
     loop_timer_stop(worker->loop, &worker->exchange_timer);
     loop_timer_stop(worker->loop, &worker->receive_timer);
+    http_linger_end_all(worker);
     h2o_compat_context_dispose(&worker->h2o);
 }
 
@@ -105,12 +113,15 @@ static int open_worker(struct http_server *server, unsigned index)
     *worker = (struct http_worker){.server = server};
     h2o_linklist_init_anchor(&worker->conns);
     h2o_linklist_init_anchor(&worker->exchanges);
+    h2o_linklist_init_anchor(&worker->lingering);
+    http_share_init(worker);
     worker->red = calloc((server->paths.count + 1) * HTTP_METHODS, sizeof(*worker->red));
     if (worker->red == NULL) {
         err = -ENOMEM;
         goto fail;
     }
-    if ((err = loop_open(index, server->def.name, server->def.metrics, &worker->loop)) < 0)
+    if ((err = loop_open(index, server->def.name, server->def.unrecorded ? NULL : server->def.metrics, &worker->loop)) <
+        0)
         goto fail;
     if ((worker->gate = http_gate_new(worker->loop, server)) == NULL) {
         err = -ENOMEM;
@@ -202,6 +213,7 @@ static void open_metrics(struct http_server *server)
     server->connections_gauge = own_series(server, &connections);
     server->in_flight_gauge = own_series(server, &in_flight);
     open_memory_metrics(server);
+    http_refusals_open(server);
     metrics_on_scrape(metrics, on_scrape, server);
 }
 
@@ -217,16 +229,33 @@ static void set_defaults(struct http_server_def *def)
     def->receive_timeout_ms = def->receive_timeout_ms > 0 ? def->receive_timeout_ms : 10000;
 }
 
+static unsigned at_most(unsigned wanted, size_t fit)
+{
+    return wanted <= fit ? wanted : fit > 0 ? (unsigned)fit : 1;
+}
+
+/* Connections that hold nothing take at most half of the memory; requests, as long as they hold no more, all of it. */
+static void bound_by_memory(struct http_server *server)
+{
+    server->memory.max = server->def.max_memory;
+    server->memory.whole = server->def.whole;
+    server->strangers.max = server->def.max_memory / HTTP_STRANGERS;
+    if (server->def.max_memory == 0)
+        return;
+    server->def.max_connections = at_most(server->def.max_connections, server->def.max_memory / (2 * HTTP_CONN_BYTES));
+    server->def.max_in_flight = at_most(server->def.max_in_flight, server->def.max_memory / HTTP_REQUEST_BYTES);
+}
+
 static void open_config(struct http_server *server)
 {
     h2o_hostconf_t *host;
 
     h2o_config_init(&server->h2o);
-    server->h2o.server_name = h2o_iovec_init(H2O_STRLIT("")); /* no Server header */
+    http_heads_measure(&server->h2o);
     server->h2o.max_request_entity_size = server->paths.largest_body + BODY_MARGIN;
     h2o_compat_set_timeouts(&server->h2o, server->def.idle_timeout_ms);
     host = h2o_config_register_host(&server->h2o, h2o_iovec_init(H2O_STRLIT("default")), 65535);
-    http_dispatch_register(host);
+    http_share_register(host);
     http_own_answers_register(host);
 }
 
@@ -279,7 +308,7 @@ int http_server_open(int take_listen_fd, const struct http_server_def *def, stru
         goto fail;
     server->def = *def;
     set_defaults(&server->def);
-    server->memory.max = def->max_memory;
+    bound_by_memory(server);
     server->statm_fd = def->max_memory > 0 ? open("/proc/self/statm", O_RDONLY | O_CLOEXEC) : -1;
     if ((err = http_paths_open(def->routes, &server->paths)) < 0)
         goto fail;
@@ -329,13 +358,11 @@ int http_server_wait(struct http_server *server, uint64_t deadline_ns)
 /* Ends all connections. */
 static void cut(struct http_server *server)
 {
-    bool ended;
-
     acceptor_stop(server->acceptor);
     for (unsigned i = 0; i < server->worker_count; i++)
         loop_call(server->workers[i].loop, cut_worker, &server->workers[i]);
-    ended = acceptor_wait(server->acceptor, clock_monotonic_ns() + CLOSE_BOUND_MS * CLOCK_NS_PER_MS);
-    assert(ended); /* a handler that blocks its loop, or a response that h2o does not give up */
+    if (!acceptor_wait(server->acceptor, clock_monotonic_ns() + CLOSE_BOUND_MS * CLOCK_NS_PER_MS))
+        log_exit(server->def.log, EXIT_FAILURE, "a connection does not end: the process exits without waiting for it");
 }
 
 struct http_server *http_server_close(struct http_server *server)

@@ -14,22 +14,31 @@
  * A reply is charged to the server's budget when it is answered and given back when it has been sent: exactly. h2o does
  * not tell when its own buffers grow. Looking at all connections for them takes long where there are thousands; so it
  * is done when the process has grown by a sixteenth of the bound since the last time, at most every millisecond, and
- * with each turn of the receive timer. What grows without being seen is that sixteenth, and what one turn of the loop
- * reads. Not counted: header fields that h2o decodes and drops, HPACK's tables, the kernel's buffers.
+ * with each turn of the receive timer, and, within a turn of the loop, when a sixteenth of the bound has been received.
+ * What grows without being seen is that sixteenth, and what h2o makes of it. Not counted: HPACK's tables, the kernel's
+ * buffers.
+ *
+ * Where clients need tokens, the unfinished requests of those without one may hold an eighth of the bound; beyond it
+ * the connections that hold most of them are closed. h2o gives a request to its handler when it is whole, so that this
+ * is how little is held before a token has been asked for.
  *
  * Where the bound is exceeded, or something did not fit, every worker closes its connections that hold most, down to
- * half of what an equal share would be, until three quarters of the bound are used. The memory of those is free after
- * h2o's next turn; until then requests are refused. Soon after, h2o and the allocator are made to give back what they
- * keep for reuse: they would keep the heap as large as it ever was.
+ * half of what an equal share would be, until three quarters of the bound are used. The memory of those that have no
+ * request being answered is free at once, that of the others after h2o's next turn; until then requests are refused.
+ * Soon after, h2o and the allocator are made to give back what they keep for reuse: they would keep the heap as large
+ * as it ever was.
  */
 #include "clock.h"
+#include "http_auth.h"
 #include "http_internal.h"
+#include "seldom.h"
 #include <limits.h>
 #include <malloc.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define MIN_CHARGED    4096 /* bytes of a reply's body: less is counted with its request */
+#define MIN_STRANGE    (16 * 1024) /* bytes of an unfinished request: of less nobody asks whose it is */
+#define MIN_CHARGED    4096        /* bytes of a reply's body: less is counted with its request */
 #define LOOK_NS        CLOCK_NS_PER_MS
 #define IDLE_LOOK_NS   (100 * CLOCK_NS_PER_MS)
 #define WARN_NS        (10 * CLOCK_NS_PER_S)
@@ -37,26 +46,55 @@
 #define MIN_SOCKBUF    (64 * 1024)
 #define HTTP2_COPIED   81920 /* of replies into an HTTP/2 connection's output at a time */
 #define HTTP2_ANSWERED 2     /* bytes of output, at most, for one of a frame that is answered by a frame */
-#define REQUEST_BYTES  8192  /* about what h2o, its pool and an exchange take for a stream, beside its body */
 
-static_assert(MIN_CHARGED <= REQUEST_BYTES, "a reply that is not charged is counted with its request");
-static_assert(sizeof(h2o_req_t) + sizeof(struct http_exchange) < REQUEST_BYTES,
+static_assert(MIN_CHARGED <= HTTP_REQUEST_BYTES, "a reply that is not charged is counted with its request");
+static_assert(sizeof(h2o_req_t) + sizeof(struct http_exchange) < HTTP_REQUEST_BYTES,
               "a request takes what is counted for it");
 static_assert(LOOK_NS <= IDLE_LOOK_NS && LOOK_NS <= TRIM_NS,
               "what is closed is seen to be gone before the heap is trimmed");
 
 /* ---- looking ---- */
 
+/* An empty buffer is h2o's prototype, which all share. */
+static size_t input_bytes(const struct http_conn *conn)
+{
+    return conn->socket->input->bytes != NULL ? conn->socket->input->capacity : 0;
+}
+
+static bool is_stranger(const struct http_conn *conn, const h2o_req_t *h2o)
+{
+    struct http_auth *auth = conn->worker->server->def.auth;
+    ssize_t at;
+
+    if (auth == NULL)
+        return false;
+    at = h2o_find_header(&h2o->headers, H2O_TOKEN_AUTHORIZATION, -1);
+    return at < 0 || !http_auth_knows(
+                         auth, (struct str){h2o->headers.entries[at].value.base, h2o->headers.entries[at].value.len});
+}
+
+static void look_at_unfinished(struct http_conn *conn, const h2o_req_t *h2o, uint64_t begun_ms, size_t bytes)
+{
+    if (conn->begun_ms == 0 || begun_ms < conn->begun_ms)
+        conn->begun_ms = begun_ms;
+    bytes += conn->is_http1 ? input_bytes(conn) : 0;
+    if (bytes >= MIN_STRANGE && is_stranger(conn, h2o))
+        conn->strange += bytes;
+}
+
 static int look_at_request(h2o_req_t *h2o, void *arg)
 {
     struct http_conn *conn = http_conn_of(h2o);
     uint64_t begun_ms = h2o_compat_begun_ms(h2o);
+    size_t bytes;
 
     conn->is_http1 = h2o->version < 0x200;
-    if (begun_ms != 0)
-        conn->buffers += REQUEST_BYTES + h2o_compat_request_bytes(h2o);
-    if (begun_ms != 0 && !h2o_compat_is_whole(h2o) && (conn->begun_ms == 0 || begun_ms < conn->begun_ms))
-        conn->begun_ms = begun_ms;
+    if (begun_ms == 0)
+        return 0;
+    bytes = HTTP_REQUEST_BYTES + h2o_compat_request_bytes(h2o);
+    conn->buffers += bytes;
+    if (!h2o_compat_is_whole(h2o))
+        look_at_unfinished(conn, h2o, begun_ms, bytes);
     return 0;
 }
 
@@ -89,13 +127,15 @@ static size_t http2_bytes(struct http_conn *conn)
 
 static void look(struct http_worker *worker)
 {
-    size_t before = 0, after = 0;
+    size_t before = 0, after = 0, strange_before = 0, strange_after = 0;
 
     for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
         struct http_conn *conn = conn_of(link);
 
         before += conn->buffers;
-        conn->buffers = conn->socket->input->capacity;
+        strange_before += conn->strange;
+        conn->strange = 0;
+        conn->buffers = HTTP_CONN_BYTES + input_bytes(conn);
         conn->begun_ms = 0;
         conn->is_http1 = false;
     }
@@ -105,57 +145,75 @@ static void look(struct http_worker *worker)
 
         conn->buffers += conn->is_http1 ? 0 : http2_bytes(conn);
         after += conn->buffers;
+        strange_after += conn->strange;
     }
     budget_add(&worker->server->memory, after - before); /* modulo 2^64, where it is less */
+    budget_add(&worker->server->strangers, strange_after - strange_before);
     worker->looked_ns = clock_monotonic_ns();
 }
 
 /* ---- what holds too much ---- */
 
+static size_t all_of(const struct http_conn *conn)
+{
+    return conn->buffers + conn->replies + conn->heads;
+}
+
 static size_t held(const struct http_conn *conn)
 {
-    return conn->cut ? 0 : conn->buffers + conn->replies;
+    return conn->cut ? 0 : all_of(conn);
 }
 
 static void warn(struct http_server *server)
 {
-    uint64_t now_ns = clock_monotonic_ns(), due_ns = atomic_load(&server->warn_ns);
     const struct log_field fields[] = {
         LOG_CSTR("server", server->def.name), LOG_INT("bytes", (int64_t)budget_used(&server->memory)),
         LOG_INT("max_bytes", (int64_t)server->memory.max), LOG_INT("requests_refused", (int64_t)server->refused),
         LOG_INT("connections_closed", (int64_t)server->closed)};
 
-    if (now_ns >= due_ns && atomic_compare_exchange_strong(&server->warn_ns, &due_ns, now_ns + WARN_NS))
+    if (seldom(&server->warn_ns, WARN_NS))
         log_fields(server->def.log, LOG_WARNING, NULL,
                    "clients hold too much memory: requests are refused, and the connections that hold most are closed",
                    fields, sizeof(fields) / sizeof(fields[0]));
 }
 
-/* With a reset, so that the kernel keeps nothing of it either. */
+static void count_closed(struct http_server *server)
+{
+    atomic_fetch_add_explicit(&server->closed, 1, memory_order_relaxed);
+    metrics_add(server->closed_total, 1);
+}
+
+/* With a reset, so that the kernel keeps nothing of it either. May free conn. */
 static void close_for_memory(struct http_conn *conn)
 {
-    struct http_server *server = conn->worker->server;
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
 
     setsockopt(h2o_socket_get_fd(conn->socket), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-    atomic_fetch_add_explicit(&server->closed, 1, memory_order_relaxed);
-    metrics_add(server->closed_total, 1);
-    http_conn_cut(conn);
+    count_closed(conn->worker->server);
+    http_conn_cut(conn); /* what is still being written fails */
+    conn->close(conn);
+}
+
+static size_t strange(const struct http_conn *conn)
+{
+    return conn->cut ? 0 : conn->strange;
 }
 
 /* Closes connections that hold at least that much until wanted bytes have been found. Returns how many were. */
-static size_t close_largest(struct http_worker *worker, size_t least, size_t wanted)
+static size_t close_largest(struct http_worker *worker, size_t (*size_of)(const struct http_conn *), size_t least,
+                            size_t wanted)
 {
     size_t found = 0;
 
-    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
+    for (h2o_linklist_t *link = worker->conns.next, *next; link != &worker->conns; link = next) {
         struct http_conn *conn = conn_of(link);
 
+        next = link->next;
         if (found >= wanted)
             break;
-        if (held(conn) < least)
+        if (size_of(conn) < least)
             continue;
-        found += held(conn);
+        found += size_of(conn);
         close_for_memory(conn);
     }
     return found;
@@ -170,10 +228,28 @@ static void make_room(struct http_worker *worker)
 
     for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
         most = held(conn_of(link)) > most ? held(conn_of(link)) : most;
-        leaving += conn_of(link)->cut ? conn_of(link)->buffers + conn_of(link)->replies : 0;
+        leaving += conn_of(link)->cut ? all_of(conn_of(link)) : 0;
     }
     for (size_t least = most / 2; least >= share && least > 0; least /= 2)
-        leaving += close_largest(worker, least, used > enough + leaving ? used - enough - leaving : 0);
+        leaving += close_largest(worker, held, least, used > enough + leaving ? used - enough - leaving : 0);
+}
+
+/* Before it has seen a token, the server keeps little: beyond it the connections that hold most of that are closed,
+ * down to half of it, whatever else is free. */
+static void refuse_strangers(struct http_worker *worker)
+{
+    struct budget *strangers = &worker->server->strangers;
+    size_t used = budget_used(strangers), enough = strangers->max / 2, most = 0, leaving = 0;
+
+    if (!budget_exceeded(strangers))
+        return;
+    for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
+        most = strange(conn_of(link)) > most ? strange(conn_of(link)) : most;
+        leaving += conn_of(link)->cut ? conn_of(link)->strange : 0;
+    }
+    for (size_t least = most / 2; least > 0 && used > enough + leaving; least /= 2)
+        leaving += close_largest(worker, strange, least, used - enough - leaving);
+    warn(worker->server);
 }
 
 /* The anonymous memory of the process: its heap, in the main. */
@@ -202,6 +278,7 @@ static void look_at_memory(struct http_worker *worker, uint64_t now_ns)
     struct http_server *server = worker->server;
 
     look(worker);
+    refuse_strangers(worker);
     if (is_exceeded(worker)) {
         worker->room_made = atomic_load_explicit(&server->wants_room, memory_order_relaxed);
         make_room(worker);
@@ -237,17 +314,34 @@ static void watch_memory(struct loop_hook *hook)
     look_at_memory(worker, now_ns);
 }
 
-/* What a turn reads of a socket, which nobody can count before, is bounded by what the kernel holds of it. What it
- * holds for the client to take is charged to the same cgroup. */
+/* What one turn reads may be more than there is memory for: within it, too, there is a look for each sixteenth of the
+ * bound. */
+static bool admits(struct http_conn *conn, size_t len)
+{
+    struct http_worker *worker = conn->worker;
+    const struct http_server *server = worker->server;
+
+    worker->received += len;
+    if (worker->received >= server->memory.max / 16 / server->worker_count) {
+        worker->received = 0;
+        worker->reading = conn;
+        look_at_memory(worker, clock_monotonic_ns());
+        worker->reading = NULL;
+    }
+    return !conn->cut;
+}
+
+/* h2o reads and handles in one turn all that the kernel holds of a connection. Nobody can count the memory before, and
+ * all other connections wait for the time that it takes: thousands of frames fit into 64 KiB. What the kernel holds for
+ * the client to take is charged to the same cgroup. */
 void http_watch_bound_buffers(const struct http_server *server, int listen_fd)
 {
     size_t share = server->memory.max / 64;
     int bytes = share < MIN_SOCKBUF ? MIN_SOCKBUF : share < INT_MAX / 2 ? (int)share : INT_MAX / 2;
 
-    if (server->memory.max == 0)
-        return;
-    setsockopt(listen_fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
-    setsockopt(listen_fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+    setsockopt(listen_fd, SOL_SOCKET, SO_RCVBUF, &(int){MIN_SOCKBUF}, sizeof(int));
+    if (server->memory.max > 0)
+        setsockopt(listen_fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 }
 
 void http_watch_init(struct http_worker *worker)
@@ -256,6 +350,7 @@ void http_watch_init(struct http_worker *worker)
         return;
     worker->seen_resident = resident_bytes(worker->server);
     worker->memory_hook.run = watch_memory;
+    worker->admits = admits;
     loop_each_turn(worker->loop, &worker->memory_hook);
 }
 
@@ -271,6 +366,12 @@ struct http_reply *http_watch_refuse(struct http_server *server)
     metrics_add(server->refused_total, 1);
     want_room(server);
     return http_set_header(http_problem(503, "too much memory in use"), "retry-after", "1");
+}
+
+void http_watch_refuse_head(struct http_server *server)
+{
+    count_closed(server);
+    want_room(server);
 }
 
 struct http_reply *http_watch_charge(struct http_reply *reply, struct http_server *server, bool must_be_sent)
@@ -290,6 +391,12 @@ struct http_reply *http_watch_charge(struct http_reply *reply, struct http_serve
     reply->server = server;
     reply->charged = reply->body_len;
     return reply;
+}
+
+void http_watch_open(struct http_conn *conn)
+{
+    conn->buffers = HTTP_CONN_BYTES;
+    budget_add(&conn->worker->server->memory, conn->buffers);
 }
 
 bool http_watch_is_full(struct http_worker *worker)
@@ -347,6 +454,9 @@ static void on_receive_timer(struct loop_timer *timer)
     uint64_t before_ms = note_turn(worker);
 
     look(worker);
+    refuse_strangers(worker);
+    http_exchanges_look(worker);
+    http_refusals_look(worker);
     for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
         struct http_conn *conn = conn_of(link);
 

@@ -48,6 +48,10 @@ struct log *log_close(struct log *log, int timeout_ms);
 int log_take_stderr(struct log *log);
 void log_return_stderr(void);
 
+/* For a process that cannot end in order, because a thread does not end: logs the message, waits until the lines are
+ * written (2 s at most), and exits without running anything else. log may be NULL. Any thread. */
+_Noreturn void log_exit(struct log *log, int status, const char *message);
+
 bool log_enabled(const struct log *log, enum log_severity severity);
 /* The least severity that is logged; any thread. */
 enum log_severity log_least(const struct log *log);

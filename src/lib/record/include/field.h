@@ -19,7 +19,7 @@ enum field_kind {
     FIELD_KIND_INT,      /* int64_t */
     FIELD_KIND_STR,      /* struct str; may contain NUL */
     FIELD_KIND_CSTR,     /* char *, terminated: one with NUL in it is refused */
-    FIELD_KIND_STRS,     /* struct str [], with an unsigned count; no two of them may be the same */
+    FIELD_KIND_STRS,     /* struct str [], with an unsigned count; none has NUL in it, no two are the same */
     FIELD_KIND_READ_ONLY /* not in the struct: whoever sends it is told that the server sets it */
 };
 

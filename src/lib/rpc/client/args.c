@@ -48,7 +48,8 @@ static void write_service_config(const struct rpc_client_def *def, struct buf *j
             append_method(json, def->idempotent_methods[i], i == 0);
         buf_append_cstr(json,
                         "],\"retryPolicy\":{\"maxAttempts\":4,\"initialBackoff\":\"0.01s\",\"maxBackoff\":\"0.2s\","
-                        "\"backoffMultiplier\":2,\"retryableStatusCodes\":[\"UNAVAILABLE\"]}}]");
+                        "\"backoffMultiplier\":2,\"retryableStatusCodes\":[\"UNAVAILABLE\"]}}],"
+                        "\"retryThrottling\":{\"maxTokens\":1000,\"tokenRatio\":0.1}");
     }
     buf_append_char(json, '}');
     buf_append_char(json, '\0');
@@ -93,6 +94,10 @@ static void fill(struct rpc_client *client, const struct rpc_client_def *def)
     add_integer(client, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, or_default(def->max_message, DEFAULT_MAX_MESSAGE));
     add_integer(client, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     add_integer(client, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1); /* its connections end with the client */
+    add_integer(client, GRPC_ARG_ENABLE_CHANNELZ, 0);           /* statistics of each call that nobody can ask for */
+    /* Never: a filter that every call passes would only close connections of half an hour without a call, and servers
+     * end theirs long before. */
+    add_integer(client, GRPC_ARG_CLIENT_IDLE_TIMEOUT_MS, INT_MAX);
 }
 
 int rpc_args_fill(struct rpc_client *client, const struct rpc_client_def *def)

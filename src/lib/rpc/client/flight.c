@@ -23,6 +23,21 @@
 
 static_assert(MAX_TIMEOUT_MS <= INT64_MAX / 2 / CLOCK_NS_PER_MS, "a deadline is a number of nanoseconds");
 
+static int make_outgoing(struct rpc_flight *flight, const struct rpc_call_options *options)
+{
+    if (options->ret_outgoing == NULL)
+        return 0;
+    flight->outgoing = rpc_outgoing_new();
+    return flight->outgoing != NULL ? 0 : -ENOMEM;
+}
+
+/* Of a call that has not begun: nobody has the other reference. */
+static void drop_outgoing(struct rpc_flight *flight)
+{
+    rpc_outgoing_unref(flight->outgoing);
+    flight->outgoing = rpc_outgoing_unref(flight->outgoing);
+}
+
 static int reserve(struct rpc_flight *flight)
 {
     struct rpc_client *client = flight->client;
@@ -68,8 +83,11 @@ int rpc_flight_begin(struct rpc_flight *flight, struct rpc_client *client, const
     err = rpc_flight_fill_metadata(flight, options);
     if (err != 0)
         return err;
-    err = reserve(flight);
+    err = make_outgoing(flight, options);
+    if (err == 0)
+        err = reserve(flight);
     if (err != 0) {
+        drop_outgoing(flight);
         rpc_flight_release_metadata(flight);
         return err;
     }
@@ -77,6 +95,10 @@ int rpc_flight_begin(struct rpc_flight *flight, struct rpc_client *client, const
     grpc_metadata_array_init(&flight->trailing_metadata);
     flight->details = grpc_empty_slice();
     create_call(flight, options->timeout_ms);
+    if (flight->outgoing != NULL) {
+        rpc_outgoing_set(flight->outgoing, flight->grpc);
+        *options->ret_outgoing = flight->outgoing;
+    }
     rpc_stats_started(&flight->method->stats);
     pthread_mutex_lock(&client->lock);
     TAILQ_INSERT_TAIL(&client->flights, flight, link);
@@ -116,6 +138,9 @@ grpc_op rpc_flight_recv_status(struct rpc_flight *flight)
 
 void rpc_flight_landed(struct rpc_flight *flight)
 {
+    if (flight->outgoing != NULL)
+        rpc_outgoing_set(flight->outgoing, NULL);
+    flight->outgoing = rpc_outgoing_unref(flight->outgoing);
     pthread_mutex_lock(&flight->client->lock);
     TAILQ_REMOVE(&flight->client->flights, flight, link);
     pthread_mutex_unlock(&flight->client->lock);

@@ -180,6 +180,7 @@ struct rpc_flight {
     grpc_status_code status;
     grpc_slice details;
     uint64_t begun_ns;
+    struct rpc_outgoing *outgoing; /* NULL: nobody asked for it */
 };
 
 /* Makes the call and puts it among those in flight. Errors as rpc_unary's: nothing is to be released then. */
@@ -195,5 +196,10 @@ grpc_op rpc_flight_recv_status(struct rpc_flight *flight);
 void rpc_flight_landed(struct rpc_flight *flight);
 void rpc_flight_count(struct rpc_flight *flight, enum err_grpc code);
 void rpc_flight_end(struct rpc_flight *flight);
+/* ---- outgoing.c: the reference by which a call is cancelled ---- */
+
+struct rpc_outgoing *rpc_outgoing_new(void); /* two references; NULL out of memory */
+void rpc_outgoing_set(struct rpc_outgoing *outgoing, grpc_call *grpc);
+
 /* The status that came; *ret_text keeps its message, for gpr_free. */
 struct rpc_status rpc_flight_status(const struct rpc_flight *flight, char **ret_text);

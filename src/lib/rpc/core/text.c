@@ -2,6 +2,7 @@
  * without a word. So the bytes of a message are searched for such strings before they are unpacked, and for what
  * protobuf-c does not decode as Protocol Buffers says: see normalize.c. */
 #include "rpc_fields.h"
+#include <errno.h>
 
 static bool is_whole(struct str contents)
 {
@@ -19,14 +20,18 @@ static bool came_before(uint64_t *seen, const ProtobufCMessageDescriptor *type, 
     return before;
 }
 
-bool rpc_text_whole(struct str bytes, const ProtobufCMessageDescriptor *type, unsigned max_depth, bool *ret_is_plain)
+int rpc_text_check(struct str bytes, const ProtobufCMessageDescriptor *type, unsigned max_depth, bool *ret_is_plain)
 {
     struct rpc_wire_field field;
     uint64_t seen = 0;
+    int err;
 
-    while (bytes.len > 0 && rpc_fields_next(&bytes, &field)) {
-        const ProtobufCFieldDescriptor *known = rpc_fields_known(type, &field);
+    while (bytes.len > 0) {
+        const ProtobufCFieldDescriptor *known;
 
+        if (!rpc_fields_next(&bytes, &field))
+            return -EBADMSG; /* protobuf-c might accept it, and what comes after it */
+        known = rpc_fields_known(type, &field);
         if (known == NULL) {
             if (field.wire == RPC_WIRE_GROUP ||
                 (field.number <= UINT32_MAX &&
@@ -35,13 +40,14 @@ bool rpc_text_whole(struct str bytes, const ProtobufCMessageDescriptor *type, un
             continue;
         }
         if (known->type == PROTOBUF_C_TYPE_STRING && !is_whole(field.contents))
-            return false;
+            return -EILSEQ;
         if (known->type != PROTOBUF_C_TYPE_MESSAGE)
             continue;
-        if (max_depth == 0 || !rpc_text_whole(field.contents, known->descriptor, max_depth - 1, ret_is_plain))
-            return false;
+        err = max_depth > 0 ? rpc_text_check(field.contents, known->descriptor, max_depth - 1, ret_is_plain) : -EILSEQ;
+        if (err < 0)
+            return err;
         if (rpc_fields_is_single_message(known) && came_before(&seen, type, known))
             *ret_is_plain = false;
     }
-    return true; /* where the rest is no field, unpacking finds it */
+    return 0;
 }

@@ -74,10 +74,10 @@ int rpc_unpack_bytes(struct str bytes, const ProtobufCMessageDescriptor *type, s
 {
     struct buf normal = {0};
     bool is_plain = true;
-    int err;
+    int err = rpc_text_check(bytes, type, RPC_MAX_DEPTH, &is_plain);
 
-    if (!rpc_text_whole(bytes, type, RPC_MAX_DEPTH, &is_plain))
-        return -EILSEQ;
+    if (err < 0)
+        return err;
     if (is_plain)
         return unpack(bytes, type, ret_unpacked);
     err = rpc_normalize(bytes, type, &normal);

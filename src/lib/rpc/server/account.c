@@ -1,5 +1,6 @@
 #include "rpc_server_internal.h"
 #include <assert.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 #define STEP ((size_t)64 * 1024)
@@ -63,50 +64,43 @@ void *rpc_account_realloc(struct rpc_account *account, void *bytes, size_t from,
     return grown;
 }
 
-/* ---- for nghttp2: each block begins with its size ---- */
+/* ---- for nghttp2: counted is what the C library has taken for a block, so that blocks need no heads ---- */
 
-#define BLOCK_HEAD _Alignof(max_align_t)
-
-static size_t *size_of(void *p)
-{
-    return (size_t *)(void *)((char *)p - BLOCK_HEAD);
-}
+#define ALIGNMENT _Alignof(max_align_t)
 
 /* The process ends where there is no memory, as with what h2o allocates: nghttp2 1.52 frees an item twice after it
  * could not queue it. */
-static void *account_malloc(size_t size, void *arg)
+static void *account_malloc(size_t size, void *account)
 {
-    char *block = aligned_alloc(BLOCK_HEAD, (BLOCK_HEAD + size + BLOCK_HEAD - 1) / BLOCK_HEAD * BLOCK_HEAD);
+    void *block = aligned_alloc(ALIGNMENT, (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
 
     if (block == NULL)
         abort();
-    *(size_t *)(void *)block = size;
-    rpc_account_add(arg, BLOCK_HEAD + size);
-    return block + BLOCK_HEAD;
+    rpc_account_add(account, malloc_usable_size(block));
+    return block;
 }
 
-static void *account_calloc(size_t count, size_t size, void *arg)
+static void *account_calloc(size_t count, size_t size, void *account)
 {
     size_t bytes;
 
-    return __builtin_mul_overflow(count, size, &bytes) ? NULL : memset(account_malloc(bytes, arg), 0, bytes);
+    return __builtin_mul_overflow(count, size, &bytes) ? NULL : memset(account_malloc(bytes, account), 0, bytes);
 }
 
-static void account_free(void *p, void *arg)
+static void account_free(void *block, void *account)
 {
-    if (p == NULL)
-        return;
-    rpc_account_give(arg, BLOCK_HEAD + *size_of(p));
-    free(size_of(p));
+    rpc_account_give(account, malloc_usable_size(block));
+    free(block);
 }
 
-static void *account_realloc(void *p, size_t size, void *arg)
+static void *account_realloc(void *block, size_t size, void *account)
 {
-    void *grown = account_malloc(size, arg);
+    void *grown = account_malloc(size, account);
+    size_t had = malloc_usable_size(block);
 
-    if (p != NULL)
-        memcpy(grown, p, *size_of(p) < size ? *size_of(p) : size);
-    account_free(p, arg);
+    if (block != NULL)
+        memcpy(grown, block, had < size ? had : size);
+    account_free(block, account);
     return grown;
 }
 

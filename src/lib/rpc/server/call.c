@@ -3,6 +3,7 @@
  * loop's thread or by another, which posts a message then. */
 #include "clock.h"
 #include "rpc_server_internal.h"
+#include "share.h"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -16,6 +17,16 @@ static bool is_stream(const struct rpc_call *call)
 static struct rpc_share *share_of(const struct rpc_call *call)
 {
     return &call->loop->server->shares[call->entry->quiet];
+}
+
+static bool is_finished(struct rpc_call *call)
+{
+    bool finished;
+
+    pthread_mutex_lock(&call->lock);
+    finished = call->finished;
+    pthread_mutex_unlock(&call->lock);
+    return finished;
 }
 
 /* ---- memory ---- */
@@ -101,6 +112,7 @@ static void release(struct rpc_call *call)
 /* ---- what is to be done at the end of the turn ---- */
 
 static void expire(struct loop_timer *timer);
+static void bound_taking(struct rpc_call *call);
 
 /* Whether a call's time is over, and its timer has not run yet. What its handlers answer now, perhaps because their own
  * calls have the same deadline, comes too late. */
@@ -125,6 +137,7 @@ void rpc_call_run(struct rpc_call *call)
         call->entry->method->on_writable(call);
     rpc_input_resume(call);
     rpc_response_pump(call);
+    bound_taking(call);
     rpc_conn_dirty(call->conn);
 }
 
@@ -145,8 +158,10 @@ void rpc_call_run_due(struct rpc_loop *loop)
 
 void rpc_call_expect_no_messages(struct rpc_call *call)
 {
-    if (call->may_receive)
+    if (call->may_receive) {
         atomic_fetch_sub(&share_of(call)->receiving, 1);
+        call->conn->receiving[call->entry->quiet]--;
+    }
     call->may_receive = false;
 }
 
@@ -233,9 +248,11 @@ void rpc_call_end(struct rpc_call *call, bool whole)
     if (call->is_fresh)
         TAILQ_REMOVE(&call->loop->fresh, call, fresh);
     call->is_due = call->is_fresh = false;
+    rpc_call_expect_no_messages(call);
+    if (begun)
+        call->conn->in_flight[call->entry->quiet]--;
     call->conn = NULL;
     loop_timer_stop(call->loop->loop, &call->timer);
-    rpc_call_expect_no_messages(call);
     release(call);
     if (begun)
         atomic_fetch_sub(&share->in_flight, 1);
@@ -267,6 +284,7 @@ static void expire(struct loop_timer *timer)
     struct rpc_call *call = RPC_OWNER(timer, struct rpc_call, timer);
     bool whole;
 
+    call->taken_by_ns = UINT64_MAX; /* the rest is GRACE_MS's */
     atomic_store(&call->cancelled, true);
     pthread_mutex_lock(&call->lock);
     whole = rpc_out_is_whole(&call->out);
@@ -283,12 +301,75 @@ static void expire(struct loop_timer *timer)
     rpc_conn_dirty(call->conn);
 }
 
+/* ---- streams that nothing moves on ---- */
+
+static uint64_t idle_at_ns(const struct rpc_call *call)
+{
+    uint64_t idle_ns = call->loop->server->def.idle_stream_ms * CLOCK_NS_PER_MS;
+
+    if (!call->may_receive || !is_stream(call) || call->taken_by_ns != 0)
+        return UINT64_MAX;
+    return (call->moved_ns != 0 ? call->moved_ns : call->begun_ns) + idle_ns;
+}
+
+static uint64_t due_ns(const struct rpc_call *call)
+{
+    uint64_t due = idle_at_ns(call);
+
+    if (call->taken_by_ns != 0 && call->taken_by_ns < due)
+        due = call->taken_by_ns;
+    return call->deadline_ns < due ? call->deadline_ns : due;
+}
+
+static size_t waiting_bytes(struct rpc_call *call)
+{
+    size_t bytes;
+
+    pthread_mutex_lock(&call->lock);
+    bytes = call->out.bytes;
+    pthread_mutex_unlock(&call->lock);
+    return bytes;
+}
+
+static void wait_until_taken(struct rpc_call *call, uint64_t now)
+{
+    call->taken_by_ns = now + call->loop->server->def.max_call_ms * CLOCK_NS_PER_MS;
+    call->left = waiting_bytes(call);
+}
+
+/* A stream may last for an hour. Once it is finished, its client has to take what is left: as long as a unary call may
+ * last, each time for some of it. */
+static void bound_taking(struct rpc_call *call)
+{
+    if (call->taken_by_ns != 0 || !is_stream(call) || !is_finished(call))
+        return;
+    wait_until_taken(call, clock_monotonic_ns());
+    if (loop_timer_running(&call->timer))
+        rpc_call_set_timer(call);
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+    struct rpc_call *call = RPC_OWNER(timer, struct rpc_call, timer);
+    uint64_t now = clock_monotonic_ns();
+
+    if (now >= call->deadline_ns ||
+        (call->taken_by_ns != 0 && now >= call->taken_by_ns && waiting_bytes(call) >= call->left)) {
+        expire(timer);
+        return;
+    }
+    if (call->taken_by_ns != 0 && now >= call->taken_by_ns)
+        wait_until_taken(call, now);
+    else if (now >= idle_at_ns(call))
+        rpc_finish(call, ERR_GRPC_UNAVAILABLE, "nothing was sent or received on the stream for too long");
+    rpc_call_set_timer(call);
+}
+
 void rpc_call_set_timer(struct rpc_call *call)
 {
-    uint64_t now = clock_monotonic_ns();
-    uint64_t left_ms = call->deadline_ns > now ? (call->deadline_ns - now) / CLOCK_NS_PER_MS : 0;
+    uint64_t now = clock_monotonic_ns(), due = due_ns(call);
 
-    if (loop_timer_start(call->loop->loop, &call->timer, left_ms, expire) < 0)
+    if (loop_timer_start(call->loop->loop, &call->timer, due > now ? (due - now) / CLOCK_NS_PER_MS : 0, on_timer) < 0)
         rpc_input_refuse(call, -ENOMEM);
 }
 
@@ -299,24 +380,18 @@ void rpc_call_set_timer(struct rpc_call *call)
 static bool expect_messages(struct rpc_call *call)
 {
     struct rpc_server *server = call->loop->server;
-    size_t max = is_stream(call) ? server->max_receiving - server->max_receiving / 2 : server->max_receiving;
+    unsigned max = is_stream(call) ? server->max_receiving - server->max_receiving / 2 : server->max_receiving, used;
 
     if (call->entry->quiet)
         max = RPC_QUIET_RECEIVING;
-    call->may_receive = atomic_fetch_add(&share_of(call)->receiving, 1) < max;
-    if (!call->may_receive)
+    used = atomic_fetch_add(&share_of(call)->receiving, 1);
+    call->may_receive = used < max && !share_is_taken(call->conn->receiving[call->entry->quiet], used, max,
+                                                      acceptor_connections(server->acceptor));
+    if (call->may_receive)
+        call->conn->receiving[call->entry->quiet]++;
+    else
         atomic_fetch_sub(&share_of(call)->receiving, 1);
     return call->may_receive;
-}
-
-static bool is_finished(struct rpc_call *call)
-{
-    bool finished;
-
-    pthread_mutex_lock(&call->lock);
-    finished = call->finished;
-    pthread_mutex_unlock(&call->lock);
-    return finished;
 }
 
 static bool intercept_before(struct rpc_call *call)
@@ -375,13 +450,18 @@ static void count_beginning(struct rpc_call *call)
     rpc_stats_started(&call->entry->stats);
     if (call->entry->quiet && call->in.max > RPC_QUIET_MESSAGE)
         call->in.max = RPC_QUIET_MESSAGE;
+    if (server->def.compress_from > 0 && rpc_call_compress(call, true))
+        call->out.compress_from = server->def.compress_from;
 }
 
-static unsigned max_in_flight(const struct rpc_call *call)
+/* Counts it in; returns whether there are too many. */
+static bool count_in(struct rpc_call *call)
 {
-    unsigned max = call->loop->server->def.max_in_flight;
+    struct rpc_server *server = call->loop->server;
+    unsigned max = call->entry->quiet ? server->def.max_in_flight / 2 + RPC_QUIET_RECEIVING : server->def.max_in_flight;
+    unsigned used = atomic_fetch_add(&share_of(call)->in_flight, 1), own = call->conn->in_flight[call->entry->quiet]++;
 
-    return call->entry->quiet ? max / 2 + RPC_QUIET_RECEIVING : max;
+    return used >= max || share_is_taken(own, used, max, acceptor_connections(server->acceptor));
 }
 
 void rpc_call_begin(struct rpc_call *call)
@@ -389,18 +469,18 @@ void rpc_call_begin(struct rpc_call *call)
     struct rpc_server *server = call->loop->server;
     enum err_grpc status;
     const char *text;
-    unsigned in_flight;
+    bool too_many;
 
     assert(call->entry == NULL && !call->opened);
     count_beginning(call);
-    in_flight = atomic_fetch_add(&share_of(call)->in_flight, 1);
+    too_many = count_in(call);
     if (!call->head.is_post) {
         rpc_response_http(call, 405);
     } else if (!call->head.is_grpc) {
         rpc_response_http(call, 415);
     } else if ((text = fault(call, &status)) != NULL) {
         rpc_finish(call, status, text);
-    } else if (in_flight >= max_in_flight(call)) {
+    } else if (too_many) {
         rpc_finish(call, ERR_GRPC_RESOURCE_EXHAUSTED, "too many calls in flight");
     } else if ((budget_exceeded(&server->memory) && !call->entry->quiet) || !expect_messages(call)) {
         rpc_finish(call, ERR_GRPC_RESOURCE_EXHAUSTED, "too many requests are being received");
@@ -408,5 +488,16 @@ void rpc_call_begin(struct rpc_call *call)
         call->opened = true;
         if (call->entry->method->on_open != NULL)
             call->entry->method->on_open(call);
+        if (acceptor_is_draining(server->acceptor))
+            rpc_call_tell_drain(call);
     }
+}
+
+void rpc_call_tell_drain(struct rpc_call *call)
+{
+    if (call->drain_told || !call->opened)
+        return;
+    call->drain_told = true;
+    if (call->entry->method->on_drain != NULL && rpc_input_is_wanted(call))
+        call->entry->method->on_drain(call);
 }

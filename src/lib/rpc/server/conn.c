@@ -16,7 +16,9 @@
  * - ENDED: shut for sending; closed when the client closes, or after LINGER_NS. A close with unread bytes would reset
  *   the connection, and the client might lose the last answers.
  *
- * A client that has sent a GOAWAY itself takes OPEN to ENDED when no call is left.
+ * A client that is refused (refusal.c) goes to ENDED at once; its calls end. A client that has sent a GOAWAY itself
+ * takes OPEN to ENDED when no call is left. A client that pings too often is sent LEAVING's GOAWAY at once, with an
+ * error; if it goes on, it is refused.
  *
  * One timer for each connection, at the earliest of: its age; the end of NOTICED or ENDED; keepalive_ms of the server
  * after something was last heard of the client (then a ping is sent), and KEEPALIVE_TIMEOUT_NS after that ping (then
@@ -45,6 +47,7 @@
 #define USER_TIMEOUT_MS      20000                /* a peer that does not acknowledge for so long is gone */
 #define PING_INTERVAL_NS     (5 * CLOCK_NS_PER_S) /* clients may ping so often, also without a call */
 #define PING_STRIKES         2
+#define PING_STRIKES_MAX     100         /* of a client that has been told */
 #define LONGEST_FRAME        (20 * 1024) /* that nghttp2 gives at a time: 16 KiB and its head */
 #define SENDS_A_TURN         16
 #define WINDOW               (64 * 1024 - 1) /* of a stream: a paused call holds so much; HTTP/2's default */
@@ -118,10 +121,10 @@ void rpc_conn_leave(struct rpc_conn *conn)
     rpc_conn_dirty(conn);
 }
 
-static void begin_no_call(struct rpc_conn *conn)
+static void begin_no_call(struct rpc_conn *conn, uint32_t error, struct str text)
 {
     nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
-                          NGHTTP2_NO_ERROR, NULL, 0);
+                          error, (const uint8_t *)text.s, text.len);
     set_state(conn, RPC_CONN_LEAVING, UINT64_MAX);
     rpc_conn_dirty(conn);
 }
@@ -130,19 +133,23 @@ void rpc_conn_ponged(struct rpc_conn *conn, const uint8_t opaque[8])
 {
     conn->ping_ns = 0;
     if (conn->state == RPC_CONN_NOTICED && memcmp(opaque, leave_ping, sizeof(leave_ping)) == 0)
-        begin_no_call(conn);
+        begin_no_call(conn, NGHTTP2_NO_ERROR, STR_NULL);
 }
 
 /* As C-core and grpc-go do: too frequent pings are let pass twice, and those after something was sent always, since a
- * client measures with them. */
-bool rpc_conn_admits_ping(struct rpc_conn *conn)
+ * client measures with them. They would cut the connection then; here the calls of a client that does not go on end as
+ * they would have. */
+void rpc_conn_pinged(struct rpc_conn *conn)
 {
     uint64_t now = clock_monotonic_ns();
     bool early = conn->pinged_ns != 0 && now < conn->pinged_ns + PING_INTERVAL_NS;
 
     conn->pinged_ns = now;
     conn->ping_strikes += early;
-    return conn->ping_strikes <= PING_STRIKES;
+    if (conn->ping_strikes > PING_STRIKES_MAX)
+        rpc_refuse(conn, NGHTTP2_ENHANCE_YOUR_CALM, "too_many_pings");
+    else if (conn->ping_strikes > PING_STRIKES && conn->state < RPC_CONN_LEAVING)
+        begin_no_call(conn, NGHTTP2_ENHANCE_YOUR_CALM, STR("too_many_pings"));
 }
 
 /* Has the client begun a call whose head does not end? Such a call has no deadline yet. */
@@ -164,7 +171,7 @@ static void on_timer(struct loop_timer *timer)
     else if (conn->state == RPC_CONN_OPEN && is_over)
         rpc_conn_leave(conn);
     else if (conn->state == RPC_CONN_NOTICED && is_over)
-        begin_no_call(conn);
+        begin_no_call(conn, NGHTTP2_NO_ERROR, STR_NULL);
     if (conn->state != RPC_CONN_ENDED)
         keep_alive(conn, now);
     conn->broken = conn->broken || waits_for_head(conn, now);
@@ -303,18 +310,36 @@ static bool is_done(const struct rpc_conn *conn)
            !nghttp2_session_want_read(conn->session) && !nghttp2_session_want_write(conn->session);
 }
 
+static void shut(struct rpc_conn *conn)
+{
+    shutdown(conn->fd, SHUT_WR);
+    set_state(conn, RPC_CONN_ENDED, LINGER_NS);
+}
+
+static void end_calls(struct rpc_conn *conn)
+{
+    struct rpc_call *call;
+
+    while ((call = TAILQ_FIRST(&conn->calls)) != NULL)
+        rpc_call_end(call, false);
+}
+
 void rpc_conn_flush(struct rpc_conn *conn)
 {
     bool was_broken = conn->broken; /* what nghttp2 has to say of it is still sent */
+    bool is_refused;
 
     conn->broken = false;
     if (conn->state != RPC_CONN_ENDED)
         send_all(conn);
-    if (was_broken || conn->broken) {
+    is_refused = conn->refused && conn->state != RPC_CONN_ENDED;
+    if (was_broken || conn->broken || (is_refused && conn->waits)) {
         rpc_conn_cut(conn);
+    } else if (is_refused) { /* what the client still sends must not reset it before it has read why */
+        end_calls(conn);
+        shut(conn);
     } else if (is_done(conn)) {
-        shutdown(conn->fd, SHUT_WR);
-        set_state(conn, RPC_CONN_ENDED, LINGER_NS);
+        shut(conn);
     }
 }
 
@@ -323,7 +348,7 @@ void rpc_conn_flush(struct rpc_conn *conn)
 static void on_readable(h2o_socket_t *socket, const char *err)
 {
     struct rpc_conn *conn = socket->data;
-    ssize_t len = err != NULL ? 0 : recv(conn->fd, conn->loop->in, sizeof(conn->loop->in), 0);
+    ssize_t len = err != NULL ? 0 : recv(conn->fd, conn->loop->in, sizeof(conn->loop->in), 0), result;
 
     if (len < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -334,8 +359,9 @@ static void on_readable(h2o_socket_t *socket, const char *err)
     conn->heard_ns = clock_monotonic_ns();
     if (conn->state == RPC_CONN_ENDED)
         return;
-    if (nghttp2_session_mem_recv(conn->session, conn->loop->in, (size_t)len) < 0)
-        conn->broken = true;
+    result = nghttp2_session_mem_recv(conn->session, conn->loop->in, (size_t)len);
+    if (result < 0)
+        rpc_refusal_failed(conn, (int)result);
     rpc_conn_dirty(conn);
 }
 
@@ -415,11 +441,9 @@ bool rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_sto
 void rpc_conn_cut(struct rpc_conn *conn)
 {
     struct rpc_loop *loop = conn->loop;
-    struct rpc_call *call;
 
     assert(loop_is_current(loop->loop));
-    while ((call = TAILQ_FIRST(&conn->calls)) != NULL)
-        rpc_call_end(call, false);
+    end_calls(conn);
     nghttp2_session_del(conn->session);
     loop_timer_stop(loop->loop, &conn->timer);
     h2o_socket_close(conn->socket);

@@ -106,6 +106,24 @@ void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *
     rpc_call_add_metadata(call, name, str_of(value));
 }
 
+bool rpc_call_compress(struct rpc_call *call, bool compress)
+{
+    bool will;
+
+    pthread_mutex_lock(&call->lock);
+    if (compress && call->head.accepts_gzip && !call->answered)
+        call->announces_gzip = true;
+    will = compress && call->announces_gzip;
+    call->out.compress_from = will ? 1 : 0;
+    pthread_mutex_unlock(&call->lock);
+    return will;
+}
+
+bool rpc_call_message_was_compressed(const struct rpc_call *call)
+{
+    return call->in.compressed;
+}
+
 bool rpc_call_cancelled(const struct rpc_call *call)
 {
     return atomic_load(&call->cancelled);

@@ -244,6 +244,20 @@ static enum rpc_encoding encoding_of(struct str value)
     return str_eq(value, STR("gzip")) ? RPC_GZIP : RPC_UNKNOWN_ENCODING;
 }
 
+static bool lists_gzip(struct str value)
+{
+    bool found = false;
+
+    while (value.s != NULL && !found) {
+        const char *comma = memchr(value.s, ',', value.len);
+        size_t len = comma != NULL ? (size_t)(comma - value.s) : value.len;
+
+        found = str_eq(str_trim((struct str){value.s, len}), STR("gzip"));
+        value = comma != NULL ? (struct str){comma + 1, value.len - len - 1} : STR_NULL;
+    }
+    return found;
+}
+
 /* What the protocol itself needs; false for metadata. */
 static bool add_known(struct rpc_head *head, struct rpc_arena *arena, struct str name, struct str value)
 {
@@ -257,8 +271,10 @@ static bool add_known(struct rpc_head *head, struct rpc_arena *arena, struct str
         head->bad_timeout = rpc_timeout_parse(value, &head->timeout_ns) < 0;
     else if (str_eq(name, STR("grpc-encoding")))
         head->encoding = encoding_of(value);
+    else if (str_eq(name, STR("grpc-accept-encoding")))
+        head->accepts_gzip = head->accepts_gzip || lists_gzip(value);
     else
-        return name.s[0] == ':' || str_eq(name, STR("te")) || str_eq(name, STR("grpc-accept-encoding"));
+        return name.s[0] == ':' || str_eq(name, STR("te"));
     return true;
 }
 

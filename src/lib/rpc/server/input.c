@@ -145,8 +145,10 @@ static bool keep(struct rpc_call *call, struct str bytes)
 
 void rpc_input_bytes(struct rpc_call *call, struct str bytes)
 {
-    size_t used = call->backlog_len == 0 ? deliver(call, bytes) : 0;
+    size_t used;
 
+    call->moved_ns = call->conn->heard_ns;
+    used = call->backlog_len == 0 ? deliver(call, bytes) : 0;
     consumed(call, used);
     if (used == bytes.len)
         return;

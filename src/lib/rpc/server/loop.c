@@ -36,9 +36,14 @@ static void at_end_of_turn(struct loop_hook *hook)
 void rpc_loop_leave(struct rpc_loop *loop)
 {
     struct rpc_conn *conn;
+    struct rpc_call *call;
 
     TAILQ_FOREACH(conn, &loop->conns, link)
-    rpc_conn_leave(conn);
+    {
+        rpc_conn_leave(conn);
+        TAILQ_FOREACH(call, &conn->calls, link)
+        rpc_call_tell_drain(call);
+    }
 }
 
 static void cut(void *arg)

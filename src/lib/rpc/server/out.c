@@ -36,22 +36,55 @@ static struct rpc_out_chunk *new_chunk(struct rpc_out *out, size_t size)
     return chunk;
 }
 
-/* The chunk that size bytes go into; NULL: the budget, or out of memory. */
+/* The last chunk, or one that is not in the queue yet; NULL: the budget, or out of memory. */
 static struct rpc_out_chunk *room(struct rpc_out *out, struct rpc_out_own *own, size_t size)
 {
-    struct rpc_out_chunk *chunk;
-
     if (out->last != NULL && out->last->capacity - out->last->len >= size)
         return out->last;
-    chunk = size <= RPC_OUT_FIRST && !out->own_taken ? own_chunk(out, own) : new_chunk(out, size);
-    if (chunk == NULL)
-        return NULL;
+    return size <= RPC_OUT_FIRST && !out->own_taken ? own_chunk(out, own) : new_chunk(out, size);
+}
+
+static void link_chunk(struct rpc_out *out, struct rpc_out_chunk *chunk)
+{
     if (out->last != NULL)
         out->last->next = chunk;
     else
         out->first = chunk;
     out->last = chunk;
-    return chunk;
+}
+
+/* Gives back what compression has saved of a chunk that is not in the queue yet. */
+static struct rpc_out_chunk *trim(struct rpc_out *out, struct rpc_out_own *own, struct rpc_out_chunk *chunk)
+{
+    size_t before = chunk->capacity, len = chunk->len;
+    struct rpc_out_chunk *less;
+
+    if (chunk == &own->chunk || before - len < CHUNK_SIZE || (less = realloc(chunk, sizeof(*chunk) + len)) == NULL)
+        return chunk;
+    less->bytes = (uint8_t *)(less + 1);
+    less->capacity = len;
+    budget_give(out->budget, before - len);
+    return less;
+}
+
+/* Appends a message with its prefix. Returns its bytes as they are sent. */
+static size_t write_message(struct rpc_out *out, struct rpc_out_chunk *chunk, const ProtobufCMessage *message,
+                            size_t size, bool compress)
+{
+    uint8_t *prefix = chunk->bytes + chunk->len, *bytes = prefix + PREFIX;
+    size_t deflated = compress ? rpc_deflate(message, size, out->budget, bytes) : 0;
+    uint32_t big_endian;
+
+    if (deflated > 0)
+        size = deflated;
+    else
+        protobuf_c_message_pack(message, bytes);
+    big_endian = htonl((uint32_t)size);
+    prefix[0] = deflated > 0;
+    memcpy(prefix + 1, &big_endian, sizeof(big_endian));
+    chunk->len += PREFIX + size;
+    chunk->messages++;
+    return size;
 }
 
 static void drop_first(struct rpc_out *out, struct rpc_out_own *own)
@@ -74,7 +107,6 @@ int rpc_out_put(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMes
 {
     size_t size = protobuf_c_message_get_packed_size(message);
     struct rpc_out_chunk *chunk;
-    uint32_t big_endian = htonl((uint32_t)size);
 
     if (beyond(out, RPC_OUT_HARD)) {
         out->full = true;
@@ -82,11 +114,9 @@ int rpc_out_put(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMes
     }
     if (size > UINT32_MAX || (chunk = room(out, own, PREFIX + size)) == NULL)
         return -ENOMEM;
-    chunk->bytes[chunk->len] = 0;
-    memcpy(chunk->bytes + chunk->len + 1, &big_endian, sizeof(big_endian));
-    protobuf_c_message_pack(message, chunk->bytes + chunk->len + PREFIX);
-    chunk->len += PREFIX + size;
-    chunk->messages++;
+    size = write_message(out, chunk, message, size, out->compress_from > 0 && size >= out->compress_from);
+    if (chunk != out->last)
+        link_chunk(out, trim(out, own, chunk));
     out->messages++;
     out->bytes += PREFIX + size;
     out->full = out->full || beyond(out, 1);

@@ -1,5 +1,6 @@
 /* What a call sends: HEADERS, DATA with its messages, and HEADERS with the status; or, where there is nothing but a
  * status, one HEADERS frame (Trailers-Only). */
+#include "clock.h"
 #include "rpc_server_internal.h"
 #include <assert.h>
 
@@ -39,6 +40,14 @@ static void add_set(struct fields *fields, const struct rpc_fields *set)
 {
     for (unsigned i = 0; i < set->count; i++)
         add(fields, set->field[i]->name, set->field[i]->value);
+}
+
+/* Under the lock. */
+static void add_initial(struct fields *fields, const struct rpc_call *call)
+{
+    if (call->announces_gzip)
+        add(fields, STR("grpc-encoding"), STR("gzip"));
+    add_set(fields, &call->initial);
 }
 
 /* Under the lock, once finished. */
@@ -87,6 +96,8 @@ static ssize_t read_messages(nghttp2_session *session, int32_t stream, uint8_t *
         submit_trailers(call, session);
     }
     pthread_mutex_unlock(&call->lock);
+    if (call->may_receive && size > 0)
+        call->moved_ns = clock_monotonic_ns();
     if (call->room)
         rpc_call_due(call);
     return call->deferred ? NGHTTP2_ERR_DEFERRED : (ssize_t)size;
@@ -104,7 +115,7 @@ static void submit_head(struct rpc_call *call)
     if (trailers_only)
         add_status(&fields, call);
     else
-        add_set(&fields, &call->initial);
+        add_initial(&fields, call);
     call->answered = true;
     check(call,
           nghttp2_submit_response(session, call->stream, fields.nv, fields.count, trailers_only ? NULL : &provider));

@@ -75,8 +75,9 @@ struct rpc_out {
     struct budget *budget;
     unsigned messages;
     size_t bytes;
-    bool full;      /* whoever sends was told so, and not yet that there is room again */
-    bool own_taken; /* the chunk in own is in use */
+    size_t compress_from; /* messages of so many bytes and more are compressed; 0: none */
+    bool full;            /* whoever sends was told so, and not yet that there is room again */
+    bool own_taken;       /* the chunk in own is in use */
 };
 
 /* A chunk that lies in its call. */
@@ -86,12 +87,18 @@ struct rpc_out_own {
 };
 
 /* 0, 1 (now full), -ENOBUFS: the queue, or -ENOMEM: the budget, or out of memory; nothing was put. A first message of
- * up to RPC_OUT_FIRST bytes needs neither. ret_size: its bytes without prefix. */
+ * up to RPC_OUT_FIRST bytes needs neither. ret_size: its bytes as they are sent, without prefix. */
 int rpc_out_put(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMessage *message, size_t *ret_size);
 size_t rpc_out_read(struct rpc_out *out, struct rpc_out_own *own, uint8_t *to, size_t len);
 bool rpc_out_writable(struct rpc_out *out);       /* true once after it was full: when half of it is free */
 bool rpc_out_is_whole(const struct rpc_out *out); /* no message was read in part */
 void rpc_out_clear(struct rpc_out *out, struct rpc_out_own *own);
+
+/* ---- deflate.c ---- */
+
+/* Packs a message of size bytes and compresses it by gzip. to has room for size bytes. Returns how many it took; 0
+ * where that would not be less than size, or where neither the budget nor the system has the memory. */
+size_t rpc_deflate(const ProtobufCMessage *message, size_t size, struct budget *budget, uint8_t *to);
 
 /* ---- in.c: messages out of the bytes that come on a call ---- */
 
@@ -148,6 +155,7 @@ struct rpc_head {
     size_t bytes;                     /* as HTTP/2 counts them */
     uint64_t timeout_ns;              /* UINT64_MAX: none */
     enum rpc_encoding encoding;
+    bool accepts_gzip; /* in replies */
     bool is_post, is_grpc;
     bool too_large, no_memory, bad_timeout, bad_value;
 };
@@ -218,9 +226,13 @@ struct rpc_call {
     struct rpc_in in;
     struct trace trace;
     uint64_t begun_ns, deadline_ns;
+    uint64_t taken_by_ns; /* when its client must have taken more of a finished stream; 0: not finished */
+    size_t left;          /* bytes that were to be taken then */
+    uint64_t moved_ns;    /* when a stream last sent or received something; 0: never */
     void *data;
     uint64_t request_size;
     bool opened;                /* the handlers know of it */
+    bool drain_told;            /* ... and that the server drains */
     bool may_receive;           /* counted among the server's receiving */
     bool half_closed, end_told; /* the client's end has come; the handlers know */
     struct str message;         /* the one of a unary call, which in holds; STR_NULL: it has not come */
@@ -239,6 +251,7 @@ struct rpc_call {
     bool posted;
     struct rpc_out out;
     struct rpc_fields initial, trailing;
+    bool announces_gzip; /* the response's headers do, or will */
     bool paused;
     bool finished; /* status and status_message are set */
     bool over;
@@ -259,7 +272,8 @@ void rpc_call_begin(struct rpc_call *call); /* the headers have come */
 void rpc_call_end(struct rpc_call *call, bool whole);
 /* Hands nghttp2 what is to be sent, calls on_writable and so on. */
 void rpc_call_run(struct rpc_call *call);
-void rpc_call_run_due(struct rpc_loop *loop); /* those that are due now */
+void rpc_call_run_due(struct rpc_loop *loop);    /* those that are due now */
+void rpc_call_tell_drain(struct rpc_call *call); /* once */
 void rpc_call_set_timer(struct rpc_call *call);
 struct rpc_server *rpc_call_server(const struct rpc_call *call);
 
@@ -313,10 +327,16 @@ struct rpc_conn {
     uint64_t ping_ns;        /* when the last keepalive was sent; 0: answered */
     uint64_t pinged_ns;      /* when the client's last ping came; 0: something was sent since */
     unsigned ping_strikes;
-    unsigned faults; /* of the client, for which streams have been reset */
-    bool broken;     /* to be closed once what is there has been sent, as far as that goes */
-    bool waits;      /* for the socket to take more; nothing is sent until then */
-    uint8_t *rest;   /* what the socket did not take */
+    unsigned in_flight[2], receiving[2];  /* of its calls, as the server's shares: the second for quiet ones */
+    unsigned faults;                      /* of the client, for which streams have been reset */
+    uint64_t resets_ns;                   /* when the client's resets are paid */
+    int32_t begun;                        /* the last stream that the client has begun */
+    int32_t skipped_after, skipped_until; /* streams that it has skipped lie between these two */
+    unsigned empty;                       /* DATA frames without data in a row */
+    bool refused;                         /* rpc_refuse was called: it is shut once its GOAWAY is sent */
+    bool broken;                          /* to be closed once what is there has been sent, as far as that goes */
+    bool waits;                           /* for the socket to take more; nothing is sent until then */
+    uint8_t *rest;                        /* what the socket did not take */
     size_t rest_len, rest_offset;
     char remote_ip[NET_IP_SIZE];
 };
@@ -329,12 +349,21 @@ void rpc_conn_flush(struct rpc_conn *conn); /* the connection may be gone */
 void rpc_conn_leave(struct rpc_conn *conn); /* is moved away: GOAWAY, and so on */
 void rpc_conn_cut(struct rpc_conn *conn);   /* ends its calls and frees it */
 void rpc_conn_ponged(struct rpc_conn *conn, const uint8_t opaque[8]);
-bool rpc_conn_admits_ping(struct rpc_conn *conn); /* false: the client sends too many */
+void rpc_conn_pinged(struct rpc_conn *conn); /* by the client */
 
 /* ---- session.c: nghttp2's callbacks ---- */
 
 int rpc_session_prepare(struct rpc_server *server); /* what all sessions share; 0 or -ENOMEM */
 void rpc_session_dispose(struct rpc_server *server);
+
+/* ---- refusal.c: what HTTP/2 refuses ---- */
+
+void rpc_refusal_open(struct rpc_server *server);
+void rpc_refuse(struct rpc_conn *conn, uint32_t error, const char *text);   /* GOAWAY, and the end; once */
+void rpc_refusal_sent(struct rpc_conn *conn, const nghttp2_frame *frame);   /* a GOAWAY or RST_STREAM */
+void rpc_refusal_reset(struct rpc_conn *conn, const struct rpc_call *call); /* NULL: one that has ended */
+void rpc_refusal_data(struct rpc_conn *conn, const nghttp2_frame *frame);   /* DATA came */
+void rpc_refusal_failed(struct rpc_conn *conn, int result);                 /* nghttp2 takes no more of it */
 
 /* ---- loop.c ---- */
 
@@ -429,5 +458,8 @@ struct rpc_server {
     struct acceptor *acceptor;
     struct rpc_share shares[2]; /* of the service's methods, of quiet ones */
     unsigned max_receiving;
+    struct metrics_family *refused;
+    atomic_uint_fast64_t refusals;
+    _Atomic uint64_t warn_ns; /* no line about them before that */
     bool metrics_opened;
 };

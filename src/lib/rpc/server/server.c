@@ -27,6 +27,7 @@ static void fill_defaults(struct rpc_server_def *def)
     def->max_stream_ms = def->max_stream_ms != 0 ? def->max_stream_ms : 3600000;
     def->max_connection_age_ms = def->max_connection_age_ms != 0 ? def->max_connection_age_ms : 10000;
     def->keepalive_ms = def->keepalive_ms != 0 ? def->keepalive_ms : 30000;
+    def->idle_stream_ms = def->idle_stream_ms != 0 ? def->idle_stream_ms : 300000;
 }
 
 static unsigned at_most(unsigned bound, size_t fit)
@@ -41,6 +42,7 @@ static void bound_by_memory(struct rpc_server *server)
     struct rpc_server_def *def = &server->def;
 
     server->memory.max = def->max_memory;
+    server->memory.whole = def->whole;
     server->max_receiving = UINT_MAX / 2;
     if (def->max_memory == 0)
         return;
@@ -151,6 +153,7 @@ static int open_parts(struct rpc_server *server)
         err = rpc_health_new(&server->def, &server->health);
     if (err == 0)
         err = rpc_reflection_new(&server->def, &server->descriptors);
+    rpc_refusal_open(server);
     if (err == 0)
         err = rpc_session_prepare(server);
     return err == 0 ? open_loops(server) : err;

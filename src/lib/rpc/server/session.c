@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #define MAX_LOOKED_AT (4 * RPC_MAX_HEAD) /* bytes of a call's headers; beyond RPC_MAX_HEAD it is refused anyway */
-#define MAX_FAULTS    100                /* for which streams of a connection may be reset */
+#define NO_LIMIT      ((uint64_t)1 << 40)
 
 static_assert(MAX_LOOKED_AT >= RPC_MAX_HEAD, "what is accepted is looked at");
 
@@ -55,16 +55,34 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
 
 static int on_ping(struct rpc_conn *conn, const nghttp2_frame *frame)
 {
-    static const char text[] = "too_many_pings";
-
-    if (frame->hd.flags & NGHTTP2_FLAG_ACK) {
+    if (frame->hd.flags & NGHTTP2_FLAG_ACK)
         rpc_conn_ponged(conn, frame->ping.opaque_data);
-    } else if (!rpc_conn_admits_ping(conn)) {
-        nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
-                              NGHTTP2_ENHANCE_YOUR_CALM, (const uint8_t *)text, sizeof(text) - 1);
-        conn->broken = true;
-    }
+    else
+        rpc_conn_pinged(conn);
     return 0;
+}
+
+/* Whether the client begins a stream that is older than one that it has begun. Its last gap is remembered. */
+static bool is_skipped(struct rpc_conn *conn, int32_t stream)
+{
+    bool skipped = stream > conn->skipped_after && stream < conn->skipped_until;
+
+    if (stream - 2 > conn->begun) { /* ids are not negative, and may be the largest there is */
+        conn->skipped_after = conn->begun;
+        conn->skipped_until = stream;
+    }
+    conn->begun = stream > conn->begun ? stream : conn->begun;
+    return skipped;
+}
+
+/* Errors of the connection (RFC 9113, 5.1.1 and 6.3) that nghttp2 passes over. */
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head, void *arg)
+{
+    bool is_wrong = head->type == NGHTTP2_HEADERS    ? is_skipped(arg, head->stream_id)
+                    : head->type == NGHTTP2_PRIORITY ? head->stream_id == 0
+                                                     : false;
+
+    return is_wrong ? nghttp2_session_terminate_session(session, NGHTTP2_PROTOCOL_ERROR) : 0;
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
@@ -73,8 +91,12 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 
     if (frame->hd.type == NGHTTP2_PING)
         return on_ping(arg, frame);
+    if (frame->hd.type == NGHTTP2_RST_STREAM)
+        rpc_refusal_reset(arg, call_of(session, frame->hd.stream_id));
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
+    if (frame->hd.type == NGHTTP2_DATA)
+        rpc_refusal_data(arg, frame);
     call = call_of(session, frame->hd.stream_id);
     if (call == NULL)
         return 0;
@@ -110,6 +132,8 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
         conn->pinged_ns = 0;
         conn->ping_strikes = 0;
     }
+    if (frame->hd.type == NGHTTP2_GOAWAY || frame->hd.type == NGHTTP2_RST_STREAM)
+        rpc_refusal_sent(conn, frame);
     if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
         (call = call_of(session, frame->hd.stream_id)) == NULL)
         return 0;
@@ -122,13 +146,12 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
 static int on_close(nghttp2_session *session, int32_t stream, uint32_t error, void *arg)
 {
     struct rpc_call *call = call_of(session, stream);
-    struct rpc_conn *conn = arg;
+    bool whole;
 
-    /* For a fault of the client's nghttp2 resets the stream, and 1.52 does not count that. */
-    if ((error == NGHTTP2_PROTOCOL_ERROR || error == NGHTTP2_FLOW_CONTROL_ERROR) && ++conn->faults > MAX_FAULTS)
-        conn->broken = true;
-    if (call != NULL)
-        rpc_call_end(call, call->trailers_sent && error == NGHTTP2_NO_ERROR);
+    if (call == NULL)
+        return 0;
+    whole = call->trailers_sent && error == NGHTTP2_NO_ERROR;
+    rpc_call_end(call, whole);
     return 0;
 }
 
@@ -138,6 +161,7 @@ static nghttp2_session_callbacks *make_callbacks(void)
 
     if (nghttp2_session_callbacks_new(&callbacks) != 0)
         return NULL;
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
@@ -155,6 +179,7 @@ int rpc_session_prepare(struct rpc_server *server)
         return -ENOMEM;
     nghttp2_option_set_no_auto_window_update(server->option, 1);
     nghttp2_option_set_no_closed_streams(server->option, 1);
+    nghttp2_option_set_stream_reset_rate_limit(server->option, NO_LIMIT, NO_LIMIT); /* see rpc_refusal_reset */
     return 0;
 }
 

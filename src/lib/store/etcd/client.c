@@ -179,12 +179,23 @@ void etcd_client_avoid(struct etcd_client *client, unsigned endpoint)
                                    (endpoint + 1) % client->url->endpoint_count);
 }
 
+/* Every reply of KV has one, with the revision that callers need. */
+static bool has_header(const ProtobufCMessage *reply)
+{
+    const ProtobufCFieldDescriptor *header =
+        protobuf_c_message_descriptor_get_field_by_name(reply->descriptor, "header");
+
+    return header == NULL || *(void *const *)((const char *)reply + header->offset) != NULL;
+}
+
 static void on_answer(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
 {
     struct call *call = arg;
     struct etcd_client *client = call->client;
     int err = error_of(status);
 
+    if (err == 0 && !has_header(reply))
+        err = -EHOSTUNREACH; /* says nothing about what the call has done */
     if (err == -EHOSTUNREACH)
         etcd_client_avoid(client, call->endpoint);
     else

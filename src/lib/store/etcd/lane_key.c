@@ -170,7 +170,7 @@ static bool is_old(const Etcdserverpb__KeyValue *kv, int64_t revision, uint64_t 
         return false;
     for (int i = 0; i < 6; i++) /* UUID version 7 */
         ms = ms << 8 | kv->value.data[i];
-    return ms + OLD_MS < now_ms && kv->mod_revision + OLD_REVISIONS < revision;
+    return ms + OLD_MS < now_ms && (uint64_t)kv->mod_revision + OLD_REVISIONS < (uint64_t)revision;
 }
 
 static void on_cleaned(void *arg, int err, const ProtobufCMessage *reply)

@@ -27,7 +27,8 @@ struct load {
     int64_t limit;        /* keys of a page */
     uint64_t last_seq;
     bool more;
-    int err; /* of the view, not of etcd */
+    int err;       /* of the view, not of etcd */
+    int reply_err; /* of etcd's answer */
 };
 
 /* ---- ranges ---- */
@@ -119,12 +120,28 @@ static int add_page(struct load *load, const Etcdserverpb__RangeResponse *page)
     return err;
 }
 
+/* Only keys of the range, in order: from the last one the next range begins. */
+static bool is_answer(const struct load *load, const Etcdserverpb__RangeResponse *page)
+{
+    struct str last = buf_str(&load->from);
+
+    for (size_t i = 0; i < page->n_kvs; i++) {
+        struct str key = etcd_str(page->kvs[i]->key);
+
+        if (str_cmp(key, last) < 0 || str_cmp(key, buf_str(&load->end)) >= 0)
+            return false;
+        last = key;
+    }
+    return true;
+}
+
 static void on_page(void *arg, int err, const ProtobufCMessage *reply)
 {
     const Etcdserverpb__RangeResponse *page = (const Etcdserverpb__RangeResponse *)reply;
     struct load *load = arg;
 
-    if (err < 0)
+    load->reply_err = err == 0 && !is_answer(load, page) ? -EPROTO : 0;
+    if (err < 0 || load->reply_err < 0)
         return;
     if (load->position->revision == 0)
         load->position->revision = page->header->revision;
@@ -145,7 +162,7 @@ static int get_page(struct load *load)
     request.revision = load->position->revision;
     err = etcd_call_wait(&load->etcd->client, &etcdserverpb__kv__descriptor, "Range", &request.base, PAGE_TIMEOUT_MS,
                          on_page, load);
-    return err < 0 ? err : load->err;
+    return err < 0 ? err : load->reply_err < 0 ? load->reply_err : load->err;
 }
 
 /* -ECANCELED: it is to be stopped. */

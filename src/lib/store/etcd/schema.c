@@ -22,6 +22,7 @@ struct schema {
     struct buf format, restore;                               /* values */
     int64_t format_revision, restore_revision, head_revision; /* 0: there is none */
     int64_t count;                                            /* of all keys */
+    bool complete;                                            /* the reply had all of them */
     char *error;
     size_t error_size;
 };
@@ -38,12 +39,23 @@ static void release(struct schema *schema)
 
 /* ---- reading ---- */
 
-static int64_t take_value(const Etcdserverpb__RangeResponse *range, struct buf *value)
+static int64_t take_value(const Etcdserverpb__ResponseOp *op, struct buf *value)
 {
+    const Etcdserverpb__RangeResponse *range = op->response_range;
+
     if (range->n_kvs == 0)
         return 0;
     buf_append_str(value, etcd_str(range->kvs[0]->value));
     return range->kvs[0]->mod_revision;
+}
+
+static bool is_answer(const Etcdserverpb__TxnResponse *response)
+{
+    bool is = response->n_responses == PLACES;
+
+    for (size_t i = 0; is && i < PLACES; i++)
+        is = response->responses[i]->response_case == ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE;
+    return is;
 }
 
 static void on_read(void *arg, int err, const ProtobufCMessage *reply)
@@ -52,11 +64,12 @@ static void on_read(void *arg, int err, const ProtobufCMessage *reply)
     struct schema *schema = arg;
     struct buf unused = {0};
 
-    if (err < 0 || response->n_responses != PLACES)
+    if (err < 0 || !is_answer(response))
         return;
-    schema->format_revision = take_value(response->responses[AT_FORMAT]->response_range, &schema->format);
-    schema->restore_revision = take_value(response->responses[AT_RESTORE]->response_range, &schema->restore);
-    schema->head_revision = take_value(response->responses[AT_HEAD]->response_range, &unused);
+    schema->complete = true;
+    schema->format_revision = take_value(response->responses[AT_FORMAT], &schema->format);
+    schema->restore_revision = take_value(response->responses[AT_RESTORE], &schema->restore);
+    schema->head_revision = take_value(response->responses[AT_HEAD], &unused);
     schema->count = response->responses[AT_ALL]->response_range->count;
     buf_release(&unused);
 }
@@ -86,7 +99,7 @@ static int read_schema(struct etcd *etcd, struct schema *schema)
     if (err == 0)
         err =
             etcd_call_wait(&etcd->client, &etcdserverpb__kv__descriptor, "Txn", &txn.base, TIMEOUT_MS, on_read, schema);
-    return err;
+    return err == 0 && !schema->complete ? -EPROTO : err;
 }
 
 /* ---- writing ---- */

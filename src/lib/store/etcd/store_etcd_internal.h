@@ -145,10 +145,13 @@ size_t etcd_envelope(uint8_t header[ETCD_MAX_ENVELOPE], unsigned position, uint6
 int etcd_envelope_parse(const struct etcd_keys *keys, const Etcdserverpb__KeyValue *kv,
                         struct store_record *ret_record);
 
+/* What follows the prefix; empty where the key does not begin with it. */
 static inline struct str etcd_path(const struct etcd_keys *keys, struct str etcd_key)
 {
     size_t len = strlen(keys->prefix);
 
+    if (etcd_key.len < len || memcmp(etcd_key.s, keys->prefix, len) != 0)
+        return STR("");
     return (struct str){etcd_key.s + len, etcd_key.len - len};
 }
 

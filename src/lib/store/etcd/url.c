@@ -6,19 +6,15 @@
 
 static const char *parse_endpoints(char *list, struct etcd_url *url)
 {
-    char *comma;
+    char *endpoint;
 
-    do {
-        comma = strchr(list, ',');
-        if (comma != NULL)
-            *comma = '\0';
+    while ((endpoint = strsep(&list, ",")) != NULL) {
         if (url->endpoint_count == ETCD_MAX_ENDPOINTS)
             return "too many endpoints";
-        if (rpc_client_check_target(list) != NULL)
+        if (rpc_client_check_target(endpoint) != NULL)
             return "an endpoint must be HOST:PORT";
-        url->endpoints[url->endpoint_count++] = list;
-        list = comma + 1;
-    } while (comma != NULL);
+        url->endpoints[url->endpoint_count++] = endpoint;
+    }
     return NULL;
 }
 

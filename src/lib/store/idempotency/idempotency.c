@@ -29,6 +29,7 @@ struct idempotency {
     struct store *store;
     unsigned table;
     uint64_t retention_ms;
+    EVP_MD *sha256; /* kept: to look it up takes as long as to digest a small request */
 
     pthread_mutex_t mutex;
     void *running; /* a tree of tsearch(3) */
@@ -36,8 +37,9 @@ struct idempotency {
 
     pthread_t sweeper;
     bool sweeping; /* there is a sweeper */
+    bool stopping; /* somebody waits until nothing is running any more */
     bool stopped;
-    pthread_cond_t changed; /* stopped, or nothing is running any more */
+    pthread_cond_t changed; /* stopped, nothing is running any more where that is waited for, or a batch was swept */
 
     struct metrics_series *fresh, *repeated, *mismatched, *running_already, *swept;
 };
@@ -55,9 +57,9 @@ static uint64_t now_ms(void)
     return clock_realtime_ns() / CLOCK_NS_PER_MS;
 }
 
-static int digest(struct str data, uint8_t ret_digest[DIGEST_LEN])
+static int digest(const struct idempotency *idempotency, struct str data, uint8_t ret_digest[DIGEST_LEN])
 {
-    return EVP_Digest(data.s, data.len, ret_digest, NULL, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
+    return EVP_Digest(data.s, data.len, ret_digest, NULL, idempotency->sha256, NULL) == 1 ? 0 : -ENOMEM;
 }
 
 /* ---- the table ---- */
@@ -138,7 +140,7 @@ void idempotency_release(struct idempotency *idempotency, struct str key)
     gone = *node;
     tdelete(gone, &idempotency->running, compare_running);
     idempotency->running_count--;
-    if (idempotency->running_count == 0)
+    if (idempotency->running_count == 0 && idempotency->stopping)
         pthread_cond_broadcast(&idempotency->changed);
     pthread_mutex_unlock(&idempotency->mutex);
     free(gone);
@@ -207,7 +209,7 @@ static int begin_new(struct idempotency *idempotency, struct str key, struct str
     struct begin *begin = calloc(1, sizeof(*begin));
     int err;
 
-    err = begin == NULL ? -ENOMEM : digest(request, begin->digest);
+    err = begin == NULL ? -ENOMEM : digest(idempotency, request, begin->digest);
     if (err < 0) {
         free(begin);
         return err;
@@ -260,7 +262,7 @@ void idempotency_add(struct idempotency *idempotency, struct store_batch *batch,
     if (answer.len > IDEMPOTENCY_MAX_ANSWER)
         store_batch_fail(batch, -EMSGSIZE);
     store_put_u64(header, now_ms() + idempotency->retention_ms);
-    store_batch_fail(batch, digest(request, header + 8));
+    store_batch_fail(batch, digest(idempotency, request, header + 8));
     buf_append(&value, header, sizeof(header));
     buf_append_str(&value, answer);
     store_batch_fail(batch, buf_error(&value));
@@ -438,7 +440,9 @@ int idempotency_open(struct store *store, unsigned table, uint64_t retention_ms,
     pthread_mutex_init(&idempotency->mutex, NULL);
     thread_cond_init(&idempotency->changed);
     open_metrics(idempotency, metrics);
-    err = thread_start(&idempotency->sweeper, "sweeper", run_sweeper, idempotency);
+    idempotency->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    err = idempotency->sha256 == NULL ? -ENOMEM
+                                      : thread_start(&idempotency->sweeper, "sweeper", run_sweeper, idempotency);
     if (err < 0) {
         idempotency_free(idempotency);
         return err;
@@ -451,6 +455,7 @@ int idempotency_open(struct store *store, unsigned table, uint64_t retention_ms,
 static void stop(struct idempotency *idempotency)
 {
     pthread_mutex_lock(&idempotency->mutex);
+    idempotency->stopping = true;
     while (idempotency->running_count > 0)
         pthread_cond_wait(&idempotency->changed, &idempotency->mutex);
     idempotency->stopped = true;
@@ -467,6 +472,7 @@ struct idempotency *idempotency_free(struct idempotency *idempotency)
     stop(idempotency);
     pthread_cond_destroy(&idempotency->changed);
     pthread_mutex_destroy(&idempotency->mutex);
+    EVP_MD_free(idempotency->sha256);
     free(idempotency);
     return NULL;
 }

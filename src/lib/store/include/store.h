@@ -65,6 +65,8 @@ enum store_mode {
 
 #define STORE_RESTORE_ID 32 /* bytes */
 
+#define STORE_QUEUE_BYTES ((size_t)64 << 20)
+
 struct store_options {
     const char *url;
     const struct store_table *tables; /* must outlive the store; the schema: stored, and checked at the next open,
@@ -76,7 +78,7 @@ struct store_options {
     uint64_t max_bytes;        /* the size that the data may reach, beyond it puts are refused (-ENOSPC); 0: 16 GiB
                                   (address space, not disk) */
     size_t max_queue;          /* requests waiting; 0: 8,192 */
-    size_t max_queue_bytes;    /* 0: 64 MiB */
+    size_t max_queue_bytes;    /* 0: STORE_QUEUE_BYTES */
     struct metrics *metrics;   /* may be NULL */
 };
 

@@ -5,10 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define EXPECTED_URL            "expected lmdb:///DIR or etcd://HOST:PORT/PREFIX"
-#define DEFAULT_MAX_BYTES       (16ULL << 30)
-#define DEFAULT_MAX_QUEUE       8192
-#define DEFAULT_MAX_QUEUE_BYTES (64 << 20)
+#define EXPECTED_URL      "expected lmdb:///DIR or etcd://HOST:PORT/PREFIX"
+#define DEFAULT_MAX_BYTES (16ULL << 30)
+#define DEFAULT_MAX_QUEUE 8192
 
 static const struct store_engine *const engines[] = {&store_lmdb_engine, &store_etcd_engine};
 
@@ -26,7 +25,7 @@ static void set_defaults(struct store_options *options)
     if (options->max_queue == 0)
         options->max_queue = DEFAULT_MAX_QUEUE;
     if (options->max_queue_bytes == 0)
-        options->max_queue_bytes = DEFAULT_MAX_QUEUE_BYTES;
+        options->max_queue_bytes = STORE_QUEUE_BYTES;
 }
 
 /* NULL: no engine has the URL's scheme. */

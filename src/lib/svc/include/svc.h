@@ -12,9 +12,9 @@
  * /metrics from a loop of its own.
  *
  * File descriptors: the soft limit is raised to the hard limit. The admin listener has a part of them for itself;
- * MAX_CONNECTIONS is reduced to what the others allow (svc_descriptors.h). Memory: HTTP clients may hold a quarter of
- * the cgroup's memory limit, gRPC clients half of it, those of the admin listener a sixteenth (max_memory in http.h and
- * rpc.h).
+ * MAX_CONNECTIONS is reduced to what the others allow (svc_descriptors.h). Memory: what clients can make the process
+ * hold is a part of MEMORY_LIMIT_BYTES, which is the cgroup's limit where it is 0 (memory_part.h; max_memory in http.h
+ * and rpc.h).
  *
  * Exit status: 0 drained in time, or stopped while starting, 1 could not start or had to cut something off, 2 wrong
  * options. What went wrong is one line on standard error, which gets nothing else: what libraries print is logged
@@ -24,6 +24,7 @@
 #include "config.h"
 #include "http.h"
 #include "log.h"
+#include "memory_part.h"
 #include "metrics.h"
 #include "names.h"
 #include "rpc.h"
@@ -84,6 +85,10 @@ const struct config *svc_config(const struct svc *svc);
 struct metrics *svc_metrics(const struct svc *svc);
 struct log *svc_log(const struct svc *svc);
 unsigned svc_workers(const struct svc *svc);
+/* Bytes of the process's memory limit for that purpose; 0: there is no limit. */
+size_t svc_memory_part(const struct svc *svc, enum memory_part part);
+/* What all clients hold together, for HTTP clients that the service opens (whole). */
+struct budget *svc_memory_budget(struct svc *svc);
 /* The answer of /metrics, for a service that offers it beside the admin listener. Any thread. */
 struct http_reply *svc_metrics_page(struct metrics *metrics);
 /* Says why start fails: one line, kept for standard error. Returns -EINVAL, for `return svc_fail(...)`. */

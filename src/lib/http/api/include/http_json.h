@@ -2,7 +2,7 @@
  *
  * What is wrong with a request is a problem response that names the field: 415 (the content is not of the type that it
  * should be), 400 (not JSON, not an object, an unknown field, a field of another type), 422 (a limit is broken, or a
- * number is missing). Loop's thread, except for http_json_take and http_json_reply: any thread.
+ * number is missing), 500 (out of memory). Loop's thread, except for http_json_take and http_json_reply: any thread.
  */
 #pragma once
 #include "field.h"
@@ -10,6 +10,11 @@
 #include "names.h"
 
 struct json_t;
+struct json_error_t;
+
+/* json_loadb of jansson, which does not tell errors of syntax from want of memory: 0, -EINVAL with *ret_error, or
+ * -ENOMEM. Any thread. Nothing else may set jansson's allocation functions. */
+int http_json_load(struct str text, size_t flags, struct json_t **ret_json, struct json_error_t *ret_error);
 
 /* Fills message, which must have its initial values, from the request's body. Its strings are request memory: valid
  * until the handler returns. NULL, or the problem to return. */

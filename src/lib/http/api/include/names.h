@@ -1,6 +1,7 @@
 /* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
 #pragma once
 
+#pragma redefine_extname http_json_load slipway_http_json_load
 #pragma redefine_extname http_json_parse slipway_http_json_parse
 #pragma redefine_extname http_json_read slipway_http_json_read
 #pragma redefine_extname http_json_reply slipway_http_json_reply

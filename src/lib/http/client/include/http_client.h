@@ -15,7 +15,8 @@
  * call whose connection breaks after that is sent once more, on a new connection, only if (a) no byte of a response has
  * come, not even of a 1xx response, and (b) its method is idempotent (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) or it has
  * an idempotency key. Otherwise it fails with -ECONNRESET, and the caller does not know whether the peer has done it.
- * Responses, 503 included, are never retried.
+ * Responses, 503 included, are never retried. Retries are throttled: a call that breaks takes one of 1,000 tokens, one
+ * that is answered gives a tenth back, and nothing is retried while half or more are gone.
  *
  * Responses. The heads of a response and of the 1xx responses before it, which are skipped, have together at most 16
  * KiB, and each head at most 64 fields. A body is framed by content-length, by the chunked coding, or by the end of the
@@ -36,6 +37,7 @@
 #include "names.h"
 #include "trace.h"
 
+struct budget;
 struct http_client;
 struct http_call;
 
@@ -53,6 +55,7 @@ struct http_client_def {
     unsigned max_connections;       /* of all workers; 0: a quarter of the file descriptors that the process may have */
     size_t max_request_body;        /* bytes; 0: 1 MiB */
     size_t max_body;                /* bytes of a response's body; 0: 1 MiB */
+    struct budget *whole;           /* of which max_memory is a part; may be NULL */
     size_t max_memory;              /* bytes of requests and responses of all workers; beyond it -ENOBUFS; 0: an eighth
                                      * of the cgroup's memory limit, unbounded where there is none */
     unsigned resolve_interval_ms;   /* 0: 2,000 */

@@ -5,34 +5,38 @@
  * then any thread answers later, once. What a request points to is request memory: valid until the handler returns, or,
  * for the loop's thread alone, until the reply is sent. Replies own all their parts and may be made on any thread.
  *
- * The library does, for every route: 404 for an unknown path, 405 with Allow for a wrong method, HEAD for GET, OPTIONS,
- * 413 beyond max_body, 503 with Retry-After beyond the bound of requests in flight, 504 when a deferred answer
- * does not come within request_timeout_ms, traceparent, one log line and the RED metrics a request
- * (http_requests_total{method,path,status}, http_request_duration_seconds{method,path}; path is the route's template,
- * "other" for unknown paths; method is "other" for unknown ones; status 499: the client went before its answer came).
+ * The library does, for every route: 404 for an unknown path, 405 with Allow for a wrong method, HEAD for GET, OPTIONS
+ * (also of "*"), 413 beyond max_body, 415 for a body with a Content-Encoding, 503 with Retry-After beyond the bound of
+ * requests in flight, 504 when a deferred answer does not come within request_timeout_ms, traceparent, one log line and
+ * the RED metrics a request (http_requests_total{method,path,status}, http_request_duration_seconds{method,path}; path
+ * is the route's template, "other" for unknown paths; method is "other" for unknown ones; status 499: the client went
+ * before its answer came).
  *
- * Limits: 100 headers and 417,792 bytes of a request's line and headers (h2o's own); 100 requests at a time on an
+ * Limits: 100 headers and 417,792 bytes of a request's line and headers (431); 100 requests at a time on an
  * HTTP/2 connection. A connection without a request is closed after idle_timeout_ms. A request that has begun to come
  * must be whole within receive_timeout_ms (give or take a tenth), over HTTP/2 too, else its connection is closed. A
  * response must be taken by the client within request_timeout_ms of its request (or of its deferred answer), else the
  * connection is closed; so is one on which a client gives up 1,000 requests more than it lets be answered.
  *
- * Memory: what clients make the server hold is bounded by max_memory, over all connections: requests that are not
- * whole, the buffers that they are read into, heads and bodies of requests that are being answered, replies that have
- * not been taken, and answers of HTTP/2 frames. Not counted are header fields that h2o drops (a second Host or Expect),
- * HPACK's tables, and the kernel's buffers, which are bounded per connection instead. Buffers are counted when the
- * process has grown by a sixteenth of max_memory, and once per receive_timeout_ms / 10. Beyond the bound, requests get
+ * Memory: what clients make the server hold is bounded by max_memory, over all connections: the connections themselves,
+ * requests that are not whole, the buffers that they are read into, heads and bodies of requests that are being
+ * answered, replies that have not been taken, and answers of HTTP/2 frames. Not counted are HPACK's tables and the
+ * kernel's buffers, which are bounded per connection instead. A large head over HTTP/2 is counted before it is decoded;
+ * one that does not fit ends its connection (ENHANCE_YOUR_CALM). Buffers are counted when the process has grown by a
+ * sixteenth of max_memory or has received as much, and once per receive_timeout_ms / 10. Beyond the bound, requests get
  * 503 with Retry-After, and so does a reply that does not fit (of GET, HEAD and OPTIONS; others have had an effect, and
  * are sent), and the connections that hold most are closed until a quarter of the bound is free.
  * http_memory_bytes{server}, http_memory_max_bytes{server}, http_memory_refused_total{server} and
  * http_memory_closed_total{server} count it; a log line says it, at most once in 10 s. What a single request can add at
  * a time is not covered: a reply that is being made, and one read of a socket.
  *
- * What h2o answers by itself is a problem response too, counted and logged (413 for bodies more than 64 KiB beyond the
- * largest max_body, 400 for broken chunks, 417), except: what cannot be parsed as HTTP/1 gets a plain 400 and is
- * neither counted nor logged; over HTTP/2 such a body resets its stream (REFUSED_STREAM) and what is malformed ends the
- * connection by GOAWAY. Those 413 and 400 close their connection while the client may still be sending, so that it may
- * see a reset instead.
+ * Streams that HTTP/2 refuses are counted by http2_refused_total{server,frame,code} and logged, at most once in 10 s.
+ *
+ * What is not HTTP/1 by RFC 9112 is refused with 400, 431, 501 or 505 and closes the connection (decision 74 says what
+ * is checked); so does a body of more than 64 KiB beyond the largest max_body: 413. These are problem responses,
+ * counted and logged. A client that is still sending gets the answer, not a reset, for 2 s and 16 MiB. Over HTTP/2 such
+ * a body gets 413 if its length was announced, else its stream is reset (REFUSED_STREAM); what is malformed ends the
+ * connection by GOAWAY.
  */
 #pragma once
 #include "buf.h"
@@ -45,6 +49,7 @@
 #define HTTP_MAX_PARAMS  4
 #define HTTP_MAX_HEADERS 12 /* of a reply */
 
+struct budget;
 struct http_auth;
 struct http_req;
 struct http_reply;
@@ -53,13 +58,16 @@ struct http_server;
 
 struct http_route {
     const char *method; /* GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS; NULL ends a table */
-    /* "/v1/notes/{id}": a parameter is one whole segment, not empty; 16 segments at most. Matched case-sensitively and
-     * as sent; where several match, a literal segment wins over a parameter. */
+    /* "/v1/notes/{id}": a parameter is one whole segment, not empty; 16 segments at most. Matched case-sensitively,
+     * after percent-decoding of each segment; where several match, a literal segment wins over a parameter. */
     const char *path;
     struct http_reply *(*handler)(struct http_req *req);
-    size_t max_body; /* bytes; 0: no body is accepted beyond 0 bytes (413) */
+    size_t max_body; /* bytes; beyond it 413. 0: the body of a GET or DELETE is ignored */
     /* Optional: called once a request, in the loop's thread, when the response has been sent or given up. */
     void (*observe)(void *state, const struct http_route *route, int status, uint64_t latency_ns);
+    const char *accepts; /* of a PATCH: the media type that it takes, which OPTIONS says; may be NULL */
+    /* Answered also when there are too many requests, or too little memory: for probes, whose replies are small. */
+    bool always;
 };
 
 /* ---- the request: loop's thread only ---- */
@@ -85,8 +93,10 @@ int http_each_header(const struct http_req *req, const char *name, int (*each)(v
 /* The numeric address that the connection comes from: a proxy's, where there is one. */
 struct str http_peer(const struct http_req *req);
 /* A query parameter, percent- and plus-decoded into request memory. 1: found, 0: not there, -EINVAL: bad encoding (NUL
- * is one) or given twice. Only for parameters that may stand once. */
-int http_query(struct http_req *req, const char *name, struct str *ret_value);
+ * is one) or given twice. Only for parameters that may stand once. How others are encoded does not matter. */
+int http_query(struct http_req *req, const char *wanted, struct str *ret_value);
+/* Whether all of the query is well encoded: 0 or -EINVAL. */
+int http_query_check(struct http_req *req);
 /* Calls each(arg, name, value), decoded, for every parameter in order; stops at the first result that is not 0 and
  * returns it. -EINVAL for a bad encoding. */
 int http_each_query(struct http_req *req, int (*each)(void *arg, struct str name, struct str value), void *arg);
@@ -128,6 +138,12 @@ struct http_reply *http_reply_free(struct http_reply *reply); /* for one that wa
  * is then dropped). The handler must return NULL after it. NULL out of memory (return a reply then). */
 struct http_deferred *http_defer(struct http_req *req);
 void http_answer(struct http_deferred *take_deferred, struct http_reply *take_reply); /* not NULL */
+/* Has gone(arg) called when nobody waits for the answer any more: the client has gone, or the request has been answered
+ * otherwise (504, a closing server). In the loop's thread, at most once, and not after http_answer has been called in
+ * that thread; gone may call it. To be set by the handler, once, and only where the loop's thread answers: arg would
+ * have to outlive another thread's http_answer. Of a client of HTTP/1 it is noticed within receive_timeout_ms / 10; one
+ * that closes only its sending side counts as gone. */
+void http_on_gone(struct http_deferred *deferred, void (*gone)(void *arg), void *arg);
 /* Of the deferred request; valid until http_answer. */
 const struct trace *http_deferred_trace(const struct http_deferred *deferred);
 uint64_t http_deferred_deadline_ns(const struct http_deferred *deferred); /* monotonic: no use answering later */
@@ -139,14 +155,20 @@ struct http_server_def {
     const char *name; /* "http", "admin": in threads' names, log and metrics */
     const struct http_route *routes;
     void *state;
-    struct http_auth *auth;      /* who may call the routes; outlives the server; NULL: everybody */
-    struct log *log;             /* may be NULL: no request lines */
-    struct metrics *metrics;     /* may be NULL */
-    unsigned workers;            /* >= 1 */
-    unsigned max_connections;    /* over all workers; see acceptor.h; 0: 10,000 */
-    unsigned max_in_flight;      /* requests over all workers; beyond it 503; 0: 10,000 */
+    struct http_auth *auth;  /* who may call the routes; outlives the server; NULL: everybody */
+    struct log *log;         /* may be NULL: no request lines */
+    struct metrics *metrics; /* may be NULL */
+    bool unrecorded;         /* requests are neither counted nor logged; what is said of memory is */
+    unsigned workers;        /* >= 1 */
+    /* Over all workers; beyond it the longest idle one yields, see acceptor.h; 0: 10,000. At most one for 8 KiB of
+     * max_memory. */
+    unsigned max_connections;
+    /* Requests over all workers; beyond it 503; 0: 10,000. At most one for 8 KiB of max_memory. When three quarters are
+     * in flight, a connection that has an equal share of all gets 503 too. */
+    unsigned max_in_flight;
     size_t max_bodies;           /* bytes of the bodies of those requests; beyond it 503; 0: 64 MiB */
     size_t max_memory;           /* bytes that clients may make the server hold, see above; 0: no bound */
+    struct budget *whole;        /* of which these bytes are a part; may be NULL */
     unsigned request_timeout_ms; /* of a deferred answer; 0: 30,000 */
     unsigned idle_timeout_ms;    /* of a connection without a request; 0: 620,000, more than load balancers have */
     unsigned receive_timeout_ms; /* of a half-sent request, and of an idle connection in a drain; 0: 10,000 */

@@ -21,6 +21,8 @@ struct http_reply;
  * gave. *ret_line is 0 where no line is at fault. */
 int http_auth_open(const char *path, struct http_auth **ret_auth, unsigned *ret_line);
 struct http_auth *http_auth_free(struct http_auth *auth); /* returns NULL */
+/* Whether a token of the file is in this Authorization header. It counts towards no rate. Any thread. */
+bool http_auth_knows(struct http_auth *auth, struct str authorization);
 /* Whether a request with this Authorization header (STR_NULL: none) may go on. If not, *ret_reply says so: 401 with
  * WWW-Authenticate, or 429 with Retry-After; NULL out of memory. Any thread. */
 bool http_auth_admits(struct http_auth *auth, struct str authorization, uint64_t now_ns, struct http_reply **ret_reply);

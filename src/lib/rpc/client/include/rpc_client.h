@@ -11,6 +11,7 @@
 
 struct rpc_client;
 struct rpc_stream;
+struct rpc_outgoing;
 
 /* PEM files, read when the client is opened, and again for a new connection after others have failed: they can be
  * renewed under a running client. */
@@ -23,17 +24,21 @@ struct rpc_client_def {
     const char *name; /* of the peer, for metrics */
     /* "host:port" (resolved by dns, all addresses round robin), "1.2.3.4:5,1.2.3.4:6" or a gRPC target URI */
     const char *target;
-    const struct rpc_tls *tls;    /* NULL: cleartext; the names in it must outlive the client */
-    struct metrics *metrics;      /* may be NULL: grpc_client_started_total, grpc_client_handled_total, ..._seconds */
-    unsigned threads;             /* completion queues; 0: 1 */
-    size_t max_message;           /* bytes received; 0: 4 MiB; SIZE_MAX: no limit */
-    unsigned max_in_flight;       /* calls; beyond it -ENOBUFS; 0: 10,000 */
+    const struct rpc_tls *tls; /* NULL: cleartext; the names in it must outlive the client */
+    struct metrics *metrics;   /* may be NULL: grpc_client_started_total, grpc_client_handled_total, ..._seconds */
+    unsigned threads;          /* completion queues; 0: 1 */
+    size_t max_message;        /* bytes received; 0: 4 MiB; SIZE_MAX: no limit */
+    /* Calls; beyond it -ENOBUFS. 0: 10,000, and at most one for 16 KiB of an eighth of the cgroup's memory limit. */
+    unsigned max_in_flight;
     unsigned resolve_interval_ms; /* least time between two resolutions; 0: 1,000 */
     unsigned connect_timeout_ms;  /* of one attempt; 0: 3,000 */
     unsigned keepalive_ms;        /* a ping after so long without a sign of the peer; 0: 10,000 */
     unsigned dead_after_ms;       /* a connection is dropped when ping or data go unanswered for so long; 0: 2,000:
                                      what is then repeated elsewhere is in time for callers that wait for seconds */
-    bool retry_idempotent;        /* retry UNAVAILABLE (up to 3 more times) for the methods named below */
+    /* Retry UNAVAILABLE (up to 3 more times) for the methods named below. Retries are throttled: each failed attempt
+     * takes a token of 1,000, each success gives a tenth of one back, and there is no retry while half or more are
+     * gone. */
+    bool retry_idempotent;
     const char *const *idempotent_methods; /* "package.Service/Method", ended by NULL */
 };
 
@@ -61,7 +66,14 @@ struct rpc_call_options {
     size_t metadata_count;
     const struct trace *trace; /* the caller's; may be NULL */
     bool wait_for_ready;       /* wait for a connection until the deadline instead of failing at once */
+    /* Where it is not NULL and the call begins, it gets a reference to the call, to be given to rpc_outgoing_unref, by
+     * which the call can be cancelled: it is set before done can be called. */
+    struct rpc_outgoing **ret_outgoing;
 };
+
+/* Ends the call with CANCELLED; nothing happens where its status has come already. NULL is fine. Any thread. */
+void rpc_outgoing_cancel(struct rpc_outgoing *outgoing);
+struct rpc_outgoing *rpc_outgoing_unref(struct rpc_outgoing *outgoing); /* NULL is fine; returns NULL */
 
 struct rpc_status {
     enum err_grpc code;

@@ -7,6 +7,6 @@
 #pragma redefine_extname rpc_stats_handled slipway_rpc_stats_handled
 #pragma redefine_extname rpc_stats_init slipway_rpc_stats_init
 #pragma redefine_extname rpc_stats_started slipway_rpc_stats_started
-#pragma redefine_extname rpc_text_whole slipway_rpc_text_whole
+#pragma redefine_extname rpc_text_check slipway_rpc_text_check
 #pragma redefine_extname rpc_unpack_bytes slipway_rpc_unpack_bytes
 #pragma redefine_extname rpc_unpacked_release slipway_rpc_unpacked_release

@@ -13,14 +13,14 @@
 
 #define RPC_MAX_DEPTH 32 /* of messages in messages; ours have no more than 3 */
 
-/* False if a string in the message contains a NUL, or messages lie too deep. What is no message at all is true.
- * *ret_is_plain becomes false where the message must be normalized. */
-bool rpc_text_whole(struct str bytes, const ProtobufCMessageDescriptor *type, unsigned max_depth, bool *ret_is_plain);
+/* 0; -EILSEQ: a string contains a NUL, or messages are nested too deeply; -EBADMSG: not a message. *ret_is_plain
+ * becomes false where the message must be normalized. */
+int rpc_text_check(struct str bytes, const ProtobufCMessageDescriptor *type, unsigned max_depth, bool *ret_is_plain);
 
 /* ---- normalize.c ---- */
 
 /* Appends the same message as protobuf-c decodes it; fields that are unknown are left out. For messages that
- * rpc_text_whole accepts: their depth is bounded. -EBADMSG: no message; -ENOMEM. */
+ * rpc_text_check accepts: their depth is bounded. -EBADMSG: no message; -ENOMEM. */
 int rpc_normalize(struct str bytes, const ProtobufCMessageDescriptor *type, struct buf *to);
 
 /* ---- unpack.c ---- */

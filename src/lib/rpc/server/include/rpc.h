@@ -9,9 +9,10 @@
  * The library does for every call: size limit before unpacking (RESOURCE_EXHAUSTED), INVALID_ARGUMENT for bytes that
  * do not unpack or would take more than 16 times their size and 64 KiB in memory, UNIMPLEMENTED for unknown methods and
  * where not exactly one message comes that should, a bound on calls in flight (RESOURCE_EXHAUSTED) and on their length
- * (DEADLINE_EXCEEDED), traceparent, one log line, grpc_server_started_total, grpc_server_handled_total,
- * grpc_server_handling_seconds; grpc.health.v1.Health (Check, List, Watch) for "" and every service; reflection v1 and
- * v1alpha. Their calls are counted as all others, and logged only where the log's least severity is DEBUG.
+ * (DEADLINE_EXCEEDED; a finished stream whose client takes nothing of it for max_call_ms is late, too), traceparent,
+ * one log line, grpc_server_started_total, grpc_server_handled_total, grpc_server_handling_seconds;
+ * grpc.health.v1.Health (Check, List, Watch) for "" and every service; reflection v1 and v1alpha. Their calls are
+ * counted as all others, and logged only where the log's least severity is DEBUG.
  *
  * Messages are unpacked by recursion: a message type that contains itself would let a client choose its depth.
  */
@@ -24,6 +25,7 @@
 #include "trace.h"
 #include <protobuf-c/protobuf-c.h>
 
+struct budget;
 struct rpc_call;
 struct rpc_server;
 
@@ -46,7 +48,10 @@ struct rpc_method {
     void (*invoke)(rpc_handler *handler, struct rpc_call *call, const ProtobufCMessage *message);
     void (*on_half_close)(struct rpc_call *call); /* the client sends nothing more; client stream and bidi */
     void (*on_writable)(struct rpc_call *call);   /* the queue, full before, has room again; may be NULL */
-    void (*on_close)(struct rpc_call *call);      /* frees the handler's state; may be NULL */
+    /* The server has begun to drain (rpc_server_drain): a stream that would last may end in good order. Once a call, of
+     * those that are open and of those that still open after it, in the handlers' thread. May be NULL. */
+    void (*on_drain)(struct rpc_call *call);
+    void (*on_close)(struct rpc_call *call); /* frees the handler's state; may be NULL */
 };
 
 #define RPC_UNARY(service_, name_, on_message_)                                                                        \
@@ -70,6 +75,15 @@ struct str rpc_call_metadata_at(const struct rpc_call *call, const char *name, s
 void rpc_call_add_metadata(struct rpc_call *call, const char *name, struct str value);
 void rpc_call_add_trailer(struct rpc_call *call, const char *name, struct str value);
 void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *value); /* the same, of a C string */
+/* Messages sent from now on are compressed by gzip (true) or sent as they are (false): a handler may choose for each
+ * message. The first call with true must come before the first message is sent, since the response's headers announce
+ * the encoding. Messages stay as they are where the client's grpc-accept-encoding does not list gzip, where they would
+ * not become smaller, and where max_memory leaves no room to compress. The thread that calls rpc_send compresses. Do
+ * not compress a secret together with data that somebody else chooses: the length gives the secret away. Returns
+ * whether messages are compressed now. Any thread. */
+bool rpc_call_compress(struct rpc_call *call, bool compress);
+/* Whether the client compressed the message that on_message was called with; until on_message returns. */
+bool rpc_call_message_was_compressed(const struct rpc_call *call);
 bool rpc_call_cancelled(const struct rpc_call *call);   /* by the client or the deadline; any thread */
 struct rpc_call *rpc_call_ref(struct rpc_call *call);   /* for answers from another thread; any thread */
 struct rpc_call *rpc_call_unref(struct rpc_call *call); /* returns NULL */
@@ -122,22 +136,31 @@ struct rpc_server_def {
     size_t interceptor_count;
     /* Event loops that the server shares, of which it uses all; they outlive it. NULL: it has threads of its own. */
     struct loop *const *loops;
-    unsigned threads;               /* number of loops; 0: 1 */
-    size_t max_message;             /* bytes received; 0: 4 MiB (gRPC's default) */
-    unsigned max_in_flight;         /* calls; 0: 10,000 */
-    unsigned max_connections;       /* see acceptor.h; 0: 10,000 */
+    unsigned threads;   /* number of loops; 0: 1 */
+    size_t max_message; /* bytes received; 0: 4 MiB (gRPC's default) */
+    /* Messages of so many bytes and more are compressed as by rpc_call_compress, unless their handler chooses; 0: only
+     * where a handler asks. */
+    size_t compress_from;
+    /* Calls; 0: 10,000. When three quarters are in flight, a connection that has an equal share of all is refused
+     * more; likewise of calls whose client may still send. */
+    unsigned max_in_flight;
+    unsigned max_connections;       /* beyond it the longest idle one yields, see acceptor.h; 0: 10,000 */
     unsigned max_call_ms;           /* of a unary call, whatever deadline the client gave; 0: 30,000 */
     unsigned max_stream_ms;         /* of the other kinds; 0: 3,600,000 */
     unsigned max_connection_age_ms; /* 0: 10,000 */
     /* A client that was not heard for so long is pinged; one that does not read, or does not end the head of a call, is
      * cut off then. 0: 30,000. */
     unsigned keepalive_ms;
+    /* A stream whose client may still send ends with UNAVAILABLE when nothing has been sent or received on it for so
+     * long; 0: 300,000. */
+    unsigned idle_stream_ms;
     /* Bytes that clients can make the server take; 0: no bound. Connections, metadata, what has been received and not
      * been handed to a handler, and what waits to be sent are counted. Beyond it no connection is accepted, and calls
      * and messages are refused with RESOURCE_EXHAUSTED. So that one client cannot hold all of it, max_in_flight and
      * max_connections are lowered to one per 32 KiB, and calls whose client may still send are bounded to one per 32
      * KiB and twice max_message, streams to half of that number. What handlers keep themselves is not counted. */
     size_t max_memory;
+    struct budget *whole; /* of which these bytes are a part; may be NULL */
 };
 
 /* Takes a listening socket (net_listen). Threads run but do not accept yet. 0 or -errno. */

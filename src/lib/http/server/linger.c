@@ -1,0 +1,106 @@
+/* Lingering close (RFC 9112, 9.6): a connection that is closed while its client still sends would be reset, and a reset
+ * can make the client's kernel throw away the answer. So a second descriptor of the socket stays open when h2o closes
+ * its own: its sending half is shut down, and what still comes is read and thrown away until the client closes, too.
+ *
+ * Bounds: LINGER_MS and LINGER_BYTES of a connection, LINGER_MAX connections of a worker (the oldest is closed then).
+ * Timer: one a worker, for the oldest: worker->lingering is in the order in which they began, which all have the same
+ * time. A lingering connection counts neither as one of the server's nor towards its drain. Loop's thread only. */
+#include "http_internal.h"
+#include <fcntl.h>
+#include <stdlib.h>
+
+#define LINGER_MS    2000
+#define LINGER_BYTES (16 << 20)
+#define LINGER_MAX   64
+
+struct lingerer {
+    h2o_linklist_t link;
+    struct http_worker *worker;
+    h2o_socket_t *socket;
+    uint64_t end_ms;
+    size_t thrown_away;
+};
+
+static struct lingerer *oldest(struct http_worker *worker)
+{
+    return H2O_STRUCT_FROM_MEMBER(struct lingerer, link, worker->lingering.next);
+}
+
+static void end(struct lingerer *lingerer)
+{
+    h2o_linklist_unlink(&lingerer->link);
+    lingerer->worker->lingering_count--;
+    h2o_socket_close(lingerer->socket);
+    free(lingerer);
+}
+
+static void on_read(h2o_socket_t *socket, const char *err)
+{
+    struct lingerer *lingerer = socket->data;
+
+    lingerer->thrown_away += socket->input->size;
+    h2o_buffer_consume(&socket->input, socket->input->size);
+    if (err != NULL || lingerer->thrown_away > LINGER_BYTES)
+        end(lingerer);
+}
+
+static void arm_timer(struct http_worker *worker);
+
+static void on_timer(struct loop_timer *timer)
+{
+    struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, linger_timer, timer);
+
+    while (worker->lingering_count > 0 && oldest(worker)->end_ms <= h2o_now(worker->h2o.loop))
+        end(oldest(worker));
+    if (worker->lingering_count > 0)
+        arm_timer(worker);
+}
+
+static void arm_timer(struct http_worker *worker)
+{
+    uint64_t now_ms = h2o_now(worker->h2o.loop), end_ms = oldest(worker)->end_ms;
+    uint64_t wait_ms = end_ms > now_ms ? end_ms - now_ms : 0;
+
+    if (loop_timer_start(worker->loop, &worker->linger_timer, wait_ms < LINGER_MS ? wait_ms : LINGER_MS, on_timer) < 0)
+        http_linger_end_all(worker); /* no memory for a timer */
+}
+
+static void begin(struct http_worker *worker, int take_fd)
+{
+    struct lingerer *lingerer = malloc(sizeof(*lingerer));
+
+    if (lingerer == NULL) {
+        close(take_fd);
+        return;
+    }
+    if (worker->lingering_count == LINGER_MAX)
+        end(oldest(worker));
+    *lingerer = (struct lingerer){.worker = worker,
+                                  .socket = h2o_evloop_socket_create(worker->h2o.loop, take_fd, 0),
+                                  .end_ms = h2o_now(worker->h2o.loop) + LINGER_MS};
+    lingerer->socket->data = lingerer;
+    h2o_linklist_insert(&worker->lingering, &lingerer->link);
+    worker->lingering_count++;
+    h2o_socket_read_start(lingerer->socket, on_read);
+    if (!loop_timer_running(&worker->linger_timer))
+        arm_timer(worker);
+}
+
+void http_linger(struct http_conn *conn)
+{
+    int fd = fcntl(h2o_socket_get_fd(conn->socket), F_DUPFD_CLOEXEC, 0);
+
+    if (fd < 0 || shutdown(fd, SHUT_WR) < 0) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    begin(conn->worker, fd);
+}
+
+void http_linger_end_all(struct http_worker *worker)
+{
+    loop_timer_stop(worker->loop, &worker->linger_timer);
+    while (worker->lingering_count > 0)
+        end(oldest(worker));
+}

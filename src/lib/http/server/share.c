@@ -1,0 +1,81 @@
+/* A connection's share of a turn of the loop. h2o hands over every request that it finds in a connection's input, one
+ * after the other: a connection that sends requests faster than they are handled, pipelined or reset at once, would
+ * keep all others waiting for as long as its input lasts. So a connection has requests handled for SHARE_NS in a turn,
+ * and not more than SHARE of them, but for those that are refused because there are too many, which is short work and
+ * frees their memory. Further ones have begun, with their deadlines, and wait for the next turn: in the
+ * worker's list, in the order of their arrival. What the client resets in the meantime is never handled.
+ *
+ * The worker's message is posted when the list is no longer empty, and runs in the next turn. */
+#include "clock.h"
+#include "http_internal.h"
+
+#define SHARE    32
+#define SHARE_NS CLOCK_NS_PER_MS
+
+static bool has_share(struct http_conn *conn)
+{
+    uint64_t turn_ns = loop_last_turn_ns(conn->worker->loop);
+
+    if (conn->turn_ns != turn_ns) {
+        conn->turn_ns = turn_ns;
+        conn->handled = 0;
+        conn->handled_ns = 0;
+    }
+    return conn->handled < SHARE && conn->handled_ns < SHARE_NS;
+}
+
+static void handle(struct http_exchange *exchange)
+{
+    struct http_worker *worker = exchange->worker;
+    struct http_conn *conn = http_conn_of(exchange->h2o);
+    uint64_t begin_ns;
+
+    if (exchange->too_many || has_share(conn)) {
+        begin_ns = clock_monotonic_ns();
+        http_dispatch(exchange); /* h2o frees no connection while a response begins */
+        conn->handled++;
+        conn->handled_ns += clock_monotonic_ns() - begin_ns;
+        return;
+    }
+    exchange->waited = true;
+    h2o_linklist_insert(&worker->waiting, &exchange->waiting);
+    if (!worker->share_posted) {
+        worker->share_posted = true;
+        loop_post(worker->loop, &worker->share_message);
+    }
+}
+
+static void handle_waiting(struct loop_message *message)
+{
+    struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, share_message, message);
+    h2o_linklist_t due;
+
+    worker->share_posted = false;
+    h2o_linklist_init_anchor(&due);
+    h2o_linklist_insert_list(&due, &worker->waiting);
+    while (!h2o_linklist_is_empty(&due)) {
+        struct http_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct http_exchange, waiting, due.next);
+
+        h2o_linklist_unlink(&exchange->waiting);
+        if (!exchange->answered) /* by its deadline, or by a closing server */
+            handle(exchange);
+    }
+}
+
+void http_share_init(struct http_worker *worker)
+{
+    h2o_linklist_init_anchor(&worker->waiting);
+    worker->share_message.run = handle_waiting;
+}
+
+static int on_request(h2o_handler_t *handler, h2o_req_t *h2o)
+{
+    handle(http_exchange_begin(h2o, &http_exchange_source));
+    return 0;
+}
+
+void http_share_register(h2o_hostconf_t *host)
+{
+    /* The fallback serves what no path is registered for: here, everything. */
+    h2o_create_handler(&host->fallback_path, sizeof(h2o_handler_t))->on_req = on_request;
+}
