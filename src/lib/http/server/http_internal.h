@@ -188,8 +188,9 @@ struct http_conn {
     h2o_socket_t *socket;
     unsigned resets;    /* requests given up by the client, less those answered */
     unsigned exchanges; /* that are being answered */
-    unsigned handled;   /* requests, in the turn of the loop that began at turn_ns; it took handled_ns */
-    uint64_t turn_ns, handled_ns;
+    unsigned handled;   /* requests, in the turn of the loop that began at turn_ns */
+    uint64_t turn_ns;
+    uint64_t share_ns; /* no more of them from then on in that turn */
     bool cut, is_http1;
     size_t buffers;    /* bytes, when http_watch last looked */
     size_t replies;    /* bytes of those not yet taken */
