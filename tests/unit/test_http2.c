@@ -327,7 +327,7 @@ Test(http2, requests_whose_time_is_up_while_they_wait_for_their_turn)
     net_send(fd, requests.data, requests.len);
     buf_release(&requests);
     await_ends(fd, 40);
-    cr_expect_gt(fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"/slow\",status=\"504\"}"), 0);
+    NET_AWAIT(fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"/slow\",status=\"504\"}") > 0);
     ask(fd, 2 * 40 + 1, "GET", "/hello", false);
     cr_expect_eq(read_answer(fd, body, sizeof(body)), 200);
     close(fd);
