@@ -5,6 +5,7 @@
  *   session.c      what nghttp2 tells of a connection
  *   conn.c         connections: their states and timer, sending and receiving
  *   call.c         the life of a call
+ *   room.c         closes connections that hold most where all clients hold too much
  *   response.c     what a call sends
  *   input.c        what comes on a call
  *   health.c, reflection.c   services that every server has
@@ -366,6 +367,11 @@ void rpc_refusal_reset(struct rpc_conn *conn, const struct rpc_call *call); /* N
 void rpc_refusal_data(struct rpc_conn *conn, const nghttp2_frame *frame);   /* DATA came */
 void rpc_refusal_failed(struct rpc_conn *conn, int result);                 /* nghttp2 takes no more of it */
 
+/* ---- room.c ---- */
+
+void rpc_room_open(struct rpc_server *server);
+void rpc_room_make(struct rpc_loop *loop); /* where it is needed; not from within a connection */
+
 /* ---- loop.c ---- */
 
 #define RPC_LOOP_BUFFER (64 * 1024)
@@ -385,6 +391,7 @@ struct rpc_loop {
     unsigned pooled;
     struct loop_timer health_timer;
     bool cutting;
+    uint64_t room_ns; /* no room is made before that */
     unsigned seed;
     uint8_t in[RPC_LOOP_BUFFER], out[RPC_LOOP_BUFFER];
 };
@@ -462,5 +469,8 @@ struct rpc_server {
     struct metrics_family *refused;
     atomic_uint_fast64_t refusals;
     _Atomic uint64_t warn_ns; /* no line about them before that */
+    struct metrics_series *closed_total;
+    atomic_uint_fast64_t closed; /* connections, for memory */
+    _Atomic uint64_t warn_closed_ns;
     bool metrics_opened;
 };
