@@ -1370,6 +1370,56 @@ Test(rpc_server, drains_idle_connections_at_once)
     printf("idle connection drained in %.1f ms\n", (double)(clock_monotonic_ns() - begin) / CLOCK_NS_PER_MS);
 }
 
+/* Whether the other side has closed, and not only its sending half: it answers what comes by a reset. */
+static bool is_closed(int fd)
+{
+    net_send(fd, "x", 1);
+    return send(fd, "x", 1, MSG_NOSIGNAL) < 0;
+}
+
+/* The answer to the ping shows that nothing is on its way: such a connection waits for nobody. */
+Test(rpc_server, closes_an_idle_connection_that_has_answered_the_ping)
+{
+    free(get(100, NULL));
+    rpc_server_drain(fixture.server);
+    while (!connection.eof)
+        grpc_turn(&connection);
+    cr_assert(is_closed(connection.fd));
+}
+
+/* Frames of the server, until it closes; returns how many are of that type, and the last one's payload. */
+static unsigned count_frames(int fd, uint8_t wanted, uint8_t ret_last[64])
+{
+    uint8_t head[9], payload[64];
+    unsigned count = 0;
+
+    while (recv(fd, head, sizeof(head), MSG_WAITALL) == (ssize_t)sizeof(head)) {
+        size_t len = (size_t)head[1] << 8 | head[2];
+
+        cr_assert(head[0] == 0 && len <= sizeof(payload));
+        net_receive(fd, payload, len);
+        if (head[3] != wanted)
+            continue;
+        count++;
+        memcpy(ret_last, payload, sizeof(payload));
+    }
+    return count;
+}
+
+/* A client that has sent nothing for a second reads no ping. */
+Test(rpc_server, does_not_wait_for_who_has_never_said_anything)
+{
+    uint8_t last[64] = {0xff};
+    int fd;
+
+    reopen((struct rpc_server_def){.max_connection_age_ms = 1200}); /* not less than 1080 */
+    fd = net_connect("127.0.0.1", fixture.port);
+    cr_assert_eq(count_frames(fd, NGHTTP2_GOAWAY, last), 1u);
+    cr_assert_eq(memcmp(last, "\0\0\0\0\0\0\0", 8), 0); /* no stream, no error */
+    cr_assert(is_closed(fd));
+    close(fd);
+}
+
 Test(rpc_server, tells_a_connection_to_leave_at_its_age)
 {
     reopen((struct rpc_server_def){.max_connection_age_ms = 100});
@@ -1498,6 +1548,26 @@ Test(rpc_server, counts_memory_and_gives_it_back)
     for (int i = 0; i < 1000; i++)
         free(get(ORDER_BIG, NULL));
     cr_assert_leq(budget_used(&server->memory), idle + 128 * 1024);
+}
+
+/* Those of a service's clients are idle most of the time, and many. */
+Test(rpc_server, an_idle_connection_takes_less_than_12_KiB)
+{
+    enum { COUNT = 256 };
+    struct grpc_connection idle[COUNT];
+    size_t before;
+
+    reopen_for_long();
+    assert_status(get(100, NULL), "0");
+    before = budget_used(&fixture.server->memory);
+    for (int i = 0; i < COUNT; i++) {
+        idle[i] = connection;
+        grpc_connect(&connection, fixture.port, 65535);
+        assert_status(get(100, NULL), "0");
+    }
+    cr_assert_leq((budget_used(&fixture.server->memory) - before) / COUNT, (size_t)12 * 1024);
+    for (int i = 0; i < COUNT; i++)
+        grpc_disconnect(&idle[i]);
 }
 
 /* ---- memory of replies ---- */
