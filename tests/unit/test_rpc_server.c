@@ -1600,6 +1600,43 @@ Test(rpc_out, replies_beyond_the_budget_are_refused_and_small_ones_are_not)
     cr_assert_eq(budget_used(&budget), 0);
 }
 
+/* Takes a message out of the queue, which has as many bytes, and compares it. */
+static void assert_next(struct rpc_out *out, struct rpc_out_own *own, const Routeguide__Feature *feature)
+{
+    static uint8_t expected[8192], bytes[sizeof(expected)];
+    size_t size = routeguide__feature__pack(feature, expected);
+
+    cr_assert_eq(rpc_out_read(out, own, bytes, 5 + size), 5 + size);
+    cr_assert_eq(bytes[0] == 0 && (size_t)(bytes[3] << 8 | bytes[4]) == size, true);
+    cr_assert_eq(memcmp(bytes + 5, expected, size), 0);
+}
+
+/* A message is packed without its length being known where there is room for the longest that it may be. */
+Test(rpc_out, messages_of_all_lengths_are_queued_whole)
+{
+    enum { LONGEST = 4500, QUEUED = 20 };
+    Routeguide__Feature feature = ROUTEGUIDE__FEATURE__INIT;
+    Routeguide__Point point = ROUTEGUIDE__POINT__INIT;
+    struct budget budget = {.max = SIZE_MAX};
+    struct rpc_out out = {.budget = &budget};
+    struct rpc_out_own own;
+    char names[QUEUED][LONGEST + 1];
+
+    feature.location = &point;
+    point.latitude = -1; /* ten bytes */
+    for (size_t i = 0, size = 0; i <= LONGEST + QUEUED; i++) {
+        feature.name = names[i % QUEUED];
+        if (i >= QUEUED)
+            assert_next(&out, &own, &feature);
+        memset(feature.name, 'a' + i % 26, LONGEST);
+        feature.name[i * (i % 3 != 0 ? 7 : 2039) % (i % 3 != 0 ? 200 : LONGEST)] = '\0'; /* two of three are short */
+        cr_assert_geq(rpc_out_put(&out, &own, &feature.base, &size), 0);
+        cr_assert_eq(size, routeguide__feature__get_packed_size(&feature));
+    }
+    rpc_out_clear(&out, &own);
+    cr_assert_eq(budget_used(&budget), 0);
+}
+
 static int put_compressed(struct rpc_out *out, struct rpc_out_own *own, const char *name, size_t *ret_size)
 {
     Routeguide__Feature feature = ROUTEGUIDE__FEATURE__INIT;

@@ -9,6 +9,60 @@
 static_assert(RPC_OUT_FIRST < CHUNK_SIZE && CHUNK_SIZE < RPC_OUT_FULL_BYTES, "a queue is full before it is one chunk");
 static_assert(RPC_OUT_HARD > 1, "who sends is told before messages are refused");
 
+/* ---- how long a message is ---- */
+
+#define FIELD_BOUND 15 /* bytes of a field's number, and of its value or length */
+#define UNBOUNDED   ((size_t)CHUNK_SIZE)
+
+static size_t bound(const ProtobufCMessage *message);
+
+static size_t bound_of_field(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
+{
+    const void *member = (const char *)message + field->offset;
+    const ProtobufCMessage *inner;
+    const char *text;
+
+    if (field->label == PROTOBUF_C_LABEL_REPEATED || (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF))
+        return UNBOUNDED;
+    switch (field->type) {
+    case PROTOBUF_C_TYPE_STRING:
+        text = *(const char *const *)member;
+        return text != NULL ? strnlen(text, UNBOUNDED) : 0;
+    case PROTOBUF_C_TYPE_BYTES:
+        return ((const ProtobufCBinaryData *)member)->len;
+    case PROTOBUF_C_TYPE_MESSAGE:
+        inner = *(const ProtobufCMessage *const *)member;
+        return inner != NULL ? bound(inner) : 0;
+    default:
+        return 0;
+    }
+}
+
+/* More than the packed size, found by less work; UNBOUNDED or more: not known. */
+static size_t bound(const ProtobufCMessage *message)
+{
+    const ProtobufCMessageDescriptor *type = message->descriptor;
+    size_t sum = message->n_unknown_fields > 0 ? UNBOUNDED : 0;
+
+    for (unsigned i = 0; i < type->n_fields && sum < UNBOUNDED; i++) {
+        size_t size = bound_of_field(message, &type->fields[i]);
+
+        sum += (size < UNBOUNDED ? size : UNBOUNDED) + FIELD_BOUND;
+    }
+    return sum;
+}
+
+/* At least the packed size; that itself where the bytes are not left anyway, or have to be known. */
+static size_t size_to_reserve(const struct rpc_out *out, const ProtobufCMessage *message)
+{
+    size_t left = out->last != NULL ? out->last->capacity - out->last->len : out->own_taken ? 0 : RPC_OUT_FIRST;
+    size_t most = out->compress_from == 0 ? bound(message) : UNBOUNDED;
+
+    return most < UNBOUNDED && PREFIX + most <= left ? most : protobuf_c_message_get_packed_size(message);
+}
+
+/* ---- chunks ---- */
+
 static bool beyond(const struct rpc_out *out, unsigned times)
 {
     return out->messages >= RPC_OUT_FULL_MESSAGES * times || out->bytes >= (size_t)RPC_OUT_FULL_BYTES * times;
@@ -67,7 +121,7 @@ static struct rpc_out_chunk *trim(struct rpc_out *out, struct rpc_out_own *own, 
     return less;
 }
 
-/* Appends a message with its prefix. Returns its bytes as they are sent. */
+/* Appends a message with its prefix, for which size bytes have been reserved. Returns its bytes as they are sent. */
 static size_t write_message(struct rpc_out *out, struct rpc_out_chunk *chunk, const ProtobufCMessage *message,
                             size_t size, bool compress)
 {
@@ -78,7 +132,8 @@ static size_t write_message(struct rpc_out *out, struct rpc_out_chunk *chunk, co
     if (deflated > 0)
         size = deflated;
     else
-        protobuf_c_message_pack(message, bytes);
+        size = protobuf_c_message_pack(message, bytes);
+    assert(PREFIX + size <= chunk->capacity - chunk->len);
     big_endian = htonl((uint32_t)size);
     prefix[0] = deflated > 0;
     memcpy(prefix + 1, &big_endian, sizeof(big_endian));
@@ -105,7 +160,7 @@ static void drop_first(struct rpc_out *out, struct rpc_out_own *own)
 
 int rpc_out_put(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMessage *message, size_t *ret_size)
 {
-    size_t size = protobuf_c_message_get_packed_size(message);
+    size_t size = size_to_reserve(out, message);
     struct rpc_out_chunk *chunk;
 
     if (beyond(out, RPC_OUT_HARD)) {

@@ -253,7 +253,7 @@ struct rpc_call {
 
     atomic_uint refs;
     atomic_bool cancelled;
-    pthread_mutex_t lock; /* of what follows */
+    pthread_mutex_t lock; /* of what follows: rpc_call_lock */
     struct loop_message message_to_loop;
     bool posted;
     struct rpc_out out;
@@ -287,6 +287,23 @@ struct rpc_server *rpc_call_server(const struct rpc_call *call);
 void rpc_call_expect_no_messages(struct rpc_call *call); /* its client sends nothing more */
 
 /* ---- due.c: references, and what is to be done at the end of the turn ---- */
+
+/* Whoever has the only reference needs no lock: nobody else may touch the call, and only who has a reference can make
+ * another. Returns what rpc_call_unlock is to be given. */
+static inline bool rpc_call_lock(struct rpc_call *call)
+{
+    bool is_shared = atomic_load_explicit(&call->refs, memory_order_acquire) > 1;
+
+    if (is_shared)
+        pthread_mutex_lock(&call->lock);
+    return is_shared;
+}
+
+static inline void rpc_call_unlock(struct rpc_call *call, bool locked)
+{
+    if (locked)
+        pthread_mutex_unlock(&call->lock);
+}
 
 bool rpc_call_drop(struct rpc_call *call);     /* a reference; true: it was the last */
 void rpc_call_destroy(struct rpc_call *call);  /* its memory */
