@@ -9,60 +9,6 @@
 static_assert(RPC_OUT_FIRST < CHUNK_SIZE && CHUNK_SIZE < RPC_OUT_FULL_BYTES, "a queue is full before it is one chunk");
 static_assert(RPC_OUT_HARD > 1, "who sends is told before messages are refused");
 
-/* ---- how long a message is ---- */
-
-#define FIELD_BOUND 15 /* bytes of a field's number, and of its value or length */
-#define UNBOUNDED   ((size_t)CHUNK_SIZE)
-
-static size_t bound(const ProtobufCMessage *message);
-
-static size_t bound_of_field(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
-{
-    const void *member = (const char *)message + field->offset;
-    const ProtobufCMessage *inner;
-    const char *text;
-
-    if (field->label == PROTOBUF_C_LABEL_REPEATED || (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF))
-        return UNBOUNDED;
-    switch (field->type) {
-    case PROTOBUF_C_TYPE_STRING:
-        text = *(const char *const *)member;
-        return text != NULL ? strnlen(text, UNBOUNDED) : 0;
-    case PROTOBUF_C_TYPE_BYTES:
-        return ((const ProtobufCBinaryData *)member)->len;
-    case PROTOBUF_C_TYPE_MESSAGE:
-        inner = *(const ProtobufCMessage *const *)member;
-        return inner != NULL ? bound(inner) : 0;
-    default:
-        return 0;
-    }
-}
-
-/* More than the packed size, found by less work; UNBOUNDED or more: not known. */
-static size_t bound(const ProtobufCMessage *message)
-{
-    const ProtobufCMessageDescriptor *type = message->descriptor;
-    size_t sum = message->n_unknown_fields > 0 ? UNBOUNDED : 0;
-
-    for (unsigned i = 0; i < type->n_fields && sum < UNBOUNDED; i++) {
-        size_t size = bound_of_field(message, &type->fields[i]);
-
-        sum += (size < UNBOUNDED ? size : UNBOUNDED) + FIELD_BOUND;
-    }
-    return sum;
-}
-
-/* At least the packed size; that itself where the bytes are not left anyway, or have to be known. */
-static size_t size_to_reserve(const struct rpc_out *out, const ProtobufCMessage *message)
-{
-    size_t left = out->last != NULL ? out->last->capacity - out->last->len : out->own_taken ? 0 : RPC_OUT_FIRST;
-    size_t most = out->compress_from == 0 ? bound(message) : UNBOUNDED;
-
-    return most < UNBOUNDED && PREFIX + most <= left ? most : protobuf_c_message_get_packed_size(message);
-}
-
-/* ---- chunks ---- */
-
 static bool beyond(const struct rpc_out *out, unsigned times)
 {
     return out->messages >= RPC_OUT_FULL_MESSAGES * times || out->bytes >= (size_t)RPC_OUT_FULL_BYTES * times;
@@ -121,25 +67,62 @@ static struct rpc_out_chunk *trim(struct rpc_out *out, struct rpc_out_own *own, 
     return less;
 }
 
-/* Appends a message with its prefix, for which size bytes have been reserved. Returns its bytes as they are sent. */
+/* The last message of the chunk: size bytes, in front of which there is room for its prefix. */
+static void end_message(struct rpc_out_chunk *chunk, bool compressed, size_t size)
+{
+    uint8_t *prefix = chunk->bytes + chunk->len;
+    uint32_t big_endian = htonl((uint32_t)size);
+
+    assert(PREFIX + size <= chunk->capacity - chunk->len);
+    prefix[0] = compressed;
+    memcpy(prefix + 1, &big_endian, sizeof(big_endian));
+    chunk->len += PREFIX + size;
+    chunk->messages++;
+}
+
+/* Appends a message with its prefix. Returns its bytes as they are sent. */
 static size_t write_message(struct rpc_out *out, struct rpc_out_chunk *chunk, const ProtobufCMessage *message,
                             size_t size, bool compress)
 {
-    uint8_t *prefix = chunk->bytes + chunk->len, *bytes = prefix + PREFIX;
+    uint8_t *bytes = chunk->bytes + chunk->len + PREFIX;
     size_t deflated = compress ? rpc_deflate(message, size, out->budget, bytes) : 0;
-    uint32_t big_endian;
 
     if (deflated > 0)
         size = deflated;
     else
-        size = protobuf_c_message_pack(message, bytes);
-    assert(PREFIX + size <= chunk->capacity - chunk->len);
-    big_endian = htonl((uint32_t)size);
-    prefix[0] = deflated > 0;
-    memcpy(prefix + 1, &big_endian, sizeof(big_endian));
-    chunk->len += PREFIX + size;
-    chunk->messages++;
+        protobuf_c_message_pack(message, bytes);
+    end_message(chunk, deflated > 0, size);
     return size;
+}
+
+/* The same in one pass, into the chunk that there is; -1: that cannot be done. */
+static ssize_t append_simple(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMessage *message)
+{
+    struct rpc_out_chunk *chunk = out->last != NULL ? out->last : own_chunk(out, own);
+    size_t left = chunk->capacity - chunk->len;
+    ssize_t size = left > PREFIX ? rpc_pack_simple(message, chunk->bytes + chunk->len + PREFIX, left - PREFIX) : -1;
+
+    if (size >= 0)
+        end_message(chunk, false, (size_t)size);
+    if (chunk != out->last && size >= 0)
+        link_chunk(out, chunk);
+    else if (chunk != out->last)
+        out->own_taken = false;
+    return size;
+}
+
+/* 0, or -ENOMEM. */
+static int append(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMessage *message, size_t *ret_size)
+{
+    size_t size = protobuf_c_message_get_packed_size(message);
+    struct rpc_out_chunk *chunk;
+
+    if (size > UINT32_MAX || (chunk = room(out, own, PREFIX + size)) == NULL)
+        return -ENOMEM;
+    *ret_size = write_message(out, chunk, message, size, out->compress_from > 0 && size >= out->compress_from);
+    if (chunk != out->last)
+        link_chunk(out, trim(out, own, chunk));
+    return 0;
 }
 
 static void drop_first(struct rpc_out *out, struct rpc_out_own *own)
@@ -160,18 +143,17 @@ static void drop_first(struct rpc_out *out, struct rpc_out_own *own)
 
 int rpc_out_put(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMessage *message, size_t *ret_size)
 {
-    size_t size = size_to_reserve(out, message);
-    struct rpc_out_chunk *chunk;
+    ssize_t simple;
+    size_t size;
 
     if (beyond(out, RPC_OUT_HARD)) {
         out->full = true;
         return -ENOBUFS;
     }
-    if (size > UINT32_MAX || (chunk = room(out, own, PREFIX + size)) == NULL)
+    simple = out->compress_from == 0 ? append_simple(out, own, message) : -1;
+    size = (size_t)simple;
+    if (simple < 0 && append(out, own, message, &size) < 0)
         return -ENOMEM;
-    size = write_message(out, chunk, message, size, out->compress_from > 0 && size >= out->compress_from);
-    if (chunk != out->last)
-        link_chunk(out, trim(out, own, chunk));
     out->messages++;
     out->bytes += PREFIX + size;
     out->full = out->full || beyond(out, 1);

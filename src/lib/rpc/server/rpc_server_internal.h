@@ -10,7 +10,7 @@
  *   health.c, reflection.c   services that every server has
  *   handler.c      what handlers call
  *   due.c          references to calls, and which of them are run at the end of the turn
- *   method.c, descriptor.c, head.c, in.c, out.c, account.c
+ *   method.c, descriptor.c, head.c, in.c, out.c, pack.c, account.c
  *
  * A file uses those below it only. Loops, connections and what of a call is not under its lock belong to the thread of
  * their loop.
@@ -100,6 +100,13 @@ size_t rpc_out_read(struct rpc_out *out, struct rpc_out_own *own, uint8_t *to, s
 bool rpc_out_writable(struct rpc_out *out);       /* true once after it was full: when half of it is free */
 bool rpc_out_is_whole(const struct rpc_out *out); /* no message was read in part */
 void rpc_out_clear(struct rpc_out *out, struct rpc_out_own *own);
+
+/* ---- pack.c ---- */
+
+/* Packs a message with the same bytes as protobuf_c_message_pack, into at most room bytes. Returns how many there are;
+ * -1: they do not fit (a few more must be free than are needed), or the message has a field that is repeated, optional,
+ * in a oneof, of fixed length or unknown. */
+ssize_t rpc_pack_simple(const ProtobufCMessage *message, uint8_t *to, size_t room);
 
 /* ---- deflate.c ---- */
 

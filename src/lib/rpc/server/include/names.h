@@ -93,6 +93,7 @@
 #pragma redefine_extname rpc_out_put slipway_rpc_out_put
 #pragma redefine_extname rpc_out_read slipway_rpc_out_read
 #pragma redefine_extname rpc_out_writable slipway_rpc_out_writable
+#pragma redefine_extname rpc_pack_simple slipway_rpc_pack_simple
 #pragma redefine_extname rpc_pause slipway_rpc_pause
 #pragma redefine_extname rpc_percent_encode slipway_rpc_percent_encode
 #pragma redefine_extname rpc_reflection_methods slipway_rpc_reflection_methods
