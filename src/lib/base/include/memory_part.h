@@ -40,3 +40,11 @@ static inline size_t memory_part(uint64_t limit, enum memory_part part)
 {
     return (size_t)(limit / 16 * memory_parts[part].sixteenths);
 }
+
+/* For what has a bound of its own, too. */
+static inline size_t memory_part_at_most(uint64_t limit, enum memory_part part, size_t most)
+{
+    size_t bytes = memory_part(limit, part);
+
+    return bytes > 0 && bytes < most ? bytes : most;
+}

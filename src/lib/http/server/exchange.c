@@ -99,7 +99,8 @@ static void end_exchange(void *memory)
         acceptor_idle(&conn->place);
     if (exchange->h2o->version < 0x200)
         end_http1(exchange);
-    atomic_fetch_sub_explicit(&server->bodies, exchange->body_len, memory_order_relaxed);
+    if (exchange->body_len > 0)
+        atomic_fetch_sub_explicit(&server->bodies, exchange->body_len, memory_order_relaxed);
     atomic_fetch_sub_explicit(&server->in_flight, 1, memory_order_relaxed);
 }
 
@@ -135,7 +136,7 @@ static bool count_in(struct http_server *server, const struct http_exchange *exc
     unsigned own = conn->exchanges++;
     size_t len = exchange->body_len;
     unsigned before = atomic_fetch_add_explicit(&server->in_flight, 1, memory_order_relaxed);
-    size_t bytes_before = atomic_fetch_add_explicit(&server->bodies, len, memory_order_relaxed);
+    size_t bytes_before = len > 0 ? atomic_fetch_add_explicit(&server->bodies, len, memory_order_relaxed) : 0;
 
     if (conn->is_http1)
         conn->begun_ms = 0; /* it is whole, and the only one */

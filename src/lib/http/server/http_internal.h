@@ -188,8 +188,9 @@ struct http_conn {
     h2o_socket_t *socket;
     unsigned resets;    /* requests given up by the client, less those answered */
     unsigned exchanges; /* that are being answered */
-    unsigned handled;   /* requests, in the turn of the loop that began at turn_ns; it took handled_ns */
-    uint64_t turn_ns, handled_ns;
+    unsigned handled;   /* requests, in the turn of the loop that began at turn_ns */
+    uint64_t turn_ns;
+    uint64_t share_ns; /* no more of them from then on in that turn */
     bool cut, is_http1;
     size_t buffers;    /* bytes, when http_watch last looked */
     size_t replies;    /* bytes of those not yet taken */
@@ -242,7 +243,7 @@ void http_watch_init(struct http_worker *worker);  /* loop's thread */
 void http_watch_start(struct http_worker *worker); /* with its first connection; it ends with the last */
 void http_watch_open(struct http_conn *conn);      /* counts a new connection */
 void http_watch_bound_buffers(const struct http_server *server, int listen_fd); /* of connections, in the kernel */
-/* Whether no request is in progress on a connection, also none that is half-sent. */
+/* Whether no request is in progress on a connection, also none that is half-sent, and no response is being sent. */
 bool http_watch_is_idle(struct http_conn *conn);
 /* Whether the budget is exceeded, although the worker has made what room it can. */
 bool http_watch_is_full(struct http_worker *worker);

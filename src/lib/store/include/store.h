@@ -79,6 +79,7 @@ struct store_options {
                                   (address space, not disk) */
     size_t max_queue;          /* requests waiting; 0: 8,192 */
     size_t max_queue_bytes;    /* 0: STORE_QUEUE_BYTES */
+    size_t max_call_bytes;     /* of calls in flight to each server of the store; 0: no bound */
     struct metrics *metrics;   /* may be NULL */
 };
 
