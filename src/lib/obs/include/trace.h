@@ -9,6 +9,9 @@ struct trace {
     uint8_t span_id[8];   /* of this process's part of the request */
     uint8_t parent_id[8]; /* zero where the trace began here */
     bool sampled;
+    /* The headers tracestate and baggage, to be sent along; empty where there are none. Borrowed: of the request's
+     * memory. */
+    struct str state, baggage;
 };
 
 #define TRACE_PARENT_LEN   55 /* of a version 00 header */
