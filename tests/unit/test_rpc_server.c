@@ -1379,6 +1379,36 @@ Test(rpc_server, tells_a_connection_to_leave_at_its_age)
     cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_NO_ERROR);
 }
 
+/* ---- a full listener ---- */
+
+static void reopen_measured(struct rpc_server_def def)
+{
+    fixture.metrics = metrics_new();
+    reopen(def);
+}
+
+static void close_measured(void)
+{
+    close_fixture();
+    fixture.metrics = metrics_free(fixture.metrics);
+    open_fixture();
+}
+
+static double listener_metric(const char *name)
+{
+    struct buf text = {0};
+    char line[128], *at;
+    double value = -1;
+
+    snprintf(line, sizeof(line), "\n%s{server=\"grpc\"} ", name);
+    metrics_write(fixture.metrics, &text);
+    buf_append_char(&text, '\0');
+    if ((at = strstr(text.data, line)) != NULL)
+        value = strtod(at + strlen(line), NULL);
+    buf_release(&text);
+    return value;
+}
+
 /* Also those that are on their way from the loop that accepts to another are counted. */
 Test(rpc_server, bounds_connections_of_several_loops)
 {
@@ -1389,12 +1419,69 @@ Test(rpc_server, bounds_connections_of_several_loops)
     for (int i = 0; i < ATTEMPTS; i++)
         fds[i] = net_connect("127.0.0.1", fixture.port);
     for (int i = 0; i < 200; i++) {
-        cr_assert_leq(atomic_load(&fixture.server->connections), (unsigned)MAX);
+        cr_assert_leq(acceptor_connections(fixture.server->acceptor), (unsigned)MAX);
         sched_yield();
     }
     for (int i = 0; i < ATTEMPTS; i++)
         close(fds[i]);
-    free(get(100, NULL));
+}
+
+Test(rpc_server, silent_connections_lock_nobody_out)
+{
+    enum { MAX = 5, SILENT = 60 };
+    int fds[SILENT];
+
+    reopen((struct rpc_server_def){.threads = 3, .max_connections = MAX});
+    for (int i = 0; i < SILENT; i++)
+        fds[i] = net_connect("127.0.0.1", fixture.port);
+    grpc_disconnect(&connection);
+    grpc_connect(&connection, fixture.port, 65535);
+    assert_status(get(100, NULL), "0");
+    assert_status(get(100, NULL), "0");
+    for (int i = 0; i < SILENT; i++)
+        close(fds[i]);
+}
+
+Test(rpc_server, when_the_listener_is_full_an_idle_connection_yields_and_is_told)
+{
+    int other;
+
+    reopen_measured((struct rpc_server_def){.max_connections = 1});
+    assert_status(get(100, NULL), "0");
+    nghttp2_submit_ping(connection.session, NGHTTP2_FLAG_NONE, NULL);
+    while (connection.pongs == 0) /* then all that was sent has been read */
+        grpc_turn(&connection);
+    other = net_connect("127.0.0.1", fixture.port);
+    while (!connection.eof)
+        grpc_turn(&connection);
+    cr_assert_eq(connection.goaways, 1);
+    cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_NO_ERROR);
+    cr_assert_gt(connection.last_stream, 0); /* the call that has been answered */
+    cr_assert_eq(listener_metric("listener_idle_closed_total"), 1);
+    close(other);
+    close_measured();
+}
+
+Test(rpc_server, a_connection_with_a_call_does_not_yield_and_a_new_one_is_refused)
+{
+    struct grpc_call *held = call_new();
+    struct buf body = {0};
+    int other;
+
+    reopen_measured((struct rpc_server_def){.max_connections = 1});
+    append_point(&body, ORDER_HOLD, 0);
+    held->body = (const uint8_t *)body.data;
+    held->body_len = body.len;
+    grpc_begin(&connection, GET_FEATURE, NULL, held);
+    fixture_wait(&fixture.entered);
+    other = net_connect("127.0.0.1", fixture.port);
+    cr_assert(net_closed(other));
+    NET_AWAIT(listener_metric("listener_refused_total") == 1);
+    cr_assert(!connection.eof && !held->closed);
+    buf_release(&body);
+    close_measured();
+    free(held);
+    close(other);
 }
 
 /* ---- memory ---- */

@@ -40,11 +40,18 @@
 #define MIN_STRANGE    (16 * 1024) /* bytes of an unfinished request: of less nobody asks whose it is */
 #define MIN_CHARGED    4096        /* bytes of a reply's body: less is counted with its request */
 #define LOOK_NS        CLOCK_NS_PER_MS
+#define IDLE_LOOK_NS   (100 * CLOCK_NS_PER_MS)
 #define WARN_NS        (10 * CLOCK_NS_PER_S)
 #define TRIM_NS        (50 * CLOCK_NS_PER_MS)
 #define MIN_SOCKBUF    (64 * 1024)
 #define HTTP2_COPIED   81920 /* of replies into an HTTP/2 connection's output at a time */
 #define HTTP2_ANSWERED 2     /* bytes of output, at most, for one of a frame that is answered by a frame */
+
+static_assert(MIN_CHARGED <= HTTP_REQUEST_BYTES, "a reply that is not charged is counted with its request");
+static_assert(sizeof(h2o_req_t) + sizeof(struct http_exchange) < HTTP_REQUEST_BYTES,
+              "a request takes what is counted for it");
+static_assert(LOOK_NS <= IDLE_LOOK_NS && LOOK_NS <= TRIM_NS,
+              "what is closed is seen to be gone before the heap is trimmed");
 
 /* ---- looking ---- */
 
@@ -142,6 +149,7 @@ static void look(struct http_worker *worker)
     }
     budget_add(&worker->server->memory, after - before); /* modulo 2^64, where it is less */
     budget_add(&worker->server->strangers, strange_after - strange_before);
+    worker->looked_ns = clock_monotonic_ns();
 }
 
 /* ---- what holds too much ---- */
@@ -216,7 +224,7 @@ static void make_room(struct http_worker *worker)
 {
     struct http_server *server = worker->server;
     size_t used = budget_used(&server->memory), enough = server->memory.max / 4 * 3, most = 0, leaving = 0;
-    size_t share = used / (atomic_load_explicit(&server->connections, memory_order_relaxed) + 1) / 2;
+    size_t share = used / (acceptor_connections(server->acceptor) + 1) / 2;
 
     for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
         most = held(conn_of(link)) > most ? held(conn_of(link)) : most;
@@ -323,28 +331,23 @@ static bool admits(struct http_conn *conn, size_t len)
     return !conn->cut;
 }
 
-/* What the kernel holds for the client to take is charged to the same cgroup. */
-static void bound_send_buffers(const struct http_worker *worker)
+/* h2o reads and handles in one turn all that the kernel holds of a connection. Nobody can count the memory before, and
+ * all other connections wait for the time that it takes: thousands of frames fit into 64 KiB. What the kernel holds for
+ * the client to take is charged to the same cgroup. */
+void http_watch_bound_buffers(const struct http_server *server, int listen_fd)
 {
-    size_t share = worker->server->memory.max / 64;
+    size_t share = server->memory.max / 64;
     int bytes = share < MIN_SOCKBUF ? MIN_SOCKBUF : share < INT_MAX / 2 ? (int)share : INT_MAX / 2;
 
-    setsockopt(worker->listen_fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
-}
-
-/* h2o reads and handles in one turn all that the kernel holds of a connection. Nobody can count the memory before, and
- * all other connections wait for the time that it takes: thousands of frames fit into 64 KiB. */
-static void bound_receive_buffers(const struct http_worker *worker)
-{
-    setsockopt(worker->listen_fd, SOL_SOCKET, SO_RCVBUF, &(int){MIN_SOCKBUF}, sizeof(int));
+    setsockopt(listen_fd, SOL_SOCKET, SO_RCVBUF, &(int){MIN_SOCKBUF}, sizeof(int));
+    if (server->memory.max > 0)
+        setsockopt(listen_fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 }
 
 void http_watch_init(struct http_worker *worker)
 {
-    bound_receive_buffers(worker);
     if (worker->server->memory.max == 0)
         return;
-    bound_send_buffers(worker);
     worker->seen_resident = resident_bytes(worker->server);
     worker->memory_hook.run = watch_memory;
     worker->admits = admits;
@@ -407,13 +410,26 @@ bool http_watch_is_full(struct http_worker *worker)
     return budget_exceeded(&worker->server->memory);
 }
 
+/* ---- who is idle ---- */
+
+/* begun_ms is as old as the last look, which takes long where there are many connections: a request that began after it
+ * and has left nothing in the input buffer is not seen. */
+bool http_watch_is_idle(struct http_conn *conn)
+{
+    if (conn->exchanges > 0 || conn->socket->input->size > 0)
+        return false;
+    if (clock_monotonic_ns() >= conn->worker->looked_ns + IDLE_LOOK_NS)
+        look(conn->worker);
+    return conn->begun_ms == 0;
+}
+
 /* ---- what waits too long ---- */
 
 /* Bytes that are no request yet, or, in a drain, the request that an idle connection may still send. */
 static bool is_waiting(const struct http_conn *conn)
 {
     return conn->exchanges == 0 && conn->begun_ms == 0 &&
-           (conn->socket->input->size > 0 || atomic_load(&conn->worker->server->drained));
+           (conn->socket->input->size > 0 || acceptor_is_draining(conn->worker->server->acceptor));
 }
 
 /* Notes the time of this turn; returns that of RECEIVE_TURNS turns ago, 0 where it is not known. */

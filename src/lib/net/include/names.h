@@ -1,6 +1,18 @@
 /* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
 #pragma once
 
+#pragma redefine_extname acceptor_busy slipway_acceptor_busy
+#pragma redefine_extname acceptor_connections slipway_acceptor_connections
+#pragma redefine_extname acceptor_drain slipway_acceptor_drain
+#pragma redefine_extname acceptor_free slipway_acceptor_free
+#pragma redefine_extname acceptor_idle slipway_acceptor_idle
+#pragma redefine_extname acceptor_is_draining slipway_acceptor_is_draining
+#pragma redefine_extname acceptor_join slipway_acceptor_join
+#pragma redefine_extname acceptor_left slipway_acceptor_left
+#pragma redefine_extname acceptor_open slipway_acceptor_open
+#pragma redefine_extname acceptor_start slipway_acceptor_start
+#pragma redefine_extname acceptor_stop slipway_acceptor_stop
+#pragma redefine_extname acceptor_wait slipway_acceptor_wait
 #pragma redefine_extname loop_at_close slipway_loop_at_close
 #pragma redefine_extname loop_call slipway_loop_call
 #pragma redefine_extname loop_close slipway_loop_close

@@ -1,3 +1,6 @@
+/* The client's life: opened with its workers and its first channel; closing from rpc_client_cancel on, when calls are
+ * refused; freed when the last callback has returned. client->lock guards closing, in_flight and flights; landed is
+ * signalled when in_flight falls to 0 while closing. */
 #include "cgroup.h"
 #include "memory_part.h"
 #include "rpc_client_internal.h"
@@ -74,8 +77,6 @@ static void await_landings(struct rpc_client *client)
 
 struct rpc_client *rpc_client_free(struct rpc_client *client)
 {
-    struct rpc_peer_method *method, *next;
-
     if (client == NULL)
         return NULL;
     rpc_client_cancel(client);
@@ -84,11 +85,7 @@ struct rpc_client *rpc_client_free(struct rpc_client *client)
         rpc_worker_release(&client->workers[i]);
     free(client->workers);
     rpc_channel_close(client);
-    for (method = atomic_load(&client->methods); method != NULL; method = next) {
-        next = method->next;
-        free(method->path);
-        free(method);
-    }
+    rpc_peer_methods_release(client);
     rpc_library_done();
     pthread_cond_destroy(&client->landed);
     pthread_mutex_destroy(&client->lock);

@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "rpc_server_internal.h"
 #include "share.h"
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -50,6 +51,7 @@ struct rpc_call *rpc_call_new(struct rpc_conn *conn, int32_t stream)
     struct rpc_loop *loop = conn->loop;
     struct rpc_call *call = take_from_pool(loop);
 
+    assert(stream > 0 && loop_is_current(loop->loop));
     if (call == NULL)
         return NULL;
     /* All but the lock, and what need not be zero. */
@@ -68,31 +70,8 @@ struct rpc_call *rpc_call_new(struct rpc_conn *conn, int32_t stream)
     atomic_init(&call->refs, 1);
     rpc_head_init(&call->head);
     TAILQ_INSERT_TAIL(&conn->calls, call, link);
+    acceptor_busy(&conn->place);
     return call;
-}
-
-void rpc_call_destroy(struct rpc_call *call)
-{
-    pthread_mutex_destroy(&call->lock);
-    free(call);
-}
-
-struct rpc_call *rpc_call_ref(struct rpc_call *call)
-{
-    atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
-    return call;
-}
-
-static bool drop_reference(struct rpc_call *call)
-{
-    return atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) == 1;
-}
-
-struct rpc_call *rpc_call_unref(struct rpc_call *call)
-{
-    if (call != NULL && drop_reference(call))
-        rpc_call_destroy(call);
-    return NULL;
 }
 
 static void release_fields(struct rpc_fields *fields)
@@ -120,7 +99,7 @@ static void release(struct rpc_call *call)
     free(call->status_message);
     call->status_message = NULL;
     pthread_mutex_unlock(&call->lock);
-    if (!drop_reference(call))
+    if (!rpc_call_drop(call))
         return;
     if (loop->pooled >= RPC_LOOP_POOL) {
         rpc_call_destroy(call);
@@ -131,37 +110,6 @@ static void release(struct rpc_call *call)
 }
 
 /* ---- what is to be done at the end of the turn ---- */
-
-void rpc_call_due(struct rpc_call *call)
-{
-    if (call->is_due || call->conn == NULL)
-        return;
-    call->is_due = true;
-    TAILQ_INSERT_TAIL(&call->loop->due, call, due);
-}
-
-static void on_message_to_loop(struct loop_message *message)
-{
-    struct rpc_call *call = RPC_OWNER(message, struct rpc_call, message_to_loop);
-
-    pthread_mutex_lock(&call->lock);
-    call->posted = false;
-    pthread_mutex_unlock(&call->lock);
-    rpc_call_due(call);
-    rpc_call_unref(call);
-}
-
-/* Under the lock, of a call that is not over: so its loop is there. Any thread. */
-void rpc_call_want_run(struct rpc_call *call)
-{
-    if (loop_is_current(call->loop->loop)) {
-        rpc_call_due(call);
-    } else if (!call->posted) {
-        call->posted = true;
-        call->message_to_loop.run = on_message_to_loop;
-        loop_post(call->loop->loop, &rpc_call_ref(call)->message_to_loop);
-    }
-}
 
 static void expire(struct loop_timer *timer);
 static void bound_taking(struct rpc_call *call);
@@ -191,6 +139,19 @@ void rpc_call_run(struct rpc_call *call)
     rpc_response_pump(call);
     bound_taking(call);
     rpc_conn_dirty(call->conn);
+}
+
+void rpc_call_run_due(struct rpc_loop *loop)
+{
+    struct rpc_call *call, *last = TAILQ_LAST(&loop->due, rpc_calls);
+    bool was_last = last == NULL;
+
+    while (!was_last && (call = TAILQ_FIRST(&loop->due)) != NULL) {
+        was_last = call == last;
+        TAILQ_REMOVE(&loop->due, call, due);
+        call->is_due = false;
+        rpc_call_run(call);
+    }
 }
 
 /* ---- the end ---- */
@@ -269,6 +230,7 @@ void rpc_call_end(struct rpc_call *call, bool whole)
     bool begun = call->entry != NULL; /* else its headers were cut off */
     struct rpc_share *share = begun ? share_of(call) : NULL;
 
+    assert(call->conn != NULL && !call->over); /* once */
     if (!whole)
         atomic_store(&call->cancelled, true);
     pthread_mutex_lock(&call->lock);
@@ -279,6 +241,8 @@ void rpc_call_end(struct rpc_call *call, bool whole)
     if (begun)
         tell_closed(call, whole);
     TAILQ_REMOVE(&call->conn->calls, call, link);
+    if (TAILQ_EMPTY(&call->conn->calls))
+        acceptor_idle(&call->conn->place);
     if (call->is_due)
         TAILQ_REMOVE(&call->loop->due, call, due);
     if (call->is_fresh)
@@ -411,11 +375,6 @@ void rpc_call_set_timer(struct rpc_call *call)
 
 /* ---- the beginning ---- */
 
-static unsigned connections(struct rpc_server *server)
-{
-    return atomic_load_explicit(&server->connections, memory_order_relaxed);
-}
-
 /* False where the server has no memory for one more unfinished message. Streams may hold their part for an hour without
  * sending anything: they get half, so that unary calls still find some. */
 static bool expect_messages(struct rpc_call *call)
@@ -426,8 +385,8 @@ static bool expect_messages(struct rpc_call *call)
     if (call->entry->quiet)
         max = RPC_QUIET_RECEIVING;
     used = atomic_fetch_add(&share_of(call)->receiving, 1);
-    call->may_receive =
-        used < max && !share_is_taken(call->conn->receiving[call->entry->quiet], used, max, connections(server));
+    call->may_receive = used < max && !share_is_taken(call->conn->receiving[call->entry->quiet], used, max,
+                                                      acceptor_connections(server->acceptor));
     if (call->may_receive)
         call->conn->receiving[call->entry->quiet]++;
     else
@@ -502,7 +461,7 @@ static bool count_in(struct rpc_call *call)
     unsigned max = call->entry->quiet ? server->def.max_in_flight / 2 + RPC_QUIET_RECEIVING : server->def.max_in_flight;
     unsigned used = atomic_fetch_add(&share_of(call)->in_flight, 1), own = call->conn->in_flight[call->entry->quiet]++;
 
-    return used >= max || share_is_taken(own, used, max, connections(server));
+    return used >= max || share_is_taken(own, used, max, acceptor_connections(server->acceptor));
 }
 
 void rpc_call_begin(struct rpc_call *call)
@@ -512,6 +471,7 @@ void rpc_call_begin(struct rpc_call *call)
     const char *text;
     bool too_many;
 
+    assert(call->entry == NULL && !call->opened);
     count_beginning(call);
     too_many = count_in(call);
     if (!call->head.is_post) {
@@ -528,7 +488,7 @@ void rpc_call_begin(struct rpc_call *call)
         call->opened = true;
         if (call->entry->method->on_open != NULL)
             call->entry->method->on_open(call);
-        if (atomic_load_explicit(&server->draining, memory_order_relaxed))
+        if (acceptor_is_draining(server->acceptor))
             rpc_call_tell_drain(call);
     }
 }

@@ -1,18 +1,16 @@
 /* What handlers call. Nothing is handed to nghttp2 from here: that is rpc_call_run's. */
 #include "rpc_server_internal.h"
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
 #define STATUS_MESSAGE_MAX 1024 /* bytes: clients accept 8 KiB of trailers, percent-encoded */
 
+static_assert(3 * STATUS_MESSAGE_MAX < 8 * 1024, "the message of a status fits into the trailers that clients accept");
+
 struct rpc_server *rpc_call_server(const struct rpc_call *call)
 {
     return call->loop->server;
-}
-
-void rpc_call_watch_health(struct rpc_call *call)
-{
-    rpc_loop_watch_health(call->loop);
 }
 
 void *rpc_call_service_state(const struct rpc_call *call)

@@ -181,7 +181,6 @@ static void tell_end(struct rpc_call *call)
 void rpc_input_ended(struct rpc_call *call)
 {
     call->half_closed = true;
-    rpc_call_expect_no_messages(call);
     if (call->backlog_len == 0 && may_deliver(call) == MAY_GO)
         tell_end(call);
 }

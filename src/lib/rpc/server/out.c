@@ -1,9 +1,13 @@
 #include "rpc_server_internal.h"
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
 #define PREFIX     5
 #define CHUNK_SIZE 4096
+
+static_assert(RPC_OUT_FIRST < CHUNK_SIZE && CHUNK_SIZE < RPC_OUT_FULL_BYTES, "a queue is full before it is one chunk");
+static_assert(RPC_OUT_HARD > 1, "who sends is told before messages are refused");
 
 static bool beyond(const struct rpc_out *out, unsigned times)
 {

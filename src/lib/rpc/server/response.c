@@ -58,7 +58,8 @@ static void add_status(struct fields *fields, struct rpc_call *call)
     struct str message = str_of(call->status_message);
     char *encoded = message.len > 0 ? rpc_arena_alloc(&call->arena, 3 * message.len) : NULL;
 
-    assert((unsigned)call->status < sizeof(digits) / sizeof(digits[0]));
+    static_assert(sizeof(digits) / sizeof(digits[0]) == RPC_STATUS_CODES, "each status has its text");
+    assert(call->finished && (unsigned)call->status < RPC_STATUS_CODES);
     add(fields, STR("grpc-status"), str_of(digits[call->status]));
     if (encoded != NULL)
         add(fields, STR("grpc-message"), (struct str){encoded, rpc_percent_encode(message, encoded)});
@@ -110,6 +111,7 @@ static void submit_head(struct rpc_call *call)
     bool trailers_only = call->finished && call->out.first == NULL && call->initial.count == 0;
     struct fields fields = head;
 
+    assert(!call->answered && !call->over);
     if (trailers_only)
         add_status(&fields, call);
     else

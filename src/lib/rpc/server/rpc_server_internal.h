@@ -1,18 +1,28 @@
 /* rpc_server_internal -- what the files of the gRPC server share; see rpc.h.
  *
- * server (server.c) -- loops (loop.c), which HTTP may use too -- connections (conn.c, session.c)
- * -- calls (call.c: their life; input.c and response.c: what comes and goes; handler.c: what handlers call).
+ *   server.c       the server: its limits, loops, connections, drain
+ *   loop.c         its part in an event loop, which HTTP may use too: what is done at the end of a turn
+ *   session.c      what nghttp2 tells of a connection
+ *   conn.c         connections: their states and timer, sending and receiving
+ *   call.c         the life of a call
+ *   response.c     what a call sends
+ *   input.c        what comes on a call
+ *   health.c, reflection.c   services that every server has
+ *   handler.c      what handlers call
+ *   due.c          references to calls, and which of them are run at the end of the turn
+ *   method.c, descriptor.c, head.c, in.c, out.c, account.c
  *
- * Loops, connections and what of a call is not under its lock belong to the thread of their loop.
+ * A file uses those below it only. Loops, connections and what of a call is not under its lock belong to the thread of
+ * their loop.
  */
 #pragma once
+#include "acceptor.h"
 #include "budget.h"
 #include "include/names.h"
 #include "loop.h"
 #include "net_listen.h"
 #include "rpc.h"
 #include "rpc_core.h"
-#include "wait_group.h"
 #include <arpa/inet.h>
 #include <h2o/socket.h>
 #include <nghttp2/nghttp2.h>
@@ -262,15 +272,19 @@ void rpc_call_begin(struct rpc_call *call); /* the headers have come */
 void rpc_call_end(struct rpc_call *call, bool whole);
 /* Hands nghttp2 what is to be sent, calls on_writable and so on. */
 void rpc_call_run(struct rpc_call *call);
-void rpc_call_due(struct rpc_call *call);        /* it is run at the end of the turn */
+void rpc_call_run_due(struct rpc_loop *loop);    /* those that are due now */
 void rpc_call_tell_drain(struct rpc_call *call); /* once */
 void rpc_call_set_timer(struct rpc_call *call);
-void rpc_call_destroy(struct rpc_call *call); /* its memory */
 struct rpc_server *rpc_call_server(const struct rpc_call *call);
-void rpc_call_watch_health(struct rpc_call *call); /* its loop calls rpc_health_tick from now on */
 
 void rpc_call_expect_no_messages(struct rpc_call *call); /* its client sends nothing more */
-void rpc_call_want_run(struct rpc_call *call);           /* under the lock, of a call that is not over; any thread */
+
+/* ---- due.c: references, and what is to be done at the end of the turn ---- */
+
+bool rpc_call_drop(struct rpc_call *call);     /* a reference; true: it was the last */
+void rpc_call_destroy(struct rpc_call *call);  /* its memory */
+void rpc_call_due(struct rpc_call *call);      /* it is run at the end of the turn */
+void rpc_call_want_run(struct rpc_call *call); /* under the lock, of a call that is not over; any thread */
 
 /* ---- input.c: what comes on a call ---- */
 
@@ -301,6 +315,7 @@ struct rpc_conn {
     TAILQ_ENTRY(rpc_conn) link;
     TAILQ_ENTRY(rpc_conn) dirty; /* of the loop's connections that have something to send, or are to be closed */
     bool is_dirty;
+    struct acceptor_place place; /* idle without a call */
     enum rpc_conn_state state;
     nghttp2_session *session;
     h2o_socket_t *socket;
@@ -326,9 +341,10 @@ struct rpc_conn {
     char remote_ip[NET_IP_SIZE];
 };
 
-/* Takes a socket, which the loop has counted. Without memory it is closed. */
-void rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer);
-void rpc_conn_dirty(struct rpc_conn *conn);
+/* Takes a socket that was accepted. False: there was no memory, and it is closed. */
+bool rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer);
+/* Sends GOAWAY and closes it at the end of the turn; false where it has a call. */
+bool rpc_conn_yield(struct rpc_conn *conn);
 void rpc_conn_flush(struct rpc_conn *conn); /* the connection may be gone */
 void rpc_conn_leave(struct rpc_conn *conn); /* is moved away: GOAWAY, and so on */
 void rpc_conn_cut(struct rpc_conn *conn);   /* ends its calls and frees it */
@@ -339,7 +355,6 @@ void rpc_conn_pinged(struct rpc_conn *conn); /* by the client */
 
 int rpc_session_prepare(struct rpc_server *server); /* what all sessions share; 0 or -ENOMEM */
 void rpc_session_dispose(struct rpc_server *server);
-int rpc_session_open(struct rpc_conn *conn); /* 0 or -ENOMEM */
 
 /* ---- refusal.c: what HTTP/2 refuses ---- */
 
@@ -358,6 +373,7 @@ void rpc_refusal_failed(struct rpc_conn *conn, int result);                 /* n
 /* A server's part in an event loop. */
 struct rpc_loop {
     struct rpc_server *server;
+    unsigned index; /* among the server's */
     struct loop *loop;
     struct loop_hook hook; /* runs what is due and sends, once a turn */
     struct rpc_account account;
@@ -366,27 +382,25 @@ struct rpc_loop {
     struct rpc_calls due, fresh;
     struct rpc_calls pool;
     unsigned pooled;
-    atomic_uint connections;
     struct loop_timer health_timer;
-    struct loop_message leave_message, drain_message;
     bool cutting;
     unsigned seed;
-    /* the first loop's: it accepts for all */
-    h2o_socket_t *listener;
-    int listen_fd; /* -1: none, or closed */
-    struct loop_timer accept_timer, drain_timer;
     uint8_t in[RPC_LOOP_BUFFER], out[RPC_LOOP_BUFFER];
 };
 
-void rpc_loop_open(struct rpc_loop *loop, struct rpc_server *server, struct loop *events);
-void rpc_loop_listen(struct rpc_loop *loop);
-void rpc_loop_drain(
-    struct rpc_loop *loop);               /* of the first: closes the listener, then has all loops' connections leave */
-void rpc_loop_cut(struct rpc_loop *loop); /* ends what is there; not from its thread */
+void rpc_loop_open(struct rpc_loop *loop, struct rpc_server *server, unsigned index, struct loop *events);
+void rpc_loop_leave(struct rpc_loop *loop); /* its connections leave; loop's thread */
+void rpc_loop_cut(struct rpc_loop *loop);   /* ends what is there; not from its thread */
 void rpc_loop_close(struct rpc_loop *loop); /* after it was cut */
-void rpc_loop_run_due(struct rpc_loop *loop);
-void rpc_loop_uncount(struct rpc_loop *loop); /* one of its connections has ended */
-void rpc_loop_watch_health(struct rpc_loop *loop);
+
+/* It has something to send, or is to be closed: it is flushed at the end of the turn. */
+static inline void rpc_conn_dirty(struct rpc_conn *conn)
+{
+    if (conn->is_dirty)
+        return;
+    conn->is_dirty = true;
+    TAILQ_INSERT_TAIL(&conn->loop->dirty, conn, dirty);
+}
 
 /* ---- health.c, reflection.c: services that every server has ---- */
 
@@ -396,8 +410,6 @@ struct rpc_health;
 
 int rpc_health_new(const struct rpc_server_def *def, struct rpc_health **ret_health);
 void rpc_health_set(struct rpc_health *health, bool serving);
-/* Tells watchers what has changed; returns when to call it again (monotonic ns), UINT64_MAX without watchers. */
-uint64_t rpc_health_tick(struct rpc_health *health);
 void rpc_health_end(struct rpc_health *health); /* ends all watches, also those to come */
 struct rpc_health *rpc_health_free(struct rpc_health *health);
 
@@ -443,13 +455,11 @@ struct rpc_server {
     struct rpc_methods methods;
     struct rpc_health *health;
     struct rpc_descriptors *descriptors;
-    atomic_uint connections;
+    struct acceptor *acceptor;
     struct rpc_share shares[2]; /* of the service's methods, of quiet ones */
     unsigned max_receiving;
-    atomic_bool draining;
     struct metrics_family *refused;
     atomic_uint_fast64_t refusals;
     _Atomic uint64_t warn_ns; /* no line about them before that */
     bool metrics_opened;
-    struct wait_group active; /* connections, and the listener */
 };

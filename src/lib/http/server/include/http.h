@@ -160,10 +160,11 @@ struct http_server_def {
     struct metrics *metrics; /* may be NULL */
     bool unrecorded;         /* requests are neither counted nor logged; what is said of memory is */
     unsigned workers;        /* >= 1 */
-    /* Over all workers; beyond it none is accepted until one ends; 0: 10,000. At most one for 8 KiB of max_memory. */
+    /* Over all workers; beyond it the longest idle one yields, see acceptor.h; 0: 10,000. At most one for 8 KiB of
+     * max_memory. */
     unsigned max_connections;
-    /* Requests over all workers; beyond it 503; 0: 10,000. When three quarters are in flight, a connection that has an
-     * equal share of all gets 503 too. */
+    /* Requests over all workers; beyond it 503; 0: 10,000. At most one for 8 KiB of max_memory. When three quarters are
+     * in flight, a connection that has an equal share of all gets 503 too. */
     unsigned max_in_flight;
     size_t max_bodies;           /* bytes of the bodies of those requests; beyond it 503; 0: 64 MiB */
     size_t max_memory;           /* bytes that clients may make the server hold, see above; 0: no bound */
