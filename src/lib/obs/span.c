@@ -75,4 +75,5 @@ void span_begin_child(const struct span_sink *sink, const struct trace *trace, s
         trace_child(trace, ret_child);
     else
         *ret_child = *trace;
+    ret_child->state = ret_child->baggage = STR_NULL;
 }
