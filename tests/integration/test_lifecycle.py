@@ -82,6 +82,12 @@ def test_a_wrong_option_is_one_line_and_status_2(
 
 REFUSED = [
     ("users", "BIND_ADDRESS", "localhost", "must be a numeric address"),
+    (
+        "users",
+        "TRUSTED_PROXIES",
+        "10.0.0.0/33",
+        "must be at most 64 numeric addresses or networks (10.0.0.0/8), separated by commas",
+    ),
     ("countries", "USERS_SERVICE_ADDR", "users", "must be host:port"),
     ("route-guide", "FEATURE_STORE_SERVICE_ADDR", "feature-store", "must be host:port"),
     ("route-guide", "FEATURE_STORE_SERVICE_ADDR", "feature-store:http", "must be host:port"),

@@ -4,6 +4,9 @@
 #include "metrics.h"
 #include "net.h"
 #include "net_listen.h"
+#include "net_networks.h"
+#include "peers.h"
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
@@ -75,13 +78,14 @@ static void drained(void *arg, unsigned loop)
     atomic_fetch_add(&((struct server *)arg)->drained, 1);
 }
 
-static void serve(struct server *server, unsigned loops, unsigned max_connections)
+static void serve_bounded(struct server *server, const char *host, unsigned loops, unsigned max_connections,
+                          const struct acceptor_address_bound *address_bound)
 {
     int fd;
 
     memset(server, 0, sizeof(*server));
     server->metrics = metrics_new();
-    cr_assert_eq(net_listen("127.0.0.1", 0, &fd, &server->port), 0);
+    cr_assert_eq(net_listen(host, 0, &fd, &server->port), 0);
     for (unsigned i = 0; i < loops; i++)
         cr_assert_eq(loop_open(i, "test", NULL, &server->loops[i]), 0);
     cr_assert_eq(acceptor_open(fd,
@@ -90,6 +94,7 @@ static void serve(struct server *server, unsigned loops, unsigned max_connection
                                                       .loops = server->loops,
                                                       .loop_count = loops,
                                                       .max_connections = max_connections,
+                                                      .address_bound = address_bound,
                                                       .arg = server,
                                                       .open = open_conn,
                                                       .yield = yield_conn,
@@ -98,6 +103,11 @@ static void serve(struct server *server, unsigned loops, unsigned max_connection
                                &server->acceptor),
                  0);
     acceptor_start(server->acceptor);
+}
+
+static void serve(struct server *server, unsigned loops, unsigned max_connections)
+{
+    serve_bounded(server, "127.0.0.1", loops, max_connections, NULL);
 }
 
 /* Connects, and waits until as many have been opened. */
@@ -303,6 +313,210 @@ Test(acceptor, a_drain_accepts_the_backlog_and_tells_each_loop_once)
     for (int i = 0; i < 4; i++)
         close(fds[i]);
     close(late);
+}
+
+/* ---- client addresses ---- */
+
+/* From an address of 127.0.0.0/8. */
+static int connect_from(const char *address, int port)
+{
+    struct sockaddr_in from = {.sin_family = AF_INET}, to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    struct timeval bound = {NET_BOUND_MS / 1000, 0};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    inet_pton(AF_INET, address, &from.sin_addr);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof(bound));
+    cr_assert_eq(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    return fd;
+}
+
+static int join_from(struct server *server, const char *address)
+{
+    unsigned before = server->opened;
+    int fd = connect_from(address, server->port);
+
+    NET_AWAIT(server->opened == before + 1);
+    return fd;
+}
+
+static void refused_from(struct server *server, const char *address)
+{
+    double before = metric(server, "listener_address_refused_total");
+    int fd = connect_from(address, server->port);
+
+    cr_expect(net_closed(fd));
+    cr_expect_eq(metric(server, "listener_address_refused_total"), before + 1);
+    close(fd);
+}
+
+static struct acceptor_address_bound address_bound(unsigned max_connections, const char *trusted)
+{
+    struct acceptor_address_bound bound = {.max_connections = max_connections};
+
+    cr_assert_eq(net_networks_parse(trusted, &bound.trusted), 0);
+    return bound;
+}
+
+Test(acceptor, an_address_has_no_more_connections_than_it_may)
+{
+    static struct server server;
+    struct acceptor_address_bound bound = address_bound(2, "");
+    int fds[5];
+
+    serve_bounded(&server, "::", LOOPS, MAX, &bound); /* IPv4 as IPv6 maps it */
+    fds[0] = join_from(&server, "127.0.0.2");
+    fds[1] = join_from(&server, "127.0.0.2");
+    refused_from(&server, "127.0.0.2");
+    fds[2] = join_from(&server, "127.0.0.3");
+    in_loop(&server, run_end, 0);
+    fds[3] = join_from(&server, "127.0.0.2");
+    refused_from(&server, "127.0.0.2");
+    fds[4] = join_from(&server, "127.0.0.3");
+    cr_expect_eq(acceptor_connections(server.acceptor), 4);
+    cr_expect_eq(metric(&server, "listener_refused_total"), 0);
+    end(&server);
+    for (int i = 0; i < 5; i++)
+        close(fds[i]);
+}
+
+Test(acceptor, addresses_of_trusted_proxies_have_no_bound)
+{
+    static struct server server;
+    struct acceptor_address_bound bound = address_bound(1, "10.0.0.0/8, 127.0.0.8/29");
+    int fds[4];
+
+    serve_bounded(&server, "127.0.0.1", 2, MAX, &bound);
+    fds[0] = join_from(&server, "127.0.0.9");
+    fds[1] = join_from(&server, "127.0.0.9");
+    fds[2] = join_from(&server, "127.0.0.15");
+    fds[3] = join_from(&server, "127.0.0.16");
+    refused_from(&server, "127.0.0.16");
+    end(&server);
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+}
+
+/* What a connection that is refused otherwise, or yields, had of its address's share is free again. */
+Test(acceptor, whoever_leaves_a_full_listener_counts_no_more)
+{
+    static struct server server;
+    struct acceptor_address_bound bound = address_bound(1, "");
+    int first, second, refused;
+
+    serve_bounded(&server, "127.0.0.1", 1, 1, &bound);
+    first = join_from(&server, "127.0.0.2");
+    second = join_from(&server, "127.0.0.3");
+    cr_expect(net_closed(first));
+    NET_AWAIT(!server.conns[0].open);
+    close(first);
+    in_loop(&server, set_busy, 1);
+    for (int i = 0; i < 2; i++) {
+        refused = connect_from("127.0.0.2", server.port);
+        cr_expect(net_closed(refused));
+        close(refused);
+    }
+    cr_expect_eq(metric(&server, "listener_refused_total"), 2);
+    cr_expect_eq(metric(&server, "listener_address_refused_total"), 0);
+    in_loop(&server, set_idle, 1);
+    first = join_from(&server, "127.0.0.2");
+    end(&server);
+    close(first);
+    close(second);
+}
+
+static struct sockaddr_storage ip(const char *text)
+{
+    struct sockaddr_storage address = {.ss_family = strchr(text, ':') != NULL ? AF_INET6 : AF_INET};
+
+    if (address.ss_family == AF_INET6)
+        cr_assert_eq(inet_pton(AF_INET6, text, &((struct sockaddr_in6 *)&address)->sin6_addr), 1);
+    else
+        cr_assert_eq(inet_pton(AF_INET, text, &((struct sockaddr_in *)&address)->sin_addr), 1);
+    return address;
+}
+
+static bool joins(struct net_peers *peers, const char *text, struct net_peer **ret_peer)
+{
+    struct sockaddr_storage address = ip(text);
+
+    return net_peers_join(peers, &address, ret_peer);
+}
+
+Test(acceptor, an_ipv6_client_is_known_by_64_bits)
+{
+    struct acceptor_address_bound bound = address_bound(1, "2001:db8:f::/48,2001:db8:0:5::1");
+    struct net_peers *peers = net_peers_new(&bound);
+    struct net_peer *first, *second, *other;
+
+    cr_assert(joins(peers, "2001:db8::1", &first));
+    cr_expect_not(joins(peers, "2001:db8::ffff:2", &other));
+    cr_expect_null(other);
+    cr_expect(joins(peers, "2001:db8:0:1::1", &second));
+    cr_expect(joins(peers, "2001:db8:f:1::1", &other) && other == NULL); /* trusted */
+    cr_expect(joins(peers, "2001:db8:0:5::1", &other) && other == NULL);
+    net_peers_leave(peers, second);
+    cr_expect(joins(peers, "::ffff:192.0.2.1", &second));
+    cr_expect_not(joins(peers, "192.0.2.1", &other));
+    net_peers_leave(peers, first);
+    net_peers_leave(peers, second);
+    net_peers_free(peers);
+}
+
+/* ---- networks ---- */
+
+static bool is_in(const char *list, const char *address)
+{
+    struct sockaddr_storage storage = ip(address);
+    struct net_networks networks;
+    uint8_t bytes[NET_IP_BYTES];
+
+    cr_assert_eq(net_networks_parse(list, &networks), 0, "%s", list);
+    net_ip_bytes(&storage, bytes);
+    return net_networks_contain(&networks, bytes);
+}
+
+Test(networks, contain_what_their_first_bits_say)
+{
+    cr_expect_not(is_in("", "192.0.2.1"));
+    cr_expect(is_in("192.0.2.1", "192.0.2.1"));
+    cr_expect(is_in("192.0.2.1", "::ffff:192.0.2.1"));
+    cr_expect_not(is_in("192.0.2.1", "192.0.2.2"));
+    cr_expect(is_in("10.0.0.0/8 , 192.0.2.128/25", "192.0.2.200"));
+    cr_expect_not(is_in("192.0.2.128/25", "192.0.2.127"));
+    cr_expect(is_in("0.0.0.0/0", "203.0.113.7"));
+    cr_expect_not(is_in("0.0.0.0/0", "2001:db8::1"));
+    cr_expect(is_in("::/0", "203.0.113.7"));
+    cr_expect(is_in("2001:db8::/33", "2001:db8:7fff::1"));
+    cr_expect_not(is_in("2001:db8::/33", "2001:db8:8000::1"));
+    cr_expect(is_in("2001:db8::1/128", "2001:db8::1"));
+    cr_expect_not(is_in("2001:db8::1/128", "2001:db8::2"));
+}
+
+Test(networks, other_texts_are_refused)
+{
+    static const char *const wrong[] = {",",
+                                        "10.0.0.0/8,",
+                                        "10.0.0.0/",
+                                        "10.0.0.0/33",
+                                        "2001:db8::/129",
+                                        "10.0.0",
+                                        "localhost",
+                                        "10.0.0.0/-1",
+                                        "10.0.0.0/8/8",
+                                        "/8",
+                                        " ",
+                                        "2001:0db8:0000:0000:0000:0000:0000:0000:0000:0000:0001"};
+    char many[(NET_NETWORKS_MAX + 1) * sizeof("1.2.3.4,")];
+    size_t len = 0;
+
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        cr_expect_not_null(net_networks_check(wrong[i]), "%s", wrong[i]);
+    for (int i = 0; i < NET_NETWORKS_MAX; i++)
+        len += (size_t)snprintf(many + len, sizeof(many) - len, "%s1.2.3.4", i > 0 ? "," : "");
+    cr_expect_null(net_networks_check(many));
+    cr_expect_not_null(net_networks_check(strcat(many, ",1.1.1.1")));
 }
 
 /* ---- file descriptors ---- */

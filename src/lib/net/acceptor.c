@@ -35,7 +35,8 @@
  *
  * THREADS
  *
- * A struct acceptor_loop belongs to its loop's thread but for its atomic members. There are no locks.
+ * A struct acceptor_loop belongs to its loop's thread but for its atomic members. The only lock is that of peers.c,
+ * where the connections of an address are bounded.
  */
 #include "acceptor.h"
 #include "clock.h"
@@ -44,6 +45,8 @@
 #include "loop.h"
 #include "metrics.h"
 #include "net_listen.h"
+#include "peers.h"
+#include "seldom.h"
 #include "wait_group.h"
 #include <assert.h>
 #include <errno.h>
@@ -76,6 +79,7 @@ struct acceptor_loop {
     h2o_socket_t *listener; /* owns listen_fd from the start on */
     bool paused;
     unsigned drain_tries;
+    struct net_peer *arriving; /* of the connection that is being opened */
     struct loop_timer retry_timer, drain_timer;
     struct loop_message drain_message;
     struct places idle; /* the one that has been idle for longest is the first */
@@ -89,10 +93,11 @@ struct acceptor {
     atomic_uint connections, spare;
     atomic_int reserve_fd; /* -1: in use, or could not be opened */
     atomic_bool draining;
+    struct net_peers *peers;  /* NULL: addresses have no bound */
     struct wait_group active; /* connections and listeners */
-    struct metrics_series *idle_closed_total, *refused_total;
-    atomic_uint_fast64_t idle_closed, refused;
-    _Atomic uint64_t warn_ns; /* no line in the log before that */
+    struct metrics_series *idle_closed_total, *refused_total, *address_refused_total;
+    atomic_uint_fast64_t idle_closed, refused, address_refused;
+    _Atomic uint64_t warn_ns, address_warn_ns; /* no line in the log before that */
 };
 
 #define OWNER(pointer_, member_) H2O_STRUCT_FROM_MEMBER(struct acceptor_loop, member_, pointer_)
@@ -134,6 +139,7 @@ void acceptor_join(struct acceptor *acceptor, unsigned loop, struct acceptor_pla
     assert(loop_is_current(acceptor->loops[loop].loop));
     place->loop = &acceptor->loops[loop];
     place->fd = fd;
+    place->peer = place->loop->arriving;
     append_idle(place);
 }
 
@@ -181,6 +187,7 @@ void acceptor_left(struct acceptor_place *place)
     if (place->state == ACCEPTOR_IDLE)
         remove_idle(place);
     place->state = ACCEPTOR_OUTSIDE;
+    net_peers_leave(acceptor->peers, place->peer);
     resume_accepting(loop);
     count_out(loop, yielded ? &acceptor->spare : &acceptor->connections);
 }
@@ -202,13 +209,12 @@ static bool take_place(struct acceptor *acceptor)
 
 static void warn(struct acceptor *acceptor)
 {
-    uint64_t now_ns = clock_monotonic_ns(), due_ns = atomic_load(&acceptor->warn_ns);
     const struct log_field fields[] = {
         LOG_CSTR("server", acceptor->def.server), LOG_INT("connections", acceptor_connections(acceptor)),
         LOG_INT("max_connections", acceptor->def.max_connections),
         LOG_INT("idle_closed", (int64_t)acceptor->idle_closed), LOG_INT("refused", (int64_t)acceptor->refused)};
 
-    if (now_ns >= due_ns && atomic_compare_exchange_strong(&acceptor->warn_ns, &due_ns, now_ns + WARN_NS))
+    if (seldom(&acceptor->warn_ns, WARN_NS))
         log_fields(
             acceptor->def.log, LOG_WARNING, NULL,
             "the listener is full: a new connection takes the place of the one that has been idle for longest, or is "
@@ -216,12 +222,20 @@ static void warn(struct acceptor *acceptor)
             fields, sizeof(fields) / sizeof(fields[0]));
 }
 
-static void refuse(struct acceptor *acceptor, int take_fd)
+static void warn_of_address(struct acceptor *acceptor, const struct sockaddr_storage *peer)
 {
-    atomic_fetch_add_explicit(&acceptor->refused, 1, memory_order_relaxed);
-    metrics_add(acceptor->refused_total, 1);
-    warn(acceptor);
-    close(take_fd); /* last: its client finds it counted */
+    char ip[NET_IP_SIZE];
+
+    if (!seldom(&acceptor->address_warn_ns, WARN_NS))
+        return;
+    net_ip_text(peer, ip);
+    log_fields(
+        acceptor->def.log, LOG_WARNING, NULL,
+        "a client address has as many connections as it may have: more are refused",
+        (const struct log_field[]){LOG_CSTR("server", acceptor->def.server), LOG_CSTR("remote_ip", ip),
+                                   LOG_INT("max_connections_per_address", acceptor->def.address_bound->max_connections),
+                                   LOG_INT("refused", (int64_t)acceptor->address_refused)},
+        4);
 }
 
 static bool has_unread_bytes(int fd)
@@ -268,8 +282,32 @@ struct arrival {
     struct acceptor_loop *loop;
     int fd;
     bool full; /* it needs the place of another; until it has one, it is one of spare */
-    struct sockaddr_storage peer;
+    struct sockaddr_storage address;
+    struct net_peer *peer; /* as in acceptor_place */
 };
+
+static void refuse(struct acceptor *acceptor, const struct arrival *arrival)
+{
+    atomic_fetch_add_explicit(&acceptor->refused, 1, memory_order_relaxed);
+    metrics_add(acceptor->refused_total, 1);
+    warn(acceptor);
+    net_peers_leave(acceptor->peers, arrival->peer);
+    close(arrival->fd); /* last: its client finds it counted */
+}
+
+static bool open_connection(const struct arrival *arrival)
+{
+    struct acceptor_loop *loop = arrival->loop;
+    struct acceptor *acceptor = loop->acceptor;
+    bool opened;
+
+    loop->arriving = arrival->peer; /* for acceptor_join */
+    opened = acceptor->def.open(acceptor->def.arg, loop->index, arrival->fd, &arrival->address);
+    loop->arriving = NULL;
+    if (!opened)
+        net_peers_leave(acceptor->peers, arrival->peer);
+    return opened;
+}
 
 static void arrive(const struct arrival *arrival)
 {
@@ -277,9 +315,9 @@ static void arrive(const struct arrival *arrival)
     struct acceptor *acceptor = loop->acceptor;
 
     if (arrival->full && !make_place(loop)) {
-        refuse(acceptor, arrival->fd);
+        refuse(acceptor, arrival);
         count_out(loop, &acceptor->spare);
-    } else if (!acceptor->def.open(acceptor->def.arg, loop->index, arrival->fd, &arrival->peer)) {
+    } else if (!open_connection(arrival)) {
         count_out(loop, &acceptor->connections);
     }
 }
@@ -305,7 +343,7 @@ static void give(struct acceptor_loop *from, const struct arrival *arrival)
         sent->message.run = on_arrival;
         loop_post(arrival->loop->loop, &sent->message);
     } else {
-        refuse(acceptor, arrival->fd);
+        refuse(acceptor, arrival);
         count_out(arrival->loop, arrival->full ? &acceptor->spare : &acceptor->connections);
     }
 }
@@ -343,16 +381,41 @@ static struct acceptor_loop *longest_idle(struct acceptor_loop *own)
     return since_ms != UINT64_MAX ? found : NULL;
 }
 
-static void admit_when_full(struct acceptor_loop *loop, int take_fd, const struct sockaddr_storage *peer)
+static void admit_when_full(struct acceptor_loop *loop, struct arrival *arrival)
 {
-    struct acceptor_loop *to = longest_idle(loop);
-
-    if (to == NULL) {
-        refuse(loop->acceptor, take_fd);
+    if ((arrival->loop = longest_idle(loop)) == NULL) {
+        refuse(loop->acceptor, arrival);
         return;
     }
+    arrival->full = true;
     atomic_fetch_add_explicit(&loop->acceptor->spare, 1, memory_order_relaxed);
-    give(loop, &(struct arrival){.loop = to, .fd = take_fd, .full = true, .peer = *peer});
+    give(loop, arrival);
+}
+
+static void refuse_address(struct acceptor *acceptor, const struct arrival *arrival)
+{
+    atomic_fetch_add_explicit(&acceptor->address_refused, 1, memory_order_relaxed);
+    metrics_add(acceptor->address_refused_total, 1);
+    warn_of_address(acceptor, &arrival->address);
+    close(arrival->fd); /* last: its client finds it counted */
+}
+
+static bool is_over_address_bound(struct acceptor *acceptor, struct arrival *arrival)
+{
+    return acceptor->peers != NULL && !net_peers_join(acceptor->peers, &arrival->address, &arrival->peer);
+}
+
+/* Takes the socket. */
+static void admit(struct acceptor_loop *loop, struct arrival *arrival, bool has_descriptors)
+{
+    if (is_over_address_bound(loop->acceptor, arrival)) {
+        refuse_address(loop->acceptor, arrival);
+    } else if (has_descriptors && take_place(loop->acceptor)) {
+        arrival->loop = emptiest(loop);
+        give(loop, arrival);
+    } else {
+        admit_when_full(loop, arrival);
+    }
 }
 
 /* ---- accepting ---- */
@@ -390,14 +453,14 @@ static int accept_error(void)
 /* Accepts one by means of the reserve. As accept_one. */
 static int accept_without_descriptor(struct acceptor_loop *loop)
 {
-    struct sockaddr_storage peer = {0};
+    struct arrival arrival = {0};
     int fd = atomic_exchange(&loop->acceptor->reserve_fd, -1), result = 0;
 
     if (fd < 0)
         return -EMFILE;
     close(fd);
-    if ((fd = accept_socket(loop, &peer)) >= 0)
-        admit_when_full(loop, fd, &peer);
+    if ((arrival.fd = accept_socket(loop, &arrival.address)) >= 0)
+        admit(loop, &arrival, false);
     else
         result = accept_error();
     restore_reserve(loop->acceptor);
@@ -407,17 +470,14 @@ static int accept_without_descriptor(struct acceptor_loop *loop)
 /* 0, also where a connection was gone before it was accepted; -EAGAIN: there is none; or another errno: pause. */
 static int accept_one(struct acceptor_loop *loop)
 {
-    struct sockaddr_storage peer = {0};
-    int fd = accept_socket(loop, &peer);
+    struct arrival arrival = {0};
 
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE)) /* also where there is no connection */
+    arrival.fd = accept_socket(loop, &arrival.address);
+    if (arrival.fd < 0 && (errno == EMFILE || errno == ENFILE)) /* also where there is no connection */
         return accept_without_descriptor(loop);
-    if (fd < 0)
+    if (arrival.fd < 0)
         return accept_error();
-    if (take_place(loop->acceptor))
-        give(loop, &(struct arrival){.loop = emptiest(loop), .fd = fd, .peer = peer});
-    else
-        admit_when_full(loop, fd, &peer);
+    admit(loop, &arrival, true);
     return 0;
 }
 
@@ -579,10 +639,17 @@ static void open_metrics(struct acceptor *acceptor)
         .type = METRICS_COUNTER,
         .labels = {"server"}};
 
+    static const struct metrics_def address_refused = {
+        .name = "listener_address_refused_total",
+        .help = "New connections closed at once: their client's address has as many as it may have.",
+        .type = METRICS_COUNTER,
+        .labels = {"server"}};
+
     if (acceptor->def.metrics == NULL)
         return;
     acceptor->idle_closed_total = series(&acceptor->def, &idle_closed);
     acceptor->refused_total = series(&acceptor->def, &refused);
+    acceptor->address_refused_total = series(&acceptor->def, &address_refused);
 }
 
 static void init_loop(struct acceptor *acceptor, unsigned index)
@@ -614,6 +681,11 @@ static int share_socket(struct acceptor *acceptor, int take_listen_fd)
     return err;
 }
 
+static bool bounds_addresses(const struct acceptor_def *def)
+{
+    return def->address_bound != NULL && def->address_bound->max_connections > 0;
+}
+
 static struct acceptor *acceptor_new(const struct acceptor_def *def)
 {
     struct acceptor *acceptor = calloc(1, sizeof(*acceptor));
@@ -621,7 +693,11 @@ static struct acceptor *acceptor_new(const struct acceptor_def *def)
     if (acceptor == NULL)
         return NULL;
     acceptor->loops = aligned_alloc(CACHE_LINE, def->loop_count * sizeof(*acceptor->loops));
-    if (acceptor->loops == NULL) {
+    if (bounds_addresses(def))
+        acceptor->peers = net_peers_new(def->address_bound);
+    if (acceptor->loops == NULL || (bounds_addresses(def) && acceptor->peers == NULL)) {
+        net_peers_free(acceptor->peers);
+        free(acceptor->loops);
         free(acceptor);
         return NULL;
     }
@@ -662,6 +738,7 @@ struct acceptor *acceptor_free(struct acceptor *acceptor)
     if (acceptor->reserve_fd >= 0)
         close(acceptor->reserve_fd);
     wait_group_release(&acceptor->active);
+    net_peers_free(acceptor->peers);
     free(acceptor->loops);
     free(acceptor);
     return NULL;

@@ -30,6 +30,8 @@ static int open_server(struct svc *svc, struct server *server)
         .metrics = svc_metrics(svc),
         .workers = svc_workers(svc),
         .max_connections = svc_max_connections(svc),
+        .address_bound = svc_address_bound(svc),
+        .max_lingering = svc_max_lingering(svc),
         .request_timeout_ms = (unsigned)config_int(config, "REQUEST_TIMEOUT_MS"),
         .idle_timeout_ms = (unsigned)config_int(config, "HTTP_IDLE_SECONDS") * 1000,
         .max_memory = svc_memory_part(svc, MEMORY_HTTP),

@@ -72,6 +72,7 @@ static int open_server(struct svc *svc, struct server *server)
         .max_message = (size_t)config_int(svc_config(svc), "GRPC_MAX_MESSAGE_BYTES"),
         .compress_from = (size_t)config_int(svc_config(svc), "GRPC_COMPRESS_FROM_BYTES"),
         .max_connections = svc_max_connections(svc),
+        .address_bound = svc_address_bound(svc),
         .max_connection_age_ms = (unsigned)config_int(svc_config(svc), "MAX_CONNECTION_AGE_MS"),
         .max_memory = svc_memory_part(svc, MEMORY_GRPC),
         .whole = svc_memory_budget(svc),

@@ -39,7 +39,12 @@ static const struct config_option common_options[] = {
     {"LOG_SKIP_SUCCESSES", "0", CONFIG_INT, 0, 100, .unit = "%",
      .help = "traces whose requests below 400 are not logged; sampled ones always are"},
     {"MAX_CONNECTIONS", "10000", CONFIG_INT, 1, 1000000,
-     .help = "of HTTP, and of gRPC (there at most one per 64 KiB of the memory limit); more wait to be accepted"},
+     .help = "of HTTP, and of gRPC; beyond it the one that has been idle for longest is closed"},
+    {"MAX_CONNECTIONS_PER_ADDRESS", "0", CONFIG_INT, 0, 1000000,
+     .help = "of those to HTTP, and of those to gRPC, from one client address (IPv6: its /64); 0: no bound"},
+    {"TRUSTED_PROXIES", "",
+     .help = "addresses and networks (10.0.0.0/8,...) that MAX_CONNECTIONS_PER_ADDRESS leaves out",
+     .check = net_networks_check},
     {"MEMORY_LIMIT_BYTES", "0", CONFIG_BYTES, 0, INT64_MAX,
      .help = "what the process may take, and clients a part of; 0: the cgroup's limit"},
     {"SHUTDOWN_DELAY_SECONDS", "5", CONFIG_INT, 0, 3600, .unit = "s", .help = "go on serving after SIGTERM"},
@@ -140,6 +145,15 @@ static void share_descriptors(struct svc *svc)
                3);
 }
 
+static void bound_addresses(struct svc *svc)
+{
+    struct acceptor_address_bound *bound = &svc->address_bound;
+
+    bound->max_connections = (unsigned)config_int(svc->config, "MAX_CONNECTIONS_PER_ADDRESS");
+    if (net_networks_parse(config_string(svc->config, "TRUSTED_PROXIES"), &bound->trusted) < 0)
+        assert(!"the option was checked");
+}
+
 static int open_admin(struct svc *svc)
 {
     int fd, r = svc_listen_on(svc, "admin", "METRICS_PORT", &fd);
@@ -155,6 +169,7 @@ static int open_admin(struct svc *svc)
                                                       .unrecorded = true,
                                                       .workers = 1,
                                                       .max_connections = svc->descriptors.admin,
+                                                      .max_lingering = svc->descriptors.lingering,
                                                       .max_memory = svc_memory_part(svc, MEMORY_ADMIN)},
                             &svc->admin_http);
 }
@@ -166,6 +181,7 @@ static int open_listeners(struct svc *svc)
     int r = 0;
 
     share_descriptors(svc);
+    bound_addresses(svc);
     for (unsigned i = 0; i < svc->server_count && r == 0; i++)
         r = svc->servers[i].type->open(svc, &svc->servers[i].server);
     return r == 0 ? open_admin(svc) : r;

@@ -41,6 +41,16 @@ static inline bool budget_exceeded(struct budget *budget)
     return false;
 }
 
+/* How many of those that are wanted fit into a bound in bytes (0: no bound), each of that size; at least 1. */
+static inline unsigned budget_fit(unsigned wanted, size_t max, size_t size)
+{
+    size_t fit = max / size;
+
+    if (max == 0 || fit >= wanted)
+        return wanted;
+    return fit > 0 ? (unsigned)fit : 1;
+}
+
 /* Takes bytes, or nothing and returns false where a bound would be exceeded. */
 static inline bool budget_take(struct budget *budget, size_t bytes)
 {

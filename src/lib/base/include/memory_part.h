@@ -42,3 +42,11 @@ static inline size_t memory_part(uint64_t limit, enum memory_part part)
 {
     return (size_t)(limit / 64 * memory_parts[part].parts);
 }
+
+/* For what has a bound of its own, too. */
+static inline size_t memory_part_at_most(uint64_t limit, enum memory_part part, size_t most)
+{
+    size_t bytes = memory_part(limit, part);
+
+    return bytes > 0 && bytes < most ? bytes : most;
+}

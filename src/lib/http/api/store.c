@@ -38,15 +38,11 @@ static int read_directive(struct str directive, uint64_t *ms)
 
 static int read_directives(void *arg, struct str value)
 {
+    struct str directive;
     int err = 0;
 
-    while (value.len > 0 && err == 0) {
-        const char *comma = memchr(value.s, ',', value.len);
-        size_t len = comma != NULL ? (size_t)(comma - value.s) : value.len;
-
-        err = read_directive(str_trim((struct str){value.s, len}), arg);
-        value = comma != NULL ? (struct str){comma + 1, value.len - len - 1} : (struct str){NULL, 0};
-    }
+    while (err == 0 && str_next(&value, ',', &directive))
+        err = read_directive(str_trim(directive), arg);
     return err;
 }
 

@@ -1,7 +1,5 @@
-#include "cgroup.h"
 #include "clock.h"
 #include "http_client_internal.h"
-#include "memory_part.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -174,7 +172,6 @@ static void set_defaults(struct http_client_def *def)
     def->max_in_flight = def->max_in_flight > 0 ? def->max_in_flight : 1000;
     def->max_request_body = def->max_request_body > 0 ? def->max_request_body : 1024 * 1024;
     def->max_body = def->max_body > 0 ? def->max_body : 1024 * 1024;
-    def->max_memory = def->max_memory > 0 ? def->max_memory : memory_part(cgroup_memory_bytes(), MEMORY_HTTP_OUTGOING);
     def->resolve_interval_ms = def->resolve_interval_ms > 0 ? def->resolve_interval_ms : 2000;
     def->max_connection_age_ms = def->max_connection_age_ms > 0 ? def->max_connection_age_ms : 10000;
     def->connect_timeout_ms = def->connect_timeout_ms > 0 ? def->connect_timeout_ms : 1000;

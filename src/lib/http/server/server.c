@@ -222,16 +222,12 @@ static void open_metrics(struct http_server *server)
 static void set_defaults(struct http_server_def *def)
 {
     def->max_connections = def->max_connections > 0 ? def->max_connections : 10000;
+    def->max_lingering = def->max_lingering > 0 ? def->max_lingering : 64;
     def->max_in_flight = def->max_in_flight > 0 ? def->max_in_flight : 10000;
     def->request_timeout_ms = def->request_timeout_ms > 0 ? def->request_timeout_ms : 30000;
     def->max_bodies = def->max_bodies > 0 ? def->max_bodies : 64 << 20;
     def->idle_timeout_ms = def->idle_timeout_ms > 0 ? def->idle_timeout_ms : 620000;
     def->receive_timeout_ms = def->receive_timeout_ms > 0 ? def->receive_timeout_ms : 10000;
-}
-
-static unsigned at_most(unsigned wanted, size_t fit)
-{
-    return wanted <= fit ? wanted : fit > 0 ? (unsigned)fit : 1;
 }
 
 /* Connections that hold nothing take at most half of the memory; requests, as long as they hold no more, all of it. */
@@ -240,10 +236,8 @@ static void bound_by_memory(struct http_server *server)
     server->memory.max = server->def.max_memory;
     server->memory.whole = server->def.whole;
     server->strangers.max = server->def.max_memory / HTTP_STRANGERS;
-    if (server->def.max_memory == 0)
-        return;
-    server->def.max_connections = at_most(server->def.max_connections, server->def.max_memory / (2 * HTTP_CONN_BYTES));
-    server->def.max_in_flight = at_most(server->def.max_in_flight, server->def.max_memory / HTTP_REQUEST_BYTES);
+    server->def.max_connections = budget_fit(server->def.max_connections, server->def.max_memory, 2 * HTTP_CONN_BYTES);
+    server->def.max_in_flight = budget_fit(server->def.max_in_flight, server->def.max_memory, HTTP_REQUEST_BYTES);
 }
 
 static void open_config(struct http_server *server)
@@ -280,6 +274,7 @@ static int open_acceptor(struct http_server *server, int take_listen_fd)
                                .loops = loops,
                                .loop_count = server->worker_count,
                                .max_connections = server->def.max_connections,
+                               .address_bound = server->def.address_bound,
                                .arg = server,
                                .open = open_conn,
                                .yield = yield_conn,

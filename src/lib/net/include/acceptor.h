@@ -7,11 +7,15 @@
  * has been idle for longest yields its place to the new one. Idle means: no request in progress. If none is idle, the
  * new connection is closed at once. Both are counted (listener_idle_closed_total, listener_refused_total) and logged.
  *
+ * The connections of one client address can be bounded, too: further ones are closed at once, counted
+ * (listener_address_refused_total) and logged. How many an address has is counted for each acceptor.
+ *
  * Threads: acceptor_open, _start, _drain, _stop, _wait, _free and _connections may be called from any thread that is
  * not one of the loops; callbacks, and what takes an acceptor_place, run in the loop of the connection.
  */
 #pragma once
 #include "names.h"
+#include "net_networks.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -21,6 +25,7 @@ struct acceptor_loop;
 struct log;
 struct loop;
 struct metrics;
+struct net_peer;
 struct sockaddr_storage;
 
 /* File descriptors of an acceptor beyond max_connections: of connections that yield and are not closed yet. */
@@ -32,17 +37,25 @@ struct acceptor_place { /* private */
     struct acceptor_loop *loop;
     enum { ACCEPTOR_OUTSIDE, ACCEPTOR_BUSY, ACCEPTOR_IDLE, ACCEPTOR_YIELDED } state;
     int fd;
-    uint64_t since_ms; /* while idle: since when, by the loop's clock */
+    struct net_peer *peer; /* by which it is counted; NULL: its address is not bounded */
+    uint64_t since_ms;     /* while idle: since when, by the loop's clock */
+};
+
+/* Of one client: an IPv4 address, or the first 64 bits of an IPv6 address. */
+struct acceptor_address_bound {
+    unsigned max_connections;    /* 0: no bound */
+    struct net_networks trusted; /* proxies: an address of theirs stands for many clients, and has no bound */
 };
 
 struct acceptor_def {
-    const char *server;        /* label of the metrics, field of the log line */
-    struct log *log;           /* may be NULL */
-    struct metrics *metrics;   /* may be NULL */
-    struct loop *const *loops; /* copied; the loops outlive the acceptor */
-    unsigned loop_count;       /* >= 1 */
-    unsigned max_connections;  /* >= 1 */
-    void *arg;                 /* of the callbacks */
+    const char *server;                                 /* label of the metrics, field of the log line */
+    struct log *log;                                    /* may be NULL */
+    struct metrics *metrics;                            /* may be NULL */
+    struct loop *const *loops;                          /* copied; the loops outlive the acceptor */
+    unsigned loop_count;                                /* >= 1 */
+    unsigned max_connections;                           /* >= 1 */
+    const struct acceptor_address_bound *address_bound; /* outlives the acceptor; may be NULL: no bound */
+    void *arg;                                          /* of the callbacks */
     /* Takes a connected socket (non-blocking, TCP_NODELAY) and gives it to acceptor_join. False: it has closed the
      * socket, and there is no connection. */
     bool (*open)(void *arg, unsigned loop, int take_fd, const struct sockaddr_storage *peer);

@@ -1,14 +1,13 @@
 /* The client's life: opened with its workers and its first channel; closing from rpc_client_cancel on, when calls are
  * refused; freed when the last callback has returned. client->lock guards closing, in_flight and flights; landed is
  * signalled when in_flight falls to 0 while closing. */
-#include "cgroup.h"
-#include "memory_part.h"
+#include "budget.h"
 #include "rpc_client_internal.h"
 #include <errno.h>
 #include <stdlib.h>
 
 #define MAX_IN_FLIGHT   10000
-#define MEMORY_PER_CALL (16 * 1024)
+#define MEMORY_PER_CALL (16 * 1024) /* C-core takes 8 to 15 KiB */
 
 static int start_workers(struct rpc_client *client)
 {
@@ -25,14 +24,6 @@ static int start_workers(struct rpc_client *client)
     return err;
 }
 
-/* A call takes 8 to 15 KiB of C-core. */
-static unsigned allowed_in_flight(void)
-{
-    uint64_t fit = memory_part(cgroup_memory_bytes(), MEMORY_GRPC_OUTGOING) / MEMORY_PER_CALL;
-
-    return fit > 0 && fit < MAX_IN_FLIGHT ? (unsigned)fit : MAX_IN_FLIGHT;
-}
-
 int rpc_client_open(const struct rpc_client_def *def, struct rpc_client **ret_client)
 {
     struct rpc_client *client = calloc(1, sizeof(*client));
@@ -42,7 +33,8 @@ int rpc_client_open(const struct rpc_client_def *def, struct rpc_client **ret_cl
         return -ENOMEM;
     rpc_library_use();
     client->metrics = def->metrics;
-    client->max_in_flight = def->max_in_flight != 0 ? def->max_in_flight : allowed_in_flight();
+    client->max_in_flight =
+        budget_fit(def->max_in_flight != 0 ? def->max_in_flight : MAX_IN_FLIGHT, def->max_memory, MEMORY_PER_CALL);
     client->threads = def->threads != 0 ? def->threads : 1;
     TAILQ_INIT(&client->flights);
     pthread_mutex_init(&client->lock, NULL);

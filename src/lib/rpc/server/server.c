@@ -30,12 +30,6 @@ static void fill_defaults(struct rpc_server_def *def)
     def->idle_stream_ms = def->idle_stream_ms != 0 ? def->idle_stream_ms : 300000;
 }
 
-static unsigned at_most(unsigned bound, size_t fit)
-{
-    fit = fit > 0 ? fit : 1;
-    return fit < bound ? (unsigned)fit : bound;
-}
-
 /* The budget alone would let one client take all of it. */
 static void bound_by_memory(struct rpc_server *server)
 {
@@ -43,12 +37,9 @@ static void bound_by_memory(struct rpc_server *server)
 
     server->memory.max = def->max_memory;
     server->memory.whole = def->whole;
-    server->max_receiving = UINT_MAX / 2;
-    if (def->max_memory == 0)
-        return;
-    def->max_in_flight = at_most(def->max_in_flight, def->max_memory / MEMORY_PER_CALL);
-    def->max_connections = at_most(def->max_connections, def->max_memory / MEMORY_PER_CALL);
-    server->max_receiving = at_most(UINT_MAX / 2, def->max_memory / (MEMORY_PER_CALL + 2 * def->max_message));
+    def->max_in_flight = budget_fit(def->max_in_flight, def->max_memory, MEMORY_PER_CALL);
+    def->max_connections = budget_fit(def->max_connections, def->max_memory, MEMORY_PER_CALL);
+    server->max_receiving = budget_fit(UINT_MAX / 2, def->max_memory, MEMORY_PER_CALL + 2 * def->max_message);
 }
 
 /* ---- metrics ---- */
@@ -197,6 +188,7 @@ static int open_acceptor(struct rpc_server *server, int take_listen_fd)
                              .loops = server->own_loops != NULL ? server->own_loops : server->def.loops,
                              .loop_count = server->loop_count,
                              .max_connections = server->def.max_connections,
+                             .address_bound = server->def.address_bound,
                              .arg = server,
                              .open = open_conn,
                              .yield = yield_conn,

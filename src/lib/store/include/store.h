@@ -80,6 +80,7 @@ struct store_options {
                                   (address space, not disk) */
     size_t max_queue;          /* requests waiting; 0: 8,192 */
     size_t max_queue_bytes;    /* 0: STORE_QUEUE_BYTES */
+    size_t max_call_bytes;     /* of calls in flight to each server of the store; 0: no bound */
     struct metrics *metrics;   /* may be NULL */
     struct span_sink *spans;   /* of writes and reads on behalf of a trace; may be NULL */
 };

@@ -1,6 +1,7 @@
 /* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
 #pragma once
 
+#pragma redefine_extname svc_address_bound slipway_svc_address_bound
 #pragma redefine_extname svc_admin_ready slipway_svc_admin_ready
 #pragma redefine_extname svc_admin_routes slipway_svc_admin_routes
 #pragma redefine_extname svc_check_auth slipway_svc_check_auth
@@ -16,9 +17,11 @@
 #pragma redefine_extname svc_log slipway_svc_log
 #pragma redefine_extname svc_main slipway_svc_main
 #pragma redefine_extname svc_max_connections slipway_svc_max_connections
+#pragma redefine_extname svc_max_lingering slipway_svc_max_lingering
 #pragma redefine_extname svc_memory_budget slipway_svc_memory_budget
 #pragma redefine_extname svc_memory_open slipway_svc_memory_open
 #pragma redefine_extname svc_memory_part slipway_svc_memory_part
+#pragma redefine_extname svc_memory_part_at_most slipway_svc_memory_part_at_most
 #pragma redefine_extname svc_memory_report slipway_svc_memory_report
 #pragma redefine_extname svc_metrics slipway_svc_metrics
 #pragma redefine_extname svc_metrics_page slipway_svc_metrics_page

@@ -56,8 +56,8 @@ struct http_client_def {
     size_t max_request_body;        /* bytes; 0: 1 MiB */
     size_t max_body;                /* bytes of a response's body; 0: 1 MiB */
     struct budget *whole;           /* of which max_memory is a part; may be NULL */
-    size_t max_memory;              /* bytes of requests and responses of all workers; beyond it -ENOBUFS; 0: an eighth
-                                     * of the cgroup's memory limit, unbounded where there is none */
+    size_t max_memory;              /* bytes of requests and responses of all workers; beyond it -ENOBUFS; 0: no
+                                     * bound */
     unsigned resolve_interval_ms;   /* 0: 2,000 */
     unsigned max_connection_age_ms; /* 0: 10,000 */
     unsigned connect_timeout_ms;    /* of one address, then the next is tried; 0: 1,000 */

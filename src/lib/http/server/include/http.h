@@ -163,6 +163,8 @@ struct http_server_def {
     /* Over all workers; beyond it the longest idle one yields, see acceptor.h; 0: 10,000. At most one for 8 KiB of
      * max_memory. */
     unsigned max_connections;
+    const struct acceptor_address_bound *address_bound; /* outlives the server; NULL: no bound */
+    unsigned max_lingering; /* per worker: closed connections whose clients still send, beyond max_connections; 0: 64 */
     /* Requests over all workers; beyond it 503; 0: 10,000. At most one for 8 KiB of max_memory. When three quarters are
      * in flight, a connection that has an equal share of all gets 503 too. */
     unsigned max_in_flight;

@@ -24,12 +24,12 @@ struct rpc_client_def {
     const char *name; /* of the peer, for metrics */
     /* "host:port" (resolved by dns, all addresses round robin), "1.2.3.4:5,1.2.3.4:6" or a gRPC target URI */
     const char *target;
-    const struct rpc_tls *tls; /* NULL: cleartext; the names in it must outlive the client */
-    struct metrics *metrics;   /* may be NULL: grpc_client_started_total, grpc_client_handled_total, ..._seconds */
-    unsigned threads;          /* completion queues; 0: 1 */
-    size_t max_message;        /* bytes received; 0: 4 MiB; SIZE_MAX: no limit */
-    /* Calls; beyond it -ENOBUFS. 0: 10,000, and at most one for 16 KiB of an eighth of the cgroup's memory limit. */
-    unsigned max_in_flight;
+    const struct rpc_tls *tls;    /* NULL: cleartext; the names in it must outlive the client */
+    struct metrics *metrics;      /* may be NULL: grpc_client_started_total, grpc_client_handled_total, ..._seconds */
+    unsigned threads;             /* completion queues; 0: 1 */
+    size_t max_message;           /* bytes received; 0: 4 MiB; SIZE_MAX: no limit */
+    unsigned max_in_flight;       /* calls; beyond it -ENOBUFS; 0: 10,000 */
+    size_t max_memory;            /* bytes that calls may take: one for each 16 KiB; 0: no bound */
     unsigned resolve_interval_ms; /* least time between two resolutions; 0: 1,000 */
     unsigned connect_timeout_ms;  /* of one attempt; 0: 3,000 */
     unsigned keepalive_ms;        /* a ping after so long without a sign of the peer; 0: 10,000 */

@@ -144,7 +144,8 @@ struct rpc_server_def {
     /* Calls; 0: 10,000. When three quarters are in flight, a connection that has an equal share of all is refused
      * more; likewise of calls whose client may still send. */
     unsigned max_in_flight;
-    unsigned max_connections;       /* beyond it the longest idle one yields, see acceptor.h; 0: 10,000 */
+    unsigned max_connections; /* beyond it the longest idle one yields, see acceptor.h; 0: 10,000 */
+    const struct acceptor_address_bound *address_bound; /* outlives the server; NULL: no bound */
     unsigned max_call_ms;           /* of a unary call, whatever deadline the client gave; 0: 30,000 */
     unsigned max_stream_ms;         /* of the other kinds; 0: 3,600,000 */
     unsigned max_connection_age_ms; /* 0: 10,000 */
