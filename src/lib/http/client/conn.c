@@ -62,13 +62,14 @@ static void on_written(h2o_socket_t *socket, const char *err)
 static void send_request(struct client_conn *conn)
 {
     const char *authority = conn->host->address.authority;
-    const struct http_call *call = conn->call;
+    struct http_call *call = conn->call;
     size_t body_len = call->request.len - call->head_len;
     h2o_iovec_t parts[] = {h2o_iovec_init(call->request.data, call->head_len),
                            h2o_iovec_init(authority, strlen(authority)), h2o_iovec_init(H2O_STRLIT("\r\n\r\n")),
                            h2o_iovec_init(call->request.data + call->head_len, body_len)};
 
     assert(conn->socket->input->size == 0 && !conn->writing);
+    call->authority = authority;
     conn->part = CLIENT_HEAD;
     conn->begun = false;
     conn->interim = conn->head_len = conn->seen = 0;

@@ -38,6 +38,7 @@
 #pragma redefine_extname metrics_set slipway_metrics_set
 #pragma redefine_extname metrics_single slipway_metrics_single
 #pragma redefine_extname metrics_write slipway_metrics_write
+#pragma redefine_extname span_accept slipway_span_accept
 #pragma redefine_extname span_begin slipway_span_begin
 #pragma redefine_extname span_begin_child slipway_span_begin_child
 #pragma redefine_extname span_sampler_check_ratio slipway_span_sampler_check_ratio

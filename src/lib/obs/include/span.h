@@ -55,6 +55,21 @@ const char *span_sampler_check_ratio(const char *arg); /* for options: NULL, or 
 
 /* trace_begin, and the sampler's decision where it is the sink's. */
 void span_begin(const struct span_sink *sink, struct str traceparent, struct trace *ret_trace);
+
+/* Where the headers of a request are. */
+struct span_carrier {
+    /* The value of that name (lower case) that came as number index, from 0; STR_NULL: there is none. */
+    struct str (*value)(void *request, const char *name, size_t index);
+    void *(*alloc)(void *request, size_t len); /* as long as the request is there; NULL: no memory */
+};
+
+#define SPAN_MAX_STATE   2048 /* bytes of tracestate; a longer one is left out */
+#define SPAN_MAX_BAGGAGE 8192
+
+/* The same by the request's headers: traceparent, or X-Cloud-Trace-Context (https://docs.cloud.google.com/trace) where
+ * there is none; tracestate, where traceparent is right; baggage. More than one traceparent begins a new trace. */
+void span_accept(const struct span_sink *sink, const struct span_carrier *carrier, void *request,
+                 struct trace *ret_trace);
 /* The trace of a call that is made on behalf of trace: of a span of its own where that will be made, else trace itself,
  * so that the id that is sent along is that of a span which exists. */
 void span_begin_child(const struct span_sink *sink, const struct trace *trace, struct trace *ret_child);
