@@ -149,7 +149,8 @@ void client_call_on_timer(struct loop_timer *timer); /* of a call: ends it with 
 /* ---- span.c ---- */
 
 void client_span_begin(struct http_call *call, const struct trace *trace);
-void client_span_end(const struct http_call *call, int result); /* a status, or -errno */
+void client_span_end(const struct http_call *call, int result);        /* a status, or -errno */
+void client_span_end_connect(const struct client_conn *conn, int err); /* of its call, that connecting was a part of */
 
 /* ---- the choice of an address: hosts.c ---- */
 
@@ -187,7 +188,7 @@ struct client_conn {
     h2o_socket_t *socket;
     struct http_call *call;  /* NULL: idle */
     struct loop_timer timer; /* of connecting */
-    uint64_t retire_ns;
+    uint64_t begun_ns, retire_ns;
     bool writing;   /* the request */
     size_t charged; /* of socket->input */
 

@@ -1,4 +1,4 @@
-/* The span of a call: one, whatever attempts it takes. */
+/* The span of a call: one, whatever attempts it takes. A new connection is a span below it. */
 #include "clock.h"
 #include "http_client_internal.h"
 
@@ -73,4 +73,30 @@ void client_span_end(const struct http_call *call, int result)
                                    .error = result < 0 ? str_of(strerrordesc_np(-result)) : STR_NULL,
                                    .attributes = attributes,
                                    .attribute_count = result < 0 ? 6 : 7});
+}
+
+void client_span_end_connect(const struct client_conn *conn, int err)
+{
+    const struct http_call *call = conn->call;
+    struct span_sink *spans = conn->worker->client->def.spans;
+    struct trace trace;
+    int64_t port;
+    const struct str host = split(conn->host->address.authority, &port);
+    const struct span_attribute attributes[] = {
+        SPAN_STR("server.address", host),
+        SPAN_STR("network.transport", STR("tcp")),
+        SPAN_STR("error.type", str_of(err != 0 ? strerrorname_np(-err) : NULL)),
+        SPAN_INT("server.port", port),
+    };
+
+    if (!call->traced || !span_is_wanted(spans, &call->trace))
+        return;
+    trace_child(&call->trace, &trace);
+    span_end(spans, &(struct span){.trace = &trace,
+                                   .kind = SPAN_INTERNAL,
+                                   .name = STR("connect"),
+                                   .duration_ns = clock_monotonic_ns() - conn->begun_ns,
+                                   .failed = err != 0,
+                                   .attributes = attributes,
+                                   .attribute_count = sizeof(attributes) / sizeof(attributes[0])});
 }
