@@ -172,7 +172,7 @@ static void count_out(struct acceptor_loop *loop, atomic_uint *of)
 
     assert(before > 0);
     atomic_fetch_sub_explicit(&loop->connections, 1, memory_order_relaxed);
-    wait_group_done(&loop->acceptor->active); /* after which the acceptor may be gone */
+    wait_group_done(&loop->acceptor->active);
 }
 
 static void resume_accepting(struct acceptor_loop *loop);
@@ -373,7 +373,8 @@ static struct acceptor_loop *longest_idle(struct acceptor_loop *own)
     struct acceptor_loop *found = own;
     uint64_t since_ms = atomic_load_explicit(&own->idle_since_ms, memory_order_relaxed), other_ms;
 
-    for (unsigned i = 0; i < acceptor->def.loop_count; i++)
+    /* In a drain the other loop may have heard already that it is to end. */
+    for (unsigned i = 0; i < acceptor->def.loop_count && !acceptor_is_draining(acceptor); i++)
         if ((other_ms = atomic_load_explicit(&acceptor->loops[i].idle_since_ms, memory_order_relaxed)) < since_ms) {
             found = &acceptor->loops[i];
             since_ms = other_ms;
@@ -570,7 +571,7 @@ static void finish_drain(struct loop_timer *timer)
     if (result != -EAGAIN && ++loop->drain_tries < DRAIN_TRIES &&
         loop_timer_start(loop->loop, timer, RETRY_MS, finish_drain) == 0)
         return;
-    close_listener(loop);
+    close_listener(loop); /* acceptor_free comes after acceptor_stop, which waits for this loop's turn */
     def->drained(def->arg, loop->index);
 }
 

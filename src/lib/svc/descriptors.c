@@ -4,13 +4,15 @@
 #include <limits.h>
 #include <sys/resource.h>
 
-#define ADMIN_MAX      256
-#define ADMIN_MIN      8
-#define ADMIN_PART     8  /* an eighth of the limit, between the two above */
-#define FOR_PROCESS    32 /* standard streams, log, store, resolvers, files that are read for a moment */
-#define FOR_A_THREAD   4  /* epoll, eventfd, the copies of two listeners */
-#define LINGERING_PART 16 /* of the limit, for all threads together */
-#define LINGERING_MAX  64 /* of a thread */
+#define ADMIN_MAX   256
+#define ADMIN_MIN   8
+#define ADMIN_PART  8  /* an eighth of the limit, between the two above */
+#define FOR_PROCESS 32 /* standard streams, log, store, resolvers, files that are read for a moment */
+/* epoll, eventfd, the copies of two listeners; of each listener a connection beyond ACCEPTOR_SPARE, since every thread
+ * looks at that bound before it accepts one */
+#define FOR_A_THREAD   6
+#define LINGERING_PART 16                   /* of the limit, for all threads together */
+#define LINGERING_MAX  64                   /* of a thread */
 #define FOR_LISTENER   (ACCEPTOR_SPARE + 1) /* and its reserve */
 
 static_assert(ADMIN_MIN <= ADMIN_MAX, "the admin listener's part is between the two");

@@ -243,7 +243,7 @@ void http_watch_init(struct http_worker *worker);  /* loop's thread */
 void http_watch_start(struct http_worker *worker); /* with its first connection; it ends with the last */
 void http_watch_open(struct http_conn *conn);      /* counts a new connection */
 void http_watch_bound_buffers(const struct http_server *server, int listen_fd); /* of connections, in the kernel */
-/* Whether no request is in progress on a connection, also none that is half-sent. */
+/* Whether no request is in progress on a connection, also none that is half-sent, and no response is being sent. */
 bool http_watch_is_idle(struct http_conn *conn);
 /* Whether the budget is exceeded, although the worker has made what room it can. */
 bool http_watch_is_full(struct http_worker *worker);

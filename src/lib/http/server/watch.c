@@ -416,7 +416,7 @@ bool http_watch_is_full(struct http_worker *worker)
  * and has left nothing in the input buffer is not seen. */
 bool http_watch_is_idle(struct http_conn *conn)
 {
-    if (conn->exchanges > 0 || conn->socket->input->size > 0)
+    if (conn->exchanges > 0 || conn->socket->input->size > 0 || h2o_socket_is_writing(conn->socket))
         return false;
     if (clock_monotonic_ns() >= conn->worker->looked_ns + IDLE_LOOK_NS)
         look(conn->worker);

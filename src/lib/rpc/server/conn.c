@@ -25,8 +25,9 @@
  * the connection is cut). A client that does not read for keepalive_ms is cut too, and one that does not end the head
  * of a call. Times are looked at when the timer runs, so that a call moves no timer.
  *
- * A connection without a call yields its place to a new one when the listener is full: GOAWAY is sent as far as the
- * socket takes it, and the connection is cut at the end of the turn, from any state.
+ * A connection without a call, and without replies that the kernel has not taken, yields its place to a new one when
+ * the listener is full: GOAWAY is sent as far as the socket takes it, and the connection is cut at the end of the turn,
+ * from any state.
  *
  * Callers: server.c opens connections and has them yield; loop.c flushes and cuts them; session.c and call.c mark them
  * dirty. A connection is freed by rpc_conn_cut alone, which is never called from within nghttp2.
@@ -182,7 +183,7 @@ static void on_timer(struct loop_timer *timer)
 /* The client repeats elsewhere what it sends now: it is beyond the last stream that GOAWAY names. */
 bool rpc_conn_yield(struct rpc_conn *conn)
 {
-    if (!TAILQ_EMPTY(&conn->calls))
+    if (!TAILQ_EMPTY(&conn->calls) || conn->rest != NULL)
         return false;
     nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
                           NGHTTP2_NO_ERROR, NULL, 0);
@@ -451,7 +452,7 @@ void rpc_conn_cut(struct rpc_conn *conn)
     TAILQ_REMOVE(&loop->conns, conn, link);
     if (conn->is_dirty)
         TAILQ_REMOVE(&loop->dirty, conn, dirty);
+    rpc_account_give(&loop->account, sizeof(*conn));
     acceptor_left(&conn->place);
     free(conn);
-    rpc_account_give(&loop->account, sizeof(*conn));
 }
