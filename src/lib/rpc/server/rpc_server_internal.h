@@ -188,6 +188,11 @@ size_t rpc_base64_encode(struct str bytes, char *to);
 /* With or without padding; to has room for 3 * (len / 4 + 1) bytes. -EINVAL. */
 int rpc_base64_decode(struct str text, char *to, size_t *ret_len);
 
+/* ---- span.c ---- */
+
+void rpc_span_begin(struct rpc_call *call); /* its trace, by its metadata */
+void rpc_span_end(struct rpc_call *call, enum err_grpc code, uint64_t duration_ns);
+
 /* ---- method.c: the table of methods that a server has ---- */
 
 struct rpc_entry {

@@ -120,4 +120,6 @@
 #pragma redefine_extname rpc_server_wait slipway_rpc_server_wait
 #pragma redefine_extname rpc_session_dispose slipway_rpc_session_dispose
 #pragma redefine_extname rpc_session_prepare slipway_rpc_session_prepare
+#pragma redefine_extname rpc_span_begin slipway_rpc_span_begin
+#pragma redefine_extname rpc_span_end slipway_rpc_span_end
 #pragma redefine_extname rpc_timeout_parse slipway_rpc_timeout_parse
