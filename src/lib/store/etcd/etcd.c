@@ -28,7 +28,7 @@ static size_t waiting_count(struct etcd *etcd)
     size_t count;
 
     pthread_mutex_lock(&etcd->mutex);
-    count = etcd->writer.count;
+    count = etcd->writer.count + etcd->writer.doubts;
     pthread_mutex_unlock(&etcd->mutex);
     return count;
 }

@@ -14,7 +14,7 @@
  *   follow.c       the thread that keeps the view up to date: the watch, its resumption, when to load anew
  *   apply.c        what the watch says, put into the view
  *   writer.c       the writer's thread
- *   batch.c        what of a batch is sent
+ *   batch.c        what of a batch is sent, and what an expectation that fails in the view costs
  *   lane.c         a lane of the writer: the states of its batch, the ends of its requests
  *   waiting.c      requests that wait for a lane
  *   lane_key.c     the keys of the lanes in etcd
@@ -317,6 +317,7 @@ struct etcd_writer {
     /* Under etcd.mutex, with the lanes. */
     struct store_batch *first, **last; /* waiting, in order */
     size_t count, bytes;
+    size_t doubts, doubt_bytes; /* requests whose expectations wait for a read */
     bool closed;
 };
 
