@@ -722,6 +722,83 @@ Test(etcd, a_watch_that_was_cut_goes_on_where_it_was)
     tcp_proxy_stop(&proxy);
 }
 
+/* The follower's thread is held, so that the view stays as it is. */
+static void hold_follower(struct etcd *etcd)
+{
+    pthread_mutex_lock(&etcd->mutex);
+    etcd->follower.stopped = true;
+    etcd->world->wake(&etcd->changed);
+    pthread_mutex_unlock(&etcd->mutex);
+    etcd->world->join_thread(etcd->follower.thread);
+    etcd->follower.stopped = false;
+}
+
+static bool reaches_etcd(void *arg)
+{
+    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
+
+    request.key = etcd_data(STR("x"));
+    return etcd_call_wait(&((struct etcd *)arg)->client, &etcdserverpb__kv__descriptor, "Range", &request.base, 1000,
+                          NULL, NULL) == 0;
+}
+
+static void replace_etcd(void)
+{
+    char folder[PATH_MAX];
+
+    etcd_member_kill(&cluster, 0);
+    snprintf(folder, sizeof(folder), "%s/etcd-0", fixture.folder);
+    nftw(folder, fixture_remove_file, 16, FTW_DEPTH | FTW_PHYS);
+    etcd_member_start(&cluster, 0);
+    cr_assert(etcd_member_wait(&cluster, 0));
+}
+
+/* etcd is replaced behind a running replica: by less than the replica has seen, or by more. Until its view is another
+ * one, no read may be answered from it, though etcd's revision is one that the view has come to, or comes to. */
+static void read_behind_another_history(int old_writes, int new_writes)
+{
+    struct replica replica = {.view = ""}, other = {.view = ""};
+    struct etcd *etcd;
+    int err;
+
+    start_members(1);
+    open_replica(&replica);
+    etcd = (struct etcd *)replica.store;
+    for (int i = 0; i < old_writes; i++)
+        put_any(replica.store, THINGS, STR("old"), STR("1"));
+    hold_follower(etcd);
+    replace_etcd();
+    open_replica(&other);
+    for (int i = 0; i < new_writes; i++)
+        put_any(other.store, THINGS, STR("new"), STR("1"));
+    wait_until(reaches_etcd, etcd);
+    err = look(replica.store, STR("new"), 500, 0).err;
+    cr_expect(err == -ETIMEDOUT || err == -EHOSTUNREACH, "%s", strerror(-err));
+    cr_assert_eq(etcd_follower_start(etcd), 0);
+    wait_until(has_caught_up, &(struct compacting){&replica, STR("new")});
+    cr_expect_eq(get(replica.store, THINGS, STR("old"), NULL, NULL), -ENOENT);
+    put_any(replica.store, THINGS, STR("newer"), STR("1"));
+    EXPECT_ALL(other.store, THINGS, false, "new=1 newer=1");
+    close_replica(&other);
+    close_replica(&replica);
+}
+
+Test(etcd, no_read_is_answered_from_a_history_that_is_gone)
+{
+    read_behind_another_history(20, 1);
+}
+
+Test(etcd, no_read_is_answered_from_a_history_that_was_overtaken)
+{
+    read_behind_another_history(1, 20);
+}
+
+/* The same revision, and another head. */
+Test(etcd, no_read_is_answered_from_another_history_of_the_same_length)
+{
+    read_behind_another_history(10, 10);
+}
+
 /* ---- a backlog ---- */
 
 #define BACKLOG_REVISIONS 40 /* of three records of the greatest size: more bytes than the watch takes in a message */

@@ -76,13 +76,7 @@ static int next_range(struct load *load, const Etcdserverpb__RangeResponse *page
 
 static int add_ours(struct load *load, struct str name, const Etcdserverpb__KeyValue *kv)
 {
-    if (!str_eq(name, STR(ETCD_HEAD)))
-        return 0;
-    if (kv->value.len != sizeof(load->position->head))
-        return -EPROTO;
-    load->position->head_revision = kv->mod_revision;
-    memcpy(&load->position->head, kv->value.data, sizeof(load->position->head));
-    return 0;
+    return str_eq(name, STR(ETCD_HEAD)) ? etcd_head_parse(kv, &load->position->head) : 0;
 }
 
 static int add(struct load *load, struct store_view_txn *txn, const Etcdserverpb__KeyValue *kv)
