@@ -799,6 +799,98 @@ Test(etcd, no_read_is_answered_from_another_history_of_the_same_length)
     read_behind_another_history(10, 10);
 }
 
+/* ---- another store ---- */
+
+static const uint8_t restore_id[STORE_RESTORE_ID] = {1};
+
+static int open_to_restore(struct store **ret_store, char error[256])
+{
+    char url[256 + 8];
+
+    etcd_cluster_url(&cluster, url);
+    strcat(url, "/test");
+    return store_open(
+        &(struct store_options){
+            .url = url, .tables = tables, .table_count = 2, .mode = STORE_RESTORE, .restore_id = restore_id},
+        ret_store, error, 256);
+}
+
+#define LAST_SEQ (1ULL << 40)
+
+static void restore_one(void)
+{
+    struct store_batch *batch = store_batch_new();
+    char error[256] = "";
+    struct store *store;
+
+    cr_assert_eq(open_to_restore(&store, error), 0, "%s", error);
+    store_batch_restore(batch, THINGS, STR("restored"), STR("1"), LAST_SEQ);
+    cr_assert_eq(store_write_wait(store, batch, WITHIN_NS(30), NULL), 0);
+    cr_assert_eq(store_restored(store, LAST_SEQ), 0);
+    store_close(store);
+}
+
+Test(etcd, an_import_below_a_running_replica_is_refused)
+{
+    struct replica replica = {.view = ""};
+    char error[256] = "";
+    struct store *store;
+
+    start_members(1);
+    open_replica(&replica); /* it has not written anything */
+    cr_expect_eq(open_to_restore(&store, error), -ENOTEMPTY);
+    cr_expect_not_null(strstr(error, "a service has been started there"), "%s", error);
+    put_any(replica.store, THINGS, STR("k"), STR("1"));
+    close_replica(&replica);
+}
+
+static bool has_noticed(void *arg)
+{
+    return store_ready(arg) == -EIO;
+}
+
+/* It would give records sequence numbers of the store that was there before. */
+Test(etcd, a_replica_below_which_all_was_deleted_and_imported_does_nothing_more)
+{
+    struct replica replica = {.view = ""}, after = {.view = ""};
+    uint64_t seq;
+
+    start_members(1);
+    open_replica(&replica);
+    put_any(replica.store, THINGS, STR("k"), STR("1"));
+    raw_delete("/test/", "/test0");
+    restore_one();
+    cr_expect_eq(put_within(replica.store, STR("k"), STORE_ANY, 10000), -EIO);
+    wait_until(has_noticed, replica.store);
+    cr_expect_eq(store_health(replica.store), -EIO);
+    cr_expect_eq(look(replica.store, STR("restored"), 10000, 0).err, -EIO);
+    cr_expect_eq(look(replica.store, STR("restored"), 10000, 3600 * 1000).err, -EIO);
+    close_replica(&replica);
+
+    open_replica(&after);
+    cr_expect_eq(get(after.store, THINGS, STR("restored"), NULL, &seq), 0);
+    cr_expect_eq(seq, LAST_SEQ);
+    cr_expect_eq(get(after.store, THINGS, STR("k"), NULL, NULL), -ENOENT);
+    cr_expect_gt(put_any(after.store, THINGS, STR("k"), STR("1")), LAST_SEQ);
+    close_replica(&after);
+}
+
+/* What is left of an etcd that was replaced by one into which records were imported. */
+Test(etcd, a_replica_whose_etcd_was_replaced_by_an_import_does_nothing_more)
+{
+    struct replica replica = {.view = ""};
+
+    start_members(1);
+    open_replica(&replica);
+    put_any(replica.store, THINGS, STR("k"), STR("1"));
+    replace_etcd();
+    restore_one();
+    wait_until(has_noticed, replica.store);
+    cr_expect_eq(put_within(replica.store, STR("k"), STORE_ANY, 10000), -EIO);
+    cr_expect_eq(look(replica.store, STR("restored"), 10000, 0).err, -EIO);
+    close_replica(&replica);
+}
+
 /* ---- a backlog ---- */
 
 #define BACKLOG_REVISIONS 40 /* of three records of the greatest size: more bytes than the watch takes in a message */

@@ -68,6 +68,8 @@ static int apply_ours(struct etcd *etcd, bool deleted, struct str name, const Et
 
     if (!deleted && name.len > strlen(ETCD_WRITER) && memcmp(name.s, ETCD_WRITER, strlen(ETCD_WRITER)) == 0)
         applying->lane = etcd_writer_saw(etcd, name, etcd_str(kv->value), kv->mod_revision);
+    if (str_eq(name, STR(ETCD_FORMAT)) && (deleted || !etcd_schema_is_ours(etcd, kv)))
+        etcd_replaced(etcd);
     if (!str_eq(name, STR(ETCD_HEAD)))
         return 0;
     if (deleted) /* with the whole prefix, by hand */

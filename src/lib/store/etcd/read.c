@@ -91,7 +91,8 @@ static struct etcd_read *end_some(struct etcd *etcd, struct etcd_read *read)
 {
     struct etcd_view *view = etcd_view_ref(etcd);
     struct store_snapshot *snapshot = NULL;
-    int err = view != NULL ? store_view_snapshot_take(view->view, &snapshot) : -EIO; /* no view: all have failed */
+    bool usable = view != NULL && !atomic_load(&etcd->replaced);
+    int err = usable ? store_view_snapshot_take(view->view, &snapshot) : -EIO; /* no view: all have failed */
 
     if (err == 0)
         store_view_snapshot_set_age(snapshot, 0);
@@ -374,7 +375,7 @@ void etcd_read(struct etcd *etcd, uint64_t deadline_ns, uint64_t max_stale_ms, s
     if (store_fault(STORE_FAULT_READ, &fault))
         return;
     max_stale_ms = fault.max_stale_ms;
-    if (max_stale_ms > 0 && etcd_reads_age(etcd, &age_ms) && age_ms <= max_stale_ms) {
+    if (max_stale_ms > 0 && !atomic_load(&etcd->replaced) && etcd_reads_age(etcd, &age_ms) && age_ms <= max_stale_ms) {
         read_view(etcd, age_ms, read, arg);
         return;
     }
@@ -387,6 +388,8 @@ void etcd_read(struct etcd *etcd, uint64_t deadline_ns, uint64_t max_stale_ms, s
     pthread_mutex_lock(&reads->mutex);
     if (reads->closed)
         err = -ECANCELED;
+    else if (atomic_load(&etcd->replaced))
+        err = -EIO;
     else if (reads->count == MAX_READS)
         err = -EAGAIN;
     if (err == 0) {

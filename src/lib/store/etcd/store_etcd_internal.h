@@ -131,6 +131,7 @@ struct etcd_keys {
      * position. */
     uint64_t base;
     int64_t restored_revision; /* by which all of them were there */
+    int64_t format_created;    /* the revision that made the format: of another one this is another store */
 };
 
 void etcd_keys_init(struct etcd_keys *keys, const char *prefix, const struct store_options *options);
@@ -447,6 +448,7 @@ struct etcd {
     atomic_int_fast64_t applied; /* the current view's revision */
     atomic_uint view_failures;   /* in a row */
     atomic_int view_err;         /* the last one's */
+    atomic_bool replaced;        /* see etcd_replaced */
 
     struct etcd_writer writer;
     struct etcd_reads reads;
@@ -456,5 +458,10 @@ struct etcd {
     struct metrics_series *loads, *view_errors, *watches, *fences, *age_seconds;
 };
 
+/* What was opened is no longer what is at the prefix: it was deleted, imported anew, or is another etcd's. base and
+ * schema may be others, so nothing is read or written any more: a restart looks at what is there. */
+void etcd_replaced(struct etcd *etcd);
+/* Whether a format that etcd has is that of the store which was opened. */
+bool etcd_schema_is_ours(const struct etcd *etcd, const Etcdserverpb__KeyValue *format);
 int etcd_schema_check(struct etcd *etcd, char *error, size_t error_size);
 int etcd_schema_restored(struct etcd *etcd, uint64_t last_seq);

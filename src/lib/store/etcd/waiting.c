@@ -126,6 +126,8 @@ static int put_error(const struct etcd *etcd, const struct store_batch *request)
         return -EMSGSIZE;
     if (writer->closed)
         return -ECANCELED;
+    if (atomic_load(&etcd->replaced))
+        return -EIO;
     if (writer->count + writer->doubts >= etcd->options.max_queue ||
         writer->bytes + writer->doubt_bytes + request_bytes(request) > etcd->options.max_queue_bytes)
         return -ENOBUFS;
