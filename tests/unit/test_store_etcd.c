@@ -314,6 +314,68 @@ Test(etcd, refuses_members_that_are_too_old)
     rpc_server_close(server);
 }
 
+static struct {
+    enum err_grpc code;
+    const char *message;
+} said;
+
+static void answer_said(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    rpc_finish(call, said.code, said.message);
+}
+
+/* Every error of a transaction leaves its result unknown, unless it is known that etcd says it before it does anything.
+ */
+Test(etcd, errors_are_definite_only_where_etcd_says_them_in_its_words)
+{
+    static const struct {
+        enum err_grpc code;
+        const char *message;
+        int err;
+        bool definite;
+    } cases[] = {
+        {ERR_GRPC_INVALID_ARGUMENT, "etcdserver: request is too large", -EMSGSIZE, true},
+        {ERR_GRPC_PERMISSION_DENIED, "etcdserver: permission denied", -EACCES, true},
+        {ERR_GRPC_RESOURCE_EXHAUSTED, "etcdserver: too many requests", -EAGAIN, true},
+        {ERR_GRPC_UNAUTHENTICATED, "etcdserver: invalid auth token", -EAGAIN, true},
+        {ERR_GRPC_RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded", -ENOSPC, false},
+        {ERR_GRPC_RESOURCE_EXHAUSTED, "Received message larger than max (5 vs. 4)", -EFBIG, false},
+        {ERR_GRPC_RESOURCE_EXHAUSTED, "too many requests, says a proxy", -EFBIG, false},
+        {ERR_GRPC_INVALID_ARGUMENT, "a proxy: request is too large", -EHOSTUNREACH, false},
+        {ERR_GRPC_PERMISSION_DENIED, "RBAC: access denied", -EHOSTUNREACH, false},
+        {ERR_GRPC_UNAUTHENTICATED, "a proxy wants a token", -EHOSTUNREACH, false},
+        {ERR_GRPC_UNAVAILABLE, "etcdserver: too many requests", -EHOSTUNREACH, false},
+        {ERR_GRPC_UNKNOWN, "etcdserver: permission denied", -EHOSTUNREACH, false},
+    };
+    static const struct rpc_method methods[] = {RPC_UNARY(&etcdserverpb__maintenance__descriptor, "Status", answer_old),
+                                                RPC_UNARY(&etcdserverpb__kv__descriptor, "Txn", answer_said),
+                                                {0}};
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    char version[] = "3.6.0", error[256] = "", rest[64];
+    struct rpc_server *server;
+    const char *why;
+    int fd, port;
+
+    cr_assert_eq(net_listen("127.0.0.1", 0, &fd, &port), 0);
+    cr_assert_eq(rpc_server_open(fd, &(struct rpc_server_def){.methods = methods, .state = version}, &server), 0);
+    rpc_server_start(server);
+    snprintf(rest, sizeof(rest), "127.0.0.1:%d/raw", port);
+    cr_assert_eq(etcd_url_parse(rest, &raw_url, &why), 0);
+    cr_assert_eq(etcd_client_open(&raw, &etcd_real_world, &raw_url, NULL, error, sizeof(error)), 0, "%s", error);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        int err;
+
+        said.code = cases[i].code;
+        said.message = cases[i].message;
+        err = etcd_call_wait(&raw, &etcdserverpb__kv__descriptor, "Txn", &txn.base, 10000, NULL, NULL);
+        cr_expect_eq(err, cases[i].err, "%s: %s", said.message, strerror(-err));
+        cr_expect_eq(etcd_is_definite(err), cases[i].definite, "%s", said.message);
+    }
+    etcd_client_close(&raw);
+    raw.url = NULL;
+    rpc_server_close(server);
+}
+
 Test(etcd, refuses_what_is_not_a_stores)
 {
     struct replica replica = {.view = ""};

@@ -95,7 +95,8 @@ int etcd_call_wait(struct etcd_client *client, const ProtobufCServiceDescriptor 
 typedef void etcd_answered(void *arg, const ProtobufCMessage *reply);
 int etcd_member_call(struct etcd_client *client, unsigned endpoint, const char *method, const ProtobufCMessage *request,
                      unsigned timeout_ms, etcd_answered *answered, void *arg, char *error, size_t error_size);
-/* A failed call has certainly changed nothing in etcd, and never will. */
+/* A failed call has certainly changed nothing in etcd, and never will. Of a transaction every other error leaves its result
+ * unknown. */
 bool etcd_is_definite(int err);
 /* etcd has not answered for so long that there is no use in waiting. */
 bool etcd_is_away(const struct etcd_client *client, uint64_t now_ns);
