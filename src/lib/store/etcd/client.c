@@ -256,6 +256,34 @@ int etcd_call_wait(struct etcd_client *client, const ProtobufCServiceDescriptor 
     return waiter.err;
 }
 
+static void on_asked(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    struct call *call = arg;
+
+    call->called(call->arg, error_of(status), reply);
+    free(call);
+}
+
+void etcd_member_ask(struct etcd_client *client, unsigned endpoint, const char *method, const ProtobufCMessage *request,
+                     unsigned timeout_ms, etcd_called *called, void *arg)
+{
+    struct call *call = malloc(sizeof(*call));
+    struct rpc_call_options options;
+    struct token token;
+    int err = -ENOMEM;
+
+    if (call != NULL) {
+        options = options_with_token(client, timeout_ms, &token);
+        *call = (struct call){client, endpoint, token.number, called, arg};
+        err = client->world->unary(client->endpoints[endpoint].rpc, &etcdserverpb__maintenance__descriptor, method,
+                                   request, &options, on_asked, call);
+    }
+    if (err == 0)
+        return;
+    free(call);
+    called(arg, err, NULL);
+}
+
 struct member_call {
     struct etcd_client *client;
     sem_t done;
