@@ -142,7 +142,8 @@ static bool count_in(struct http_server *server, const struct http_exchange *exc
         conn->begun_ms = 0; /* it is whole, and the only one */
     acceptor_busy(&conn->place);
     return before >= server->def.max_in_flight || bytes_before + len > server->def.max_bodies ||
-           share_is_taken(own, before, server->def.max_in_flight, acceptor_connections(server->acceptor));
+           share_is_taken(own, before, server->def.max_in_flight, acceptor_connections(server->acceptor)) ||
+           (own == 0 && acceptor_is_crowded(server->acceptor));
 }
 
 struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_source *source)
