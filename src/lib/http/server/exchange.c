@@ -95,8 +95,11 @@ static void end_exchange(void *memory)
     if (exchange->reply != NULL)
         conn->replies -= exchange->reply->charged;
     http_reply_free(exchange->reply);
-    if (--conn->exchanges == 0)
+    if (--conn->exchanges == 0) {
         acceptor_idle(&conn->place);
+        h2o_linklist_unlink(&conn->link);
+        h2o_linklist_insert(&exchange->worker->conns, &conn->link);
+    }
     if (exchange->h2o->version < 0x200)
         end_http1(exchange);
     if (exchange->body_len > 0)
