@@ -219,6 +219,7 @@ static void tell_closed(struct rpc_call *call, bool whole)
 
     rpc_stats_handled(&call->entry->stats, code, now - call->begun_ns);
     log_call(call, code, now);
+    rpc_span_end(call, code, now - call->begun_ns);
     if (!call->opened)
         return;
     if (call->entry->method->on_close != NULL)
@@ -446,7 +447,7 @@ static void count_beginning(struct rpc_call *call)
     limit_ms = is_stream(call) ? server->def.max_stream_ms : server->def.max_call_ms;
     limit_ns = limit_ms * CLOCK_NS_PER_MS;
     call->deadline_ns = call->begun_ns + (call->head.timeout_ns < limit_ns ? call->head.timeout_ns : limit_ns);
-    trace_begin(rpc_call_metadata(call, "traceparent"), false, &call->trace);
+    rpc_span_begin(call);
     call->is_fresh = true;
     TAILQ_INSERT_TAIL(&call->loop->fresh, call, fresh);
     rpc_stats_started(&call->entry->stats);

@@ -5,6 +5,7 @@
  *   session.c      what nghttp2 tells of a connection
  *   conn.c         connections: their states and timer, sending and receiving
  *   call.c         the life of a call
+ *   room.c         closes connections that hold most where all clients hold too much
  *   response.c     what a call sends
  *   input.c        what comes on a call
  *   health.c, reflection.c   services that every server has
@@ -186,6 +187,11 @@ size_t rpc_percent_encode(struct str text, char *to);
 size_t rpc_base64_encode(struct str bytes, char *to);
 /* With or without padding; to has room for 3 * (len / 4 + 1) bytes. -EINVAL. */
 int rpc_base64_decode(struct str text, char *to, size_t *ret_len);
+
+/* ---- span.c ---- */
+
+void rpc_span_begin(struct rpc_call *call); /* its trace, by its metadata */
+void rpc_span_end(struct rpc_call *call, enum err_grpc code, uint64_t duration_ns);
 
 /* ---- method.c: the table of methods that a server has ---- */
 
@@ -400,6 +406,11 @@ void rpc_refusal_reset(struct rpc_conn *conn, const struct rpc_call *call); /* N
 void rpc_refusal_data(struct rpc_conn *conn, const nghttp2_frame *frame);   /* DATA came */
 void rpc_refusal_failed(struct rpc_conn *conn, int result);                 /* nghttp2 takes no more of it */
 
+/* ---- room.c ---- */
+
+void rpc_room_open(struct rpc_server *server);
+void rpc_room_make(struct rpc_loop *loop); /* where it is needed; not from within a connection */
+
 /* ---- loop.c ---- */
 
 #define RPC_LOOP_BUFFER (64 * 1024)
@@ -419,6 +430,7 @@ struct rpc_loop {
     unsigned pooled;
     struct loop_timer health_timer;
     bool cutting;
+    uint64_t room_ns; /* no room is made before that */
     unsigned seed;
     uint8_t in[RPC_LOOP_BUFFER], out[RPC_LOOP_BUFFER];
 };
@@ -496,5 +508,8 @@ struct rpc_server {
     struct metrics_family *refused;
     atomic_uint_fast64_t refusals;
     _Atomic uint64_t warn_ns; /* no line about them before that */
+    struct metrics_series *closed_total;
+    atomic_uint_fast64_t closed; /* connections, for memory */
+    _Atomic uint64_t warn_closed_ns;
     bool metrics_opened;
 };

@@ -10,8 +10,8 @@
  * The library does for every call: size limit before unpacking (RESOURCE_EXHAUSTED), INVALID_ARGUMENT for bytes that
  * do not unpack or would take more than 16 times their size and 64 KiB in memory, UNIMPLEMENTED for unknown methods and
  * where not exactly one message comes that should, a bound on calls in flight (RESOURCE_EXHAUSTED) and on their length
- * (DEADLINE_EXCEEDED; a finished stream whose client takes nothing of it for max_call_ms is late, too), traceparent,
- * one log line, grpc_server_started_total, grpc_server_handled_total, grpc_server_handling_seconds;
+ * (DEADLINE_EXCEEDED; a finished stream whose client takes nothing of it for max_call_ms is late, too), trace context,
+ * a span, one log line, grpc_server_started_total, grpc_server_handled_total, grpc_server_handling_seconds;
  * grpc.health.v1.Health (Check, List, Watch) for "" and every service; reflection v1 and v1alpha. Their calls are
  * counted as all others, and logged only where the log's least severity is DEBUG.
  *
@@ -23,6 +23,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "names.h"
+#include "span.h"
 #include "trace.h"
 #include <protobuf-c/protobuf-c.h>
 
@@ -133,6 +134,7 @@ struct rpc_server_def {
     void *ready_state;          /* what ready gets; NULL: state */
     struct log *log;            /* may be NULL */
     struct metrics *metrics;    /* may be NULL */
+    struct span_sink *spans;    /* may be NULL */
     const struct rpc_interceptor *interceptors;
     size_t interceptor_count;
     /* Event loops that the server shares, of which it uses all; they outlive it. NULL: it has threads of its own. */
