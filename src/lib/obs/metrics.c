@@ -49,7 +49,7 @@ struct callback {
 };
 
 struct process {
-    struct metrics_series *cpu, *resident, *virtual, *open_fds, *max_fds;
+    struct metrics_series *cpu, *resident, *virtual, *open_fds, *max_fds, *threads, *clock;
 };
 
 struct metrics {
@@ -527,10 +527,10 @@ void metrics_write(struct metrics *metrics, struct buf *out)
 #define COMPILER "gcc " __VERSION__
 #endif
 
-static int count_fds(void)
+static int count_entries(const char *folder)
 {
-    DIR *dir = opendir("/proc/self/fd");
-    int count = -3; /* ".", ".." and dir's own */
+    DIR *dir = opendir(folder);
+    int count = -2; /* "." and ".." */
 
     if (dir == NULL)
         return 0;
@@ -573,7 +573,9 @@ static void read_process(void *arg)
     read_memory(&virtual, &resident);
     metrics_set(process->virtual, virtual);
     metrics_set(process->resident, resident);
-    metrics_set(process->open_fds, count_fds());
+    metrics_set(process->open_fds, count_entries("/proc/self/fd") - 1); /* without the one that counts */
+    metrics_set(process->threads, count_entries("/proc/self/task"));
+    metrics_set(process->clock, (double)clock_realtime_ns() / (double)CLOCK_NS_PER_S);
 }
 
 static struct metrics_series *gauge(struct metrics *metrics, const char *name, const char *help)
@@ -599,6 +601,8 @@ void metrics_add_process(struct metrics *metrics, const char *service)
         .virtual = gauge(metrics, "process_virtual_memory_bytes", "Virtual memory, in bytes."),
         .open_fds = gauge(metrics, "process_open_fds", "Open file descriptors."),
         .max_fds = gauge(metrics, "process_max_fds", "File descriptors that may be open."),
+        .threads = gauge(metrics, "process_threads", "Threads."),
+        .clock = gauge(metrics, "process_clock_seconds", "What its clock said at the scrape, in seconds since 1970."),
     };
     /* A counter by its meaning, but one of seconds, which our counters do not count. */
     if (metrics->process.cpu != NULL)
