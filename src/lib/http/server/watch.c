@@ -23,7 +23,9 @@
  * is how little is held before a token has been asked for.
  *
  * Where the bound is exceeded, or something did not fit, every worker closes its connections that hold most, down to
- * half of what an equal share would be, until three quarters of the bound are used. The memory of those that have no
+ * half of what an equal share would be, until three quarters of the bound are used. The same where the process's budget
+ * for all clients is almost used up, if the server has a third of what is used or more (budget_surplus_of_whole). The
+ * memory of those that have no
  * request being answered is free at once, that of the others after h2o's next turn; until then requests are refused.
  * Soon after, h2o and the allocator are made to give back what they keep for reuse: they would keep the heap as large
  * as it ever was.
@@ -219,11 +221,19 @@ static size_t close_largest(struct http_worker *worker, size_t (*size_of)(const 
     return found;
 }
 
+static size_t surplus_of(struct http_server *server)
+{
+    size_t used = budget_used(&server->memory), enough = server->memory.max / 4 * 3;
+    size_t of_whole = budget_surplus_of_whole(&server->memory), own = used > enough ? used - enough : 0;
+
+    return own > of_whole ? own : of_whole;
+}
+
 /* Closes those that hold most, in passes of half the size each: sorting would need memory. */
 static void make_room(struct http_worker *worker)
 {
     struct http_server *server = worker->server;
-    size_t used = budget_used(&server->memory), enough = server->memory.max / 4 * 3, most = 0, leaving = 0;
+    size_t used = budget_used(&server->memory), surplus = surplus_of(server), most = 0, leaving = 0;
     size_t share = used / (acceptor_connections(server->acceptor) + 1) / 2;
 
     for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
@@ -231,7 +241,7 @@ static void make_room(struct http_worker *worker)
         leaving += conn_of(link)->cut ? all_of(conn_of(link)) : 0;
     }
     for (size_t least = most / 2; least >= share && least > 0; least /= 2)
-        leaving += close_largest(worker, held, least, used > enough + leaving ? used - enough - leaving : 0);
+        leaving += close_largest(worker, held, least, surplus > leaving ? surplus - leaving : 0);
 }
 
 /* Before it has seen a token, the server keeps little: beyond it the connections that hold most of that are closed,
@@ -269,7 +279,7 @@ static bool is_exceeded(const struct http_worker *worker)
 {
     struct http_server *server = worker->server;
 
-    return budget_exceeded(&server->memory) ||
+    return budget_exceeded(&server->memory) || budget_surplus_of_whole(&server->memory) > 0 ||
            atomic_load_explicit(&server->wants_room, memory_order_relaxed) != worker->room_made;
 }
 

@@ -115,7 +115,7 @@ struct rpc_channel {
     uint64_t tried_ns; /* when it was made, or last looked at */
 };
 
-#define RPC_CHANNEL_ARGS 16
+#define RPC_CHANNEL_ARGS 18
 
 TAILQ_HEAD(rpc_flights, rpc_flight);
 

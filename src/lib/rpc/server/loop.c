@@ -20,6 +20,7 @@ static void at_end_of_turn(struct loop_hook *hook)
     struct rpc_loop *loop = RPC_OWNER(hook, struct rpc_loop, hook);
     struct rpc_conn *conn;
 
+    rpc_room_make(loop);
     while (!TAILQ_EMPTY(&loop->due) || !TAILQ_EMPTY(&loop->dirty)) {
         rpc_call_run_due(loop);
         if ((conn = TAILQ_FIRST(&loop->dirty)) == NULL)

@@ -5,12 +5,13 @@
  *   session.c      what nghttp2 tells of a connection
  *   conn.c         connections: their states and timer, sending and receiving
  *   call.c         the life of a call
+ *   room.c         closes connections that hold most where all clients hold too much
  *   response.c     what a call sends
  *   input.c        what comes on a call
  *   health.c, reflection.c   services that every server has
  *   handler.c      what handlers call
  *   due.c          references to calls, and which of them are run at the end of the turn
- *   method.c, descriptor.c, head.c, in.c, out.c, account.c
+ *   method.c, descriptor.c, head.c, in.c, out.c, pack.c, account.c
  *
  * A file uses those below it only. Loops, connections and what of a call is not under its lock belong to the thread of
  * their loop.
@@ -39,11 +40,15 @@
 
 /* ---- account.c: the memory that clients make a server take ---- */
 
+#define RPC_FRAME_BUFFER (16 * 1024 + 64) /* of nghttp2: a frame with its head, and a little for versions to come */
+
 /* A loop's part of the server's budget. It takes from the budget in large steps, so that a call costs no atomic
  * operation. Loop's thread only. */
 struct rpc_account {
     struct budget *budget;
     size_t used, granted; /* bytes; used is at most granted but for what was added */
+    bool shares_frame;    /* the next buffer of a frame that nghttp2 allocates is the one below */
+    _Alignas(max_align_t) uint8_t frame[RPC_FRAME_BUFFER];
 };
 
 bool rpc_account_take(struct rpc_account *account, size_t bytes); /* false: nothing taken, it would exceed the budget */
@@ -54,6 +59,9 @@ void rpc_account_close(struct rpc_account *account);
 void *rpc_account_realloc(struct rpc_account *account, void *bytes, size_t from, size_t to);
 /* Allocators for nghttp2 whose memory is added to the account; their argument is the account. */
 nghttp2_mem rpc_account_mem(struct rpc_account *account);
+/* While a session is made: it shares the account's buffer of a frame. What nghttp2_session_mem_send returns must be
+ * copied before anything else is asked of a session of that account. */
+void rpc_account_share_frame(struct rpc_account *account, bool share);
 
 /* ---- out.c: bytes to be sent on a call, with gRPC's prefixes ---- */
 
@@ -93,6 +101,13 @@ size_t rpc_out_read(struct rpc_out *out, struct rpc_out_own *own, uint8_t *to, s
 bool rpc_out_writable(struct rpc_out *out);       /* true once after it was full: when half of it is free */
 bool rpc_out_is_whole(const struct rpc_out *out); /* no message was read in part */
 void rpc_out_clear(struct rpc_out *out, struct rpc_out_own *own);
+
+/* ---- pack.c ---- */
+
+/* Packs a message with the same bytes as protobuf_c_message_pack, into at most room bytes. Returns how many there are;
+ * -1: they do not fit (a few more must be free than are needed), or the message has a field that is repeated, optional,
+ * in a oneof, of fixed length or unknown. */
+ssize_t rpc_pack_simple(const ProtobufCMessage *message, uint8_t *to, size_t room);
 
 /* ---- deflate.c ---- */
 
@@ -251,7 +266,7 @@ struct rpc_call {
 
     atomic_uint refs;
     atomic_bool cancelled;
-    pthread_mutex_t lock; /* of what follows */
+    pthread_mutex_t lock; /* of what follows: rpc_call_lock */
     struct loop_message message_to_loop;
     bool posted;
     struct rpc_out out;
@@ -285,6 +300,23 @@ struct rpc_server *rpc_call_server(const struct rpc_call *call);
 void rpc_call_expect_no_messages(struct rpc_call *call); /* its client sends nothing more */
 
 /* ---- due.c: references, and what is to be done at the end of the turn ---- */
+
+/* Whoever has the only reference needs no lock: nobody else may touch the call, and only who has a reference can make
+ * another. Returns what rpc_call_unlock is to be given. */
+static inline bool rpc_call_lock(struct rpc_call *call)
+{
+    bool is_shared = atomic_load_explicit(&call->refs, memory_order_acquire) > 1;
+
+    if (is_shared)
+        pthread_mutex_lock(&call->lock);
+    return is_shared;
+}
+
+static inline void rpc_call_unlock(struct rpc_call *call, bool locked)
+{
+    if (locked)
+        pthread_mutex_unlock(&call->lock);
+}
 
 bool rpc_call_drop(struct rpc_call *call);     /* a reference; true: it was the last */
 void rpc_call_destroy(struct rpc_call *call);  /* its memory */
@@ -328,9 +360,10 @@ struct rpc_conn {
     struct rpc_calls calls;
     struct loop_timer timer; /* the earliest of what follows (monotonic ns; UINT64_MAX: never) */
     uint64_t age_ns;         /* when it is told to leave; later: when its state ends */
-    uint64_t heard_ns;       /* when something last came */
-    uint64_t ping_ns;        /* when the last keepalive was sent; 0: answered */
-    uint64_t pinged_ns;      /* when the client's last ping came; 0: something was sent since */
+    uint64_t heard_ns;       /* when something last came; before that: when it was accepted */
+    bool heard;
+    uint64_t ping_ns;   /* when the last keepalive was sent; 0: answered */
+    uint64_t pinged_ns; /* when the client's last ping came; 0: something was sent since */
     unsigned ping_strikes;
     unsigned in_flight[2], receiving[2];  /* of its calls, as the server's shares: the second for quiet ones */
     unsigned faults;                      /* of the client, for which streams have been reset */
@@ -338,6 +371,7 @@ struct rpc_conn {
     int32_t begun;                        /* the last stream that the client has begun */
     int32_t skipped_after, skipped_until; /* streams that it has skipped lie between these two */
     unsigned empty;                       /* DATA frames without data in a row */
+    bool unread;                          /* something of a call was sent, and the leave ping not after it */
     bool refused;                         /* rpc_refuse was called: it is shut once its GOAWAY is sent */
     bool broken;                          /* to be closed once what is there has been sent, as far as that goes */
     bool waits;                           /* for the socket to take more; nothing is sent until then */
@@ -355,7 +389,8 @@ void rpc_conn_flush(struct rpc_conn *conn); /* the connection may be gone */
 void rpc_conn_leave(struct rpc_conn *conn); /* is moved away: GOAWAY, and so on */
 void rpc_conn_cut(struct rpc_conn *conn);   /* ends its calls and frees it */
 void rpc_conn_ponged(struct rpc_conn *conn, const uint8_t opaque[8]);
-void rpc_conn_pinged(struct rpc_conn *conn); /* by the client */
+void rpc_conn_pinged(struct rpc_conn *conn);                           /* by the client */
+void rpc_conn_sent(struct rpc_conn *conn, const nghttp2_frame *frame); /* nghttp2 has packed it */
 
 /* ---- session.c: nghttp2's callbacks ---- */
 
@@ -370,6 +405,11 @@ void rpc_refusal_sent(struct rpc_conn *conn, const nghttp2_frame *frame);   /* a
 void rpc_refusal_reset(struct rpc_conn *conn, const struct rpc_call *call); /* NULL: one that has ended */
 void rpc_refusal_data(struct rpc_conn *conn, const nghttp2_frame *frame);   /* DATA came */
 void rpc_refusal_failed(struct rpc_conn *conn, int result);                 /* nghttp2 takes no more of it */
+
+/* ---- room.c ---- */
+
+void rpc_room_open(struct rpc_server *server);
+void rpc_room_make(struct rpc_loop *loop); /* where it is needed; not from within a connection */
 
 /* ---- loop.c ---- */
 
@@ -390,6 +430,7 @@ struct rpc_loop {
     unsigned pooled;
     struct loop_timer health_timer;
     bool cutting;
+    uint64_t room_ns; /* no room is made before that */
     unsigned seed;
     uint8_t in[RPC_LOOP_BUFFER], out[RPC_LOOP_BUFFER];
 };
@@ -467,5 +508,8 @@ struct rpc_server {
     struct metrics_family *refused;
     atomic_uint_fast64_t refusals;
     _Atomic uint64_t warn_ns; /* no line about them before that */
+    struct metrics_series *closed_total;
+    atomic_uint_fast64_t closed; /* connections, for memory */
+    _Atomic uint64_t warn_closed_ns;
     bool metrics_opened;
 };

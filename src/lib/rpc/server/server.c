@@ -145,6 +145,7 @@ static int open_parts(struct rpc_server *server)
     if (err == 0)
         err = rpc_reflection_new(&server->def, &server->descriptors);
     rpc_refusal_open(server);
+    rpc_room_open(server);
     if (err == 0)
         err = rpc_session_prepare(server);
     return err == 0 ? open_loops(server) : err;

@@ -24,6 +24,7 @@
  */
 #pragma once
 #include "buf.h"
+#include "log.h"
 #include "metrics.h"
 #include "names.h"
 #include "span.h"
@@ -83,6 +84,7 @@ struct store_options {
     size_t max_call_bytes;     /* of calls in flight to each server of the store; 0: no bound */
     struct metrics *metrics;   /* may be NULL */
     struct span_sink *spans;   /* of writes and reads on behalf of a trace; may be NULL */
+    struct log *log;           /* what somebody has to do something about; may be NULL */
 };
 
 /* error receives one line saying what is wrong and where. 0, -EINVAL (the URL), -EBUSY (a second process has it open),
