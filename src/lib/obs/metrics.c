@@ -183,6 +183,19 @@ static struct metrics_family *family_new(const struct metrics_def *def)
     return family;
 }
 
+/* Who asks for a family that is there means that one. */
+static bool is_of(const struct metrics_family *family, const struct metrics_def *def)
+{
+    size_t count = 0;
+
+    while (count < METRICS_MAX_LABELS && def->labels[count] != NULL) {
+        if (count == family->label_count || strcmp(def->labels[count], family->def.labels[count]) != 0)
+            return false;
+        count++;
+    }
+    return count == family->label_count && family->def.type == def->type;
+}
+
 struct metrics_family *metrics_family(struct metrics *metrics, const struct metrics_def *def)
 {
     struct metrics_family **at, *family;
@@ -202,7 +215,7 @@ struct metrics_family *metrics_family(struct metrics *metrics, const struct metr
         }
     }
     pthread_mutex_unlock(&metrics->lock);
-    assert(family == NULL || family->def.type == def->type);
+    assert(family == NULL || is_of(family, def));
     return family;
 }
 
