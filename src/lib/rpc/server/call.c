@@ -177,7 +177,9 @@ static int http_status(const struct rpc_call *call, enum err_grpc code)
 {
     if (call->http_status != 0)
         return call->http_status;
-    return code == ERR_GRPC_OK ? 200 : err_http_status(err_from_grpc(code));
+    if (call->head.bad_timeout || call->head.bad_value)
+        return 400; /* a client's mistake, for which gRPC has INTERNAL */
+    return err_grpc_http_status(code);
 }
 
 static void log_call(struct rpc_call *call, enum err_grpc code, uint64_t now)
