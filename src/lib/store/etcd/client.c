@@ -338,6 +338,7 @@ static int open_rpc(struct etcd_client *client, const char *target, size_t max_m
                                                                .metrics = client->metrics,
                                                                .threads = client->url->endpoint_count == 1 ? 2 : 1,
                                                                .max_message = max_message,
+                                                               .max_memory = client->max_call_bytes,
                                                                .connect_timeout_ms = CONNECT_TIMEOUT_MS,
                                                                .keepalive_ms = KEEPALIVE_MS},
                                       ret_rpc);

@@ -97,6 +97,7 @@ static int start(struct etcd *etcd, char *error, size_t error_size)
 {
     int err;
 
+    etcd->client.max_call_bytes = etcd->options.max_call_bytes;
     err = etcd_client_open(&etcd->client, etcd->world, &etcd->url, etcd->options.metrics, error, error_size);
     if (err == 0)
         err = etcd_schema_check(etcd, error, error_size);

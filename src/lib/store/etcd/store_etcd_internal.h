@@ -68,6 +68,7 @@ struct etcd_client {
     const struct etcd_world *world;
     const struct etcd_url *url;
     struct metrics *metrics;
+    size_t max_call_bytes; /* of store_options; set before etcd_client_open */
     struct rpc_tls tls;
     struct etcd_endpoint endpoints[ETCD_MAX_ENDPOINTS];
     atomic_uint preferred;            /* the endpoint to call: another one after a failure */
