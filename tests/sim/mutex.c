@@ -1,0 +1,19 @@
+#include "mutex.h"
+#include "scheduler.h"
+
+int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
+{
+    if (pthread_mutex_trylock(mutex) != 0)
+        sim_violated("a mutex is held by a fiber that has blocked");
+    sim_locked();
+    return 0;
+}
+
+int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+    int err = __real_pthread_mutex_unlock(mutex);
+
+    sim_unlocked();
+    sim_preempt();
+    return err;
+}
