@@ -326,7 +326,7 @@ static void start_replica(void *arg)
 {
     struct replica *replica = arg;
 
-    if (replica->state == REPLICA_DOWN)
+    if (replica->state == REPLICA_DOWN && !run.ending)
         replica_start(replica);
 }
 
