@@ -7,6 +7,8 @@ import (
 	"time"
 )
 
+const wrongSeconds = 48 * 3600
+
 // fault is a step of the schedule, which depends on the seed and the options alone.
 type fault struct {
 	pause  time.Duration // before it
@@ -48,6 +50,9 @@ func newSchedule(seed uint64, c *cluster, onlyKills bool) *schedule {
 	return s
 }
 
+// wrongClock is how far the clock of a service may be wrong: by more than any idempotency key is kept.
+func wrongClock(random *rand.Rand) int64 { return int64(random.IntN(2*wrongSeconds) - wrongSeconds) }
+
 func (s *schedule) next() fault {
 	f := fault{
 		kind:   s.kinds[s.random.IntN(len(s.kinds))],
@@ -55,7 +60,7 @@ func (s *schedule) next() fault {
 		other:  s.random.IntN(s.all),
 		pause:  time.Duration(20+s.random.IntN(130)) * time.Millisecond,
 		hold:   time.Duration(100+s.random.IntN(1900)) * time.Millisecond,
-		amount: int64(s.random.IntN(7200) - 3600),
+		amount: wrongClock(s.random),
 	}
 	service := s.first + s.random.IntN(s.all-s.first)
 	switch f.kind {

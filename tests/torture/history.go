@@ -19,6 +19,7 @@ const (
 // Op is one operation of one client, a line of a history. Which members count depends on Kind:
 //
 //	create  Arg: the content. Key of an "ok": the note's id; the idempotency key is Token.
+//	repeat  Token: a creation, or a save, that was acknowledged before is sent again. Key: the note's id.
 //	write   Arg. Missing: the note was not there.
 //	cas     Arg, Expect: the content whose entity tag If-Match named. Failed: it was another. Missing.
 //	delete  Missing.

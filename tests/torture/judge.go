@@ -101,7 +101,7 @@ func linearizable(service string, ops []Op) Finding {
 	finding := Finding{Check: service + ": every key is linearizable"}
 	keys := map[string][]porcupine.Operation{}
 	for _, op := range ops {
-		if op.Key == "" || op.Kind == "list" || op.Result == refused || (op.Result == unknown && op.Kind == "read") {
+		if op.Key == "" || op.Kind == "list" || op.Kind == "repeat" || op.Result == refused || (op.Result == unknown && op.Kind == "read") {
 			continue
 		}
 		end := op.End
@@ -212,9 +212,10 @@ func onceEach(service string, ops []Op) Finding {
 	finding := Finding{Check: service + ": no idempotent request is done twice"}
 	ids := map[string]string{}
 	for _, op := range ops {
-		if op.Kind != "create" || op.Result != ok {
+		if op.Kind != "create" && op.Kind != "repeat" || op.Result != ok {
 			continue
 		}
+		finding.Looked++
 		if id, seen := ids[op.Token]; seen && id != op.Key {
 			finding.wrong("%s made %s and %s", op.Token, id, op.Key)
 		}

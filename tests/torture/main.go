@@ -8,6 +8,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -122,7 +123,7 @@ func torture(o *options, isolated bool) ([]Finding, error) {
 	if err := makeWork(o); err != nil {
 		return nil, err
 	}
-	c := &cluster{options: o, isolated: isolated}
+	c := &cluster{options: o, isolated: isolated, clocks: rand.New(rand.NewPCG(o.seed, 1))}
 	describe(o, isolated)
 	if err := c.add(); err != nil {
 		return nil, err
@@ -167,8 +168,10 @@ func torture(o *options, isolated bool) ([]Finding, error) {
 		}
 		findings = append(findings, finding)
 	}
+	notes.repeat()
 	notes.final()
 	if o.features != "" {
+		features.repeat()
 		features.final()
 	}
 	if err := history.close(); err != nil {
@@ -198,7 +201,7 @@ func describe(o *options, isolated bool) {
 		fmt.Println("left out, for want of namespaces (root, ip, nft): cut and slow links, full disks")
 	}
 	if o.clock == "" {
-		fmt.Println("left out, for want of tests/torture/libclock.so: steps of the clock")
+		fmt.Println("left out, for want of tests/torture/libclock.so: wrong clocks")
 	}
 }
 

@@ -20,6 +20,7 @@ type notesLoad struct {
 	mutex sync.Mutex
 	slots [keysInUse]*hotNote
 	all   []string // ids
+	made  []Op     // creations that were acknowledged
 }
 
 type hotNote struct {
@@ -115,6 +116,7 @@ func (n *notesLoad) create(process int, random *rand.Rand) *hotNote {
 	}
 	n.mutex.Lock()
 	n.all = append(n.all, op.Key)
+	n.made = append(n.made, op)
 	n.mutex.Unlock()
 	return &hotNote{id: op.Key, origin: token, tag: op.Tag, content: op.Arg}
 }
@@ -205,6 +207,19 @@ func (n *notesLoad) operate(process int, random *rand.Rand) {
 	if op.Result == refused {
 		time.Sleep(2 * time.Millisecond)
 	}
+}
+
+// repeat sends creations again that were acknowledged: their keys are known as long as the retention says, however wrong
+// clocks are.
+func (n *notesLoad) repeat() {
+	each(min(len(n.made), maxRepeated), 4, func(i int) {
+		made := n.made[i*len(n.made)/min(len(n.made), maxRepeated)]
+		addresses := n.targets["notes"]
+		op := Op{Process: repeatProcess, Service: "notes", Kind: "repeat", Token: made.Token, Start: n.history.now()}
+		answer := n.call(addresses[i%len(addresses)], "POST", "/v1/notes", map[string]string{"Idempotency-Key": made.Token}, made.Arg)
+		op.End, op.Key, op.Result = n.history.now(), answer.id, n.resultOf(answer.status)
+		n.history.add(op)
+	})
 }
 
 // final reads every note and the whole list from every replica, once all is well again.

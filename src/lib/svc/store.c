@@ -18,6 +18,7 @@ int svc_store_open(struct svc *svc, const struct store_table *tables, size_t cou
         .max_bytes = (uint64_t)config_int(config, "STORE_MAX_BYTES"),
         .max_queue_bytes = queue_bytes(svc),
         .metrics = svc_metrics(svc),
+        .log = svc_log(svc),
     };
     char error[512];
 

@@ -28,7 +28,7 @@ static size_t waiting_count(struct etcd *etcd)
     size_t count;
 
     pthread_mutex_lock(&etcd->mutex);
-    count = etcd->writer.count;
+    count = etcd->writer.count + etcd->writer.doubts;
     pthread_mutex_unlock(&etcd->mutex);
     return count;
 }
@@ -158,14 +158,17 @@ static int open_etcd(const struct store_options *options, const char *rest, stru
 /* A full disk is nothing that a restart mends. */
 static int health_etcd(const struct store *store)
 {
-    int err = etcd_view_trouble((const struct etcd *)store);
+    const struct etcd *etcd = (const struct etcd *)store;
+    int err = atomic_load(&etcd->replaced) ? -EIO : etcd_view_trouble(etcd);
 
     return err < 0 && err != -ENOSPC ? -EIO : 0;
 }
 
 static int ready_etcd(const struct store *store)
 {
-    return etcd_view_trouble((const struct etcd *)store);
+    const struct etcd *etcd = (const struct etcd *)store;
+
+    return atomic_load(&etcd->replaced) ? -EIO : etcd_view_trouble(etcd);
 }
 
 static void write_etcd(struct store *store, struct store_batch *take_batch)

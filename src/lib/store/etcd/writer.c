@@ -129,7 +129,7 @@ static bool is_busy(const struct etcd_writer *writer)
         for (unsigned n = 0; n < writer->lanes[i].count; n++)
             if (writer->lanes[i].requests[n] != NULL)
                 return true;
-    return writer->first != NULL;
+    return writer->first != NULL || writer->doubts > 0;
 }
 
 static void turn(struct etcd *etcd)

@@ -24,6 +24,7 @@
  */
 #pragma once
 #include "buf.h"
+#include "log.h"
 #include "metrics.h"
 #include "names.h"
 
@@ -80,6 +81,7 @@ struct store_options {
     size_t max_queue;          /* requests waiting; 0: 8,192 */
     size_t max_queue_bytes;    /* 0: STORE_QUEUE_BYTES */
     struct metrics *metrics;   /* may be NULL */
+    struct log *log;           /* what somebody has to do something about; may be NULL */
 };
 
 /* error receives one line saying what is wrong and where. 0, -EINVAL (the URL), -EBUSY (a second process has it open),
