@@ -239,12 +239,9 @@ static void answer_range(struct call *call)
 static void answer_reads(struct call *call)
 {
     struct entry entry = come_to(call->member);
-    const Etcdserverpb__TxnRequest *txn = (const Etcdserverpb__TxnRequest *)call->request;
-    struct mvcc at = *cluster.state;
-    Etcdserverpb__TxnResponse *response;
+    Etcdserverpb__TxnResponse *response =
+        mvcc_read(cluster.state, (const Etcdserverpb__TxnRequest *)call->request, entry.revision);
 
-    at.revision = entry.revision - 1; /* of which mvcc_txn makes the next one, to read at; comparisons are not used */
-    mvcc_txn(&at, txn, &response);
     response->header = header_of(call->member, entry.revision);
     call->status = MVCC_OK;
     call->reply = &response->base;
@@ -367,9 +364,10 @@ static void commit_alarm(struct call *call)
         response->alarms = sim_alloc(sizeof(*response->alarms));
         response->alarms[0] = sim_alloc(sizeof(**response->alarms));
         etcdserverpb__alarm_member__init(response->alarms[0]);
+        response->alarms[0]->memberid = 1;
         response->alarms[0]->alarm = ETCDSERVERPB__ALARM_TYPE__NOSPACE;
     }
-    if (request->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE)
+    if (request->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE && request->memberid == 1)
         cluster.alarm = false;
     answer_at(call, append(), MVCC_OK, &response->base);
 }
@@ -732,6 +730,7 @@ static void on_pulse(void *arg)
 
 void cluster_start(const struct cluster_options *options)
 {
+    memset(&cluster, 0, sizeof(cluster));
     cluster.options = *options;
     cluster.state = mvcc_new();
     cluster.snapshot = mvcc_copy(cluster.state);

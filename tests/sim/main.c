@@ -1,5 +1,6 @@
 /* sim [OPTION...] -- deterministic simulation of the store's etcd engine. See scripts/sim. */
 #include "bugs.h"
+#include "conformance.h"
 #include "run.h"
 #include <errno.h>
 #include <ftw.h>
@@ -211,10 +212,23 @@ static int run_bugs(void)
     return missed > 0;
 }
 
+static int run_conformance(void)
+{
+    unsigned passed = 0, real_passed = 0, failed = conformance_in_memory(&passed);
+    int real_failed = conformance_real(sims.folder, &real_passed);
+
+    if (real_failed < 0) {
+        printf("left out, for want of etcd: what the real one answers\n");
+        real_failed = getenv("CI") != NULL;
+    }
+    printf("%u passed, %u failed\n", passed + real_passed, failed + (unsigned)real_failed);
+    return failed + (unsigned)real_failed > 0;
+}
+
 static int usage(void)
 {
     fprintf(stderr, "usage: sim [--seed S] [--seeds N] [--minutes M] [--jobs N] [--perfect] [--trace] [--bug NAME] "
-                    "[--replay | --bugs]\n");
+                    "[--replay | --bugs | --conformance]\n");
     return 2;
 }
 
@@ -236,6 +250,8 @@ int main(int argc, char **argv)
             sims.verbose = true;
         else if (strcmp(argv[i], "--replay") == 0)
             what = run_replay;
+        else if (strcmp(argv[i], "--conformance") == 0)
+            what = run_conformance;
         else if (strcmp(argv[i], "--bugs") == 0)
             what = run_bugs;
         else if (i + 1 == argc)

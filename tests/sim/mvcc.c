@@ -305,9 +305,9 @@ static bool holds(int64_t found, Etcdserverpb__Compare__CompareResult result, in
     }
 }
 
-static bool compare_holds(const struct mvcc *mvcc, const Etcdserverpb__Compare *compare)
+static bool compare_holds(const struct mvcc *mvcc, const Etcdserverpb__Compare *compare, int64_t revision)
 {
-    const struct mvcc_version *found = mvcc_at(mvcc_find(mvcc, str_of_data(compare->key)), mvcc->revision);
+    const struct mvcc_version *found = mvcc_at(mvcc_find(mvcc, str_of_data(compare->key)), revision);
 
     switch (compare->target) {
     case ETCDSERVERPB__COMPARE__COMPARE_TARGET__VERSION:
@@ -335,19 +335,19 @@ static size_t branch_of(const Etcdserverpb__TxnRequest *txn, bool succeeded, Etc
     return succeeded ? txn->n_success : txn->n_failure;
 }
 
-static struct path choose_path(const struct mvcc *mvcc, const Etcdserverpb__TxnRequest *txn)
+static struct path choose_path(const struct mvcc *mvcc, const Etcdserverpb__TxnRequest *txn, int64_t revision)
 {
     struct path path = {.succeeded = true};
     Etcdserverpb__RequestOp **ops;
     size_t count;
 
     for (size_t i = 0; i < txn->n_compare; i++)
-        path.succeeded &= compare_holds(mvcc, txn->compare[i]);
+        path.succeeded &= compare_holds(mvcc, txn->compare[i], revision);
     count = branch_of(txn, path.succeeded, &ops);
     path.nested = sim_alloc(count * sizeof(*path.nested));
     for (size_t i = 0; i < count; i++)
         if (ops[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN)
-            path.nested[i] = choose_path(mvcc, ops[i]->request_txn);
+            path.nested[i] = choose_path(mvcc, ops[i]->request_txn, revision);
     return path;
 }
 
@@ -405,13 +405,21 @@ static Etcdserverpb__TxnResponse *run_txn(struct mvcc *mvcc, const Etcdserverpb_
 struct mvcc_status mvcc_txn(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *request,
                             Etcdserverpb__TxnResponse **ret_response)
 {
-    struct path path = choose_path(mvcc, request);
+    struct path path = choose_path(mvcc, request, mvcc->revision);
     size_t before = mvcc->revision_count;
 
     *ret_response = run_txn(mvcc, request, &path, mvcc->revision + 1);
     if (mvcc->revision_count > before)
         mvcc->revision++;
     return MVCC_OK;
+}
+
+Etcdserverpb__TxnResponse *mvcc_read(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *request, int64_t revision)
+{
+    struct path path = choose_path(mvcc, request, revision);
+
+    assert(mvcc_reads_only(request));
+    return run_txn(mvcc, request, &path, revision);
 }
 
 /* ---- what is wrong with one ---- */
@@ -488,6 +496,8 @@ static uint64_t cost_of(Etcdserverpb__RequestOp *const *ops, size_t count)
     for (size_t i = 0; i < count; i++)
         if (ops[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT)
             cost += OVERHEAD + ops[i]->request_put->key.len + ops[i]->request_put->value.len;
+        else if (ops[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN)
+            cost += mvcc_cost(ops[i]->request_txn);
     return cost;
 }
 

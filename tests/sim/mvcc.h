@@ -52,11 +52,13 @@ void mvcc_bump(struct mvcc *mvcc, int64_t by);
 
 /* What is wrong with a transaction whatever the state is. */
 struct mvcc_status mvcc_check(const Etcdserverpb__TxnRequest *request);
-/* Bytes that a transaction may put, as etcd estimates them for its quota: without nested transactions. */
+/* Bytes that a transaction may put, as etcd estimates them for its quota. */
 uint64_t mvcc_cost(const Etcdserverpb__TxnRequest *request);
 bool mvcc_reads_only(const Etcdserverpb__TxnRequest *request);
 struct mvcc_status mvcc_txn(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *request,
                             Etcdserverpb__TxnResponse **ret_response);
+/* One that only reads, at a revision. */
+Etcdserverpb__TxnResponse *mvcc_read(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *request, int64_t revision);
 /* As a member answers that has come to a revision, and knows of a compaction. */
 struct mvcc_status mvcc_range(const struct mvcc *mvcc, const Etcdserverpb__RangeRequest *request, int64_t revision,
                               int64_t compacted, Etcdserverpb__RangeResponse **ret_response);

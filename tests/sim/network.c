@@ -69,6 +69,7 @@ struct call {
     bool ended;
     const char *method;
     const ProtobufCMessage *request;
+    unsigned epoch;
     uint64_t until_ns;
     rpc_unary_done *done;
     void *arg;
@@ -236,7 +237,7 @@ static void on_request_arrived(void *arg)
             sim_after(RESEND_NS, on_request_arrived, call);
         return;
     }
-    if (!cluster_is_up(call->client->member))
+    if (!cluster_is_up(call->client->member) || call->epoch != cluster_epoch()) /* its connection is gone */
         sim_after(REFUSED_NS, on_lost, call);
     else
         cluster_call(call->client->member, call->method, call->request, on_answer, call);
@@ -269,6 +270,7 @@ static int unary(struct rpc_client *client, const ProtobufCServiceDescriptor *se
                           .worker = &client->workers[client->next_thread++ % client->threads],
                           .method = method,
                           .request = copy_message(request),
+                          .epoch = cluster_epoch(),
                           .until_ns = sim_now_ns() + options->timeout_ms * CLOCK_NS_PER_MS,
                           .done = done,
                           .arg = arg};

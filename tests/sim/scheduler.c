@@ -92,6 +92,7 @@ static void grow(void *array, size_t *size, size_t count, size_t one)
 
 void sim_init(uint64_t seed, bool verbose)
 {
+    memset(&sim, 0, sizeof(sim));
     sim.seed = sim.random = seed;
     sim.verbose = verbose;
     sim.hash = FNV_BEGIN;
