@@ -84,7 +84,7 @@ const Routeguide__Feature *route_feature_message(struct route_feature *feature, 
 
 struct chat *route_chat_new(const struct svc *svc)
 {
-    size_t max = (size_t)config_int(svc_config(svc), "CHAT_MAX_BYTES"), part = svc_memory_part(svc, MEMORY_SERVICE);
+    size_t max = (size_t)config_int(svc_config(svc), "CHAT_MAX_BYTES");
 
-    return chat_new(part > 0 && part < max ? part : max, svc_metrics(svc));
+    return chat_new(svc_memory_part_at_most(svc, MEMORY_SERVICE, max), svc_metrics(svc));
 }

@@ -183,6 +183,18 @@ class Service:
     def signal(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """SIGSTOP until the end. It takes effect thread by thread: one that still ran could answer, so it waits for all."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            assert (
+                os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT).si_code == os.CLD_STOPPED
+            )
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """SIGKILL, and the process is gone on return. Also what ends a service that a test expects to be killed."""
         self.exit_status = None

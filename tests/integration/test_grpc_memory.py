@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -216,11 +215,7 @@ def test_calls_whose_clients_go_do_not_pile_up(bounded: Bounded, stubs: SimpleNa
         connection.synchronize()
         connection.socket.close()
 
-    bounded.store.signal(signal.SIGSTOP)
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(reset_all, range(40)))
+    with bounded.store.stopped(), ThreadPoolExecutor(8) as pool:
+        list(pool.map(reset_all, range(40)))
         stays_below_its_limit(bounded.guide)
-    finally:
-        bounded.store.signal(signal.SIGCONT)
     answers(stubs, bounded)

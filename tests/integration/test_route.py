@@ -8,7 +8,6 @@ import math
 import os
 import random
 import re
-import signal
 import subprocess
 import threading
 import uuid
@@ -253,8 +252,7 @@ def test_a_store_that_hangs_fails_get_feature_in_time(
     server = start("route-guide", FEATURE_STORE_TIMEOUT_MS=200, FEATURE_STORE_SERVICE_ADDR=address)
     guide = connect(server)
     assert guide.get(KNOWN) == KNOWN_NAME
-    store.signal(signal.SIGSTOP)
-    try:
+    with store.stopped():
         refuses(grpc.StatusCode.UNAVAILABLE, "DEADLINE_EXCEEDED", guide.get, KNOWN)
         assert counter(http, server, "route_guide_failed_saves_total") == 1
         patient = connect(start("route-guide", FEATURE_STORE_TIMEOUT_MS=60000, FEATURE_STORE_SERVICE_ADDR=address))
@@ -263,8 +261,6 @@ def test_a_store_that_hangs_fails_get_feature_in_time(
         assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         call = patient.stub.GetFeature.future(patient.point(KNOWN), timeout=TIMEOUT)
         call.cancel()
-    finally:
-        store.signal(signal.SIGCONT)
     assert patient.get(KNOWN) == KNOWN_NAME
 
 

@@ -68,6 +68,15 @@ static inline void add_request(struct buf *block, const char *method, const char
     add_literal(block, "user-agent", "h2");
 }
 
+static inline void add_ask(struct buf *to, unsigned stream, const char *method, const char *path)
+{
+    struct buf block = {0};
+
+    add_request(&block, method, path);
+    add_frame(to, HEADERS, END_HEADERS | END_STREAM, stream, block.data, block.len);
+    buf_release(&block);
+}
+
 static inline void ask(int fd, unsigned stream, const char *method, const char *path, bool with_body)
 {
     struct buf block = {0};

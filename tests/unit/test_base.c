@@ -251,6 +251,26 @@ Test(budget, a_part_takes_of_the_whole)
     cr_assert_eq(budget_used(&whole), 0u);
 }
 
+Test(budget, whoever_holds_a_third_makes_room_in_the_whole)
+{
+    struct budget whole = {.max = 160}, large = {.max = 100, .whole = &whole}, small = {.max = 100, .whole = &whole};
+    struct budget alone = {.max = 100};
+
+    budget_add(&alone, 200);
+    cr_expect_eq(budget_surplus_of_whole(&alone), 0u);
+    budget_add(&large, 110);
+    budget_add(&small, 40);
+    cr_expect_eq(budget_surplus_of_whole(&large), 0u, "a sixteenth is free");
+    budget_add(&small, 2);
+    cr_expect_eq(budget_surplus_of_whole(&large), 12u);
+    cr_expect_eq(budget_surplus_of_whole(&small), 0u);
+    budget_give(&large, 12);
+    cr_expect_eq(budget_surplus_of_whole(&large), 0u);
+    budget_add(&small, 20);
+    cr_expect_eq(budget_surplus_of_whole(&large), 20u);
+    cr_expect_eq(budget_surplus_of_whole(&small), 20u);
+}
+
 Test(share, bounds_those_who_have_an_equal_part_once_little_is_left)
 {
     cr_assert(!share_is_taken(74, 74, 100, 2));

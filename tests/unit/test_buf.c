@@ -94,3 +94,25 @@ Test(buf, json_strings_are_always_valid)
         "%.*s", (int)b.len, b.data);
     buf_release(&b);
 }
+
+/* The items in brackets. */
+static void expect_items(struct str list, const char *expected)
+{
+    struct buf items = {0};
+    struct str item;
+
+    while (str_next(&list, ',', &item))
+        buf_printf(&items, "[%.*s]", STR_ARG(item));
+    cr_expect(str_eq(buf_str(&items), str_of(expected)), "%.*s, not %s", (int)items.len, items.data, expected);
+    buf_release(&items);
+}
+
+Test(str, lists_have_an_item_before_each_separator_and_one_after_the_last)
+{
+    expect_items(STR("a"), "[a]");
+    expect_items(STR("a,bc, d"), "[a][bc][ d]");
+    expect_items(STR(",a,,"), "[][a][][]");
+    expect_items(STR(""), "[]");
+    expect_items(STR_NULL, "");
+    expect_items((struct str){"a,b", 2}, "[a][]");
+}

@@ -55,6 +55,27 @@ static struct fixture open_server(struct waiting **ret_waiting, unsigned request
 
 /* ---- tests ---- */
 
+/* Nothing of it is in the input buffer, and no handler has it. */
+Test(http2, a_half_sent_request_does_not_yield_its_connection)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .max_connections = 1});
+    int fd = connect_h2(&f), other;
+    char body[1024];
+
+    ask(fd, 1, "POST", "/echo", true);
+    ask(fd, 3, "GET", "/hello", false); /* once it is answered, both have been read */
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 200);
+    other = fixture_connect(&f);
+    cr_expect(net_closed(other));
+    cr_expect_eq(fixture_metric(&f, "listener_refused_total{server=\"test\"}"), 1);
+    send_frame(fd, DATA, END_STREAM, 1, "half", 4);
+    cr_expect_eq(read_answer(fd, body, sizeof(body)), 200);
+    cr_expect_str_eq(body, "half");
+    close(other);
+    close(fd);
+    fixture_close(&f);
+}
+
 Test(http2, prior_knowledge)
 {
     struct waiting *waiting;
@@ -292,18 +313,21 @@ Test(http2, a_head_that_cannot_be_measured_is_refused)
     free(waiting);
 }
 
-/* Each is answered, and the connection lives on. */
+/* Each is answered, and the connection lives on. All come at once, so that they have begun before the first is slow. */
 Test(http2, requests_whose_time_is_up_while_they_wait_for_their_turn)
 {
     struct waiting *waiting;
     struct fixture f = open_server(&waiting, 100);
     int fd = connect_h2(&f);
+    struct buf requests = {0};
     char body[1024];
 
     for (unsigned stream = 1; stream < 2 * 40; stream += 2)
-        ask(fd, stream, "GET", "/slow", false);
+        add_ask(&requests, stream, "GET", "/slow");
+    net_send(fd, requests.data, requests.len);
+    buf_release(&requests);
     await_ends(fd, 40);
-    cr_expect_gt(fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"/slow\",status=\"504\"}"), 0);
+    NET_AWAIT(fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"/slow\",status=\"504\"}") > 0);
     ask(fd, 2 * 40 + 1, "GET", "/hello", false);
     cr_expect_eq(read_answer(fd, body, sizeof(body)), 200);
     close(fd);

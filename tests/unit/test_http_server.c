@@ -1,6 +1,7 @@
 /* The server's life: answers from other threads, limits, time limits, drain, close. */
 #include "http_fixture.h"
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #define HELLO "GET /hello HTTP/1.1\r\nhost: test\r\n\r\n"
@@ -9,6 +10,7 @@
 /* ---- a server whose answers wait until the test gives them ---- */
 
 struct waiting {
+    sem_t blocked, go; /* of block */
     pthread_mutex_t lock;
     struct http_deferred *deferred[64];
     atomic_uint count;
@@ -28,6 +30,16 @@ static struct http_reply *later(struct http_req *req)
     waiting->count++;
     pthread_mutex_unlock(&waiting->lock);
     return NULL;
+}
+
+/* Keeps its worker from accepting. */
+static struct http_reply *block(struct http_req *req)
+{
+    struct waiting *waiting = req->state;
+
+    sem_post(&waiting->blocked);
+    sem_wait(&waiting->go);
+    return http_reply_text(200, "text/plain", STR("blocked"));
 }
 
 static struct http_reply *at_once(struct http_req *req)
@@ -70,6 +82,7 @@ static struct http_reply *large(struct http_req *req)
 static const struct http_route routes[] = {
     {"GET", "/hello", hello},
     {"GET", "/later", later},
+    {"GET", "/block", block},
     {"GET", "/at-once", at_once},
     {"GET", "/thread", from_thread},
     {"GET", "/large", large},
@@ -83,6 +96,8 @@ static struct waiting *waiting_new(void)
     struct waiting *waiting = calloc(1, sizeof(*waiting));
 
     pthread_mutex_init(&waiting->lock, NULL);
+    sem_init(&waiting->blocked, 0, 0);
+    sem_init(&waiting->go, 0, 0);
     return waiting;
 }
 
@@ -360,26 +375,78 @@ Test(http_server, requests_in_flight_are_bounded)
     free(waiting);
 }
 
-Test(http_server, connections_beyond_the_limit_wait_for_one_to_end)
+/* ---- a full listener ---- */
+
+#define IDLE_CLOSED "listener_idle_closed_total{server=\"test\"}"
+#define REFUSED     "listener_refused_total{server=\"test\"}"
+#define CONNECTIONS "http_connections{server=\"test\"}"
+
+Test(http_server, when_the_listener_is_full_the_longest_idle_connection_yields)
 {
     struct fixture f = fixture_open((struct http_server_def){.routes = routes, .max_connections = 2});
     int first = fixture_connect(&f), second = fixture_connect(&f), third;
-    struct timeval soon = {0, 50000}, bound = {NET_BOUND_MS / 1000, 0};
-    char byte;
 
     expect(first, HELLO, 200, NULL);
     expect(second, HELLO, 200, NULL);
+    expect(first, HELLO, 200, NULL); /* now the second has been idle for longer */
     third = fixture_connect(&f);
-    net_send_text(third, HELLO);
-    setsockopt(third, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
-    cr_expect_eq(recv(third, &byte, 1, 0), -1);
-    cr_expect_eq(fixture_metric(&f, "http_connections{server=\"test\"}"), 2);
-    setsockopt(third, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof(bound));
+    expect(third, HELLO, 200, "hello");
+    cr_expect(net_closed(second));
+    expect(first, HELLO, 200, "hello");
+    cr_expect_eq(fixture_metric(&f, CONNECTIONS), 2);
+    cr_expect_eq(fixture_metric(&f, IDLE_CLOSED), 1);
+    cr_expect_eq(fixture_metric(&f, REFUSED), 0);
     close(first);
-    expect_answer(third, 200);
     close(second);
     close(third);
     fixture_close(&f);
+}
+
+Test(http_server, silent_connections_lock_nobody_out)
+{
+    enum { SILENT = 100 };
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .max_connections = 10, .workers = 2});
+    int silent[SILENT], honest;
+
+    for (int i = 0; i < SILENT; i++)
+        silent[i] = fixture_connect(&f);
+    honest = fixture_connect(&f);
+    expect(honest, HELLO, 200, "hello");
+    expect(honest, HELLO, 200, "hello");
+    cr_expect_eq(fixture_metric(&f, CONNECTIONS), 10);
+    close(honest);
+    for (int i = 0; i < SILENT; i++)
+        close(silent[i]);
+    fixture_close(&f);
+}
+
+Test(http_server, requests_in_progress_do_not_yield_and_a_new_connection_is_refused)
+{
+    struct waiting *waiting = waiting_new();
+    struct fixture f =
+        fixture_open((struct http_server_def){.routes = routes, .state = waiting, .max_connections = 2, .workers = 2});
+    int deferred = fixture_connect(&f), half = fixture_connect(&f), refused, last;
+
+    net_send_text(deferred, LATER);
+    net_send_text(half, "POST /hello HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\nab");
+    NET_AWAIT(waiting->count == 1 && fixture_metric(&f, CONNECTIONS) == 2);
+    refused = fixture_connect(&f);
+    cr_expect(net_closed(refused));
+    cr_expect_eq(fixture_metric(&f, REFUSED), 1);
+    net_send_text(half, "cd");
+    expect_answer(half, 200);
+    last = fixture_connect(&f);
+    expect(last, HELLO, 200, "hello");
+    cr_expect(net_closed(half));
+    answer_all(waiting);
+    expect_answer(deferred, 200);
+    cr_expect_eq(fixture_metric(&f, REFUSED), 1);
+    close(deferred);
+    close(half);
+    close(refused);
+    close(last);
+    fixture_close(&f);
+    free(waiting);
 }
 
 Test(http_server, idle_and_half_sent_requests_are_closed)
@@ -512,26 +579,30 @@ Test(http_server, discouraged_connections_close_after_their_next_answer_and_new_
 Test(http_server, drain_answers_what_is_there_and_what_waits_in_the_backlog)
 {
     struct waiting *waiting = waiting_new();
-    struct fixture f =
-        fixture_open((struct http_server_def){.routes = routes, .state = waiting, .max_connections = 2, .workers = 2});
-    int busy = fixture_connect(&f), kept = fixture_connect(&f), backlog[8];
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .state = waiting, .max_connections = 3});
+    int busy = fixture_connect(&f), kept = fixture_connect(&f), blocking = fixture_connect(&f), backlog[8];
 
     expect(kept, HELLO, 200, "hello");
     net_send_text(busy, LATER);
     NET_AWAIT(waiting->count == 1);
-    for (int i = 0; i < 8; i++) { /* not accepted: the limit is reached */
+    net_send_text(blocking, "GET /block HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    sem_wait(&waiting->blocked);
+    for (int i = 0; i < 8; i++) {
         backlog[i] = fixture_connect(&f);
         net_send_text(backlog[i], HELLO);
     }
     http_server_drain(f.server);
     http_server_drain(f.server);
+    sem_post(&waiting->go);
+    expect_answer(blocking, 200);
     for (int i = 0; i < 8; i++) {
         expect_answer(backlog[i], 200);
         close(backlog[i]);
     }
-    NET_AWAIT(fixture_metric(&f, "http_connections{server=\"test\"}") == 2);
+    NET_AWAIT(fixture_metric(&f, CONNECTIONS) == 2);
     expect_closing(kept);
     close(kept);
+    close(blocking);
     cr_expect_eq(http_server_wait(f.server, clock_monotonic_ns()), -ETIMEDOUT);
     answer_all(waiting);
     expect_answer(busy, 200);

@@ -1,4 +1,5 @@
 /* Clients that send a request slowly, or stop in the middle of one, are cut off; those that are idle are not. */
+#include "budget.h"
 #include "http2_client.h"
 #include <malloc.h>
 #include <poll.h>
@@ -205,6 +206,60 @@ static size_t heap_bytes(void)
     struct mallinfo2 info = mallinfo2(); /* 0 where a sanitizer has its own heap: it looks for leaks then */
 
     return info.uordblks + info.hblkhd;
+}
+
+static bool is_served(int fd)
+{
+    struct net_answer answer;
+    bool served;
+
+    net_ask(fd, "GET /hello HTTP/1.1\r\nhost: test\r\n\r\n", &answer);
+    served = answer.status == 200;
+    cr_expect(served || answer.status == 503, "%d", answer.status);
+    net_answer_release(&answer);
+    return served;
+}
+
+#define GREEDY 16
+
+/* How many are closed of clients whose half-sent requests hold 4 MiB: little of the server's bound, but maybe too much
+ * together with others, for all of whom there are 8 MiB. */
+static double closed_beside(size_t others, bool makes_room)
+{
+    struct budget whole = {.max = 8 << 20}, other = {.whole = &whole};
+    struct fixture f =
+        fixture_open((struct http_server_def){.routes = routes, .max_memory = 64 << 20, .whole = &whole});
+    static char head[200000];
+    int fds[GREEDY], honest;
+    double closed;
+
+    memset(head, 'y', sizeof(head));
+    memcpy(head, "GET /hello HTTP/1.1\r\nx: ", 24);
+    for (int i = 0; i < GREEDY; i++) {
+        fds[i] = fixture_connect(&f);
+        net_send(fds[i], head, sizeof(head));
+    }
+    NET_AWAIT(fixture_metric(&f, "http_memory_bytes{server=\"test\"}") > GREEDY * sizeof(head));
+    budget_add(&other, others);
+    honest = fixture_connect(&f);
+    if (makes_room)
+        NET_AWAIT(is_served(honest));
+    else
+        cr_expect_not(is_served(honest));
+    closed = fixture_metric(&f, "http_memory_closed_total{server=\"test\"}");
+    budget_give(&other, others);
+    for (int i = 0; i < GREEDY; i++)
+        close(fds[i]);
+    close(honest);
+    fixture_close(&f);
+    return closed;
+}
+
+Test(http_slow, whoever_holds_a_large_part_of_what_all_clients_hold_makes_room)
+{
+    cr_expect_eq(closed_beside(2 << 20, true), 0);
+    cr_expect_gt(closed_beside(5 << 20, true), 0);
+    cr_expect_eq(closed_beside(20 << 20, false), 0, "the others hold most");
 }
 
 #define BURST 200

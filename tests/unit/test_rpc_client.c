@@ -51,6 +51,20 @@ Test(rpc_client, resolves_names)
     cr_assert_eq(fixture_call(&fixture, 100, 0, (struct rpc_call_options){0}).code, ERR_GRPC_OK);
 }
 
+Test(rpc_client, takes_compressed_responses_where_it_is_told_to)
+{
+    struct fixture_answer answer = fixture_call(&fixture, ORDER_GZIP, 0, (struct rpc_call_options){0});
+
+    cr_assert_eq(answer.code, ERR_GRPC_OK);
+    cr_assert_eq(strncmp(answer.name, "plain ", 6), 0);
+    fixture.client = rpc_client_free(fixture.client);
+    fixture_connect(&fixture, (struct rpc_client_def){.accepts_gzip = true});
+    answer = fixture_call(&fixture, ORDER_GZIP, 0, (struct rpc_call_options){0});
+    cr_assert_eq(answer.code, ERR_GRPC_OK);
+    cr_assert_eq(strncmp(answer.name, "gzip ", 5), 0);
+    cr_assert_eq(answer.name_len, 63u);
+}
+
 Test(rpc_client, fails_at_once_without_a_server)
 {
     struct fixture_answer answer;
@@ -96,6 +110,23 @@ Test(rpc_client, bounds_what_is_in_flight)
     fixture_wait(&fixture.entered);
     fixture.server = rpc_server_close(fixture.server);
     fixture_wait(&held.done);
+}
+
+/* One for each 16 KiB. */
+Test(rpc_client, bounds_what_is_in_flight_by_memory)
+{
+    struct fixture_answer held[2], answer;
+    struct rpc_call_options options = {.timeout_ms = 60000};
+
+    fixture.client = rpc_client_free(fixture.client);
+    fixture_connect(&fixture, (struct rpc_client_def){.max_in_flight = 3, .max_memory = 47 << 10});
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(fixture_begin(&fixture, ORDER_HOLD, 0, &options, &held[i]), 0);
+    cr_assert_eq(fixture_begin(&fixture, 100, 0, &options, &answer), -ENOBUFS);
+    fixture_wait(&fixture.entered);
+    fixture.server = rpc_server_close(fixture.server);
+    for (int i = 0; i < 2; i++)
+        fixture_wait(&held[i].done);
 }
 
 Test(rpc_client, cancels_a_call_that_is_no_longer_wanted)

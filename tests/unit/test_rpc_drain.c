@@ -120,23 +120,6 @@ Test(rpc_drain, does_not_wait_for_who_says_nothing)
     close(fd);
 }
 
-Test(rpc_drain, bounds_connections)
-{
-    struct fixture other = {0};
-    struct fixture_answer answer;
-    int fd;
-
-    fixture_serve(&other, (struct rpc_server_def){.max_connections = 1});
-    fd = raw_connection(other.port); /* first in the backlog */
-    fixture_connect(&other, (struct rpc_client_def){0});
-    answer = fixture_call(&other, 100, 0, (struct rpc_call_options){.timeout_ms = 200, .wait_for_ready = true});
-    cr_assert_eq(answer.code, ERR_GRPC_DEADLINE_EXCEEDED, "%s", answer.message);
-    close(fd);
-    answer = fixture_call(&other, 100, 0, (struct rpc_call_options){.wait_for_ready = true});
-    cr_assert_eq(answer.code, ERR_GRPC_OK, "%s", answer.message);
-    fixture_close(&other);
-}
-
 /* ---- under load ---- */
 
 /* Calls one after the other over two servers, none of them ever tried again by the client. */

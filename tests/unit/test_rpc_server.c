@@ -877,6 +877,29 @@ static void begin_and_reset(const char *const *more)
     free(call);
 }
 
+static uint64_t refused(const char *frame, const char *code)
+{
+    static const struct metrics_def def = {
+        .name = "grpc_server_refused_total", .help = "", .type = METRICS_COUNTER, .labels = {"frame", "code"}};
+
+    return metrics_counter_value(
+        metrics_series(metrics_family(fixture.metrics, &def), (const struct str[]){str_of(frame), str_of(code)}));
+}
+
+static void reopen_with_metrics(struct rpc_server_def def)
+{
+    close_fixture();
+    fixture.metrics = metrics_new();
+    serve(def);
+}
+
+static void close_with_metrics(void)
+{
+    close_fixture();
+    fixture.metrics = metrics_free(fixture.metrics);
+    serve((struct rpc_server_def){0});
+}
+
 /* Returns how many calls were begun until the server wanted no more. */
 static int reset_calls(int count, const char *const *more)
 {
@@ -903,16 +926,18 @@ Test(rpc_server, closes_the_connection_of_a_client_that_resets_calls_too_often)
 {
     int resets;
 
-    reopen_for_long();
+    reopen_with_metrics((struct rpc_server_def){.max_connection_age_ms = 3600000});
     resets = reset_calls(3000, NULL);
     cr_assert_geq(resets, 1000);
     cr_assert_lt(resets, 3000);
     cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_ENHANCE_YOUR_CALM);
     while (!connection.eof)
         grpc_turn(&connection);
+    cr_assert_eq(refused("GOAWAY", "ENHANCE_YOUR_CALM"), 1u);
     grpc_disconnect(&connection);
     grpc_connect(&connection, fixture.port, 65535);
     assert_status(get(100, NULL), "0");
+    close_with_metrics();
     reopen_for_long();
     cr_assert_lt(reset_calls(5000, (const char *const[]){"grpc-timeout", "3S", NULL}), 5000);
 }
@@ -1057,29 +1082,6 @@ Test(rpc_server, closes_the_connection_of_a_client_whose_streams_are_reset_too_o
 }
 
 /* What was refused by that frame and code, as in /metrics. */
-static uint64_t refused(const char *frame, const char *code)
-{
-    static const struct metrics_def def = {
-        .name = "grpc_server_refused_total", .help = "", .type = METRICS_COUNTER, .labels = {"frame", "code"}};
-
-    return metrics_counter_value(
-        metrics_series(metrics_family(fixture.metrics, &def), (const struct str[]){str_of(frame), str_of(code)}));
-}
-
-static void reopen_with_metrics(struct rpc_server_def def)
-{
-    close_fixture();
-    fixture.metrics = metrics_new();
-    serve(def);
-}
-
-static void close_with_metrics(void)
-{
-    close_fixture();
-    fixture.metrics = metrics_free(fixture.metrics);
-    serve((struct rpc_server_def){0});
-}
-
 static void await_refusal(void)
 {
     while (!connection.eof)
@@ -1109,40 +1111,6 @@ Test(rpc_server, closes_the_connection_of_a_client_whose_heads_are_too_large_too
     }
     await_refusal();
     cr_assert_eq(refused("RST_STREAM", "INTERNAL_ERROR"), 101u);
-    close_with_metrics();
-}
-
-/* Whatever version of nghttp2 there is: later ones end the connection earlier. */
-Test(rpc_server, closes_the_connection_of_a_client_that_only_gives_up_calls)
-{
-    static const uint8_t cancel[4] = {0, 0, 0, NGHTTP2_CANCEL};
-    struct buf body = {0};
-    int calls = 0;
-
-    reopen_with_metrics((struct rpc_server_def){0});
-    append_point(&body, ORDER_HOLD, 0);
-    for (; calls < 3000 && !connection.eof; calls++) {
-        struct grpc_call *call = call_new();
-        uint8_t frame[9 + 4] = {0, 0, 4, NGHTTP2_RST_STREAM};
-        uint8_t bytes[16];
-
-        call->body = (const uint8_t *)body.data;
-        call->body_len = body.len;
-        grpc_begin(&connection, GET_FEATURE, NULL, call);
-        for (int i = 0; i < 4; i++)
-            frame[5 + i] = (uint8_t)(call->stream >> (24 - 8 * i));
-        memcpy(frame + 9, cancel, sizeof(cancel));
-        send(connection.fd, frame, sizeof(frame), MSG_NOSIGNAL);
-        nghttp2_session_set_stream_user_data(connection.session, call->stream, NULL);
-        nghttp2_submit_rst_stream(connection.session, NGHTTP2_FLAG_NONE, call->stream, NGHTTP2_CANCEL);
-        if (recv(connection.fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT) >= 0)
-            grpc_turn(&connection);
-        free(call);
-    }
-    while (!connection.eof)
-        grpc_turn(&connection);
-    cr_assert_gt(refused("GOAWAY", "ENHANCE_YOUR_CALM") + refused("GOAWAY", "INTERNAL_ERROR"), 0u);
-    buf_release(&body);
     close_with_metrics();
 }
 
@@ -1370,6 +1338,56 @@ Test(rpc_server, drains_idle_connections_at_once)
     printf("idle connection drained in %.1f ms\n", (double)(clock_monotonic_ns() - begin) / CLOCK_NS_PER_MS);
 }
 
+/* Whether the other side has closed, and not only its sending half: it answers what comes by a reset. */
+static bool is_closed(int fd)
+{
+    net_send(fd, "x", 1);
+    return send(fd, "x", 1, MSG_NOSIGNAL) < 0;
+}
+
+/* The answer to the ping shows that nothing is on its way: such a connection waits for nobody. */
+Test(rpc_server, closes_an_idle_connection_that_has_answered_the_ping)
+{
+    free(get(100, NULL));
+    rpc_server_drain(fixture.server);
+    while (!connection.eof)
+        grpc_turn(&connection);
+    cr_assert(is_closed(connection.fd));
+}
+
+/* Frames of the server, until it closes; returns how many are of that type, and the last one's payload. */
+static unsigned count_frames(int fd, uint8_t wanted, uint8_t ret_last[64])
+{
+    uint8_t head[9], payload[64];
+    unsigned count = 0;
+
+    while (recv(fd, head, sizeof(head), MSG_WAITALL) == (ssize_t)sizeof(head)) {
+        size_t len = (size_t)head[1] << 8 | head[2];
+
+        cr_assert(head[0] == 0 && len <= sizeof(payload));
+        net_receive(fd, payload, len);
+        if (head[3] != wanted)
+            continue;
+        count++;
+        memcpy(ret_last, payload, sizeof(payload));
+    }
+    return count;
+}
+
+/* A client that has sent nothing for a second reads no ping. */
+Test(rpc_server, does_not_wait_for_who_has_never_said_anything)
+{
+    uint8_t last[64] = {0xff};
+    int fd;
+
+    reopen((struct rpc_server_def){.max_connection_age_ms = 1200}); /* not less than 1080 */
+    fd = net_connect("127.0.0.1", fixture.port);
+    cr_assert_eq(count_frames(fd, NGHTTP2_GOAWAY, last), 1u);
+    cr_assert_eq(memcmp(last, "\0\0\0\0\0\0\0", 8), 0); /* no stream, no error */
+    cr_assert(is_closed(fd));
+    close(fd);
+}
+
 Test(rpc_server, tells_a_connection_to_leave_at_its_age)
 {
     reopen((struct rpc_server_def){.max_connection_age_ms = 100});
@@ -1377,6 +1395,36 @@ Test(rpc_server, tells_a_connection_to_leave_at_its_age)
         grpc_turn(&connection);
     cr_assert_gt(connection.goaways, 0u);
     cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_NO_ERROR);
+}
+
+/* ---- a full listener ---- */
+
+static void reopen_measured(struct rpc_server_def def)
+{
+    fixture.metrics = metrics_new();
+    reopen(def);
+}
+
+static void close_measured(void)
+{
+    close_fixture();
+    fixture.metrics = metrics_free(fixture.metrics);
+    open_fixture();
+}
+
+static double listener_metric(const char *name)
+{
+    struct buf text = {0};
+    char line[128], *at;
+    double value = -1;
+
+    snprintf(line, sizeof(line), "\n%s{server=\"grpc\"} ", name);
+    metrics_write(fixture.metrics, &text);
+    buf_append_char(&text, '\0');
+    if ((at = strstr(text.data, line)) != NULL)
+        value = strtod(at + strlen(line), NULL);
+    buf_release(&text);
+    return value;
 }
 
 /* Also those that are on their way from the loop that accepts to another are counted. */
@@ -1389,12 +1437,92 @@ Test(rpc_server, bounds_connections_of_several_loops)
     for (int i = 0; i < ATTEMPTS; i++)
         fds[i] = net_connect("127.0.0.1", fixture.port);
     for (int i = 0; i < 200; i++) {
-        cr_assert_leq(atomic_load(&fixture.server->connections), (unsigned)MAX);
+        cr_assert_leq(acceptor_connections(fixture.server->acceptor), (unsigned)MAX);
         sched_yield();
     }
     for (int i = 0; i < ATTEMPTS; i++)
         close(fds[i]);
-    free(get(100, NULL));
+}
+
+Test(rpc_server, silent_connections_lock_nobody_out)
+{
+    enum { MAX = 5, SILENT = 60 };
+    int fds[SILENT];
+
+    reopen((struct rpc_server_def){.threads = 3, .max_connections = MAX});
+    for (int i = 0; i < SILENT; i++)
+        fds[i] = net_connect("127.0.0.1", fixture.port);
+    grpc_disconnect(&connection);
+    grpc_connect(&connection, fixture.port, 65535);
+    assert_status(get(100, NULL), "0");
+    assert_status(get(100, NULL), "0");
+    for (int i = 0; i < SILENT; i++)
+        close(fds[i]);
+}
+
+Test(rpc_server, when_the_listener_is_full_an_idle_connection_yields_and_is_told)
+{
+    int other;
+
+    reopen_measured((struct rpc_server_def){.max_connections = 1});
+    assert_status(get(100, NULL), "0");
+    nghttp2_submit_ping(connection.session, NGHTTP2_FLAG_NONE, NULL);
+    while (connection.pongs == 0) /* then all that was sent has been read */
+        grpc_turn(&connection);
+    other = net_connect("127.0.0.1", fixture.port);
+    while (!connection.eof)
+        grpc_turn(&connection);
+    cr_assert_eq(connection.goaways, 1);
+    cr_assert_eq(connection.goaway_error, (uint32_t)NGHTTP2_NO_ERROR);
+    cr_assert_gt(connection.last_stream, 0); /* the call that has been answered */
+    cr_assert_eq(listener_metric("listener_idle_closed_total"), 1);
+    close(other);
+    close_measured();
+}
+
+Test(rpc_server, a_connection_with_a_call_does_not_yield_and_a_new_one_is_refused)
+{
+    struct grpc_call *held = call_new();
+    struct buf body = {0};
+    int other;
+
+    reopen_measured((struct rpc_server_def){.max_connections = 1});
+    append_point(&body, ORDER_HOLD, 0);
+    held->body = (const uint8_t *)body.data;
+    held->body_len = body.len;
+    grpc_begin(&connection, GET_FEATURE, NULL, held);
+    fixture_wait(&fixture.entered);
+    other = net_connect("127.0.0.1", fixture.port);
+    cr_assert(net_closed(other));
+    NET_AWAIT(listener_metric("listener_refused_total") == 1);
+    cr_assert(!connection.eof && !held->closed);
+    buf_release(&body);
+    close_measured();
+    free(held);
+    close(other);
+}
+
+static void yield_with_rest(void *arg)
+{
+    struct rpc_loop *loop = arg;
+    struct rpc_conn *conn;
+
+    TAILQ_FOREACH(conn, &loop->conns, link)
+    {
+        conn->rest = malloc(1);
+        cr_expect_not(rpc_conn_yield(conn));
+        free(conn->rest);
+        conn->rest = NULL;
+    }
+}
+
+/* Its calls have ended when nghttp2 has given their last frames, and the client has not got them yet. */
+Test(rpc_server, a_connection_whose_replies_are_not_sent_does_not_yield)
+{
+    assert_status(get(100, NULL), "0");
+    for (unsigned i = 0; i < fixture.server->loop_count; i++)
+        loop_call(fixture.server->loops[i]->loop, yield_with_rest, fixture.server->loops[i]);
+    assert_status(get(100, NULL), "0");
 }
 
 /* ---- memory ---- */
@@ -1411,6 +1539,81 @@ Test(rpc_server, counts_memory_and_gives_it_back)
     for (int i = 0; i < 1000; i++)
         free(get(ORDER_BIG, NULL));
     cr_assert_leq(budget_used(&server->memory), idle + 128 * 1024);
+}
+
+static void get_over(struct grpc_connection *client)
+{
+    struct grpc_call *call = call_new();
+    struct buf body = {0};
+
+    append_point(&body, 100, 0);
+    call->body = (const uint8_t *)body.data;
+    call->body_len = body.len;
+    grpc_begin(client, GET_FEATURE, NULL, call);
+    grpc_await(client, call);
+    assert_status(call, "0");
+    buf_release(&body);
+}
+
+/* The first connection holds most of what gRPC clients hold, which is most of what all clients hold. */
+Test(rpc_server, closes_the_connection_that_holds_most_where_all_clients_hold_too_much)
+{
+    static struct budget whole = {.max = 2 << 20}, others = {.whole = &whole};
+    static char text[8000];
+    Routeguide__RouteNote note = ROUTEGUIDE__ROUTE_NOTE__INIT;
+    struct grpc_connection honest;
+    struct grpc_call *calls[3];
+    struct buf body = {0};
+    uint8_t bytes[sizeof(text) + 64];
+
+    reopen((struct rpc_server_def){
+        .max_message = 20000, .max_memory = 16 << 20, .whole = &whole, .max_connection_age_ms = 3600000});
+    memset(text, 't', sizeof(text) - 1);
+    note.message = text;
+    for (int i = 0; i < 400; i++)
+        grpc_append(&body, false, (struct str){(char *)bytes, routeguide__route_note__pack(&note, bytes)});
+    for (int i = 0; i < 3; i++) {
+        calls[i] = call_new();
+        calls[i]->body = (const uint8_t *)body.data;
+        calls[i]->body_len = body.len;
+        grpc_begin(&connection, ROUTE_CHAT, NULL, calls[i]); /* whose echoes are not taken */
+    }
+    while (budget_used(&whole) < whole.max / 3)
+        get_over(&connection);
+    grpc_connect(&honest, fixture.port, 65535);
+    get_over(&honest);
+    cr_assert(!connection.eof);
+    budget_add(&others, whole.max - whole.max / 32 - budget_used(&whole));
+    get_over(&honest);
+    while (!connection.eof)
+        grpc_turn(&connection);
+    get_over(&honest);
+    cr_expect_eq(fixture.server->closed, 1u);
+    budget_give(&others, budget_used(&others));
+    grpc_disconnect(&honest);
+    for (int i = 0; i < 3; i++)
+        free(calls[i]);
+    buf_release(&body);
+}
+
+/* Those of a service's clients are idle most of the time, and many. */
+Test(rpc_server, an_idle_connection_takes_less_than_12_KiB)
+{
+    enum { COUNT = 256 };
+    struct grpc_connection idle[COUNT];
+    size_t before;
+
+    reopen_for_long();
+    assert_status(get(100, NULL), "0");
+    before = budget_used(&fixture.server->memory);
+    for (int i = 0; i < COUNT; i++) {
+        idle[i] = connection;
+        grpc_connect(&connection, fixture.port, 65535);
+        assert_status(get(100, NULL), "0");
+    }
+    cr_assert_leq((budget_used(&fixture.server->memory) - before) / COUNT, (size_t)12 * 1024);
+    for (int i = 0; i < COUNT; i++)
+        grpc_disconnect(&idle[i]);
 }
 
 /* ---- memory of replies ---- */
@@ -1439,6 +1642,43 @@ Test(rpc_out, replies_beyond_the_budget_are_refused_and_small_ones_are_not)
     cr_assert_leq(budget_used(&budget), budget.max);
     cr_assert_eq(put_name(&small, &small_own, 400), 0);
     rpc_out_clear(&small, &small_own);
+    rpc_out_clear(&out, &own);
+    cr_assert_eq(budget_used(&budget), 0);
+}
+
+/* Takes a message out of the queue, which has as many bytes, and compares it. */
+static void assert_next(struct rpc_out *out, struct rpc_out_own *own, const Routeguide__Feature *feature)
+{
+    static uint8_t expected[8192], bytes[sizeof(expected)];
+    size_t size = routeguide__feature__pack(feature, expected);
+
+    cr_assert_eq(rpc_out_read(out, own, bytes, 5 + size), 5 + size);
+    cr_assert_eq(bytes[0] == 0 && (size_t)(bytes[3] << 8 | bytes[4]) == size, true);
+    cr_assert_eq(memcmp(bytes + 5, expected, size), 0);
+}
+
+/* A message is packed without its length being known where there is room for the longest that it may be. */
+Test(rpc_out, messages_of_all_lengths_are_queued_whole)
+{
+    enum { LONGEST = 4500, QUEUED = 20 };
+    Routeguide__Feature feature = ROUTEGUIDE__FEATURE__INIT;
+    Routeguide__Point point = ROUTEGUIDE__POINT__INIT;
+    struct budget budget = {.max = SIZE_MAX};
+    struct rpc_out out = {.budget = &budget};
+    struct rpc_out_own own;
+    char names[QUEUED][LONGEST + 1];
+
+    feature.location = &point;
+    point.latitude = -1; /* ten bytes */
+    for (size_t i = 0, size = 0; i <= LONGEST + QUEUED; i++) {
+        feature.name = names[i % QUEUED];
+        if (i >= QUEUED)
+            assert_next(&out, &own, &feature);
+        memset(feature.name, 'a' + i % 26, LONGEST);
+        feature.name[i * (i % 3 != 0 ? 7 : 2039) % (i % 3 != 0 ? 200 : LONGEST)] = '\0'; /* two of three are short */
+        cr_assert_geq(rpc_out_put(&out, &own, &feature.base, &size), 0);
+        cr_assert_eq(size, routeguide__feature__get_packed_size(&feature));
+    }
     rpc_out_clear(&out, &own);
     cr_assert_eq(budget_used(&budget), 0);
 }

@@ -314,6 +314,68 @@ Test(etcd, refuses_members_that_are_too_old)
     rpc_server_close(server);
 }
 
+static struct {
+    enum err_grpc code;
+    const char *message;
+} said;
+
+static void answer_said(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    rpc_finish(call, said.code, said.message);
+}
+
+/* Every error of a transaction leaves its result unknown, unless it is known that etcd says it before it does anything.
+ */
+Test(etcd, errors_are_definite_only_where_etcd_says_them_in_its_words)
+{
+    static const struct {
+        enum err_grpc code;
+        const char *message;
+        int err;
+        bool definite;
+    } cases[] = {
+        {ERR_GRPC_INVALID_ARGUMENT, "etcdserver: request is too large", -EMSGSIZE, true},
+        {ERR_GRPC_PERMISSION_DENIED, "etcdserver: permission denied", -EACCES, true},
+        {ERR_GRPC_RESOURCE_EXHAUSTED, "etcdserver: too many requests", -EAGAIN, true},
+        {ERR_GRPC_UNAUTHENTICATED, "etcdserver: invalid auth token", -EAGAIN, true},
+        {ERR_GRPC_RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded", -ENOSPC, false},
+        {ERR_GRPC_RESOURCE_EXHAUSTED, "Received message larger than max (5 vs. 4)", -EFBIG, false},
+        {ERR_GRPC_RESOURCE_EXHAUSTED, "too many requests, says a proxy", -EFBIG, false},
+        {ERR_GRPC_INVALID_ARGUMENT, "a proxy: request is too large", -EHOSTUNREACH, false},
+        {ERR_GRPC_PERMISSION_DENIED, "RBAC: access denied", -EHOSTUNREACH, false},
+        {ERR_GRPC_UNAUTHENTICATED, "a proxy wants a token", -EHOSTUNREACH, false},
+        {ERR_GRPC_UNAVAILABLE, "etcdserver: too many requests", -EHOSTUNREACH, false},
+        {ERR_GRPC_UNKNOWN, "etcdserver: permission denied", -EHOSTUNREACH, false},
+    };
+    static const struct rpc_method methods[] = {RPC_UNARY(&etcdserverpb__maintenance__descriptor, "Status", answer_old),
+                                                RPC_UNARY(&etcdserverpb__kv__descriptor, "Txn", answer_said),
+                                                {0}};
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    char version[] = "3.6.0", error[256] = "", rest[64];
+    struct rpc_server *server;
+    const char *why;
+    int fd, port;
+
+    cr_assert_eq(net_listen("127.0.0.1", 0, &fd, &port), 0);
+    cr_assert_eq(rpc_server_open(fd, &(struct rpc_server_def){.methods = methods, .state = version}, &server), 0);
+    rpc_server_start(server);
+    snprintf(rest, sizeof(rest), "127.0.0.1:%d/raw", port);
+    cr_assert_eq(etcd_url_parse(rest, &raw_url, &why), 0);
+    cr_assert_eq(etcd_client_open(&raw, &etcd_real_world, &raw_url, NULL, error, sizeof(error)), 0, "%s", error);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        int err;
+
+        said.code = cases[i].code;
+        said.message = cases[i].message;
+        err = etcd_call_wait(&raw, &etcdserverpb__kv__descriptor, "Txn", &txn.base, 10000, NULL, NULL);
+        cr_expect_eq(err, cases[i].err, "%s: %s", said.message, strerror(-err));
+        cr_expect_eq(etcd_is_definite(err), cases[i].definite, "%s", said.message);
+    }
+    etcd_client_close(&raw);
+    raw.url = NULL;
+    rpc_server_close(server);
+}
+
 Test(etcd, refuses_what_is_not_a_stores)
 {
     struct replica replica = {.view = ""};
@@ -1493,8 +1555,7 @@ Test(etcd, large_records_that_are_rewritten_do_not_fill_its_memory)
 
 /* ---- a full etcd ---- */
 
-/* Writes the same keys again and again, or always new ones. */
-static bool is_full_of(struct store *store, bool new_keys)
+static bool is_full_of_data(void *arg)
 {
     static char value[32768];
     static uint64_t n;
@@ -1502,20 +1563,30 @@ static bool is_full_of(struct store *store, bool new_keys)
     uint8_t key[8];
 
     for (unsigned i = 0; i < 8; i++) {
-        store_put_u64(key, new_keys ? n++ : i);
+        store_put_u64(key, n++);
         store_batch_put(batch, OTHERS, (struct str){(char *)key, 8}, (struct str){value, sizeof(value)}, STORE_ANY, 0);
     }
-    return store_write_wait(store, batch, WITHIN_NS(30), NULL) == -ENOSPC;
+    return store_write_wait(arg, batch, WITHIN_NS(30), NULL) == -ENOSPC;
 }
 
-static bool is_full_of_history(void *arg)
+/* By another program, which knows no bound of the store's. */
+static void fill_etcd(void)
 {
-    return is_full_of(arg, false);
-}
+    static char value[STORE_MAX_VALUE];
+    Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
+    Etcdserverpb__RequestOp op = ETCDSERVERPB__REQUEST_OP__INIT, *ops = &op;
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    int err = 0;
 
-static bool is_full_of_data(void *arg)
-{
-    return is_full_of(arg, true);
+    put.key = etcd_data(STR("/other"));
+    put.value = etcd_data((struct str){value, sizeof(value)});
+    op.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    op.request_put = &put;
+    txn.n_success = 1;
+    txn.success = &ops;
+    while (err == 0)
+        err = etcd_call_wait(&raw, &etcdserverpb__kv__descriptor, "Txn", &txn.base, 10000, NULL, NULL);
+    cr_assert_eq(err, -ENOSPC, "%s", strerror(-err));
 }
 
 Test(etcd, a_full_etcd_refuses_writes_and_recovers)
@@ -1528,7 +1599,7 @@ Test(etcd, a_full_etcd_refuses_writes_and_recovers)
     open_replica(&replica);
     open_replica(&other);
     put_any(replica.store, THINGS, STR("k"), STR("1"));
-    wait_until(is_full_of_history, replica.store);
+    fill_etcd();
     cr_expect_eq(put_within(replica.store, STR("k"), STORE_ANY, 10000), -ENOSPC);
     cr_expect_eq(put_within(other.store, STR("k"), STORE_ANY, 10000), -ENOSPC);
     cr_expect(has(replica.store, THINGS, STR("k"), STR("1")), "reads go on");
@@ -1537,9 +1608,57 @@ Test(etcd, a_full_etcd_refuses_writes_and_recovers)
     raw_compact();
     cr_expect_eq(etcdctl("defrag"), 0);
     cr_expect_eq(etcdctl("alarm disarm"), 0);
-    cr_expect_eq(put_within(replica.store, STR("k"), STORE_ANY, 10000), 0);
-    cr_expect_eq(put_within(other.store, STR("k"), STORE_ANY, 10000), 0);
+    wait_until(can_write, replica.store); /* once they have seen that there is room */
+    wait_until(can_write, other.store);
     close_replica(&other);
+    close_replica(&replica);
+}
+
+static int alarms(void)
+{
+    char path[PATH_MAX], command[2 * PATH_MAX], line[256];
+    FILE *output;
+    int count = 0;
+
+    cr_assert_not_null(etcd_cluster_find("etcdctl", path));
+    snprintf(command, sizeof(command), "%s --endpoints=http://127.0.0.1:%d alarm list", path,
+             cluster.members[0].client_port);
+    output = popen(command, "re");
+    cr_assert_not_null(output);
+    while (fgets(line, sizeof(line), output) != NULL)
+        count++;
+    cr_assert_eq(pclose(output), 0);
+    return count;
+}
+
+/* It takes no write at its quota, before somebody disarms it: so it does not get there, and deletes go on. */
+Test(etcd, puts_are_refused_before_the_quota_and_deletes_go_on)
+{
+    static const char *const options[] = {"--quota-backend-bytes=67108864", NULL};
+    static char value[STORE_MAX_VALUE];
+    struct replica replica = {.view = ""};
+    uint8_t key[8];
+    uint64_t n = 0;
+    int err = 0;
+
+    cluster.options = options;
+    start_members(1);
+    open_replica(&replica);
+    for (; err == 0; n++) {
+        store_put_u64(key, n);
+        err = put(replica.store, OTHERS, (struct str){(char *)key, 8}, (struct str){value, sizeof(value)}, STORE_ANY, 0,
+                  NULL);
+    }
+    cr_expect_eq(err, -ENOSPC, "%s", strerror(-err));
+    cr_expect_eq(alarms(), 0);
+    for (uint64_t i = 0; i + 1 < n; i++) {
+        store_put_u64(key, i);
+        cr_assert_eq(delete_any(replica.store, OTHERS, (struct str){(char *)key, 8}), 0);
+    }
+    cr_expect_eq(alarms(), 0);
+    raw_compact();
+    cr_expect_eq(etcdctl("defrag"), 0);
+    wait_until(can_write, replica.store); /* nothing is disarmed by hand */
     close_replica(&replica);
 }
 
@@ -1571,6 +1690,26 @@ static void *fill(void *arg)
     return NULL;
 }
 
+static bool knows_quota(void *arg)
+{
+    const struct etcd_room *room = arg;
+
+    return atomic_load(&room->quota) > 0 && !atomic_load(&room->asked);
+}
+
+/* As with an etcd that does not tell its quota. */
+static void forget_quota(struct store *store)
+{
+    struct etcd_room *room = &((struct etcd *)store)->rooms[0];
+
+    do {
+        wait_until(knows_quota, room);
+        atomic_store(&room->next_ns, UINT64_MAX);
+        wait_until(knows_quota, room);
+    } while (atomic_load(&room->next_ns) != UINT64_MAX);
+    atomic_store(&room->quota, 0);
+}
+
 /* etcd says so, too, of transactions that it has applied: those that were under way when the quota was reached. */
 Test(etcd, what_is_refused_by_a_full_etcd_has_had_no_effect)
 {
@@ -1583,6 +1722,7 @@ Test(etcd, what_is_refused_by_a_full_etcd_has_had_no_effect)
     cluster.options = options;
     start_members(1);
     open_replica(&replica);
+    forget_quota(replica.store);
     for (unsigned i = 0; i < FILLERS; i++) {
         fillers[i] = (struct filler){.store = replica.store, .number = i};
         cr_assert_eq(pthread_create(&threads[i], NULL, fill, &fillers[i]), 0);

@@ -13,6 +13,7 @@ from streaming.model.plan import (
     CARRIED,
     FIRST_MONTHS,
     GROWN_MONTHS,
+    HIRING_MONTHS,
     OTHERS,
     PHASES,
     RENT_MONTHS,
@@ -24,7 +25,10 @@ from streaming.model.plan import (
     TRIGGERS,
     WORK,
     approval,
+    first_bill,
     forecast,
+    hiring_eur,
+    hiring_months,
     rents,
     rents_with_building,
     subscribers_after,
@@ -209,6 +213,14 @@ class Delivery(unittest.TestCase):
         self.assertLess(low, middle)
         self.assertLess(middle, high)
 
+    def test_every_new_title_leaves_the_origin(self) -> None:
+        for inputs in SCENARIOS.values():
+            r = run(inputs)
+            new = inputs.new_hours_per_month * r.media.gb_per_hour_stored * 8 / (30.4 * 86_400)
+            self.assertGreaterEqual(r.delivery.origin_peak_gbps, new)
+            more = run(replace(inputs, new_hours_per_month=2 * inputs.new_hours_per_month)).delivery.origin_peak_gbps
+            self.assertAlmostEqual(more - r.delivery.origin_peak_gbps, new)
+
     def test_licences_follow_the_flows(self) -> None:
         medium = run(SCENARIOS["medium"])
         i = medium.inputs
@@ -249,7 +261,7 @@ class CommandLine(unittest.TestCase):
 class Stages(unittest.TestCase):
     def test_a_stage_adds_up(self) -> None:
         for stage in STAGES:
-            parts = stage.result.per_subscriber + stage.people_eur + stage.payments_eur + stage.support_eur
+            parts = stage.infrastructure_eur + stage.people_eur + stage.payments_eur + stage.support_eur
             self.assertAlmostEqual(parts, stage.total_eur)
         self.assertEqual([s.total_eur for s in STAGES], sorted((s.total_eur for s in STAGES), reverse=True))
 
@@ -274,10 +286,36 @@ class Stages(unittest.TestCase):
             approval().until_gate + 6 * approval().month_of_delay, sum(approval().until_sale.values())
         )
 
+    def test_the_first_release_pays_for_what_it_buys_and_not_for_what_it_does_not_build(self) -> None:
+        first = STAGES[0]
+        lines, model = first_bill(first.inputs), first.result
+        self.assertEqual(sum(lines.values()), first.infrastructure)
+        unbuilt = lines["not built: push, log and search machines, with their overhead"]
+        machines = model.bill.push + model.bill.search + model.plant.log_brokers * first.inputs.broker_eur
+        self.assertAlmostEqual(-unbuilt, machines * (1 + first.inputs.overhead))
+        bought = [name for name, euros in lines.items() if euros != unbuilt]
+        self.assertTrue(all(lines[name] > 0 for name in bought))
+        web = payment_eur(replace(first.inputs, app_shop_share=0.0))
+        self.assertEqual(first.payments_eur, web)
+        self.assertLess(web, model.bill.payments / first.inputs.subscribers)
+        self.assertEqual([s.infrastructure for s in STAGES[1:]], [s.result.bill.infrastructure for s in STAGES[1:]])
+
+    def test_hiring_moves_the_dates_by_what_the_missing_engineers_do_not_do(self) -> None:
+        first = STAGES[0]
+        present = [first.people * (month + 0.5) / HIRING_MONTHS for month in range(HIRING_MONTHS)]
+        missing = first.people * HIRING_MONTHS - sum(present)
+        self.assertAlmostEqual(first.people * hiring_months(), missing)
+        later = {
+            name: euros / FIRST_MONTHS
+            for name, euros in approval().until_sale.items()
+            if "people" in name or "infra" in name
+        }
+        self.assertAlmostEqual(hiring_eur(), hiring_months() * sum(later.values()))
+
     def test_the_approval_holds_what_the_stage_costs(self) -> None:
         """Six months of sales cost what the first stage costs to run, beside the people who are no engineers."""
         a, first = approval(), STAGES[0]
-        month = (first.people_eur + first.result.per_subscriber) * first.inputs.subscribers
+        month = (first.people_eur + first.infrastructure_eur) * first.inputs.subscribers
         self.assertAlmostEqual(sum(a.until_review.values()) - a.until_review["other people"], 6 * month)
         self.assertEqual(a.until_sale["engineers"], first.people * first.inputs.person_eur * FIRST_MONTHS)
         self.assertAlmostEqual(a.total, a.quotes + sum(a.until_sale.values()) + sum(a.until_review.values()))

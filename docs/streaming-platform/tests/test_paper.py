@@ -171,6 +171,37 @@ class Promises(unittest.TestCase):
                     slo.load_thresholds(Path(name))
 
 
+class Owners(unittest.TestCase):
+    def test_an_owner_without_a_team_and_a_team_without_an_objective_are_found(self) -> None:
+        owners = {item.owner for item in (*slo.load(HERE), *slo.load_thresholds(HERE))}
+        self.assertEqual(trace.owner_problems(HERE, owners), [])
+        self.assertEqual(len(trace.owner_problems(HERE, owners - {"Home"} | {"House"})), 2)
+
+
+class Procedures(unittest.TestCase):
+    def test_a_step_without_a_way_back_and_a_move_without_a_procedure_are_found(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "appendix").mkdir()
+            for file in ("README.md", "appendix/procedures.md"):
+                shutil.copy(HERE / file, folder / file)
+            self.assertEqual(trace.procedure_problems(folder), [])
+            page, memo = folder / "appendix/procedures.md", folder / "README.md"
+            text = page.read_text()
+            for count in range(text.count("**No way back after this")):
+                parts = text.split("**No way back after this")
+                joined = (
+                    "**No way back after this".join(parts[: count + 1])
+                    + "**Later"
+                    + "**No way back after this".join(parts[count + 1 :])
+                )
+                page.write_text(joined)
+                self.assertEqual(len(trace.procedure_problems(folder)), 1, count)
+            page.write_text(text)
+            memo.write_text(memo.read_text().replace("](appendix/procedures.md#a-second-cdn)", "](flows.md)"))
+            self.assertEqual(len(trace.procedure_problems(folder)), 1)
+
+
 class Ranking(unittest.TestCase):
     def test_a_wrong_product_is_found(self) -> None:
         with tempfile.TemporaryDirectory() as name:
@@ -180,6 +211,38 @@ class Ranking(unittest.TestCase):
             self.assertEqual(trace.ranking_problems(Path(name)), [])
             page.write_text(text.replace("| 4 | 4 | 16 |", "| 4 | 4 | 9 |").replace("**Left because**", "because", 1))
             self.assertEqual(len(trace.ranking_problems(Path(name))), 3)
+
+
+class Drills(unittest.TestCase):
+    def test_a_drill_that_nobody_lists_and_one_without_a_procedure_are_found(self) -> None:
+        self.assertEqual(trace.drill_problems(markdown(HERE)), [])
+        with tempfile.TemporaryDirectory() as name:
+            page, runbooks = Path(name) / "a.md", Path(name) / "runbooks.md"
+            page.write_text("the vault is restored by drill\n")
+            self.assertEqual(len(trace.drill_problems([page])), 1)
+            text = (HERE / "appendix/runbooks.md").read_text()
+            runbooks.write_text(text.replace("[lose a zone](#zone-failover)", "lose a zone"))
+            self.assertEqual(len(trace.drill_problems([runbooks])), 1)
+
+
+class Risks(unittest.TestCase):
+    def test_a_risk_that_stands_in_one_place_only_is_found(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for file in ("README.md", "problems.md"):
+                shutil.copy(HERE / file, folder)
+            self.assertEqual(trace.risk_problems(folder), [])
+            memo, page = folder / "README.md", folder / "problems.md"
+            text, ranks = memo.read_text(), page.read_text()
+            memo.write_text(re.sub(r" \(\[P17\]\(problems.md#p17\)\)", "", text))
+            self.assertEqual(len(trace.risk_problems(folder)), 2)  # a risk without a problem, a problem without a risk
+            memo.write_text(text)
+            page.write_text(re.sub(r"(\| \[P13\].*\|) \d+ \|\n", r"\1 20 |\n", ranks))
+            self.assertEqual(len(trace.risk_problems(folder)), 1)
+            page.write_text(re.sub(r"(\| \[P18\].*\|) \d+ \|\n", r"\1 11 |\n", ranks))
+            self.assertEqual(trace.risk_problems(folder), [])
+            page.write_text(re.sub(r"(\| \[P1\].*\|) \d+ \|\n", r"\1 13 |\n", ranks))
+            self.assertEqual(len(trace.risk_problems(folder)), 1)  # out of order
 
 
 class Objectives(unittest.TestCase):

@@ -9,10 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
+from streaming.model.compute import run
+from streaming.model.inputs import SCENARIOS
+from streaming.paper import slo
 from streaming.sim import books, experiments, fanout, ledger
 from streaming.sim.provider import Fact
 from streaming.sim.verdict import Verdict
 
+HERE = Path(__file__).resolve().parent.parent
 PINNED = [8504, 5085, 794]
 
 
@@ -276,6 +280,26 @@ class Fanout(unittest.TestCase):
         for now in range(push.world.crash_at + push.world.reconnect_s + 1):
             push.step(now)
         self.assertEqual((len(push.returning), push.local.count(0)), (0, 1))
+
+    def test_a_gateway_that_dies_takes_its_clients_along_in_every_variant(self) -> None:
+        """Without the broadcast as well: a fiftieth of those who wait are away, and come back to the end of the queue."""
+        for variant in ("design", "no-broadcast", "larger-dispatcher"):
+            push = fanout.Push(fanout.World(), variant, 3)
+            for now in range(push.world.crash_at):
+                push.step(now)
+            waiting = push.waiting()
+            push._crash()
+            self.assertAlmostEqual(sum(push.returning) * push.world.gateways / waiting, 1, delta=0.1)
+            self.assertEqual(push.waiting(), waiting)
+            for now in range(push.world.reconnect_s):
+                push.step(push.world.crash_at + 1 + now)
+            self.assertEqual(len(push.returning), 0)
+
+    def test_homes_own_load_is_that_of_its_objective(self) -> None:
+        medium = run(SCENARIOS["medium"])
+        home = next(s for s in slo.load(HERE) if s.id == "S-home")
+        expected = medium.inputs.subscribers * home.per_day / 86_400 * medium.audience.peak_ratio
+        self.assertAlmostEqual(fanout.World().home_base_s, expected, delta=10)
 
     def test_expansion_does_not_depend_on_the_size(self) -> None:
         """Ten times the followers on ten times the gateways, with a Home to match, take as long."""

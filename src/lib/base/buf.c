@@ -33,6 +33,18 @@ struct str str_trim(struct str s)
     return s;
 }
 
+bool str_next(struct str *list, char separator, struct str *ret_item)
+{
+    const char *end;
+
+    if (list->s == NULL)
+        return false;
+    end = memchr(list->s, separator, list->len);
+    *ret_item = (struct str){list->s, end != NULL ? (size_t)(end - list->s) : list->len};
+    *list = end != NULL ? (struct str){end + 1, list->len - ret_item->len - 1} : STR_NULL;
+    return true;
+}
+
 int str_cmp(struct str a, struct str b)
 {
     size_t common = a.len < b.len ? a.len : b.len;

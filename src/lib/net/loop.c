@@ -39,6 +39,7 @@ void loop_post(struct loop *loop, struct loop_message *message)
     static const uint64_t one = 1;
     bool was_empty;
 
+    assert(message->run != NULL);
     message->next = NULL;
     pthread_mutex_lock(&loop->lock);
     was_empty = loop->first == NULL;
@@ -117,7 +118,7 @@ void loop_call(struct loop *loop, void (*run)(void *arg), void *arg)
 
 void loop_at_close(struct loop *loop, struct loop_message *message)
 {
-    assert(loop_is_current(loop));
+    assert(loop_is_current(loop) && message->run != NULL);
     message->next = loop->closers;
     loop->closers = message;
 }
@@ -206,6 +207,7 @@ void loop_timer_stop(struct loop *loop, struct loop_timer *timer)
     if (!loop_timer_running(timer))
         return;
     at = timer->slot - 1;
+    assert(at < loop->heap_count && loop->heap[at] == timer);
     timer->slot = 0;
     last = loop->heap[--loop->heap_count];
     if (last == timer)

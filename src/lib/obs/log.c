@@ -3,6 +3,7 @@
 #include "log_line.h"
 #include "metrics.h"
 #include "thread.h"
+#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <poll.h>
@@ -21,6 +22,9 @@
 #define POLL_MS       100         /* how often a writer that waits for room looks whether it has been given up */
 #define MESSAGE_SIZE  512
 #define EXIT_FLUSH_MS 2000
+
+static_assert(STACK_SIZE < MAX_LINE && MAX_LINE < QUEUE_SIZE, "a line fits into the queue");
+static_assert(MESSAGE_SIZE < STACK_SIZE, "a message fits into a line");
 
 struct queue {
     size_t len;

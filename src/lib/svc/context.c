@@ -37,6 +37,16 @@ unsigned svc_max_connections(const struct svc *svc)
     return wanted < svc->descriptors.share ? wanted : svc->descriptors.share;
 }
 
+const struct acceptor_address_bound *svc_address_bound(const struct svc *svc)
+{
+    return &svc->address_bound;
+}
+
+unsigned svc_max_lingering(const struct svc *svc)
+{
+    return svc->descriptors.lingering;
+}
+
 int svc_fail(struct svc *svc, const char *format, ...)
 {
     va_list args;

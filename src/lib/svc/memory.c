@@ -15,6 +15,11 @@ size_t svc_memory_part(const struct svc *svc, enum memory_part part)
     return memory_part(svc->memory_limit, part);
 }
 
+size_t svc_memory_part_at_most(const struct svc *svc, enum memory_part part, size_t most)
+{
+    return memory_part_at_most(svc->memory_limit, part, most);
+}
+
 struct budget *svc_memory_budget(struct svc *svc)
 {
     return &svc->memory;

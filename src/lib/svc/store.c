@@ -1,13 +1,5 @@
 #include "svc_store.h"
 
-/* 0: the store's own bound. */
-static size_t queue_bytes(const struct svc *svc)
-{
-    size_t part = svc_memory_part(svc, MEMORY_STORE_QUEUE);
-
-    return part < STORE_QUEUE_BYTES ? part : 0;
-}
-
 int svc_store_open(struct svc *svc, const struct store_table *tables, size_t count, struct store **ret_store)
 {
     const struct config *config = svc_config(svc);
@@ -16,8 +8,10 @@ int svc_store_open(struct svc *svc, const struct store_table *tables, size_t cou
         .tables = tables,
         .table_count = count,
         .max_bytes = (uint64_t)config_int(config, "STORE_MAX_BYTES"),
-        .max_queue_bytes = queue_bytes(svc),
+        .max_queue_bytes = svc_memory_part_at_most(svc, MEMORY_STORE_QUEUE, STORE_QUEUE_BYTES),
+        .max_call_bytes = svc_memory_part(svc, MEMORY_GRPC_OUTGOING),
         .metrics = svc_metrics(svc),
+        .spans = svc_spans(svc),
         .log = svc_log(svc),
     };
     char error[512];

@@ -8,6 +8,7 @@
 #include "svc_libraries.h"
 #include "svc_signals.h"
 #include "svc_store.h"
+#include "svc_traces.h"
 #include "thread.h"
 #include <assert.h>
 #include <errno.h>
@@ -18,11 +19,12 @@
 
 enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-#define LOG_FLUSH_MS 2000
-#define STOP_MS      10000 /* bound on stop */
+#define LOG_FLUSH_MS   2000
+#define SPANS_FLUSH_MS 1000
+#define STOP_MS        10000 /* bound on stop */
 /* Where requests were cut off: within what Kubernetes still allows, and stop has less to do. */
 #define STOP_LATE_MS 4000
-#define MAX_TABLES   (SVC_MAX_SERVERS + 4) /* the common one, ports, the store's, the service's own */
+#define MAX_TABLES   (SVC_MAX_SERVERS + 5) /* the common ones, ports, the store's, the service's own */
 
 /* ---- options ---- */
 
@@ -37,7 +39,12 @@ static const struct config_option common_options[] = {
     {"LOG_SKIP_SUCCESSES", "0", CONFIG_INT, 0, 100, .unit = "%",
      .help = "traces whose requests below 400 are not logged; sampled ones always are"},
     {"MAX_CONNECTIONS", "10000", CONFIG_INT, 1, 1000000,
-     .help = "of HTTP, and of gRPC (there at most one per 64 KiB of the memory limit); more wait to be accepted"},
+     .help = "of HTTP, and of gRPC; beyond it the one that has been idle for longest is closed"},
+    {"MAX_CONNECTIONS_PER_ADDRESS", "0", CONFIG_INT, 0, 1000000,
+     .help = "of those to HTTP, and of those to gRPC, from one client address (IPv6: its /64); 0: no bound"},
+    {"TRUSTED_PROXIES", "",
+     .help = "addresses and networks (10.0.0.0/8,...) that MAX_CONNECTIONS_PER_ADDRESS leaves out",
+     .check = net_networks_check},
     {"MEMORY_LIMIT_BYTES", "0", CONFIG_BYTES, 0, INT64_MAX,
      .help = "what the process may take, and clients a part of; 0: the cgroup's limit"},
     {"SHUTDOWN_DELAY_SECONDS", "5", CONFIG_INT, 0, 3600, .unit = "s", .help = "go on serving after SIGTERM"},
@@ -78,6 +85,7 @@ static void make_tables(const struct svc *svc, struct tables *ret_tables)
 
     *ret_tables = (struct tables){0};
     ret_tables->list[ret_tables->count++] = common_options;
+    ret_tables->list[ret_tables->count++] = svc_trace_options;
     for (unsigned i = 0; i < svc->server_count; i++) {
         const struct svc_server_type *type = svc->servers[i].type;
 
@@ -137,6 +145,15 @@ static void share_descriptors(struct svc *svc)
                3);
 }
 
+static void bound_addresses(struct svc *svc)
+{
+    struct acceptor_address_bound *bound = &svc->address_bound;
+
+    bound->max_connections = (unsigned)config_int(svc->config, "MAX_CONNECTIONS_PER_ADDRESS");
+    if (net_networks_parse(config_string(svc->config, "TRUSTED_PROXIES"), &bound->trusted) < 0)
+        assert(!"the option was checked");
+}
+
 static int open_admin(struct svc *svc)
 {
     int fd, r = svc_listen_on(svc, "admin", "METRICS_PORT", &fd);
@@ -152,6 +169,7 @@ static int open_admin(struct svc *svc)
                                                       .unrecorded = true,
                                                       .workers = 1,
                                                       .max_connections = svc->descriptors.admin,
+                                                      .max_lingering = svc->descriptors.lingering,
                                                       .max_memory = svc_memory_part(svc, MEMORY_ADMIN)},
                             &svc->admin_http);
 }
@@ -163,6 +181,7 @@ static int open_listeners(struct svc *svc)
     int r = 0;
 
     share_descriptors(svc);
+    bound_addresses(svc);
     for (unsigned i = 0; i < svc->server_count && r == 0; i++)
         r = svc->servers[i].type->open(svc, &svc->servers[i].server);
     return r == 0 ? open_admin(svc) : r;
@@ -387,7 +406,7 @@ static int open_common(struct svc *svc)
     if ((r = log_open(&log, &svc->log)) == 0)
         r = log_take_stderr(svc->log);
     svc->admin.log = svc->log;
-    return r;
+    return r == 0 ? svc_traces_open(svc) : r;
 }
 
 static int live(struct svc *svc)
@@ -420,6 +439,7 @@ static int run(struct svc *svc)
         r = live(svc);
     }
     stop_in_time(svc, r == 0 ? STOP_MS : STOP_LATE_MS);
+    svc_traces_close(svc, SPANS_FLUSH_MS);
     log_fields(svc->log, LOG_NOTICE, NULL, "stopped", NULL, 0);
     log_return_stderr();
     svc->log = log_close(svc->log, LOG_FLUSH_MS);

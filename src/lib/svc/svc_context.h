@@ -1,5 +1,6 @@
 /* svc_context -- a process, as the files of svc see it. */
 #pragma once
+#include "acceptor.h"
 #include "budget.h"
 #include "include/names.h"
 #include "svc_admin.h"
@@ -11,6 +12,7 @@ struct svc {
     struct config *config;
     struct log *log;
     struct metrics *metrics;
+    struct otlp *otlp; /* NULL: no spans are made */
     struct svc_admin admin;
     struct svc_server servers[SVC_MAX_SERVERS];
     unsigned server_count;
@@ -20,6 +22,7 @@ struct svc {
     uint64_t memory_limit; /* bytes; 0: none */
     struct budget memory;  /* of all clients */
     struct svc_descriptors descriptors;
+    struct acceptor_address_bound address_bound;
     char error[1024];
 };
 

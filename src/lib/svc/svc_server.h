@@ -52,6 +52,8 @@ extern const struct svc_server_type svc_http_server; /* of def->routes */
 const struct svc_def *svc_definition(const struct svc *svc);
 int svc_listen(struct svc *svc, const struct svc_server_type *type, int *ret_fd);
 unsigned svc_max_connections(const struct svc *svc); /* MAX_CONNECTIONS, or what file descriptors allow */
+const struct acceptor_address_bound *svc_address_bound(const struct svc *svc);
+unsigned svc_max_lingering(const struct svc *svc); /* see http_server_def */
 /* Of a server opened before; NULL: there is none. */
 struct loop *svc_worker_loop(const struct svc *svc, unsigned worker);
 /* Opens AUTH_TOKENS_FILE, an option of the server's, once for all servers; svc closes it after them. 0, with *ret_auth

@@ -222,7 +222,9 @@ def delivery(i: Inputs, a: Audience, m: Media) -> Delivery:
         edge_tbps=edge,
         edge_hit=edge_hit,
         origin_hit=origin_hit,
-        origin_peak_gbps=peak * 1000 * (1 - origin_hit),
+        # Whatever is hit later, a new title leaves the origin once; an own edge is filled from it as well.
+        origin_peak_gbps=peak * 1000 * (1 - origin_hit)
+        + i.new_hours_per_month * m.gb_per_hour_stored * 8 / SECONDS_PER_MONTH,
         servers_for_throughput=throughput,
         edge_servers=servers,
         fill_servers=fill,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from .compute import DAYS, Result, run
+from .compute import CORES_PER_MACHINE, DAYS, Result, payment_eur, run
 from .inputs import SCENARIOS, Inputs
 from .sensitivity import contract_price
 
@@ -28,6 +28,7 @@ class Stage:
     inputs: Inputs
     teams: int
     people: int  # without those who run an own edge, who are in the bill
+    first: bool = False  # the first release, whose bill has lines of its own
 
     @property
     def result(self) -> Result:
@@ -39,8 +40,23 @@ class Stage:
         return self.people * self.inputs.person_eur / self.inputs.subscribers
 
     @property
+    def infrastructure(self) -> float:
+        """A month, in euros."""
+        return sum(first_bill(self.inputs).values()) if self.first else self.result.bill.infrastructure
+
+    @property
+    def infrastructure_eur(self) -> float:
+        return self.infrastructure / self.inputs.subscribers
+
+    @property
     def payments_eur(self) -> float:
+        if self.first:  # sold on the web only
+            return payment_eur(replace(self.inputs, app_shop_share=0.0))
         return self.result.bill.payments / self.inputs.subscribers
+
+    def at(self, **changes: float) -> Stage:
+        """The same stage with other inputs."""
+        return replace(self, inputs=replace(self.inputs, **changes))
 
     @property
     def support_eur(self) -> float:
@@ -48,12 +64,44 @@ class Stage:
 
     @property
     def total_eur(self) -> float:
-        return self.result.per_subscriber + self.people_eur + self.payments_eur + self.support_eur
+        return self.infrastructure_eur + self.people_eur + self.payments_eur + self.support_eur
 
     @property
     def total_per_hour(self) -> float:
         """Everything, per hour watched."""
         return self.total_eur / (self.inputs.hours_per_day * DAYS)
+
+
+TELEMETRY_EUR_GB = 0.5  # a monitoring vendor's price for logs and traces, with 30 days of search (assumption)
+STANDBY_SHARE, STANDBY_USD_GB = (
+    0.01,
+    0.085,
+)  # of plays that the second CDN always serves, at its highest list price (S23)
+VAULT_EUR = 300.0  # a managed key vault (assumption)
+SECURITY_EUR = 5_000.0  # two penetration tests and a bounty a year, by month (assumption)
+ON_CALL_EUR = 600.0  # a person and week of duty (assumption)
+ON_CALL_PEOPLE = 2
+VENDOR_FACTOR = 3  # what a vendor asks for encoding over our own cost (assumption)
+
+
+def first_bill(i: Inputs) -> dict[str, float]:
+    """The first release's month in euros: the model's bill, less what is not built, and what is bought instead."""
+    r = run(i)
+    brokers = r.plant.log_brokers * i.broker_eur
+    telemetry_gb = (r.control.event_mb_s - r.control.client_events_s * i.event_bytes / 1e6) / r.audience.peak_ratio
+    telemetry_gb *= DAYS * 86_400 / 1_000
+    return {
+        "the model's infrastructure at this size": r.bill.infrastructure,
+        "not built: push, log and search machines, with their overhead": -(r.bill.push + brokers + r.bill.search)
+        * (1 + i.overhead),
+        "encoding by a vendor instead of our own cost": (VENDOR_FACTOR - 1) * r.bill.transcoding,
+        "monitoring by a vendor": telemetry_gb * TELEMETRY_EUR_GB,
+        "second CDN": r.delivery.egress_pb * 1e6 * STANDBY_SHARE * STANDBY_USD_GB * i.usd_eur,
+        "witness, a machine in a third region": CORES_PER_MACHINE * i.core_eur * (1 + i.overhead),
+        "key vault": VAULT_EUR,
+        "security tests": SECURITY_EUR,
+        "on-call allowances": ON_CALL_PEOPLE * ON_CALL_EUR * 52 / 12,
+    }
 
 
 @dataclass(frozen=True)
@@ -67,6 +115,7 @@ class Item:
 
 PHASES = (3, 3, 3)  # months to the closed test, then to the paid beta, then to the sale
 TEAMS = {"viewing": 8, "money": 6}  # engineers
+HIRING_MONTHS = 4  # from the first engineer to the last, if none is employed at the decision (assumption)
 RESERVE = "leave, hiring and what was not foreseen"
 WORK = (
     Item("viewing", "gateway, tokens, limits, shedding", (3, 1, 1)),
@@ -83,14 +132,14 @@ WORK = (
     Item("money", "charges, webhooks, dunning", (2, 4, 2)),
     Item("money", "refunds, chargebacks, reconciliation", (0, 4, 3)),
     Item("money", "privacy, consent, support console", (0, 1, 4)),
-    Item("money", "two regions, releases, backups", (4, 1, 2)),
+    Item("money", "two regions, witness, releases, backups", (4, 1, 2)),
     Item("money", "monitoring, on-call, drills", (1, 1, 2)),
     Item("money", RESERVE, (3, 3, 3)),
 )
 MORE_WORK = 0.25  # what the work may be wrong by
 
 STAGES = (
-    Stage("100,000", SCENARIOS["small"], len(TEAMS), sum(TEAMS.values())),
+    Stage("100,000", SCENARIOS["small"], len(TEAMS), sum(TEAMS.values()), first=True),
     Stage("1 million", MILLION, 4, 30),
     Stage("10 million", SCENARIOS["medium"], 8, 64),
     Stage("250 million", SCENARIOS["large"], 18, 180),
@@ -102,7 +151,6 @@ OTHERS = (
     4  # people of the first release who are not engineers: product, design, support, legal and finance (assumption)
 )
 BUILD_INFRA = 0.25  # of the running infrastructure while the first release is built (assumption)
-VENDOR_FACTOR = 3  # what a vendor asks for encoding over our own cost (assumption)
 REVIEW_SUBSCRIBERS = 30_000  # expected at the review (assumption)
 GROWN_MONTHS = 24  # from the sale to the subscribers of the first stage (assumption)
 RENT_PEOPLE = 6  # engineers who are still needed if a complete platform is rented (assumption)
@@ -145,8 +193,8 @@ def rents() -> list[Rent]:
     sizes = ((first, REVIEW_SUBSCRIBERS), (first, first.inputs.subscribers), (second, second.inputs.subscribers))
     for stage, subscribers in sizes:
         person = stage.inputs.person_eur / subscribers
-        result = run(replace(stage.inputs, subscribers=float(subscribers)))
-        out.append(Rent(subscribers, stage.people * person, result.per_subscriber, RENT_PEOPLE * person))
+        infrastructure = stage.at(subscribers=float(subscribers)).infrastructure_eur
+        out.append(Rent(subscribers, stage.people * person, infrastructure, RENT_PEOPLE * person))
     return out
 
 
@@ -200,7 +248,7 @@ def rents_with_building() -> list[RentOver]:
     out = []
     for months in RENT_HORIZONS:
         sizes = [subscribers_after(month + 0.5) for month in range(months)]
-        infrastructure = (run(replace(first.inputs, subscribers=size)).bill.infrastructure for size in sizes)
+        infrastructure = (first.at(subscribers=size).infrastructure for size in sizes)
         out.append(
             RentOver(
                 months,
@@ -237,7 +285,7 @@ def forecast() -> float:
 
 def margin(subscribers: float) -> float:
     """What an account and month leaves of the price after tax and all that the memo counts, with the first team."""
-    first = replace(STAGES[0], inputs=replace(STAGES[0].inputs, subscribers=subscribers))
+    first = STAGES[0].at(subscribers=subscribers)
     return net_price() - first.total_eur - OTHERS * first.inputs.person_eur / subscribers
 
 
@@ -248,6 +296,17 @@ def net_price() -> float:
 def margin_from() -> float:
     """The subscribers from which the margin is positive, to the next hundred."""
     return next(n for n in range(1_000, 200_000, 100) if margin(float(n)) >= 0)
+
+
+def hiring_months() -> float:
+    """What hiring costs in months: while the team grows in a straight line, half of its work is missing."""
+    return HIRING_MONTHS / 2
+
+
+def hiring_eur() -> float:
+    """What these months cost: other people and infrastructure; an engineer is paid from the first day."""
+    a, first = approval(), STAGES[0]
+    return hiring_months() * (a.month_of_delay - first.people * first.inputs.person_eur)
 
 
 @dataclass(frozen=True)
@@ -287,7 +346,7 @@ ENCODING = "first encoding of the catalogue"
 
 def approval(person_factor: float = 1.0) -> Approval:
     first = STAGES[0]
-    person, running = person_factor * first.inputs.person_eur, first.result.bill.infrastructure
+    person, running = person_factor * first.inputs.person_eur, first.infrastructure
     core_hours = first.inputs.catalogue_hours * first.result.media.core_hours_per_hour
     encoding = VENDOR_FACTOR * core_hours * first.inputs.spot_core_hour_eur
 

@@ -105,7 +105,7 @@ def _backlog() -> tuple[str, str]:
     }
     minutes = range(0, World().end, 15)
     start, end = (t / 60 for t in World().outage)
-    x = Axis("minutes", 0, 150, tuple((m, str(m)) for m in range(0, 151, 30)))
+    x = Axis("minutes", 0, 180, tuple((m, str(m)) for m in range(0, 181, 30)))
     marks = ((World().announce_at / 60, "premiere"), (start, "outage"), (end, "back"))
     waiting = [
         Line(v, [(t / 60, tr.backlog[t] / 1e6) for t in minutes]) for v, tr in traces.items() if v != "no-local-pacing"

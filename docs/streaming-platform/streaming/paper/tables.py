@@ -19,6 +19,7 @@ from ..model.plan import (
     Rent,
     RentOver,
     approval,
+    first_bill,
     rents,
     rents_with_building,
 )
@@ -54,10 +55,12 @@ def tables(results: Results) -> dict[str, str]:
         "claims": _claims,
         "stages": _stages,
         "approval": _approval,
+        "first-bill": _first_bill,
         "rent": _rent,
         "rent-built": _rent_built,
         "work": _work,
         "million": _million,
+        "million-bill": _million_bill,
         "chart": _chart,
         "runbooks": lambda r: runbooks(r.slos),
         "thresholds": _thresholds,
@@ -156,6 +159,15 @@ def _bill(results: Results) -> str:
         ("support, beside it", lambda r: magnitude(r.bill.support)),
     ]
     return _per_scenario(results, rows)
+
+
+def _million_bill(results: Results) -> str:
+    """The infrastructure of the second stage, line by line."""
+    stage = STAGES[1]
+    lines = {name.replace("_", " "): euros for name, euros in vars(stage.result.bill).items() if name not in BESIDE}
+    rows = [[name, magnitude(euros), f"{euros / stage.inputs.subscribers:.3f}"] for name, euros in lines.items()]
+    rows.append(["**infrastructure**", f"**{magnitude(stage.infrastructure)}**", f"**{stage.infrastructure_eur:.3f}**"])
+    return table(["1 million subscribers", "euros a month", "per account"], rows)
 
 
 def _inputs(results: Results) -> str:
@@ -305,7 +317,7 @@ def _claims(results: Results) -> str:
 def _stages(results: Results) -> str:
     head = ["EUR per account and month", *(s.name for s in STAGES)]
     rows = [
-        ["infrastructure", *(f"{s.result.per_subscriber:.2f}" for s in STAGES)],
+        ["infrastructure", *(f"{s.infrastructure_eur:.2f}" for s in STAGES)],
         ["payments", *(f"{s.payments_eur:.2f}" for s in STAGES)],
         ["support", *(f"{s.support_eur:.2f}" for s in STAGES)],
         ["engineers", *(f"{s.people_eur:.2f}" for s in STAGES)],
@@ -326,6 +338,16 @@ def _approval(results: Results) -> str:
     return table(
         ["euros", f"until the sale, {FIRST_MONTHS} months", f"then to the review, {REVIEW_MONTHS} months"], rows
     )
+
+
+def _first_bill(results: Results) -> str:
+    """From the model's bill to that of the first release."""
+    lines = first_bill(STAGES[0].inputs)
+    rows = [[name, f"{euros:,.0f}".replace("-", "\u2212")] for name, euros in lines.items()]
+    whole = sum(lines.values())
+    rows.append(["**infrastructure of the first release**", f"**{whole:,.0f}**"])
+    rows.append(["per account", f"{whole / STAGES[0].inputs.subscribers:.2f}"])
+    return table(["euros a month at 100,000 subscribers", "infrastructure"], rows)
 
 
 def _rent(results: Results) -> str:
@@ -449,8 +471,9 @@ def _states(results: Results) -> str:
 
 def _ranks(results: Results) -> str:
     problems = tomllib.loads((results.folder / "problems.toml").read_text())["problem"]
+    ranked = sorted(enumerate(problems, 1), key=lambda item: -item[1]["harm"] * item[1]["likelihood"])
     rows = []
-    for n, p in enumerate(problems, 1):
+    for n, p in ranked:
         product = p["harm"] * p["likelihood"]
         rows.append([f"[P{n}](#p{n})", p["title"], str(p["harm"]), str(p["likelihood"]), str(product)])
-    return table(["rank", "problem", "harm", "likelihood", "product"], rows)
+    return table(["id", "problem", "harm", "likelihood", "product"], rows)

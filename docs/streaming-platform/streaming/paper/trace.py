@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from .documents import TABLE
 from .slo import Slo, Threshold
 
 COLUMNS = ("id", "requirement", "diagram", "flow", "data", "objective", "problems")
@@ -77,6 +78,36 @@ def promises(pages: list[Path], thresholds: list[Threshold]) -> list[str]:
     return out
 
 
+def owner_problems(folder: Path, owners: set[str]) -> list[str]:
+    """Owners of objectives and thresholds that the first release's table gives to no team, or to two."""
+    page = (folder / "appendix/first-release.md").read_text().partition("| team | owner of |")[2].partition("\n\n")[0]
+    named = [name for line in page.splitlines()[2:] for name in line.strip("| ").split(" | ")[1].split(", ")]
+    twice = sorted({name for name in named if named.count(name) > 1})
+    wrong = sorted(owners ^ set(named))
+    return [f"owned by no team, or no owner: {name}" for name in wrong] + [f"owned twice: {name}" for name in twice]
+
+
+NO_WAY_BACK = "**No way back after this"
+MOVES = "## Stages and triggers"  # the memo's table, whose last column holds the moves
+
+
+def procedure_problems(folder: Path) -> list[str]:
+    """A procedure that does not name the step after which there is no way back; a move of the memo without a procedure."""
+    page = (folder / "appendix/procedures.md").read_text()
+    sections = re.split(r"^## ", page, flags=re.MULTILINE)[1:]
+    numbered = [s for s in sections if re.search(r"^1\. ", s, re.MULTILINE)]
+    out = [
+        f"no step is named after which there is no way back: {s.splitlines()[0]}"
+        for s in numbered
+        if NO_WAY_BACK not in " ".join(s.split())
+    ]
+    memo = (folder / "README.md").read_text().partition(MOVES)[2].partition("\n## ")[0]
+    for line in [line for line in memo.splitlines() if line.startswith("| ")][2:]:
+        for move in line.strip("| ").split(" | ")[-1].split(";"):
+            out += [] if "](appendix/procedures.md#" in move else [f"a move without a procedure: {move.strip()}"]
+    return out or ([] if numbered else ["no procedure has steps"])
+
+
 def ranking_problems(folder: Path) -> list[str]:
     """Whether the problems are ranked by harm times likelihood, and each says how it shows, what it takes, why left."""
     page = (folder / "problems.md").read_text()
@@ -88,7 +119,7 @@ def ranking_problems(folder: Path) -> list[str]:
         for n, harm, likely, product in ranks
         if harm * likely != product
     ]
-    if [r[0] for r in ranks] != list(range(1, len(ranks) + 1)) or len(ranks) < 12:
+    if sorted(r[0] for r in ranks) != list(range(1, len(ranks) + 1)) or len(ranks) < 12:
         out.append("the table does not hold P1, P2, ... and at least twelve of them")
     if [r[3] for r in ranks] != sorted((r[3] for r in ranks), reverse=True):
         out.append("the table is not in the order of the products")
@@ -102,6 +133,43 @@ def ranking_problems(folder: Path) -> list[str]:
             if need not in words
         ]
     return out
+
+
+def drill_problems(pages: list[Path]) -> list[str]:
+    """A drill that is spoken of without a link to the list of drills; one of the list without the procedure it follows."""
+    out = []
+    for page in pages:
+        text = TABLE.sub("", page.read_text())
+        if page.name == "runbooks.md":
+            rows = text.partition("| drill | how often |")[2].partition("\n\n")[0].splitlines()[2:]
+            out += ["no drill is listed"] if not rows else []
+            out += [f"a drill without a procedure: {row}" for row in rows if "](" not in row]
+        else:
+            lines = [line for line in text.splitlines() if re.search(r"\bdrill(s|ed)?\b", line)]
+            out += [
+                f"{page.name}: no link to the drills: {line.strip()}"
+                for line in lines
+                if "#drills)" not in line and "published drill" not in line
+            ]
+    return out
+
+
+TOP = 12  # harm times likelihood from which the memo must name a problem
+
+
+def risk_problems(folder: Path) -> list[str]:
+    """Whether the memo's top risks are the problems that rank highest, in their order, and nothing else."""
+    page = (folder / "problems.md").read_text()
+    table = re.findall(r"^\| \[P(\d+)\].*\| (\d+) \|$", page, re.MULTILINE)
+    product = {int(n): int(p) for n, p in table}
+    memo = (folder / "README.md").read_text().partition("## The top risks")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\d+\. .*(?:\n {2,}.*)*", memo, re.MULTILINE)
+    named = [[int(n) for n in re.findall(r"\]\(problems\.md#p(\d+)\)", line)] for line in lines]
+    out = [f"a risk that is no problem of the list: {line}" for line, ids in zip(lines, named, strict=True) if not ids]
+    missing = {n for n, p in product.items() if p >= TOP} - {n for ids in named for n in ids}
+    out += [f"P{n} ranks among the top and is no risk of the memo" for n in sorted(missing)]
+    first = [max(product.get(n, 0) for n in ids) for ids in named if ids]
+    return out + (["the risks are not in the order of the list"] if first != sorted(first, reverse=True) else [])
 
 
 def problems(folder: Path, slos: list[Slo]) -> list[str]:

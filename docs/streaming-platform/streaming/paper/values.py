@@ -6,15 +6,18 @@ import math
 from dataclasses import replace
 
 from ..model.calibration import dense_events, hours_from_report, more_cache, with_known_misses
-from ..model.compute import payment_eur, run
-from ..model.inputs import SCENARIOS, WITHOUT_ASIAN_PAIR, WORLD, Inputs, numeric_fields, with_factor
+from ..model.compute import DAYS, payment_eur, run
+from ..model.inputs import SCENARIOS, WITHOUT_ASIAN_PAIR, WORLD, Inputs, numeric_fields
 from ..model.plan import (
     BUILD_INFRA,
     CARRIED,
     FIRST_MONTHS,
     GROWN_MONTHS,
+    HIRING_MONTHS,
     LEAD_MONTHS,
     MORE_WORK,
+    ON_CALL_EUR,
+    ON_CALL_PEOPLE,
     OTHERS,
     PHASES,
     QUOTE_PEOPLE,
@@ -25,14 +28,20 @@ from ..model.plan import (
     RESERVE,
     REVIEW_MONTHS,
     REVIEW_SUBSCRIBERS,
+    SECURITY_EUR,
     STAGES,
+    STANDBY_USD_GB,
     TAX,
     TEAMS,
+    TELEMETRY_EUR_GB,
     TRIGGERS,
+    VAULT_EUR,
     VENDOR_FACTOR,
     WORK,
     approval,
     forecast,
+    hiring_eur,
+    hiring_months,
     margin,
     margin_from,
     net_price,
@@ -190,9 +199,9 @@ def _special(results: Results) -> dict[str, str]:
     apart = run(replace(large.inputs, zones=WITHOUT_ASIAN_PAIR)).per_subscriber
     teams = break_even_range(medium, CURVE_POINTS)
     i = medium
-    approved, small = approval(), results.scenarios["small"].bill
+    approved, first = approval(), STAGES[0]
     dear = next(f.metadata["range"][1] for f in numeric_fields() if f.name == "cdn_usd_per_gb")
-    dear_cdn = with_factor(SCENARIOS["small"], "cdn_usd_per_gb", dear)
+    dear_cdn = first.at(cdn_usd_per_gb=dear * first.inputs.cdn_usd_per_gb)
     served = large.audience.peak_streams / large.inputs.edge_sites
     return {
         "bitrate": f"{results.scenarios['medium'].media.delivered_mbps:.2f}",
@@ -243,9 +252,9 @@ def _special(results: Results) -> dict[str, str]:
         "months-first": {24: "two years"}[GROWN_MONTHS],
         "million_at_first": f"{STAGES[1].people * i.person_eur / STAGES[0].inputs.subscribers:.2f}",
         "start_budget": f"{next(s for s in results.slos if s.id == 'S-start').budget_minutes:.1f}",
-        "cdn_high_eur": f"{run(dear_cdn).per_subscriber:.2f}",
+        "cdn_high_eur": f"{dear_cdn.infrastructure_eur:.2f}",
         "cdn_high_factor": f"{dear:g}",
-        "shop_extra": f"{STAGES[0].payments_eur - payment_eur(replace(STAGES[0].inputs, app_shop_share=0.0)):.2f}",
+        "shop_extra": f"{payment_eur(first.inputs) - first.payments_eur:.2f}",
         "others_eur": f"{OTHERS * i.person_eur / STAGES[0].inputs.subscribers:.2f}",
         "review_months": short(REVIEW_MONTHS),
         "review_subscribers": short(REVIEW_SUBSCRIBERS),
@@ -255,9 +264,17 @@ def _special(results: Results) -> dict[str, str]:
         "trigger_ten": short(TRIGGERS[1]),
         "building_million": f"{while_building(1):.2f}",
         "building_ten": f"{while_building(2):.2f}",
-        "unbuilt_eur": magnitude((small.push + small.events + small.search) * (1 + STAGES[0].inputs.overhead)),
-        "small.transcoding": short(small.transcoding),
-        "first_run_eur": magnitude(STAGES[0].people * i.person_eur + run(STAGES[0].inputs).bill.infrastructure),
+        "first.p90": f"{percentile(results.spreads['small'], 0.9) + first.infrastructure_eur - first.result.per_subscriber:.2f}",
+        "first_infra_eur": f"{first.infrastructure_eur:.2f}",
+        "first_fixed_eur": f"{(SECURITY_EUR + ON_CALL_PEOPLE * ON_CALL_EUR * 52 / 12) / first.inputs.subscribers:.2f}",
+        "on_call_eur": short(ON_CALL_EUR),
+        "security_eur": short(12 * SECURITY_EUR),
+        "telemetry_eur": f"{TELEMETRY_EUR_GB:g}",
+        "standby_usd": f"{STANDBY_USD_GB:g}",
+        "on_call_people": {2: "two people"}[ON_CALL_PEOPLE],
+        "standby_day": magnitude(first.result.delivery.egress_pb * 1e6 * STANDBY_USD_GB * i.usd_eur / DAYS),
+        "vault_eur": short(VAULT_EUR),
+        "first_run_eur": magnitude(first.people * i.person_eur + first.infrastructure),
         "first_people_eur": f"{STAGES[0].people_eur:.2f}",
         "first_total_eur": f"{STAGES[0].total_eur:.2f}",
         "million_people": short(STAGES[1].people),
@@ -324,20 +341,25 @@ def _gates() -> dict[str, str]:
     salary = next(f.metadata["range"] for f in numeric_fields() if f.name == "person_eur")
     dear = approval(salary[1])
     planned = sum(item.months[0] for item in WORK if item.what != RESERVE)
-    review = replace(STAGES[0].inputs, subscribers=float(REVIEW_SUBSCRIBERS))
+    review = STAGES[0].at(subscribers=float(REVIEW_SUBSCRIBERS))
     cdn = next(f.metadata["range"][1] for f in numeric_fields() if f.name == "cdn_usd_per_gb")
     return {
         "quote_people": {2: "two"}[QUOTE_PEOPLE],
         "quote_weeks": {6: "six weeks"}[QUOTE_WEEKS],
         "quotes_eur": magnitude(a.quotes),
+        "hiring_span": {4: "four months"}[HIRING_MONTHS],
+        "hiring_months": f"{hiring_months():g} months",
+        "hiring_lost": short(STAGES[0].people * hiring_months()),
+        "hiring_reserve": short(sum(sum(item.months) for item in WORK if item.what == RESERVE)),
+        "hiring_eur": magnitude(hiring_eur()),
         "beta_eur": magnitude(a.until_beta),
         "person_eur": short(STAGES[0].inputs.person_eur),
         "person_high": short(salary[1] * STAGES[0].inputs.person_eur),
         "approval_high_eur": magnitude(dear.total),
         "gate_work": short(planned),
         "gate_share": f"{1 / (1 + MORE_WORK):.0%}",
-        "review_infra_eur": f"{run(review).per_subscriber:.2f}",
-        "review_infra_high": f"{run(with_factor(review, 'cdn_usd_per_gb', cdn)).per_subscriber:.2f}",
+        "review_infra_eur": f"{review.infrastructure_eur:.2f}",
+        "review_infra_high": f"{review.at(cdn_usd_per_gb=cdn * review.inputs.cdn_usd_per_gb).infrastructure_eur:.2f}",
     }
 
 

@@ -29,7 +29,7 @@ from .verdict import Verdict
 VARIANTS = {
     "design": "all seven measures",
     "no-lanes": "friends' and personal hints share one queue",
-    "no-broadcast": "the dispatcher looks up and sends the announcement to each follower, after everything else",
+    "no-broadcast": "the dispatcher looks up and sends the announcement to each follower, after everything else; whom the dead gateway had is looked up again on return",
     "larger-dispatcher": "as no-broadcast, with a dispatcher a tenth larger",
     "no-card": "the announcement only says that there is something; half of the clients fetch it; still paced",
     "no-replay": "who was not connected when the announcement passed does not get it",
@@ -73,7 +73,7 @@ class World:
     dispatcher_s: int = 20_000
     gateway_s: int = 2_000  # hints a second that one gateway can write
     home_s: int = 16_000
-    home_base_s: float = 2_000.0
+    home_base_s: float = 2_780.0  # S-home's events an account and day at 10 million, at the peak
     poll_s: int = 900
     fetch_share: float = 0.5
     open_share: float = 0.1
@@ -82,7 +82,7 @@ class World:
     crash_at: int = 630  # a gateway dies with its part half expanded
     reconnect_s: int = 60  # its clients come back on other gateways, spread over this time
     outage: tuple[int, int] = (1_800, 4_500)
-    end: int = 9_000
+    end: int = 10_800
 
     @property
     def polls_s(self) -> float:
@@ -143,6 +143,17 @@ class Lane:
         self.taken += limit - left
         return limit - left
 
+    def drop(self, number: int) -> int:
+        """Removes up to so many of the newest hints that are not friends'; returns how many."""
+        left = number
+        for at in reversed(range(len(self.batches))):
+            since, friends, others = self.batches[at]
+            gone = min(left, others)
+            self.batches[at] = (since, friends, others - gone)
+            left -= gone
+        self.size -= number - left
+        return number - left
+
 
 def percentile(delays: Counter[int], share: float) -> int:
     """The delay that this share of the recipients does not exceed."""
@@ -180,7 +191,7 @@ class Push:
         self.alive = list(range(world.gateways))
         self.returning: deque[int] = deque()  # followers of the dead gateway, by second of their return
         self.fetches: deque[float] = deque([0.0] * (world.jitter_s + 1))
-        self.credit = 0.0
+        self.credit, self.now = 0.0, 0
         self.trace = Trace()
 
     def run(self) -> Trace:
@@ -189,7 +200,7 @@ class Push:
         return self.trace
 
     def step(self, now: int) -> None:
-        w = self.world
+        w, self.now = self.world, now
         self._arrive(now)
         down = w.outage[0] <= now < w.outage[1]
         fetching = 0.0 if down else self._dispatch(now) + self._expand(now)
@@ -229,7 +240,9 @@ class Push:
         """The gateway with the most followers left dies; its clients return to the others within a minute."""
         w = self.world
         dead = max(range(w.gateways), key=self.local.__getitem__)
-        orphans, self.local[dead] = self.local[dead], 0
+        # Without the broadcast the dispatcher holds the followers of all gateways; those of the dead one are away as well.
+        orphans = self.local[dead] if self.broadcast else self.central.drop(self.central.size // w.gateways)
+        self.local[dead] = 0
         self.alive.remove(dead)
         if self.variant == "no-replay":
             self.trace.missed += orphans
@@ -257,6 +270,9 @@ class Push:
         w = self.world
         if self.returning:
             share = self.returning.popleft()
+            if not self.broadcast:
+                self.central.add(self.now, 0, share)
+                share = 0
             for at, n in enumerate(self.alive):
                 part = share // (len(self.alive) - at)
                 self.local[n] += part

@@ -41,6 +41,28 @@ static inline bool budget_exceeded(struct budget *budget)
     return false;
 }
 
+/* How many of those that are wanted fit into a bound in bytes (0: no bound), each of that size; at least 1. */
+static inline unsigned budget_fit(unsigned wanted, size_t max, size_t size)
+{
+    size_t fit = max / size;
+
+    if (max == 0 || fit >= wanted)
+        return wanted;
+    return fit > 0 ? (unsigned)fit : 1;
+}
+
+/* What the holders of a part are to free so that there is room in the whole: where that is almost used up, and the part
+ * has a third of it or more, down to seven eighths of the whole. So it is never those who hold little. */
+static inline size_t budget_surplus_of_whole(struct budget *budget)
+{
+    struct budget *whole = budget->whole;
+    size_t used = whole != NULL ? budget_used(whole) : 0;
+
+    if (whole == NULL || whole->max == 0 || used <= whole->max - whole->max / 16 || budget_used(budget) < used / 3)
+        return 0;
+    return used - (whole->max - whole->max / 8);
+}
+
 /* Takes bytes, or nothing and returns false where a bound would be exceeded. */
 static inline bool budget_take(struct budget *budget, size_t bytes)
 {

@@ -34,6 +34,9 @@ static inline bool str_eq(struct str a, struct str b)
 /* ASCII case-insensitive. */
 bool str_caseeq(struct str a, struct str b);
 struct str str_trim(struct str s); /* without the spaces and tabs at both ends */
+/* Takes the first item off a list: what comes before the separator, or all of it. False: no item is left. An empty list
+ * has one empty item, STR_NULL has none. */
+bool str_next(struct str *list, char separator, struct str *ret_item);
 /* memcmp order, the shorter first where one begins the other. */
 int str_cmp(struct str a, struct str b);
 /* Decimal digits only, no sign. -EINVAL on anything else, -ERANGE beyond max. */

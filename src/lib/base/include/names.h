@@ -33,6 +33,7 @@
 #pragma redefine_extname hex_read_u64_lower slipway_hex_read_u64_lower
 #pragma redefine_extname str_caseeq slipway_str_caseeq
 #pragma redefine_extname str_cmp slipway_str_cmp
+#pragma redefine_extname str_next slipway_str_next
 #pragma redefine_extname str_to_u64 slipway_str_to_u64
 #pragma redefine_extname str_trim slipway_str_trim
 #pragma redefine_extname str_utf8_length slipway_str_utf8_length

@@ -1,7 +1,5 @@
-#include "cgroup.h"
 #include "clock.h"
 #include "http_client_internal.h"
-#include "memory_part.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -9,65 +7,6 @@
 #include <sys/resource.h>
 
 #define SWEEP_MS 1000
-
-static void run_timer(struct loop_timer *timer)
-{
-    struct http_call *call = H2O_STRUCT_FROM_MEMBER(struct http_call, timer, timer);
-
-    if (call->conn != NULL)
-        client_conn_close(call->conn);
-    client_call_finish(call, call->err, NULL);
-}
-
-/* Never at once: http_client_call may not have returned yet. */
-static void fail_soon(struct http_call *call, int err)
-{
-    call->err = err;
-    if (loop_timer_start(call->worker->loop, &call->timer, 0, run_timer) < 0)
-        abort(); /* its place was free a moment ago */
-}
-
-static void wait_for_address(struct http_call *call)
-{
-    struct client_worker *worker = call->worker;
-    struct client_resolver *resolver = &worker->client->resolver;
-
-    call->waiting = true;
-    pthread_mutex_lock(&resolver->lock);
-    worker->waiting = true;
-    pthread_mutex_unlock(&resolver->lock);
-    client_resolver_want(resolver);
-}
-
-void client_call_attempt(struct http_call *call)
-{
-    struct client_worker *worker = call->worker;
-    struct client_host *host;
-
-    client_hosts_refresh(worker);
-    if (worker->host_count == 0) {
-        wait_for_address(call);
-        return;
-    }
-    if (call->generation != worker->generation) { /* those that are new have not been tried */
-        call->generation = worker->generation;
-        call->attempts = 0;
-    }
-    /* Each address once, and once more after a connection broke. */
-    while (call->attempts++ < worker->host_count + call->repeated) {
-        host = client_hosts_next(worker);
-        if (client_conn_start(call, host))
-            return;
-        client_host_failed(worker, host);
-    }
-    /* They may have been those of yesterday. */
-    if (!call->asked_again && client_resolver_asks(&worker->client->resolver)) {
-        call->asked_again = true;
-        wait_for_address(call);
-        return;
-    }
-    fail_soon(call, -ECONNREFUSED);
-}
 
 /* The resolver has an answer, good or bad. */
 static void run_resolved(struct loop_message *message)
@@ -88,7 +27,7 @@ static void run_resolved(struct loop_message *message)
         if (worker->host_count > 0)
             client_call_attempt(call);
         else
-            fail_soon(call, -ECONNREFUSED);
+            client_call_fail_soon(call, -ECONNREFUSED);
     }
 }
 
@@ -159,50 +98,12 @@ static struct client_worker *worker_of(struct http_client *client, struct loop *
 
 /* ---- calls ---- */
 
-static void count_call(const struct http_call *call, int result)
-{
-    struct client_worker *worker = call->worker;
-    struct http_client *client = worker->client;
-    const struct str peer[] = {str_of(client->def.name)};
-
-    if (client->def.metrics == NULL)
-        return;
-    metrics_add(http_status_series(&worker->requests, client->requests, result, peer, 1), 1);
-    metrics_observe(client->durations, (double)(clock_monotonic_ns() - call->start_ns) / (double)CLOCK_NS_PER_S);
-}
-
-static void free_call(struct http_call *call)
-{
-    loop_timer_stop(call->worker->loop, &call->timer);
-    h2o_linklist_unlink(&call->link);
-    call->worker->in_flight--;
-    client_request_release(call);
-    free(call);
-}
-
-void client_call_finish(struct http_call *call, int err, const struct http_client_response *response)
-{
-    http_client_done *done = call->done;
-    void *arg = call->arg;
-
-    assert((err < 0) == (response == NULL) && call->conn == NULL);
-    count_call(call, err < 0 ? err : response->status);
-    free_call(call);
-    done(arg, err, response);
-}
-
-void http_call_cancel(struct http_call *call)
-{
-    if (call->conn != NULL)
-        client_conn_close(call->conn);
-    free_call(call);
-}
-
 static int start_call(struct http_call *call, const struct http_client_request *request)
 {
     int err = client_request_write(call, request);
 
-    return err < 0 ? err : loop_timer_start(call->worker->loop, &call->timer, request->timeout_ms, run_timer);
+    return err < 0 ? err
+                   : loop_timer_start(call->worker->loop, &call->timer, request->timeout_ms, client_call_on_timer);
 }
 
 int http_client_call(struct http_client *client, struct loop *loop, const struct http_client_request *request,
@@ -271,7 +172,6 @@ static void set_defaults(struct http_client_def *def)
     def->max_in_flight = def->max_in_flight > 0 ? def->max_in_flight : 1000;
     def->max_request_body = def->max_request_body > 0 ? def->max_request_body : 1024 * 1024;
     def->max_body = def->max_body > 0 ? def->max_body : 1024 * 1024;
-    def->max_memory = def->max_memory > 0 ? def->max_memory : memory_part(cgroup_memory_bytes(), MEMORY_HTTP_OUTGOING);
     def->resolve_interval_ms = def->resolve_interval_ms > 0 ? def->resolve_interval_ms : 2000;
     def->max_connection_age_ms = def->max_connection_age_ms > 0 ? def->max_connection_age_ms : 10000;
     def->connect_timeout_ms = def->connect_timeout_ms > 0 ? def->connect_timeout_ms : 1000;

@@ -26,12 +26,6 @@ static struct client_host *find_host(const struct client_worker *worker, const s
     return NULL;
 }
 
-void client_host_release(struct client_host *host)
-{
-    if (--host->users == 0)
-        free(host);
-}
-
 /* Makes the hosts of addresses, those that are there already among them. Returns how many. */
 static unsigned make_hosts(const struct client_worker *worker, const struct client_addresses *addresses,
                            struct client_host **hosts)

@@ -1,12 +1,16 @@
 /* http_client_internal -- what the parts of the HTTP client share. No other file includes it.
  *
- * client.c: calls, workers, the client; resolve.c: the target's addresses; hosts.c: the choice of one of them;
- * request.c: what is sent; conn.c: connections, retries and the framing of responses; parse.c: heads and chunks.
+ *   client.c     the client, its workers, the beginning of a call
+ *   conn.c       from an address to a response: connecting, sending, what is tried again
+ *   response.c   the framing of responses
+ *   hosts.c      addresses as a worker knows them, and the choice of one
+ *   call.c       the end of a call
+ *   pool.c       connections: their number, memory, the idle ones, their end
+ *   request.c    what is sent
+ *   resolve.c    the target's addresses
+ *   parse.c      heads and chunks
  *
- * A call goes through: an address is chosen (client_call_attempt) -> its connection is taken or made
- * (client_conn_start) -> the request is sent, the response is read -> client_call_finish, which calls done. It goes
- * back to the first step when an address cannot be connected to, and at most once when a connection breaks (broken() in
- * conn.c). call->timer bounds all of it; conn->timer bounds connecting.
+ * A file uses those below it only.
  */
 #pragma once
 #include "budget.h"
@@ -15,8 +19,10 @@
 #include "http_metrics.h"
 #include "http_parse.h"
 #include "include/names.h"
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 /* ---- addresses: resolve.c ---- */
 
@@ -88,11 +94,6 @@ struct client_worker {
     struct http_statuses requests;
 };
 
-/* As gRPC's retry throttling: a call that breaks takes a token, one that is answered gives a tenth back, and none is
- * repeated while half of them or more are gone. Else a peer in trouble would get twice the calls. */
-#define CLIENT_MAX_TOKENS 10000 /* tenths */
-#define CLIENT_TOKEN      10
-
 #define CLIENT_MAX_HEAD (16 * 1024) /* bytes; of a request, and of a response with the 1xx ones before it */
 
 struct http_client {
@@ -118,7 +119,10 @@ struct http_call {
     bool asked_again;              /* for addresses, after none could be connected to */
     bool waiting;
     uint64_t start_ns;
-    struct buf request; /* the head up to the Host header's value (head_len bytes), then the body */
+    struct trace trace; /* of its span */
+    bool traced;
+    const char *authority; /* that it was last sent to; NULL: to none */
+    struct buf request;    /* the head up to the Host header's value (head_len bytes), then the body */
     size_t head_len, charged;
     size_t max_body; /* of the response */
     bool head_only;  /* HEAD: the response has no body */
@@ -126,8 +130,27 @@ struct http_call {
     void *arg;
 };
 
-void client_call_finish(struct http_call *call, int err, const struct http_client_response *response);
-void client_call_attempt(struct http_call *call); /* goes on with another address */
+/* ---- repetitions: throttle.c; any thread ---- */
+
+#define CLIENT_MAX_TOKENS 10000 /* tenths of a token */
+#define CLIENT_TOKEN      10
+
+void client_throttle_broken(struct http_client *client);   /* a connection ended before its call was answered */
+void client_throttle_answered(struct http_client *client); /* a call */
+bool client_throttle_allows(const struct http_client *client);
+
+/* ---- the end of a call: call.c ---- */
+
+void client_call_finish(struct http_call *call, int err, const struct http_client_response *response); /* calls done */
+/* Ends it from the loop, never at once: http_client_call may not have returned yet. */
+void client_call_fail_soon(struct http_call *call, int err);
+void client_call_on_timer(struct loop_timer *timer); /* of a call: ends it with call->err */
+
+/* ---- span.c ---- */
+
+void client_span_begin(struct http_call *call, const struct trace *trace);
+void client_span_end(const struct http_call *call, int result);        /* a status, or -errno */
+void client_span_end_connect(const struct client_conn *conn, int err); /* of its call, that connecting was a part of */
 
 /* ---- the choice of an address: hosts.c ---- */
 
@@ -140,7 +163,12 @@ struct client_host *client_hosts_next(struct client_worker *worker); /* there is
 void client_host_failed(struct client_worker *worker, struct client_host *host); /* could not be connected to */
 /* As a server does that is about to end; each call would have to make a connection of its own. */
 void client_host_closes(struct client_worker *worker, struct client_host *host);
-void client_host_release(struct client_host *host); /* one user less */
+static inline void client_host_release(struct client_host *host) /* one user less */
+{
+    assert(host->users > 0);
+    if (--host->users == 0)
+        free(host);
+}
 
 /* ---- what is sent: request.c ---- */
 
@@ -148,9 +176,10 @@ void client_host_release(struct client_host *host); /* one user less */
 int client_request_write(struct http_call *call, const struct http_client_request *request);
 void client_request_release(struct http_call *call);
 
-/* ---- connections: conn.c; all of a worker's loop ---- */
+/* ---- connections: pool.c; all of a worker's loop ---- */
 
-#define CLIENT_FREE_INPUT (16 * 1024) /* bytes of an input buffer that are not charged: max_connections bounds them */
+#define CLIENT_FREE_INPUT                                                                                              \
+    CLIENT_MAX_HEAD /* bytes of an input buffer that are not charged: max_connections bounds them */
 
 struct client_conn {
     h2o_linklist_t link; /* of host's idle */
@@ -159,7 +188,7 @@ struct client_conn {
     h2o_socket_t *socket;
     struct http_call *call;  /* NULL: idle */
     struct loop_timer timer; /* of connecting */
-    uint64_t retire_ns;
+    uint64_t begun_ns, retire_ns;
     bool writing;   /* the request */
     size_t charged; /* of socket->input */
 
@@ -175,8 +204,21 @@ struct client_conn {
     struct http_chunks chunks;
 };
 
-/* Sends call on an idle connection to host (unless the call must have a new one), or begins to connect. False: failed
- * at once. */
-bool client_conn_start(struct http_call *call, struct client_host *host);
-void client_conn_close(struct client_conn *conn);             /* its call is left alone */
-void client_conns_retire(struct client_host *host, bool all); /* closes idle ones, all or those too old */
+bool client_conn_count_in(struct http_client *client); /* false: there are as many connections as may be */
+void client_conn_count_out(struct http_client *client);
+/* Takes what the input buffer has grown to, or will, from the budget. -ENOBUFS: there is not so much. */
+int client_conn_charge(struct client_conn *conn, size_t expected);
+void client_conn_close(struct client_conn *conn);                    /* its call is left alone */
+void client_conns_retire(struct client_host *host, bool all);        /* closes idle ones, all or those too old */
+void client_conn_keep(struct client_conn *conn);                     /* among the idle ones, with its input empty */
+struct client_conn *client_conn_take_idle(struct client_host *host); /* the last used; NULL: there is none */
+
+/* ---- responses: response.c ---- */
+
+void client_response_read(struct client_conn *conn);          /* more has come */
+bool client_response_closed(struct client_conn *conn);        /* false: its end was not to come yet */
+void client_response_fail(struct client_conn *conn, int err); /* closes the connection and ends its call */
+
+/* ---- from an address to a response: conn.c ---- */
+
+void client_call_attempt(struct http_call *call); /* begins with an address, or goes on with another */

@@ -8,6 +8,8 @@
 #define LEAST_INTERVAL_MS 100  /* between two resolutions, however much they are wanted */
 #define STOP_BOUND_MS     1000 /* getaddrinfo(3) cannot be interrupted */
 
+static_assert(CLIENT_MAX_TARGETS <= CLIENT_MAX_ADDRESSES, "each target has room for an address");
+
 /* ---- the target ---- */
 
 /* "host:port" or "[::1]:port"; cuts piece in place. authority is the uncut text. */

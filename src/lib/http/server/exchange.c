@@ -81,6 +81,7 @@ static void end_exchange(void *memory)
 {
     struct http_exchange *exchange = memory;
     struct http_server *server = exchange->worker->server;
+    struct http_conn *conn = http_conn_of(exchange->h2o);
     uint64_t latency_ns = clock_monotonic_ns() - exchange->start_ns;
 
     h2o_linklist_unlink(&exchange->link);
@@ -92,12 +93,14 @@ static void end_exchange(void *memory)
     count_reset(exchange);
     http_record(exchange, latency_ns);
     if (exchange->reply != NULL)
-        http_conn_of(exchange->h2o)->replies -= exchange->reply->charged;
+        conn->replies -= exchange->reply->charged;
     http_reply_free(exchange->reply);
-    http_conn_of(exchange->h2o)->exchanges--;
+    if (--conn->exchanges == 0)
+        acceptor_idle(&conn->place);
     if (exchange->h2o->version < 0x200)
         end_http1(exchange);
-    atomic_fetch_sub_explicit(&server->bodies, exchange->body_len, memory_order_relaxed);
+    if (exchange->body_len > 0)
+        atomic_fetch_sub_explicit(&server->bodies, exchange->body_len, memory_order_relaxed);
     atomic_fetch_sub_explicit(&server->in_flight, 1, memory_order_relaxed);
 }
 
@@ -129,14 +132,17 @@ static struct http_exchange *first_exchange(struct http_worker *worker)
 /* Counts it in; returns whether there are too many, or too much. */
 static bool count_in(struct http_server *server, const struct http_exchange *exchange)
 {
-    unsigned connections = atomic_load_explicit(&server->connections, memory_order_relaxed);
-    unsigned own = http_conn_of(exchange->h2o)->exchanges++;
+    struct http_conn *conn = http_conn_of(exchange->h2o);
+    unsigned own = conn->exchanges++;
     size_t len = exchange->body_len;
     unsigned before = atomic_fetch_add_explicit(&server->in_flight, 1, memory_order_relaxed);
-    size_t bytes_before = atomic_fetch_add_explicit(&server->bodies, len, memory_order_relaxed);
+    size_t bytes_before = len > 0 ? atomic_fetch_add_explicit(&server->bodies, len, memory_order_relaxed) : 0;
 
+    if (conn->is_http1)
+        conn->begun_ms = 0; /* it is whole, and the only one */
+    acceptor_busy(&conn->place);
     return before >= server->def.max_in_flight || bytes_before + len > server->def.max_bodies ||
-           share_is_taken(own, before, server->def.max_in_flight, connections);
+           share_is_taken(own, before, server->def.max_in_flight, acceptor_connections(server->acceptor));
 }
 
 struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_source *source)
@@ -158,7 +164,7 @@ struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_sour
     exchange->method = http_method_of(exchange->req.method);
     http_target_split((struct str){h2o->input.path.base, h2o->input.path.len}, &exchange->req);
     exchange->path = http_paths_match(&worker->server->paths, exchange->req.path, exchange->req.params);
-    trace_begin(http_header(&exchange->req, "traceparent"), false, &exchange->req.trace);
+    http_accept_trace(&exchange->req, worker->server->def.spans);
     set_deadline(exchange, exchange->start_ns);
     exchange->too_many = count_in(worker->server, exchange);
     return exchange;
@@ -213,8 +219,7 @@ static void add_headers(h2o_req_t *h2o, const struct http_reply *reply)
 /* From the moment on that it is said, also where a worker has not heard of it yet. */
 static bool is_leaving(const struct http_server *server)
 {
-    return atomic_load_explicit(&server->discouraged, memory_order_relaxed) ||
-           atomic_load_explicit(&server->drained, memory_order_relaxed);
+    return atomic_load_explicit(&server->discouraged, memory_order_relaxed) || acceptor_is_draining(server->acceptor);
 }
 
 void http_exchange_respond(struct http_exchange *exchange, struct http_reply *take_reply, h2o_iovec_t *ret_body)

@@ -1,6 +1,6 @@
 /* http_internal -- what the files of the HTTP server share.
  *
- *   server.c       the server, its workers (one a loop), connections and their acceptance, drain
+ *   server.c       the server, its workers (one a loop), connections, drain
  *   share.c        how many requests of a connection are handled in a turn of the loop
  *   dispatch.c     from a request to its handler
  *   own_answers.c  what h2o answers by itself
@@ -20,6 +20,7 @@
  * A file uses those below it only.
  */
 #pragma once
+#include "acceptor.h"
 #include "budget.h"
 #include "h2o_compat.h"
 #include "http.h"
@@ -27,7 +28,6 @@
 #include "http_metrics.h"
 #include "include/names.h"
 #include "net_listen.h"
-#include "wait_group.h"
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -123,10 +123,8 @@ struct http_worker {
     struct loop *loop;
     struct http_gate *gate;
     h2o_context_t h2o;
-    int listen_fd;          /* -1 once closed */
-    h2o_socket_t *listener; /* owns listen_fd from start on */
-    struct loop_timer accept_timer, drain_timer, receive_timer;
-    struct loop_message discourage_message, drain_message, share_message;
+    struct loop_timer receive_timer;
+    struct loop_message discourage_message, share_message;
     struct loop_hook memory_hook, intake_hook;
     h2o_linklist_t conns;
     h2o_linklist_t unchecked;  /* connections whose h2o callback may have to be replaced */
@@ -146,6 +144,7 @@ struct http_worker {
     unsigned turn;
     unsigned room_made;                 /* the server's wants_room when this worker last made room */
     uint64_t look_ns;                   /* no look at memory before that */
+    uint64_t looked_ns;                 /* when the connections were last looked at */
     uint64_t trim_ns;                   /* the heap is trimmed then; 0: it need not */
     size_t seen_resident;               /* bytes of the process when it was last looked at */
     uint64_t resets_seen[HTTP2_ERRORS]; /* of h2o's counts of streams that it has reset */
@@ -159,7 +158,8 @@ struct http_server {
     struct http_paths paths;
     struct http_worker *workers;
     unsigned worker_count;
-    atomic_uint connections, in_flight;
+    struct acceptor *acceptor;
+    atomic_uint in_flight;
     atomic_size_t bodies; /* bytes of those in flight */
     struct metrics_family *requests, *durations;
     struct metrics_series *connections_gauge, *in_flight_gauge;
@@ -175,8 +175,7 @@ struct http_server {
     struct metrics_family *refused_family;
     _Atomic uint64_t warn_refused_ns; /* no line about them before that */
 
-    struct wait_group active; /* connections and listeners */
-    atomic_bool discouraged, drained;
+    atomic_bool discouraged;
 };
 
 /* One accepted connection. h2o hands every request of a connection the hosts that it was accepted with: as each has an
@@ -184,12 +183,14 @@ struct http_server {
 struct http_conn {
     h2o_hostconf_t *hosts[2]; /* the server's one host, and NULL */
     h2o_linklist_t link;      /* of the worker's conns */
+    struct acceptor_place place;
     struct http_worker *worker;
     h2o_socket_t *socket;
     unsigned resets;    /* requests given up by the client, less those answered */
     unsigned exchanges; /* that are being answered */
-    unsigned handled;   /* requests, in the turn of the loop that began at turn_ns; it took handled_ns */
-    uint64_t turn_ns, handled_ns;
+    unsigned handled;   /* requests, in the turn of the loop that began at turn_ns */
+    uint64_t turn_ns;
+    uint64_t share_ns; /* no more of them from then on in that turn */
     bool cut, is_http1;
     size_t buffers;    /* bytes, when http_watch last looked */
     size_t replies;    /* bytes of those not yet taken */
@@ -241,6 +242,9 @@ void http_intake_end(struct http_conn *conn); /* when it is closed */
 void http_watch_init(struct http_worker *worker);  /* loop's thread */
 void http_watch_start(struct http_worker *worker); /* with its first connection; it ends with the last */
 void http_watch_open(struct http_conn *conn);      /* counts a new connection */
+void http_watch_bound_buffers(const struct http_server *server, int listen_fd); /* of connections, in the kernel */
+/* Whether no request is in progress on a connection, also none that is half-sent, and no response is being sent. */
+bool http_watch_is_idle(struct http_conn *conn);
 /* Whether the budget is exceeded, although the worker has made what room it can. */
 bool http_watch_is_full(struct http_worker *worker);
 /* Counts a 503 for want of memory, has room made, and returns that reply; any thread. */
@@ -276,7 +280,8 @@ struct http_source {
     struct str (*peer)(const struct http_req *req); /* as http_peer */
 };
 
-void http_target_split(struct str target, struct http_req *req); /* into path and query */
+void http_target_split(struct str target, struct http_req *req);             /* into path and query */
+void http_accept_trace(struct http_req *req, const struct span_sink *spans); /* by the request's headers */
 
 struct http_deferred {
     void (*answer)(struct http_deferred *take_deferred, struct http_reply *take_reply);
@@ -317,7 +322,8 @@ void http_exchanges_fail(struct http_worker *worker); /* answers 503 to all that
 /* Ends the deferred requests of HTTP/1 whose clients have closed their connections. h2o does not read from a connection
  * whose request waits for its answer, and so does not hear of it; of HTTP/2 it does. */
 void http_exchanges_look(struct http_worker *worker);
-void http_record(const struct http_exchange *exchange, uint64_t latency_ns); /* record.c; once, at its end */
+void http_record(const struct http_exchange *exchange, uint64_t latency_ns);   /* record.c; once, at its end */
+void http_span_end(const struct http_exchange *exchange, uint64_t latency_ns); /* span.c; likewise */
 /* Of a request that was refused before there was an exchange. */
 void http_record_refusal(const struct http_conn *conn, const struct http_reply *reply, const struct trace *trace,
                          uint64_t latency_ns);

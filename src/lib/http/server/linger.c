@@ -2,16 +2,15 @@
  * can make the client's kernel throw away the answer. So a second descriptor of the socket stays open when h2o closes
  * its own: its sending half is shut down, and what still comes is read and thrown away until the client closes, too.
  *
- * Bounds: LINGER_MS and LINGER_BYTES of a connection, LINGER_MAX connections of a worker (the oldest is closed then).
- * Timer: one a worker, for the oldest: worker->lingering is in the order in which they began, which all have the same
- * time. A lingering connection counts neither as one of the server's nor towards its drain. Loop's thread only. */
+ * Bounds: LINGER_MS and LINGER_BYTES of a connection, max_lingering connections of a worker (the oldest is closed
+ * then). Timer: one a worker, for the oldest: worker->lingering is in the order in which they began, which all have the
+ * same time. A lingering connection counts neither as one of the server's nor towards its drain. Loop's thread only. */
 #include "http_internal.h"
 #include <fcntl.h>
 #include <stdlib.h>
 
 #define LINGER_MS    2000
 #define LINGER_BYTES (16 << 20)
-#define LINGER_MAX   64
 
 struct lingerer {
     h2o_linklist_t link;
@@ -73,7 +72,7 @@ static void begin(struct http_worker *worker, int take_fd)
         close(take_fd);
         return;
     }
-    if (worker->lingering_count == LINGER_MAX)
+    if (worker->lingering_count == worker->server->def.max_lingering)
         end(oldest(worker));
     *lingerer = (struct lingerer){.worker = worker,
                                   .socket = h2o_evloop_socket_create(worker->h2o.loop, take_fd, 0),

@@ -1,14 +1,10 @@
 #include "clock.h"
 #include "http_internal.h"
-#include "net_listen.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 
-#define ACCEPTS_A_TURN  16
-#define ACCEPT_RETRY_MS 10
-#define HANDSHAKES_MS   20 /* for those that have begun to end, once new ones are dropped */
-#define CLOSE_BOUND_MS  10000
+#define CLOSE_BOUND_MS 10000
 /* Beyond the largest max_body, so that our own 413 is sent after the body has been read. */
 #define BODY_MARGIN (64 * 1024)
 
@@ -19,107 +15,44 @@ static void on_close(void *data)
     struct http_conn *conn = data;
     struct http_server *server = conn->worker->server;
 
+    assert(conn->exchanges == 0);
     h2o_linklist_unlink(&conn->link);
     http_intake_end(conn);
     budget_give(&server->memory, conn->buffers);
     budget_give(&server->strangers, conn->strange);
+    acceptor_left(&conn->place);
     free(conn);
-    atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
-    wait_group_done(&server->active);
 }
 
-static void format_peer(int fd, char text[NET_IP_SIZE])
+static bool open_conn(void *arg, unsigned index, int take_fd, const struct sockaddr_storage *peer)
 {
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof(address);
+    struct http_server *server = arg;
+    struct http_worker *worker = &server->workers[index];
+    struct http_conn *conn = h2o_mem_alloc(sizeof(*conn));
+    h2o_socket_t *socket = h2o_evloop_socket_create(worker->h2o.loop, take_fd, H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
 
-    if (getpeername(fd, (struct sockaddr *)&address, &len) == 0)
-        net_ip_text(&address, text);
-}
-
-/* 0, also where one was gone before it was accepted; -EAGAIN: there is none; or another errno of accept(2). */
-static int accept_one(struct http_worker *worker)
-{
-    struct http_conn *conn;
-    h2o_socket_t *socket;
-
-    errno = EAGAIN;
-    if ((socket = h2o_evloop_socket_accept(worker->listener)) == NULL)
-        return errno == ECONNABORTED || errno == EPROTO || errno == EINTR ? 0 : -errno;
-    if (atomic_load_explicit(&worker->server->drained, memory_order_relaxed))
-        net_listen_accepted(h2o_socket_get_fd(socket));
-    conn = h2o_mem_alloc(sizeof(*conn));
-    *conn = (struct http_conn){.hosts = {worker->server->h2o.hosts[0]}, .worker = worker, .socket = socket};
+    *conn = (struct http_conn){.hosts = {server->h2o.hosts[0]}, .worker = worker, .socket = socket};
     if (h2o_linklist_is_empty(&worker->conns))
         http_watch_start(worker);
     h2o_linklist_insert(&worker->conns, &conn->link);
     http_watch_open(conn);
-    atomic_fetch_add_explicit(&worker->server->connections, 1, memory_order_relaxed);
-    wait_group_add(&worker->server->active);
-    format_peer(h2o_socket_get_fd(socket), conn->remote_ip);
+    acceptor_join(server->acceptor, index, &conn->place, take_fd);
+    net_ip_text(peer, conn->remote_ip);
     socket->on_close.cb = on_close;
     socket->on_close.data = conn;
     h2o_accept(&(h2o_accept_ctx_t){.ctx = &worker->h2o, .hosts = conn->hosts}, socket);
     http_intake_begin(conn);
-    return 0;
+    return true;
 }
 
-/* ---- accepting ---- */
-
-static bool is_full(const struct http_server *server)
+static bool yield_conn(void *arg, struct acceptor_place *place)
 {
-    return atomic_load_explicit(&server->connections, memory_order_relaxed) >= server->def.max_connections;
-}
+    struct http_conn *conn = H2O_STRUCT_FROM_MEMBER(struct http_conn, place, place);
 
-static void on_connection(h2o_socket_t *listener, const char *err);
-
-static void resume_accepting(struct loop_timer *timer)
-{
-    struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, accept_timer, timer);
-
-    h2o_socket_read_start(worker->listener, on_connection);
-}
-
-/* Those who wait stay in the kernel's queue. A connection may end in any worker: so this one looks again soon. */
-static void pause_accepting(struct http_worker *worker)
-{
-    if (loop_timer_start(worker->loop, &worker->accept_timer, ACCEPT_RETRY_MS, resume_accepting) == 0)
-        h2o_socket_read_stop(worker->listener);
-}
-
-static void on_connection(h2o_socket_t *listener, const char *err)
-{
-    struct http_worker *worker = listener->data;
-    int result = 0;
-
-    for (int i = 0; i < ACCEPTS_A_TURN && result == 0; i++)
-        result = is_full(worker->server) ? -EMFILE : accept_one(worker);
-    /* Out of descriptors or memory, the listener would stay readable and the loop never sleep. */
-    if (result == -EMFILE || result == -ENFILE || result == -ENOBUFS || result == -ENOMEM)
-        pause_accepting(worker);
-}
-
-static void start_accepting(void *arg)
-{
-    struct http_worker *worker = arg;
-
-    worker->listener = h2o_evloop_socket_create(worker->h2o.loop, worker->listen_fd, H2O_SOCKET_FLAG_DONT_READ);
-    worker->listener->data = worker;
-    h2o_socket_read_start(worker->listener, on_connection);
-}
-
-static void close_listener(struct http_worker *worker)
-{
-    if (worker->listen_fd < 0)
-        return;
-    loop_timer_stop(worker->loop, &worker->accept_timer);
-    if (worker->listener != NULL)
-        h2o_socket_close(worker->listener);
-    else
-        close(worker->listen_fd);
-    worker->listener = NULL;
-    worker->listen_fd = -1;
-    wait_group_done(&worker->server->active);
+    if (!http_watch_is_idle(conn))
+        return false;
+    http_conn_cut(conn);
+    return true;
 }
 
 /* ---- leaving ---- */
@@ -129,25 +62,11 @@ static void discourage_worker(struct loop_message *message)
     H2O_STRUCT_FROM_MEMBER(struct http_worker, discourage_message, message)->h2o.shutdown_requested = 1;
 }
 
-/* What is in the backlog has been accepted by the kernel: a client may have sent its request already. Closing the
- * listener would reset it. */
-static void finish_drain(struct loop_timer *timer)
+static void drained(void *arg, unsigned index)
 {
-    struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, drain_timer, timer);
+    struct http_server *server = arg;
 
-    if (worker->listener != NULL)
-        while (accept_one(worker) == 0)
-            ;
-    close_listener(worker);
-    h2o_context_request_shutdown(&worker->h2o);
-}
-
-static void drain_worker(struct loop_message *message)
-{
-    struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, drain_message, message);
-
-    if (loop_timer_start(worker->loop, &worker->drain_timer, HANDSHAKES_MS, finish_drain) < 0)
-        finish_drain(&worker->drain_timer);
+    h2o_context_request_shutdown(&server->workers[index].h2o);
 }
 
 /* Ends all that is there: waiting requests are answered 503, then connections are cut. Requests that still come from
@@ -157,8 +76,6 @@ static void cut_worker(void *arg)
     struct http_worker *worker = arg;
 
     worker->closing = true;
-    loop_timer_stop(worker->loop, &worker->drain_timer);
-    close_listener(worker);
     http_exchanges_fail(worker); /* now no deferred answer has a request any more, ... */
     pthread_mutex_lock(&worker->gate->lock);
     worker->gate->loop = NULL; /* ... so that it may be freed by whoever gives it */
@@ -188,12 +105,12 @@ static void dispose_worker(void *arg)
     h2o_compat_context_dispose(&worker->h2o);
 }
 
-static int open_worker(struct http_server *server, unsigned index, int take_fd)
+static int open_worker(struct http_server *server, unsigned index)
 {
     struct http_worker *worker = &server->workers[index];
     int err;
 
-    *worker = (struct http_worker){.server = server, .listen_fd = take_fd};
+    *worker = (struct http_worker){.server = server};
     h2o_linklist_init_anchor(&worker->conns);
     h2o_linklist_init_anchor(&worker->exchanges);
     h2o_linklist_init_anchor(&worker->lingering);
@@ -211,12 +128,10 @@ static int open_worker(struct http_server *server, unsigned index, int take_fd)
         goto fail;
     }
     loop_call(worker->loop, init_worker, worker);
-    wait_group_add(&server->active);
     return 0;
 fail:
     loop_close(worker->loop);
     free(worker->red);
-    close(take_fd);
     return err;
 }
 
@@ -235,7 +150,7 @@ static void on_scrape(void *arg)
 {
     struct http_server *server = arg;
 
-    metrics_set(server->connections_gauge, atomic_load_explicit(&server->connections, memory_order_relaxed));
+    metrics_set(server->connections_gauge, acceptor_connections(server->acceptor));
     metrics_set(server->in_flight_gauge, atomic_load_explicit(&server->in_flight, memory_order_relaxed));
     metrics_set(server->memory_gauge, (double)budget_used(&server->memory));
 }
@@ -307,6 +222,7 @@ static void open_metrics(struct http_server *server)
 static void set_defaults(struct http_server_def *def)
 {
     def->max_connections = def->max_connections > 0 ? def->max_connections : 10000;
+    def->max_lingering = def->max_lingering > 0 ? def->max_lingering : 64;
     def->max_in_flight = def->max_in_flight > 0 ? def->max_in_flight : 10000;
     def->request_timeout_ms = def->request_timeout_ms > 0 ? def->request_timeout_ms : 30000;
     def->max_bodies = def->max_bodies > 0 ? def->max_bodies : 64 << 20;
@@ -314,22 +230,14 @@ static void set_defaults(struct http_server_def *def)
     def->receive_timeout_ms = def->receive_timeout_ms > 0 ? def->receive_timeout_ms : 10000;
 }
 
-static unsigned at_most(unsigned wanted, size_t fit)
-{
-    return wanted <= fit ? wanted : fit > 0 ? (unsigned)fit : 1;
-}
-
 /* Connections that hold nothing take at most half of the memory; requests, as long as they hold no more, all of it. */
 static void bound_by_memory(struct http_server *server)
 {
-
     server->memory.max = server->def.max_memory;
     server->memory.whole = server->def.whole;
     server->strangers.max = server->def.max_memory / HTTP_STRANGERS;
-    if (server->def.max_memory == 0)
-        return;
-    server->def.max_connections = at_most(server->def.max_connections, server->def.max_memory / (2 * HTTP_CONN_BYTES));
-    server->def.max_in_flight = at_most(server->def.max_in_flight, server->def.max_memory / HTTP_REQUEST_BYTES);
+    server->def.max_connections = budget_fit(server->def.max_connections, server->def.max_memory, 2 * HTTP_CONN_BYTES);
+    server->def.max_in_flight = budget_fit(server->def.max_in_flight, server->def.max_memory, HTTP_REQUEST_BYTES);
 }
 
 static void open_config(struct http_server *server)
@@ -345,20 +253,44 @@ static void open_config(struct http_server *server)
     http_own_answers_register(host);
 }
 
-static int open_workers(struct http_server *server, int listen_fd)
+static int open_workers(struct http_server *server)
 {
-    int fd, err;
+    int err = 0;
 
     server->workers = calloc(server->def.workers, sizeof(*server->workers));
     if (server->workers == NULL)
         return -ENOMEM;
-    for (unsigned i = 0; i < server->def.workers; i++, server->worker_count++) {
-        if ((fd = fcntl(listen_fd, F_DUPFD_CLOEXEC, 0)) < 0)
-            return -errno;
-        if ((err = open_worker(server, i, fd)) < 0)
-            return err;
+    for (unsigned i = 0; i < server->def.workers && (err = open_worker(server, i)) == 0; i++)
+        server->worker_count++;
+    return err;
+}
+
+static int open_acceptor(struct http_server *server, int take_listen_fd)
+{
+    struct loop **loops = calloc(server->worker_count, sizeof(struct loop *));
+    struct acceptor_def def = {.server = server->def.name,
+                               .log = server->def.log,
+                               .metrics = server->def.metrics,
+                               .loops = loops,
+                               .loop_count = server->worker_count,
+                               .max_connections = server->def.max_connections,
+                               .address_bound = server->def.address_bound,
+                               .arg = server,
+                               .open = open_conn,
+                               .yield = yield_conn,
+                               .drained = drained};
+    int err;
+
+    if (loops == NULL) {
+        close(take_listen_fd);
+        return -ENOMEM;
     }
-    return 0;
+    for (unsigned i = 0; i < server->worker_count; i++)
+        loops[i] = server->workers[i].loop;
+    http_watch_bound_buffers(server, take_listen_fd);
+    err = acceptor_open(take_listen_fd, &def, &server->acceptor);
+    free(loops);
+    return err;
 }
 
 int http_server_open(int take_listen_fd, const struct http_server_def *def, struct http_server **ret_server)
@@ -368,30 +300,32 @@ int http_server_open(int take_listen_fd, const struct http_server_def *def, stru
 
     assert(def->workers > 0);
     if (server == NULL)
-        goto done;
+        goto fail;
     server->def = *def;
     set_defaults(&server->def);
     bound_by_memory(server);
     server->statm_fd = def->max_memory > 0 ? open("/proc/self/statm", O_RDONLY | O_CLOEXEC) : -1;
-    wait_group_init(&server->active);
     if ((err = http_paths_open(def->routes, &server->paths)) < 0)
-        goto done;
+        goto fail;
     open_config(server);
-    open_metrics(server);
-    if ((err = open_workers(server, take_listen_fd)) == 0) {
-        *ret_server = server;
-        server = NULL;
+    if ((err = open_workers(server)) < 0)
+        goto fail;
+    if ((err = open_acceptor(server, take_listen_fd)) < 0) {
+        http_server_close(server);
+        return err;
     }
-done:
-    close(take_listen_fd); /* the workers have it as their own */
+    open_metrics(server);
+    *ret_server = server;
+    return 0;
+fail:
+    close(take_listen_fd);
     http_server_close(server);
     return err;
 }
 
 void http_server_start(struct http_server *server)
 {
-    for (unsigned i = 0; i < server->worker_count; i++)
-        loop_call(server->workers[i].loop, start_accepting, &server->workers[i]);
+    acceptor_start(server->acceptor);
 }
 
 void http_server_discourage(struct http_server *server)
@@ -406,40 +340,42 @@ void http_server_discourage(struct http_server *server)
 
 void http_server_drain(struct http_server *server)
 {
-    if (atomic_exchange(&server->drained, true))
-        return;
-    net_listen_stop(server->workers[0].listen_fd); /* one socket, whichever descriptor it is called by */
-    for (unsigned i = 0; i < server->worker_count; i++) {
-        server->workers[i].drain_message.run = drain_worker;
-        loop_post(server->workers[i].loop, &server->workers[i].drain_message);
-    }
+    acceptor_drain(server->acceptor);
 }
 
 int http_server_wait(struct http_server *server, uint64_t deadline_ns)
 {
-    if (wait_group_wait(&server->active, deadline_ns))
+    if (acceptor_wait(server->acceptor, deadline_ns))
         return 0;
     return atomic_load(&server->in_flight) == 0 ? 0 : -ETIMEDOUT;
+}
+
+/* Ends all connections. */
+static void cut(struct http_server *server)
+{
+    acceptor_stop(server->acceptor);
+    for (unsigned i = 0; i < server->worker_count; i++)
+        loop_call(server->workers[i].loop, cut_worker, &server->workers[i]);
+    if (!acceptor_wait(server->acceptor, clock_monotonic_ns() + CLOSE_BOUND_MS * CLOCK_NS_PER_MS))
+        log_exit(server->def.log, EXIT_FAILURE, "a connection does not end: the process exits without waiting for it");
 }
 
 struct http_server *http_server_close(struct http_server *server)
 {
     if (server == NULL)
         return NULL;
-    for (unsigned i = 0; i < server->worker_count; i++)
-        loop_call(server->workers[i].loop, cut_worker, &server->workers[i]);
-    if (!wait_group_wait(&server->active, clock_monotonic_ns() + CLOSE_BOUND_MS * CLOCK_NS_PER_MS))
-        log_exit(server->def.log, EXIT_FAILURE, "a connection does not end: the process exits without waiting for it");
+    if (server->acceptor != NULL)
+        cut(server);
     metrics_off_scrape(server->def.metrics, on_scrape, server);
     for (unsigned i = 0; i < server->worker_count; i++)
         close_worker(&server->workers[i]);
+    acceptor_free(server->acceptor);
     free(server->workers);
     if (server->h2o.hosts != NULL)
         h2o_config_dispose(&server->h2o);
     if (server->statm_fd >= 0)
         close(server->statm_fd);
     http_paths_release(&server->paths);
-    wait_group_release(&server->active);
     free(server);
     return NULL;
 }

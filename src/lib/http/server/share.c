@@ -1,9 +1,9 @@
 /* A connection's share of a turn of the loop. h2o hands over every request that it finds in a connection's input, one
  * after the other: a connection that sends requests faster than they are handled, pipelined or reset at once, would
- * keep all others waiting for as long as its input lasts. So a connection has requests handled for SHARE_NS in a turn,
- * and not more than SHARE of them, but for those that are refused because there are too many, which is short work and
- * frees their memory. Further ones have begun, with their deadlines, and wait for the next turn: in the
- * worker's list, in the order of their arrival. What the client resets in the meantime is never handled.
+ * keep all others waiting for as long as its input lasts. So a connection has at most SHARE requests handled in a turn,
+ * and none after SHARE_NS from the first one; those that are refused because there are too many are handled in any case,
+ * which is short work and frees their memory. Further ones have begun, with their deadlines, and wait for the next turn: in
+ * the worker's list, in the order of their arrival. What the client resets in the meantime is never handled.
  *
  * The worker's message is posted when the list is no longer empty, and runs in the next turn. */
 #include "clock.h"
@@ -12,29 +12,27 @@
 #define SHARE    32
 #define SHARE_NS CLOCK_NS_PER_MS
 
-static bool has_share(struct http_conn *conn)
+static bool has_share(struct http_conn *conn, uint64_t now_ns)
 {
     uint64_t turn_ns = loop_last_turn_ns(conn->worker->loop);
 
     if (conn->turn_ns != turn_ns) {
         conn->turn_ns = turn_ns;
+        conn->share_ns = now_ns + SHARE_NS;
         conn->handled = 0;
-        conn->handled_ns = 0;
     }
-    return conn->handled < SHARE && conn->handled_ns < SHARE_NS;
+    return conn->handled < SHARE && now_ns < conn->share_ns;
 }
 
-static void handle(struct http_exchange *exchange)
+/* now_ns: a time of now, or a little before, so that the clock need not be asked again. */
+static void handle(struct http_exchange *exchange, uint64_t now_ns)
 {
     struct http_worker *worker = exchange->worker;
     struct http_conn *conn = http_conn_of(exchange->h2o);
-    uint64_t begin_ns;
 
-    if (exchange->too_many || has_share(conn)) {
-        begin_ns = clock_monotonic_ns();
-        http_dispatch(exchange); /* h2o frees no connection while a response begins */
+    if (exchange->too_many || has_share(conn, now_ns)) {
         conn->handled++;
-        conn->handled_ns += clock_monotonic_ns() - begin_ns;
+        http_dispatch(exchange);
         return;
     }
     exchange->waited = true;
@@ -58,7 +56,7 @@ static void handle_waiting(struct loop_message *message)
 
         h2o_linklist_unlink(&exchange->waiting);
         if (!exchange->answered) /* by its deadline, or by a closing server */
-            handle(exchange);
+            handle(exchange, clock_monotonic_ns());
     }
 }
 
@@ -70,7 +68,9 @@ void http_share_init(struct http_worker *worker)
 
 static int on_request(h2o_handler_t *handler, h2o_req_t *h2o)
 {
-    handle(http_exchange_begin(h2o, &http_exchange_source));
+    struct http_exchange *exchange = http_exchange_begin(h2o, &http_exchange_source);
+
+    handle(exchange, exchange->start_ns);
     return 0;
 }
 

@@ -23,7 +23,9 @@
  * is how little is held before a token has been asked for.
  *
  * Where the bound is exceeded, or something did not fit, every worker closes its connections that hold most, down to
- * half of what an equal share would be, until three quarters of the bound are used. The memory of those that have no
+ * half of what an equal share would be, until three quarters of the bound are used. The same where the process's budget
+ * for all clients is almost used up, if the server has a third of what is used or more (budget_surplus_of_whole). The
+ * memory of those that have no
  * request being answered is free at once, that of the others after h2o's next turn; until then requests are refused.
  * Soon after, h2o and the allocator are made to give back what they keep for reuse: they would keep the heap as large
  * as it ever was.
@@ -40,11 +42,18 @@
 #define MIN_STRANGE    (16 * 1024) /* bytes of an unfinished request: of less nobody asks whose it is */
 #define MIN_CHARGED    4096        /* bytes of a reply's body: less is counted with its request */
 #define LOOK_NS        CLOCK_NS_PER_MS
+#define IDLE_LOOK_NS   (100 * CLOCK_NS_PER_MS)
 #define WARN_NS        (10 * CLOCK_NS_PER_S)
 #define TRIM_NS        (50 * CLOCK_NS_PER_MS)
 #define MIN_SOCKBUF    (64 * 1024)
 #define HTTP2_COPIED   81920 /* of replies into an HTTP/2 connection's output at a time */
 #define HTTP2_ANSWERED 2     /* bytes of output, at most, for one of a frame that is answered by a frame */
+
+static_assert(MIN_CHARGED <= HTTP_REQUEST_BYTES, "a reply that is not charged is counted with its request");
+static_assert(sizeof(h2o_req_t) + sizeof(struct http_exchange) < HTTP_REQUEST_BYTES,
+              "a request takes what is counted for it");
+static_assert(LOOK_NS <= IDLE_LOOK_NS && LOOK_NS <= TRIM_NS,
+              "what is closed is seen to be gone before the heap is trimmed");
 
 /* ---- looking ---- */
 
@@ -142,6 +151,7 @@ static void look(struct http_worker *worker)
     }
     budget_add(&worker->server->memory, after - before); /* modulo 2^64, where it is less */
     budget_add(&worker->server->strangers, strange_after - strange_before);
+    worker->looked_ns = clock_monotonic_ns();
 }
 
 /* ---- what holds too much ---- */
@@ -211,19 +221,27 @@ static size_t close_largest(struct http_worker *worker, size_t (*size_of)(const 
     return found;
 }
 
+static size_t surplus_of(struct http_server *server)
+{
+    size_t used = budget_used(&server->memory), enough = server->memory.max / 4 * 3;
+    size_t of_whole = budget_surplus_of_whole(&server->memory), own = used > enough ? used - enough : 0;
+
+    return own > of_whole ? own : of_whole;
+}
+
 /* Closes those that hold most, in passes of half the size each: sorting would need memory. */
 static void make_room(struct http_worker *worker)
 {
     struct http_server *server = worker->server;
-    size_t used = budget_used(&server->memory), enough = server->memory.max / 4 * 3, most = 0, leaving = 0;
-    size_t share = used / (atomic_load_explicit(&server->connections, memory_order_relaxed) + 1) / 2;
+    size_t used = budget_used(&server->memory), surplus = surplus_of(server), most = 0, leaving = 0;
+    size_t share = used / (acceptor_connections(server->acceptor) + 1) / 2;
 
     for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
         most = held(conn_of(link)) > most ? held(conn_of(link)) : most;
         leaving += conn_of(link)->cut ? all_of(conn_of(link)) : 0;
     }
     for (size_t least = most / 2; least >= share && least > 0; least /= 2)
-        leaving += close_largest(worker, held, least, used > enough + leaving ? used - enough - leaving : 0);
+        leaving += close_largest(worker, held, least, surplus > leaving ? surplus - leaving : 0);
 }
 
 /* Before it has seen a token, the server keeps little: beyond it the connections that hold most of that are closed,
@@ -261,7 +279,7 @@ static bool is_exceeded(const struct http_worker *worker)
 {
     struct http_server *server = worker->server;
 
-    return budget_exceeded(&server->memory) ||
+    return budget_exceeded(&server->memory) || budget_surplus_of_whole(&server->memory) > 0 ||
            atomic_load_explicit(&server->wants_room, memory_order_relaxed) != worker->room_made;
 }
 
@@ -323,28 +341,23 @@ static bool admits(struct http_conn *conn, size_t len)
     return !conn->cut;
 }
 
-/* What the kernel holds for the client to take is charged to the same cgroup. */
-static void bound_send_buffers(const struct http_worker *worker)
+/* h2o reads and handles in one turn all that the kernel holds of a connection. Nobody can count the memory before, and
+ * all other connections wait for the time that it takes: thousands of frames fit into 64 KiB. What the kernel holds for
+ * the client to take is charged to the same cgroup. */
+void http_watch_bound_buffers(const struct http_server *server, int listen_fd)
 {
-    size_t share = worker->server->memory.max / 64;
+    size_t share = server->memory.max / 64;
     int bytes = share < MIN_SOCKBUF ? MIN_SOCKBUF : share < INT_MAX / 2 ? (int)share : INT_MAX / 2;
 
-    setsockopt(worker->listen_fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
-}
-
-/* h2o reads and handles in one turn all that the kernel holds of a connection. Nobody can count the memory before, and
- * all other connections wait for the time that it takes: thousands of frames fit into 64 KiB. */
-static void bound_receive_buffers(const struct http_worker *worker)
-{
-    setsockopt(worker->listen_fd, SOL_SOCKET, SO_RCVBUF, &(int){MIN_SOCKBUF}, sizeof(int));
+    setsockopt(listen_fd, SOL_SOCKET, SO_RCVBUF, &(int){MIN_SOCKBUF}, sizeof(int));
+    if (server->memory.max > 0)
+        setsockopt(listen_fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 }
 
 void http_watch_init(struct http_worker *worker)
 {
-    bound_receive_buffers(worker);
     if (worker->server->memory.max == 0)
         return;
-    bound_send_buffers(worker);
     worker->seen_resident = resident_bytes(worker->server);
     worker->memory_hook.run = watch_memory;
     worker->admits = admits;
@@ -407,13 +420,26 @@ bool http_watch_is_full(struct http_worker *worker)
     return budget_exceeded(&worker->server->memory);
 }
 
+/* ---- who is idle ---- */
+
+/* begun_ms is as old as the last look, which takes long where there are many connections: a request that began after it
+ * and has left nothing in the input buffer is not seen. */
+bool http_watch_is_idle(struct http_conn *conn)
+{
+    if (conn->exchanges > 0 || conn->socket->input->size > 0 || h2o_socket_is_writing(conn->socket))
+        return false;
+    if (clock_monotonic_ns() >= conn->worker->looked_ns + IDLE_LOOK_NS)
+        look(conn->worker);
+    return conn->begun_ms == 0;
+}
+
 /* ---- what waits too long ---- */
 
 /* Bytes that are no request yet, or, in a drain, the request that an idle connection may still send. */
 static bool is_waiting(const struct http_conn *conn)
 {
     return conn->exchanges == 0 && conn->begun_ms == 0 &&
-           (conn->socket->input->size > 0 || atomic_load(&conn->worker->server->drained));
+           (conn->socket->input->size > 0 || acceptor_is_draining(conn->worker->server->acceptor));
 }
 
 /* Notes the time of this turn; returns that of RECEIVE_TURNS turns ago, 0 where it is not known. */

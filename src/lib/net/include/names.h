@@ -1,6 +1,18 @@
 /* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
 #pragma once
 
+#pragma redefine_extname acceptor_busy slipway_acceptor_busy
+#pragma redefine_extname acceptor_connections slipway_acceptor_connections
+#pragma redefine_extname acceptor_drain slipway_acceptor_drain
+#pragma redefine_extname acceptor_free slipway_acceptor_free
+#pragma redefine_extname acceptor_idle slipway_acceptor_idle
+#pragma redefine_extname acceptor_is_draining slipway_acceptor_is_draining
+#pragma redefine_extname acceptor_join slipway_acceptor_join
+#pragma redefine_extname acceptor_left slipway_acceptor_left
+#pragma redefine_extname acceptor_open slipway_acceptor_open
+#pragma redefine_extname acceptor_start slipway_acceptor_start
+#pragma redefine_extname acceptor_stop slipway_acceptor_stop
+#pragma redefine_extname acceptor_wait slipway_acceptor_wait
 #pragma redefine_extname loop_at_close slipway_loop_at_close
 #pragma redefine_extname loop_call slipway_loop_call
 #pragma redefine_extname loop_close slipway_loop_close
@@ -14,6 +26,7 @@
 #pragma redefine_extname loop_post slipway_loop_post
 #pragma redefine_extname loop_timer_start slipway_loop_timer_start
 #pragma redefine_extname loop_timer_stop slipway_loop_timer_stop
+#pragma redefine_extname net_ip_bytes slipway_net_ip_bytes
 #pragma redefine_extname net_ip_text slipway_net_ip_text
 #pragma redefine_extname net_listen slipway_net_listen
 #pragma redefine_extname net_listen_accepted slipway_net_listen_accepted
@@ -21,3 +34,10 @@
 #pragma redefine_extname net_listen_stop slipway_net_listen_stop
 #pragma redefine_extname net_listen_stop_syn slipway_net_listen_stop_syn
 #pragma redefine_extname net_listen_stop_syn_by_ttl slipway_net_listen_stop_syn_by_ttl
+#pragma redefine_extname net_networks_check slipway_net_networks_check
+#pragma redefine_extname net_networks_contain slipway_net_networks_contain
+#pragma redefine_extname net_networks_parse slipway_net_networks_parse
+#pragma redefine_extname net_peers_free slipway_net_peers_free
+#pragma redefine_extname net_peers_join slipway_net_peers_join
+#pragma redefine_extname net_peers_leave slipway_net_peers_leave
+#pragma redefine_extname net_peers_new slipway_net_peers_new

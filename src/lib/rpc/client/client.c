@@ -1,11 +1,13 @@
-#include "cgroup.h"
-#include "memory_part.h"
+/* The client's life: opened with its workers and its first channel; closing from rpc_client_cancel on, when calls are
+ * refused; freed when the last callback has returned. client->lock guards closing, in_flight and flights; landed is
+ * signalled when in_flight falls to 0 while closing. */
+#include "budget.h"
 #include "rpc_client_internal.h"
 #include <errno.h>
 #include <stdlib.h>
 
 #define MAX_IN_FLIGHT   10000
-#define MEMORY_PER_CALL (16 * 1024)
+#define MEMORY_PER_CALL (16 * 1024) /* C-core takes 8 to 15 KiB */
 
 static int start_workers(struct rpc_client *client)
 {
@@ -22,14 +24,6 @@ static int start_workers(struct rpc_client *client)
     return err;
 }
 
-/* A call takes 8 to 15 KiB of C-core. */
-static unsigned allowed_in_flight(void)
-{
-    uint64_t fit = memory_part(cgroup_memory_bytes(), MEMORY_GRPC_OUTGOING) / MEMORY_PER_CALL;
-
-    return fit > 0 && fit < MAX_IN_FLIGHT ? (unsigned)fit : MAX_IN_FLIGHT;
-}
-
 int rpc_client_open(const struct rpc_client_def *def, struct rpc_client **ret_client)
 {
     struct rpc_client *client = calloc(1, sizeof(*client));
@@ -39,13 +33,16 @@ int rpc_client_open(const struct rpc_client_def *def, struct rpc_client **ret_cl
         return -ENOMEM;
     rpc_library_use();
     client->metrics = def->metrics;
-    client->max_in_flight = def->max_in_flight != 0 ? def->max_in_flight : allowed_in_flight();
+    client->spans = def->spans;
+    client->max_in_flight =
+        budget_fit(def->max_in_flight != 0 ? def->max_in_flight : MAX_IN_FLIGHT, def->max_memory, MEMORY_PER_CALL);
     client->threads = def->threads != 0 ? def->threads : 1;
     TAILQ_INIT(&client->flights);
     pthread_mutex_init(&client->lock, NULL);
     pthread_cond_init(&client->landed, NULL);
     client->name = strdup(def->name != NULL ? def->name : def->target);
-    err = client->name != NULL ? rpc_channel_open(client, def) : -ENOMEM;
+    client->target = strdup(def->target);
+    err = client->name != NULL && client->target != NULL ? rpc_channel_open(client, def) : -ENOMEM;
     if (err == 0)
         err = start_workers(client);
     if (err == 0)
@@ -74,8 +71,6 @@ static void await_landings(struct rpc_client *client)
 
 struct rpc_client *rpc_client_free(struct rpc_client *client)
 {
-    struct rpc_peer_method *method, *next;
-
     if (client == NULL)
         return NULL;
     rpc_client_cancel(client);
@@ -84,14 +79,11 @@ struct rpc_client *rpc_client_free(struct rpc_client *client)
         rpc_worker_release(&client->workers[i]);
     free(client->workers);
     rpc_channel_close(client);
-    for (method = atomic_load(&client->methods); method != NULL; method = next) {
-        next = method->next;
-        free(method->path);
-        free(method);
-    }
+    rpc_peer_methods_release(client);
     rpc_library_done();
     pthread_cond_destroy(&client->landed);
     pthread_mutex_destroy(&client->lock);
+    free(client->target);
     free(client->name);
     free(client);
     return NULL;

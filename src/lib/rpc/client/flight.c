@@ -1,103 +1,27 @@
+/* What a unary call and a stream of a client have in common: from its beginning to its end.
+ *
+ *   begun ------------> landed --------> ended
+ *   rpc_flight_begin    _landed, _count  _end
+ *
+ * begun: counted in client->in_flight, uses a channel, is in client->flights, so that rpc_client_cancel finds it.
+ * landed: in the call's last event: it is out of client->flights, so that nobody cancels it any more.
+ * ended: released. Before it, the callback has returned: in_flight falls when nothing of the call runs any more, and
+ * then the client may be freed.
+ *
+ * A call that begins while the client is closing is refused (reserve), or, where closing came between, cancelled.
+ *
+ * Timer: C-core's deadline, which every call has. Locks: client->lock, for flights, in_flight and closing. Callers:
+ * unary.c and stream.c; _begin in any thread, the others in the thread of the call's queue.
+ */
 #include "clock.h"
 #include "rpc_client_internal.h"
-#include <assert.h>
 #include <errno.h>
 #include <grpc/slice.h>
-#include <grpc/support/alloc.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define MAX_TIMEOUT_MS 1000000000000ULL /* beyond the sense of it, within the range of nanoseconds */
 
-/* ---- methods ---- */
-
-static struct rpc_peer_method *find_method(struct rpc_client *client, const ProtobufCMethodDescriptor *descriptor)
-{
-    struct rpc_peer_method *method = atomic_load_explicit(&client->methods, memory_order_acquire);
-
-    while (method != NULL && method->descriptor != descriptor)
-        method = method->next;
-    return method;
-}
-
-static struct rpc_peer_method *add_method(struct rpc_client *client, const ProtobufCServiceDescriptor *service,
-                                          const ProtobufCMethodDescriptor *descriptor)
-{
-    struct rpc_peer_method *method = calloc(1, sizeof(*method));
-
-    if (method == NULL)
-        return NULL;
-    if (asprintf(&method->path, "/%s/%s", service->name, descriptor->name) < 0) {
-        free(method);
-        return NULL;
-    }
-    method->descriptor = descriptor;
-    rpc_stats_init(&method->stats, client->metrics, RPC_CLIENT_SIDE,
-                   (const struct str[]){str_of(client->name), str_of(service->name), str_of(descriptor->name)});
-    method->next = atomic_load(&client->methods);
-    atomic_store_explicit(&client->methods, method, memory_order_release);
-    return method;
-}
-
-static struct rpc_peer_method *method_of(struct rpc_client *client, const ProtobufCServiceDescriptor *service,
-                                         const char *name)
-{
-    const ProtobufCMethodDescriptor *descriptor = protobuf_c_service_descriptor_get_method_by_name(service, name);
-    struct rpc_peer_method *method;
-
-    assert(descriptor != NULL);
-    method = find_method(client, descriptor);
-    if (method != NULL)
-        return method;
-    pthread_mutex_lock(&client->lock);
-    method = find_method(client, descriptor);
-    if (method == NULL)
-        method = add_method(client, service, descriptor);
-    pthread_mutex_unlock(&client->lock);
-    return method;
-}
-
-/* ---- metadata ---- */
-
-static void release_metadata(struct rpc_flight *flight)
-{
-    for (size_t i = 0; i < flight->metadata_count; i++) {
-        grpc_slice_unref(flight->metadata[i].key);
-        grpc_slice_unref(flight->metadata[i].value);
-    }
-    flight->metadata_count = 0;
-}
-
-static int add_metadata(struct rpc_flight *flight, struct str name, struct str value)
-{
-    grpc_metadata *metadata = &flight->metadata[flight->metadata_count++];
-
-    *metadata = (grpc_metadata){.key = rpc_slice(name), .value = rpc_slice(value)};
-    if (!grpc_header_key_is_legal(metadata->key))
-        return -EINVAL;
-    return grpc_is_binary_header(metadata->key) || grpc_header_nonbin_value_is_legal(metadata->value) ? 0 : -EINVAL;
-}
-
-static int fill_metadata(struct rpc_flight *flight, const struct rpc_call_options *options)
-{
-    int err = options->metadata_count <= RPC_MAX_METADATA ? 0 : -EINVAL;
-
-    for (size_t i = 0; i < options->metadata_count && err == 0; i++)
-        err = add_metadata(flight, str_of(options->metadata[i].name), options->metadata[i].value);
-    if (err == 0 && options->trace != NULL) {
-        char header[TRACE_PARENT_LEN + 1];
-        struct trace child;
-
-        trace_child(options->trace, &child);
-        trace_format(&child, header);
-        err = add_metadata(flight, STR("traceparent"), str_of(header));
-    }
-    if (err != 0)
-        release_metadata(flight);
-    return err;
-}
-
-/* ---- the call ---- */
+static_assert(MAX_TIMEOUT_MS <= INT64_MAX / 2 / CLOCK_NS_PER_MS, "a deadline is a number of nanoseconds");
 
 static int make_outgoing(struct rpc_flight *flight, const struct rpc_call_options *options)
 {
@@ -151,12 +75,12 @@ int rpc_flight_begin(struct rpc_flight *flight, struct rpc_client *client, const
 {
     int err;
 
-    assert(options->timeout_ms > 0);
+    assert(options->timeout_ms > 0 && flight->grpc == NULL);
     flight->client = client;
-    flight->method = method_of(client, service, method);
+    flight->method = rpc_peer_method(client, service, method);
     if (flight->method == NULL)
         return -ENOMEM;
-    err = fill_metadata(flight, options);
+    err = rpc_flight_fill_metadata(flight, options);
     if (err != 0)
         return err;
     err = make_outgoing(flight, options);
@@ -164,7 +88,7 @@ int rpc_flight_begin(struct rpc_flight *flight, struct rpc_client *client, const
         err = reserve(flight);
     if (err != 0) {
         drop_outgoing(flight);
-        release_metadata(flight);
+        rpc_flight_release_metadata(flight);
         return err;
     }
     grpc_metadata_array_init(&flight->initial_metadata);
@@ -235,6 +159,7 @@ void rpc_flight_count(struct rpc_flight *flight, enum err_grpc code)
 {
     if (code == ERR_GRPC_UNAVAILABLE || code == ERR_GRPC_DEADLINE_EXCEEDED)
         rpc_channel_failed(flight->client);
+    rpc_flight_end_span(flight, code);
     rpc_stats_handled(&flight->method->stats, code, clock_monotonic_ns() - flight->begun_ns);
 }
 
@@ -242,7 +167,7 @@ void rpc_flight_end(struct rpc_flight *flight)
 {
     struct rpc_client *client = flight->client;
 
-    release_metadata(flight);
+    rpc_flight_release_metadata(flight);
     grpc_metadata_array_destroy(&flight->initial_metadata);
     grpc_metadata_array_destroy(&flight->trailing_metadata);
     grpc_slice_unref(flight->details);
@@ -250,6 +175,7 @@ void rpc_flight_end(struct rpc_flight *flight)
     flight->grpc = NULL;
     rpc_channel_done(client, flight->channel);
     pthread_mutex_lock(&client->lock);
+    assert(client->in_flight > 0);
     if (--client->in_flight == 0 && client->closing)
         pthread_cond_signal(&client->landed);
     pthread_mutex_unlock(&client->lock);

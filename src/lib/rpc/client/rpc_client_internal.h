@@ -1,5 +1,17 @@
 /* rpc_client_internal -- what the files of the gRPC client share; see rpc_client.h.
  *
+ *   client.c                  the client's life
+ *   unary.c, stream.c         a call of each sort
+ *   flight.c, metadata.c      what calls have in common
+ *   method.c                  the methods that have been called
+ *   channel.c                 the channel for new calls, and when it is replaced
+ *   args.c, target.c, credentials.c   what C-core is told of a channel
+ *   queue.c                   what waits to be sent on a stream
+ *   worker.c                  a completion queue and its thread
+ *   library.c, time.c, wire.c C-core's life in this process, its clock, its bytes
+ *
+ * A file uses those below it only.
+ *
  * C-core answers through completion queues: a batch of operations is started with a tag, and the tag comes out of the
  * queue when the batch is done. Here every tag is a struct rpc_event inside the object that it is about, and every
  * queue has one thread, so that an object's events never run side by side. Batches may be started by any thread, under
@@ -19,6 +31,7 @@
 #if __has_include(<grpc/impl/channel_arg_names.h>)
 #include <grpc/impl/channel_arg_names.h>
 #endif
+#include <assert.h>
 #include <pthread.h>
 #include <sys/queue.h>
 
@@ -52,6 +65,9 @@ int rpc_worker_start(struct rpc_worker *worker, const char *name);
 void rpc_worker_release(struct rpc_worker *worker);
 /* Starts a batch whose end is the event. Whatever can go wrong is a bug of ours. */
 void rpc_start(grpc_call *call, const grpc_op *ops, size_t count, struct rpc_event *event);
+
+/* ---- time.c ---- */
+
 /* Between our monotonic clock and C-core's, which may be ahead of it. Any thread. */
 gpr_timespec rpc_time(uint64_t monotonic_ns);
 uint64_t rpc_monotonic_ns(gpr_timespec time); /* UINT64_MAX for the infinite future */
@@ -99,12 +115,13 @@ struct rpc_channel {
     uint64_t tried_ns; /* when it was made, or last looked at */
 };
 
-#define RPC_CHANNEL_ARGS 16
+#define RPC_CHANNEL_ARGS 18
 
 TAILQ_HEAD(rpc_flights, rpc_flight);
 
 struct rpc_client {
-    char *name, *uri, *service_config;
+    char *name, *target, *uri, *service_config;
+    struct span_sink *spans;
     grpc_arg args[RPC_CHANNEL_ARGS];
     size_t arg_count;
     struct rpc_tls tls; /* without ca: none */
@@ -122,6 +139,21 @@ struct rpc_client {
     bool closing;
 };
 
+/* ---- method.c ---- */
+
+/* The method of that name; its service must have one. NULL out of memory. Any thread. */
+struct rpc_peer_method *rpc_peer_method(struct rpc_client *client, const ProtobufCServiceDescriptor *service,
+                                        const char *name);
+void rpc_peer_methods_release(struct rpc_client *client);
+
+/* ---- target.c ---- */
+
+int rpc_target_uri(const char *target, char **ret_uri); /* malloc'ed. -EINVAL: no target; -ENOMEM */
+
+/* ---- args.c ---- */
+
+int rpc_args_fill(struct rpc_client *client, const struct rpc_client_def *def); /* 0 or -ENOMEM */
+
 /* ---- credentials.c ---- */
 
 int rpc_credentials_create(const struct rpc_tls *tls, grpc_channel_credentials **ret_credentials);
@@ -137,24 +169,30 @@ void rpc_channel_failed(struct rpc_client *client); /* a call may not have reach
 
 /* ---- flight.c: what a unary call and a stream of a client have in common ---- */
 
+#define RPC_TRACE_METADATA 3 /* traceparent, tracestate, baggage */
+
 struct rpc_flight {
     TAILQ_ENTRY(rpc_flight) link;
     struct rpc_client *client;
     struct rpc_channel *channel;
     struct rpc_peer_method *method;
     grpc_call *grpc;
-    grpc_metadata metadata[RPC_MAX_METADATA + 1];
+    grpc_metadata metadata[RPC_MAX_METADATA + RPC_TRACE_METADATA];
     size_t metadata_count;
     grpc_metadata_array initial_metadata, trailing_metadata; /* the server's */
     grpc_status_code status;
     grpc_slice details;
     uint64_t begun_ns;
+    struct trace trace; /* of its span */
+    bool traced;
     struct rpc_outgoing *outgoing; /* NULL: nobody asked for it */
 };
 
 /* Makes the call and puts it among those in flight. Errors as rpc_unary's: nothing is to be released then. */
 int rpc_flight_begin(struct rpc_flight *flight, struct rpc_client *client, const ProtobufCServiceDescriptor *service,
                      const char *method, const struct rpc_call_options *options);
+int rpc_flight_fill_metadata(struct rpc_flight *flight, const struct rpc_call_options *options); /* -EINVAL */
+void rpc_flight_release_metadata(struct rpc_flight *flight);
 grpc_op rpc_flight_send_metadata(struct rpc_flight *flight, const struct rpc_call_options *options);
 grpc_op rpc_flight_recv_metadata(struct rpc_flight *flight);
 grpc_op rpc_flight_recv_status(struct rpc_flight *flight);
@@ -163,6 +201,8 @@ grpc_op rpc_flight_recv_status(struct rpc_flight *flight);
 void rpc_flight_landed(struct rpc_flight *flight);
 void rpc_flight_count(struct rpc_flight *flight, enum err_grpc code);
 void rpc_flight_end(struct rpc_flight *flight);
+/* span.c; rpc_flight_count calls it. */
+void rpc_flight_end_span(const struct rpc_flight *flight, enum err_grpc code);
 /* ---- outgoing.c: the reference by which a call is cancelled ---- */
 
 struct rpc_outgoing *rpc_outgoing_new(void); /* two references; NULL out of memory */

@@ -1,5 +1,25 @@
-/* One stream, client side. Batches under way, at most one of each: ended (from the beginning to the status), opened
- * (the metadata of both sides), received, sent. When the last of them has come out of the queue, the stream is over. */
+/* One stream, client side.
+ *
+ * BATCHES under way, at most one of each; each has an event:
+ *
+ *   opened     sends the client's metadata, receives the server's; once, from the beginning
+ *   ended      receives the status; once, from the beginning. Its event sets over: from then on no batch is started
+ *   received   the next message; again and again until all_received (no message: the server's end)
+ *   sent       the next message of the queue, with the half-close after the last; half_closed: it was in the last one
+ *
+ * The stream has ended when over is set and no other batch is under way: on_done is called in the event that finds it
+ * so. C-core completes every batch in the end, since the call has a deadline.
+ *
+ * THREADS. All events run in the thread of the call's queue, one after the other, and call the handlers. busy is set
+ * while one runs: what callers start meanwhile is started by settle at its end, so that a handler that sends does not
+ * start a batch within the event of the former one. Callers may use any thread: what they do is under the lock.
+ *
+ * LOCKS. lock guards what stands after it. Handlers are called without it. grpc_call_cancel is called under it, because
+ * the last event releases the call when over is set.
+ *
+ * MEMORY. Two references: the library's, given back after on_done, and the caller's. The flight (C-core's call) ends
+ * with the library's; after that callers find over set, and do nothing.
+ */
 #include "rpc_client_internal.h"
 #include <errno.h>
 #include <grpc/support/alloc.h>
@@ -11,7 +31,7 @@ struct rpc_stream {
     struct rpc_stream_handlers handlers;
     void *arg;
     atomic_uint refs;
-    grpc_byte_buffer *incoming;
+    grpc_byte_buffer *incoming; /* events alone */
 
     pthread_mutex_t lock; /* of what follows */
     struct rpc_queue queue;
@@ -50,6 +70,7 @@ static void start_sending(struct rpc_stream *stream)
         ops[count++].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
     if (count == 0)
         return;
+    assert(!stream->sending && !stream->half_closed && stream->sending_message == NULL);
     stream->sending_message = message;
     stream->sending = true;
     stream->half_closed = last;
@@ -58,6 +79,7 @@ static void start_sending(struct rpc_stream *stream)
 
 static void start_receiving(struct rpc_stream *stream)
 {
+    assert(!stream->receiving && !stream->all_received);
     stream->receiving = true;
     rpc_start(stream->flight.grpc,
               &(grpc_op){.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &stream->incoming}, 1,
@@ -81,6 +103,7 @@ static void end(struct rpc_stream *stream)
     char *text;
     struct rpc_status status = rpc_flight_status(&stream->flight, &text);
 
+    assert(stream->over && stream->sending_message == NULL && stream->incoming == NULL);
     rpc_flight_landed(&stream->flight);
     rpc_flight_count(&stream->flight, status.code);
     stream->handlers.on_done(stream->arg, &status);
@@ -169,6 +192,7 @@ static void on_ended(struct rpc_event *event, bool ok)
     struct rpc_stream *stream = RPC_OWNER(event, struct rpc_stream, ended);
 
     pthread_mutex_lock(&stream->lock);
+    assert(!stream->over);
     stream->over = true;
     pthread_mutex_unlock(&stream->lock);
     settle(stream);

@@ -1,5 +1,6 @@
+/* One unary call: one batch with all its operations, and so one event, which is the last. Nobody else refers to it:
+ * C-core and rpc_client_cancel know its flight, the event frees it. */
 #include "rpc_client_internal.h"
-#include <assert.h>
 #include <errno.h>
 #include <grpc/support/alloc.h>
 #include <stdlib.h>

@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "rpc_server_internal.h"
 #include "share.h"
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -21,10 +22,10 @@ static struct rpc_share *share_of(const struct rpc_call *call)
 static bool is_finished(struct rpc_call *call)
 {
     bool finished;
+    bool locked = rpc_call_lock(call);
 
-    pthread_mutex_lock(&call->lock);
     finished = call->finished;
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     return finished;
 }
 
@@ -50,6 +51,7 @@ struct rpc_call *rpc_call_new(struct rpc_conn *conn, int32_t stream)
     struct rpc_loop *loop = conn->loop;
     struct rpc_call *call = take_from_pool(loop);
 
+    assert(stream > 0 && loop_is_current(loop->loop));
     if (call == NULL)
         return NULL;
     /* All but the lock, and what need not be zero. */
@@ -68,31 +70,8 @@ struct rpc_call *rpc_call_new(struct rpc_conn *conn, int32_t stream)
     atomic_init(&call->refs, 1);
     rpc_head_init(&call->head);
     TAILQ_INSERT_TAIL(&conn->calls, call, link);
+    acceptor_busy(&conn->place);
     return call;
-}
-
-void rpc_call_destroy(struct rpc_call *call)
-{
-    pthread_mutex_destroy(&call->lock);
-    free(call);
-}
-
-struct rpc_call *rpc_call_ref(struct rpc_call *call)
-{
-    atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
-    return call;
-}
-
-static bool drop_reference(struct rpc_call *call)
-{
-    return atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) == 1;
-}
-
-struct rpc_call *rpc_call_unref(struct rpc_call *call)
-{
-    if (call != NULL && drop_reference(call))
-        rpc_call_destroy(call);
-    return NULL;
 }
 
 static void release_fields(struct rpc_fields *fields)
@@ -106,6 +85,7 @@ static void release_fields(struct rpc_fields *fields)
 static void release(struct rpc_call *call)
 {
     struct rpc_loop *loop = call->loop;
+    bool locked;
 
     rpc_account_give(&loop->account, call->backlog_capacity);
     free(call->backlog);
@@ -113,14 +93,14 @@ static void release(struct rpc_call *call)
     rpc_in_release(&call->in);
     rpc_arena_release(&call->arena);
     rpc_account_give(&loop->account, sizeof(*call));
-    pthread_mutex_lock(&call->lock);
+    locked = rpc_call_lock(call);
     rpc_out_clear(&call->out, &call->out_own);
     release_fields(&call->initial);
     release_fields(&call->trailing);
     free(call->status_message);
     call->status_message = NULL;
-    pthread_mutex_unlock(&call->lock);
-    if (!drop_reference(call))
+    rpc_call_unlock(call, locked);
+    if (!rpc_call_drop(call))
         return;
     if (loop->pooled >= RPC_LOOP_POOL) {
         rpc_call_destroy(call);
@@ -131,37 +111,6 @@ static void release(struct rpc_call *call)
 }
 
 /* ---- what is to be done at the end of the turn ---- */
-
-void rpc_call_due(struct rpc_call *call)
-{
-    if (call->is_due || call->conn == NULL)
-        return;
-    call->is_due = true;
-    TAILQ_INSERT_TAIL(&call->loop->due, call, due);
-}
-
-static void on_message_to_loop(struct loop_message *message)
-{
-    struct rpc_call *call = RPC_OWNER(message, struct rpc_call, message_to_loop);
-
-    pthread_mutex_lock(&call->lock);
-    call->posted = false;
-    pthread_mutex_unlock(&call->lock);
-    rpc_call_due(call);
-    rpc_call_unref(call);
-}
-
-/* Under the lock, of a call that is not over: so its loop is there. Any thread. */
-void rpc_call_want_run(struct rpc_call *call)
-{
-    if (loop_is_current(call->loop->loop)) {
-        rpc_call_due(call);
-    } else if (!call->posted) {
-        call->posted = true;
-        call->message_to_loop.run = on_message_to_loop;
-        loop_post(call->loop->loop, &rpc_call_ref(call)->message_to_loop);
-    }
-}
 
 static void expire(struct loop_timer *timer);
 static void bound_taking(struct rpc_call *call);
@@ -191,6 +140,19 @@ void rpc_call_run(struct rpc_call *call)
     rpc_response_pump(call);
     bound_taking(call);
     rpc_conn_dirty(call->conn);
+}
+
+void rpc_call_run_due(struct rpc_loop *loop)
+{
+    struct rpc_call *call, *last = TAILQ_LAST(&loop->due, rpc_calls);
+    bool was_last = last == NULL;
+
+    while (!was_last && (call = TAILQ_FIRST(&loop->due)) != NULL) {
+        was_last = call == last;
+        TAILQ_REMOVE(&loop->due, call, due);
+        call->is_due = false;
+        rpc_call_run(call);
+    }
 }
 
 /* ---- the end ---- */
@@ -257,6 +219,7 @@ static void tell_closed(struct rpc_call *call, bool whole)
 
     rpc_stats_handled(&call->entry->stats, code, now - call->begun_ns);
     log_call(call, code, now);
+    rpc_span_end(call, code, now - call->begun_ns);
     if (!call->opened)
         return;
     if (call->entry->method->on_close != NULL)
@@ -267,18 +230,22 @@ static void tell_closed(struct rpc_call *call, bool whole)
 void rpc_call_end(struct rpc_call *call, bool whole)
 {
     bool begun = call->entry != NULL; /* else its headers were cut off */
+    bool locked;
     struct rpc_share *share = begun ? share_of(call) : NULL;
 
+    assert(call->conn != NULL && !call->over); /* once */
     if (!whole)
         atomic_store(&call->cancelled, true);
-    pthread_mutex_lock(&call->lock);
+    locked = rpc_call_lock(call);
     call->over = true;
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     if (call->conn->session != NULL)
         nghttp2_session_set_stream_user_data(call->conn->session, call->stream, NULL);
     if (begun)
         tell_closed(call, whole);
     TAILQ_REMOVE(&call->conn->calls, call, link);
+    if (TAILQ_EMPTY(&call->conn->calls))
+        acceptor_idle(&call->conn->place);
     if (call->is_due)
         TAILQ_REMOVE(&call->loop->due, call, due);
     if (call->is_fresh)
@@ -318,16 +285,16 @@ static void give_up(struct loop_timer *timer)
 static void expire(struct loop_timer *timer)
 {
     struct rpc_call *call = RPC_OWNER(timer, struct rpc_call, timer);
-    bool whole;
+    bool whole, locked;
 
     call->taken_by_ns = UINT64_MAX; /* the rest is GRACE_MS's */
     atomic_store(&call->cancelled, true);
-    pthread_mutex_lock(&call->lock);
+    locked = rpc_call_lock(call);
     whole = rpc_out_is_whole(&call->out);
     if (call->finished && (call->out.first != NULL || !call->answered))
         call->status = ERR_GRPC_DEADLINE_EXCEEDED;
     rpc_out_clear(&call->out, &call->out_own);
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     rpc_finish(call, ERR_GRPC_DEADLINE_EXCEEDED, "the call took too long");
     /* A status after a part of a message would be taken for a fault of the server's. */
     if (!whole || is_blocked(call))
@@ -360,10 +327,10 @@ static uint64_t due_ns(const struct rpc_call *call)
 static size_t waiting_bytes(struct rpc_call *call)
 {
     size_t bytes;
+    bool locked = rpc_call_lock(call);
 
-    pthread_mutex_lock(&call->lock);
     bytes = call->out.bytes;
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     return bytes;
 }
 
@@ -411,11 +378,6 @@ void rpc_call_set_timer(struct rpc_call *call)
 
 /* ---- the beginning ---- */
 
-static unsigned connections(struct rpc_server *server)
-{
-    return atomic_load_explicit(&server->connections, memory_order_relaxed);
-}
-
 /* False where the server has no memory for one more unfinished message. Streams may hold their part for an hour without
  * sending anything: they get half, so that unary calls still find some. */
 static bool expect_messages(struct rpc_call *call)
@@ -426,8 +388,8 @@ static bool expect_messages(struct rpc_call *call)
     if (call->entry->quiet)
         max = RPC_QUIET_RECEIVING;
     used = atomic_fetch_add(&share_of(call)->receiving, 1);
-    call->may_receive =
-        used < max && !share_is_taken(call->conn->receiving[call->entry->quiet], used, max, connections(server));
+    call->may_receive = used < max && !share_is_taken(call->conn->receiving[call->entry->quiet], used, max,
+                                                      acceptor_connections(server->acceptor));
     if (call->may_receive)
         call->conn->receiving[call->entry->quiet]++;
     else
@@ -485,7 +447,7 @@ static void count_beginning(struct rpc_call *call)
     limit_ms = is_stream(call) ? server->def.max_stream_ms : server->def.max_call_ms;
     limit_ns = limit_ms * CLOCK_NS_PER_MS;
     call->deadline_ns = call->begun_ns + (call->head.timeout_ns < limit_ns ? call->head.timeout_ns : limit_ns);
-    trace_begin(rpc_call_metadata(call, "traceparent"), false, &call->trace);
+    rpc_span_begin(call);
     call->is_fresh = true;
     TAILQ_INSERT_TAIL(&call->loop->fresh, call, fresh);
     rpc_stats_started(&call->entry->stats);
@@ -502,7 +464,7 @@ static bool count_in(struct rpc_call *call)
     unsigned max = call->entry->quiet ? server->def.max_in_flight / 2 + RPC_QUIET_RECEIVING : server->def.max_in_flight;
     unsigned used = atomic_fetch_add(&share_of(call)->in_flight, 1), own = call->conn->in_flight[call->entry->quiet]++;
 
-    return used >= max || share_is_taken(own, used, max, connections(server));
+    return used >= max || share_is_taken(own, used, max, acceptor_connections(server->acceptor));
 }
 
 void rpc_call_begin(struct rpc_call *call)
@@ -512,6 +474,7 @@ void rpc_call_begin(struct rpc_call *call)
     const char *text;
     bool too_many;
 
+    assert(call->entry == NULL && !call->opened);
     count_beginning(call);
     too_many = count_in(call);
     if (!call->head.is_post) {
@@ -528,7 +491,7 @@ void rpc_call_begin(struct rpc_call *call)
         call->opened = true;
         if (call->entry->method->on_open != NULL)
             call->entry->method->on_open(call);
-        if (atomic_load_explicit(&server->draining, memory_order_relaxed))
+        if (acceptor_is_draining(server->acceptor))
             rpc_call_tell_drain(call);
     }
 }

@@ -8,13 +8,17 @@
  *
  * States:
  *
- * - OPEN: until the server drains or the connection has reached its age (rpc_conn_leave), then NOTICED.
+ * - OPEN: until the server drains or the connection has reached its age (rpc_conn_leave), then NOTICED; LEAVING where
+ *   the client has sent nothing for NOTICE_NS since it connected: it is no client that reads.
  * - NOTICED: GOAWAY with the largest stream id and a ping were sent. The client begins no new call once it has read
  *   that; calls that crossed it are served. Until the ping is answered, or for NOTICE_NS, then LEAVING.
  * - LEAVING: GOAWAY with the last stream's id was sent. Until no call is left (nghttp2 wants neither to read nor to
- *   write), then ENDED.
+ *   write). Then the connection is closed if nothing of a call was sent after the ping (unread is false), else ENDED.
  * - ENDED: shut for sending; closed when the client closes, or after LINGER_NS. A close with unread bytes would reset
  *   the connection, and the client might lose the last answers.
+ *
+ * So an idle connection is closed as soon as its client has answered the ping: the answer shows that the client has
+ * read all answers, and that no call is on its way. The client need not close it first.
  *
  * A client that is refused (refusal.c) goes to ENDED at once; its calls end. A client that has sent a GOAWAY itself
  * takes OPEN to ENDED when no call is left. A client that pings too often is sent LEAVING's GOAWAY at once, with an
@@ -25,8 +29,12 @@
  * the connection is cut). A client that does not read for keepalive_ms is cut too, and one that does not end the head
  * of a call. Times are looked at when the timer runs, so that a call moves no timer.
  *
- * Callers: loop.c opens, flushes and cuts connections; session.c and call.c mark them dirty. A connection is
- * freed by rpc_conn_cut alone, which is never called from within nghttp2.
+ * A connection without a call, and without replies that the kernel has not taken, yields its place to a new one when
+ * the listener is full: GOAWAY is sent as far as the socket takes it, and the connection is cut at the end of the turn,
+ * from any state.
+ *
+ * Callers: server.c opens connections and has them yield; loop.c flushes and cuts them; session.c and call.c mark them
+ * dirty. A connection is freed by rpc_conn_cut alone, which is never called from within nghttp2.
  */
 #include "clock.h"
 #include "rpc_server_internal.h"
@@ -47,6 +55,15 @@
 #define PING_STRIKES_MAX     100         /* of a client that has been told */
 #define LONGEST_FRAME        (20 * 1024) /* that nghttp2 gives at a time: 16 KiB and its head */
 #define SENDS_A_TURN         16
+#define WINDOW               (64 * 1024 - 1) /* of a stream: a paused call holds so much; HTTP/2's default */
+#define SMALL_MESSAGE        (64 * 1024)
+#define LARGE_WINDOW         (256 * 1024) /* where messages may be longer */
+#define CONNECTION_WINDOW    (1024 * 1024)
+
+static_assert(LONGEST_FRAME <= RPC_LOOP_BUFFER, "a frame fits into the buffer of the loop");
+static_assert(WINDOW < LARGE_WINDOW && LARGE_WINDOW <= CONNECTION_WINDOW, "a paused call leaves others their window");
+static_assert(KEEPALIVE_TIMEOUT_NS <= USER_TIMEOUT_MS * CLOCK_NS_PER_MS,
+              "a ping tells of a dead peer before the kernel");
 
 static const uint8_t keepalive_ping[8] = {'a', 'l', 'i', 'v', 'e'}, leave_ping[8] = {'l', 'e', 'a', 'v', 'e'};
 
@@ -99,16 +116,6 @@ static void set_state(struct rpc_conn *conn, enum rpc_conn_state state, uint64_t
     set_timer(conn);
 }
 
-void rpc_conn_leave(struct rpc_conn *conn)
-{
-    if (conn->state != RPC_CONN_OPEN)
-        return;
-    nghttp2_submit_shutdown_notice(conn->session);
-    nghttp2_submit_ping(conn->session, NGHTTP2_FLAG_NONE, leave_ping);
-    set_state(conn, RPC_CONN_NOTICED, NOTICE_NS);
-    rpc_conn_dirty(conn);
-}
-
 static void begin_no_call(struct rpc_conn *conn, uint32_t error, struct str text)
 {
     nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
@@ -117,11 +124,47 @@ static void begin_no_call(struct rpc_conn *conn, uint32_t error, struct str text
     rpc_conn_dirty(conn);
 }
 
+/* Clients speak first. One that has connected a moment ago may have sent a call with its first bytes. */
+static bool is_silent(const struct rpc_conn *conn)
+{
+    return !conn->heard && clock_monotonic_ns() >= conn->heard_ns + NOTICE_NS;
+}
+
+void rpc_conn_leave(struct rpc_conn *conn)
+{
+    if (conn->state != RPC_CONN_OPEN)
+        return;
+    if (is_silent(conn)) {
+        begin_no_call(conn, NGHTTP2_NO_ERROR, STR_NULL);
+        return;
+    }
+    nghttp2_submit_shutdown_notice(conn->session);
+    nghttp2_submit_ping(conn->session, NGHTTP2_FLAG_NONE, leave_ping);
+    set_state(conn, RPC_CONN_NOTICED, NOTICE_NS);
+    rpc_conn_dirty(conn);
+}
+
 void rpc_conn_ponged(struct rpc_conn *conn, const uint8_t opaque[8])
 {
     conn->ping_ns = 0;
     if (conn->state == RPC_CONN_NOTICED && memcmp(opaque, leave_ping, sizeof(leave_ping)) == 0)
         begin_no_call(conn, NGHTTP2_NO_ERROR, STR_NULL);
+}
+
+void rpc_conn_sent(struct rpc_conn *conn, const nghttp2_frame *frame)
+{
+    bool is_ping = frame->hd.type == NGHTTP2_PING && !(frame->hd.flags & NGHTTP2_FLAG_ACK);
+
+    if (is_ping && memcmp(frame->ping.opaque_data, leave_ping, sizeof(leave_ping)) == 0)
+        conn->unread = false;
+    else if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA ||
+             frame->hd.type == NGHTTP2_RST_STREAM ||
+             (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR))
+        conn->unread = true;
+    if (frame->hd.type != NGHTTP2_PING && frame->hd.type != NGHTTP2_SETTINGS) {
+        conn->pinged_ns = 0;
+        conn->ping_strikes = 0;
+    }
 }
 
 /* As C-core and grpc-go do: too frequent pings are let pass twice, and those after something was sent always, since a
@@ -167,15 +210,19 @@ static void on_timer(struct loop_timer *timer)
     rpc_conn_dirty(conn);
 }
 
-/* ---- sending ---- */
-
-void rpc_conn_dirty(struct rpc_conn *conn)
+/* The client repeats elsewhere what it sends now: it is beyond the last stream that GOAWAY names. */
+bool rpc_conn_yield(struct rpc_conn *conn)
 {
-    if (conn->is_dirty)
-        return;
-    conn->is_dirty = true;
-    TAILQ_INSERT_TAIL(&conn->loop->dirty, conn, dirty);
+    if (!TAILQ_EMPTY(&conn->calls) || conn->rest != NULL)
+        return false;
+    nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
+                          NGHTTP2_NO_ERROR, NULL, 0);
+    conn->broken = true;
+    rpc_conn_dirty(conn);
+    return true;
 }
+
+/* ---- sending ---- */
 
 /* Fills the loop's buffer with frames; the handlers that are told of room meanwhile fill it up. */
 static size_t gather(struct rpc_conn *conn)
@@ -195,7 +242,7 @@ static size_t gather(struct rpc_conn *conn)
         if (size == 0 && TAILQ_EMPTY(&loop->due))
             break;
         if (size == 0) {
-            rpc_loop_run_due(loop);
+            rpc_call_run_due(loop);
             continue;
         }
         memcpy(loop->out + len, frame, (size_t)size);
@@ -217,6 +264,7 @@ static void wait_for_socket(struct rpc_conn *conn)
 
 static void keep_rest(struct rpc_conn *conn, const uint8_t *bytes, size_t len)
 {
+    assert(conn->rest == NULL && len > 0 && len <= RPC_LOOP_BUFFER);
     conn->rest = malloc(len);
     if (conn->rest == NULL) {
         conn->broken = true;
@@ -316,7 +364,7 @@ void rpc_conn_flush(struct rpc_conn *conn)
     if (conn->state != RPC_CONN_ENDED)
         send_all(conn);
     is_refused = conn->refused && conn->state != RPC_CONN_ENDED;
-    if (was_broken || conn->broken || (is_refused && conn->waits)) {
+    if (was_broken || conn->broken || (is_refused && conn->waits) || (is_done(conn) && !conn->unread)) {
         rpc_conn_cut(conn);
     } else if (is_refused) { /* what the client still sends must not reset it before it has read why */
         end_calls(conn);
@@ -339,6 +387,7 @@ static void on_readable(h2o_socket_t *socket, const char *err)
         rpc_conn_cut(conn);
         return;
     }
+    conn->heard = true;
     conn->heard_ns = clock_monotonic_ns();
     if (conn->state == RPC_CONN_ENDED)
         return;
@@ -358,23 +407,48 @@ static uint64_t drawn_age_ns(struct rpc_loop *loop)
     return (age_ms - age_ms / 10 + (uint64_t)rand_r(&loop->seed) % (age_ms / 5 + 1)) * CLOCK_NS_PER_MS;
 }
 
+static int open_session(struct rpc_conn *conn)
+{
+    const struct rpc_server *server = conn->loop->server;
+    const nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, RPC_MAX_STREAMS},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, server->def.max_message > SMALL_MESSAGE ? LARGE_WINDOW : WINDOW},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, RPC_MAX_HEAD},
+        {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+    };
+
+    nghttp2_session *session; /* nghttp2 sets it also where it fails */
+    int result;
+
+    rpc_account_share_frame(&conn->loop->account, true);
+    result = nghttp2_session_server_new3(&session, server->callbacks, conn, server->option, &conn->loop->mem);
+    rpc_account_share_frame(&conn->loop->account, false);
+    if (result != 0)
+        return -ENOMEM;
+    conn->session = session;
+    if (nghttp2_submit_settings(conn->session, NGHTTP2_FLAG_NONE, settings, sizeof(settings) / sizeof(settings[0])) !=
+            0 ||
+        nghttp2_session_set_local_window_size(conn->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW) != 0)
+        return -ENOMEM;
+    return 0;
+}
+
 static void set_options(int fd)
 {
-    int on = 1, timeout_ms = USER_TIMEOUT_MS;
+    int timeout_ms = USER_TIMEOUT_MS;
 
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
 }
 
-void rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer)
+bool rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer)
 {
     struct rpc_conn *conn = calloc(1, sizeof(*conn));
     uint64_t now = clock_monotonic_ns();
 
+    assert(loop_is_current(loop->loop) && !loop->cutting);
     if (conn == NULL) {
         close(take_fd);
-        rpc_loop_uncount(loop);
-        return;
+        return false;
     }
     rpc_account_add(&loop->account, sizeof(*conn));
     conn->loop = loop;
@@ -383,26 +457,28 @@ void rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_sto
     conn->age_ns = now + drawn_age_ns(loop);
     TAILQ_INIT(&conn->calls);
     TAILQ_INSERT_TAIL(&loop->conns, conn, link);
+    acceptor_join(loop->server->acceptor, loop->index, &conn->place, take_fd);
     net_ip_text(peer, conn->remote_ip);
     set_options(take_fd);
     conn->socket = h2o_evloop_socket_create(loop_h2o(loop->loop), take_fd, H2O_SOCKET_FLAG_DONT_READ);
     conn->socket->data = conn;
-    conn->broken = rpc_session_open(conn) < 0;
-    if (conn->broken) {
+    if (open_session(conn) < 0) {
         rpc_conn_cut(conn);
-        return;
+        return true;
     }
     h2o_socket_read_start(conn->socket, on_readable);
     set_timer(conn);
-    if (atomic_load(&loop->server->draining))
+    if (acceptor_is_draining(loop->server->acceptor))
         rpc_conn_leave(conn);
     rpc_conn_dirty(conn);
+    return true;
 }
 
 void rpc_conn_cut(struct rpc_conn *conn)
 {
     struct rpc_loop *loop = conn->loop;
 
+    assert(loop_is_current(loop->loop));
     end_calls(conn);
     nghttp2_session_del(conn->session);
     loop_timer_stop(loop->loop, &conn->timer);
@@ -411,7 +487,7 @@ void rpc_conn_cut(struct rpc_conn *conn)
     TAILQ_REMOVE(&loop->conns, conn, link);
     if (conn->is_dirty)
         TAILQ_REMOVE(&loop->dirty, conn, dirty);
-    free(conn);
     rpc_account_give(&loop->account, sizeof(*conn));
-    rpc_loop_uncount(loop);
+    acceptor_left(&conn->place);
+    free(conn);
 }

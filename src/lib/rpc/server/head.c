@@ -197,16 +197,15 @@ static struct rpc_field *add_field(struct rpc_head *head, struct rpc_arena *aren
 /* Several values may stand in one field, separated by commas. */
 static void add_binary(struct rpc_head *head, struct rpc_arena *arena, struct str name, struct str value)
 {
-    while (value.s != NULL) {
-        const char *comma = memchr(value.s, ',', value.len);
-        struct str one = {value.s, comma != NULL ? (size_t)(comma - value.s) : value.len};
+    struct str one;
+
+    while (str_next(&value, ',', &one)) {
         struct rpc_field *field = add_field(head, arena, name, one);
 
         if (field == NULL || field->value.s == NULL)
             return;
         if (rpc_base64_decode(one, (char *)field->value.s, &field->value.len) < 0)
             head->bad_value = true;
-        value = comma != NULL ? (struct str){comma + 1, value.len - one.len - 1} : STR_NULL;
         head->bytes += value.s != NULL ? name.len + RPC_FIELD_OVERHEAD : 0; /* as if it had come alone */
         if (head->bytes > RPC_MAX_HEAD) {
             head->too_large = true;
@@ -246,16 +245,12 @@ static enum rpc_encoding encoding_of(struct str value)
 
 static bool lists_gzip(struct str value)
 {
-    bool found = false;
+    struct str item;
 
-    while (value.s != NULL && !found) {
-        const char *comma = memchr(value.s, ',', value.len);
-        size_t len = comma != NULL ? (size_t)(comma - value.s) : value.len;
-
-        found = str_eq(str_trim((struct str){value.s, len}), STR("gzip"));
-        value = comma != NULL ? (struct str){comma + 1, value.len - len - 1} : STR_NULL;
-    }
-    return found;
+    while (str_next(&value, ',', &item))
+        if (str_eq(str_trim(item), STR("gzip")))
+            return true;
+    return false;
 }
 
 /* What the protocol itself needs; false for metadata. */

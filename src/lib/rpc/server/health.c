@@ -155,6 +155,41 @@ static void tell_all(struct rpc_health *health)
         tell(watch, status);
 }
 
+/* Tells watchers what has changed; returns when to do it again (monotonic ns), UINT64_MAX without watchers. */
+static uint64_t tick(struct rpc_health *health)
+{
+    uint64_t now, look_ns;
+
+    if (health->ready == NULL || atomic_load(&health->watched) == 0)
+        return UINT64_MAX;
+    pthread_mutex_lock(&health->lock);
+    now = clock_monotonic_ns();
+    if (now >= health->look_ns) {
+        tell_all(health);
+        health->look_ns = now + LOOK_NS;
+    }
+    look_ns = health->look_ns;
+    pthread_mutex_unlock(&health->lock);
+    return look_ns;
+}
+
+static void on_health_timer(struct loop_timer *timer);
+
+/* Of a loop in which there is a watch. */
+static void look_later(struct rpc_loop *loop)
+{
+    uint64_t due_ns = tick(loop->server->health), now = clock_monotonic_ns();
+
+    if (due_ns != UINT64_MAX && !loop->cutting)
+        loop_timer_start(loop->loop, &loop->health_timer, due_ns > now ? (due_ns - now) / CLOCK_NS_PER_MS : 0,
+                         on_health_timer);
+}
+
+static void on_health_timer(struct loop_timer *timer)
+{
+    look_later(RPC_OWNER(timer, struct rpc_loop, health_timer));
+}
+
 static void end_watch(struct watch *watch)
 {
     rpc_finish(watch->call, ERR_GRPC_UNAVAILABLE, "the server is shutting down");
@@ -169,7 +204,7 @@ static void watch_begun(struct rpc_call *call, const ProtobufCMessage *message)
         rpc_fail(call, -ENOMEM, NULL);
         return;
     }
-    watch->call = call;
+    watch->call = rpc_call_ref(call); /* it is told of in any thread */
     watch->known = is_known(health, ((const Request *)message)->service);
     rpc_call_set_data(call, watch);
     pthread_mutex_lock(&health->lock);
@@ -179,7 +214,7 @@ static void watch_begun(struct rpc_call *call, const ProtobufCMessage *message)
     if (health->ended)
         end_watch(watch);
     pthread_mutex_unlock(&health->lock);
-    rpc_call_watch_health(call);
+    look_later(call->loop);
 }
 
 static void watch_closed(struct rpc_call *call)
@@ -193,6 +228,7 @@ static void watch_closed(struct rpc_call *call)
     TAILQ_REMOVE(&health->watches, watch, link);
     atomic_fetch_sub(&health->watched, 1);
     pthread_mutex_unlock(&health->lock);
+    rpc_call_unref(watch->call);
     free(watch);
 }
 
@@ -230,23 +266,6 @@ void rpc_health_set(struct rpc_health *health, bool serving)
     health->serving = serving;
     tell_all(health);
     pthread_mutex_unlock(&health->lock);
-}
-
-uint64_t rpc_health_tick(struct rpc_health *health)
-{
-    uint64_t now, look_ns;
-
-    if (health->ready == NULL || atomic_load(&health->watched) == 0)
-        return UINT64_MAX;
-    pthread_mutex_lock(&health->lock);
-    now = clock_monotonic_ns();
-    if (now >= health->look_ns) {
-        tell_all(health);
-        health->look_ns = now + LOOK_NS;
-    }
-    look_ns = health->look_ns;
-    pthread_mutex_unlock(&health->lock);
-    return look_ns;
 }
 
 void rpc_health_end(struct rpc_health *health)

@@ -16,10 +16,10 @@ enum may { MAY_GO, MAY_WAIT, MAY_NOT };
 static enum may may_deliver(struct rpc_call *call)
 {
     enum may may;
+    bool locked = rpc_call_lock(call);
 
-    pthread_mutex_lock(&call->lock);
     may = call->finished || !call->opened ? MAY_NOT : call->paused ? MAY_WAIT : MAY_GO;
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     return may;
 }
 
@@ -181,7 +181,6 @@ static void tell_end(struct rpc_call *call)
 void rpc_input_ended(struct rpc_call *call)
 {
     call->half_closed = true;
-    rpc_call_expect_no_messages(call);
     if (call->backlog_len == 0 && may_deliver(call) == MAY_GO)
         tell_end(call);
 }

@@ -58,7 +58,8 @@ static void add_status(struct fields *fields, struct rpc_call *call)
     struct str message = str_of(call->status_message);
     char *encoded = message.len > 0 ? rpc_arena_alloc(&call->arena, 3 * message.len) : NULL;
 
-    assert((unsigned)call->status < sizeof(digits) / sizeof(digits[0]));
+    static_assert(sizeof(digits) / sizeof(digits[0]) == RPC_STATUS_CODES, "each status has its text");
+    assert(call->finished && (unsigned)call->status < RPC_STATUS_CODES);
     add(fields, STR("grpc-status"), str_of(digits[call->status]));
     if (encoded != NULL)
         add(fields, STR("grpc-message"), (struct str){encoded, rpc_percent_encode(message, encoded)});
@@ -85,8 +86,8 @@ static ssize_t read_messages(nghttp2_session *session, int32_t stream, uint8_t *
 {
     struct rpc_call *call = source->ptr;
     size_t size;
+    bool locked = rpc_call_lock(call);
 
-    pthread_mutex_lock(&call->lock);
     size = rpc_out_read(&call->out, &call->out_own, to, len);
     call->room = rpc_out_writable(&call->out) || call->room;
     call->deferred = size == 0 && !call->finished;
@@ -94,7 +95,7 @@ static ssize_t read_messages(nghttp2_session *session, int32_t stream, uint8_t *
         *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
         submit_trailers(call, session);
     }
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     if (call->may_receive && size > 0)
         call->moved_ns = clock_monotonic_ns();
     if (call->room)
@@ -110,6 +111,7 @@ static void submit_head(struct rpc_call *call)
     bool trailers_only = call->finished && call->out.first == NULL && call->initial.count == 0;
     struct fields fields = head;
 
+    assert(!call->answered && !call->over);
     if (trailers_only)
         add_status(&fields, call);
     else
@@ -122,8 +124,8 @@ static void submit_head(struct rpc_call *call)
 void rpc_response_pump(struct rpc_call *call)
 {
     bool ready;
+    bool locked = rpc_call_lock(call);
 
-    pthread_mutex_lock(&call->lock);
     ready = call->out.first != NULL || call->finished;
     if (ready && !call->answered) {
         submit_head(call);
@@ -131,7 +133,7 @@ void rpc_response_pump(struct rpc_call *call)
         call->deferred = false;
         check(call, nghttp2_session_resume_data(call->conn->session, call->stream));
     }
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
 }
 
 void rpc_response_http(struct rpc_call *call, int status)

@@ -1,18 +1,29 @@
 /* rpc_server_internal -- what the files of the gRPC server share; see rpc.h.
  *
- * server (server.c) -- loops (loop.c), which HTTP may use too -- connections (conn.c, session.c)
- * -- calls (call.c: their life; input.c and response.c: what comes and goes; handler.c: what handlers call).
+ *   server.c       the server: its limits, loops, connections, drain
+ *   loop.c         its part in an event loop, which HTTP may use too: what is done at the end of a turn
+ *   session.c      what nghttp2 tells of a connection
+ *   conn.c         connections: their states and timer, sending and receiving
+ *   call.c         the life of a call
+ *   room.c         closes connections that hold most where all clients hold too much
+ *   response.c     what a call sends
+ *   input.c        what comes on a call
+ *   health.c, reflection.c   services that every server has
+ *   handler.c      what handlers call
+ *   due.c          references to calls, and which of them are run at the end of the turn
+ *   method.c, descriptor.c, head.c, in.c, out.c, pack.c, account.c
  *
- * Loops, connections and what of a call is not under its lock belong to the thread of their loop.
+ * A file uses those below it only. Loops, connections and what of a call is not under its lock belong to the thread of
+ * their loop.
  */
 #pragma once
+#include "acceptor.h"
 #include "budget.h"
 #include "include/names.h"
 #include "loop.h"
 #include "net_listen.h"
 #include "rpc.h"
 #include "rpc_core.h"
-#include "wait_group.h"
 #include <arpa/inet.h>
 #include <h2o/socket.h>
 #include <nghttp2/nghttp2.h>
@@ -29,11 +40,15 @@
 
 /* ---- account.c: the memory that clients make a server take ---- */
 
+#define RPC_FRAME_BUFFER (16 * 1024 + 64) /* of nghttp2: a frame with its head, and a little for versions to come */
+
 /* A loop's part of the server's budget. It takes from the budget in large steps, so that a call costs no atomic
  * operation. Loop's thread only. */
 struct rpc_account {
     struct budget *budget;
     size_t used, granted; /* bytes; used is at most granted but for what was added */
+    bool shares_frame;    /* the next buffer of a frame that nghttp2 allocates is the one below */
+    _Alignas(max_align_t) uint8_t frame[RPC_FRAME_BUFFER];
 };
 
 bool rpc_account_take(struct rpc_account *account, size_t bytes); /* false: nothing taken, it would exceed the budget */
@@ -44,6 +59,9 @@ void rpc_account_close(struct rpc_account *account);
 void *rpc_account_realloc(struct rpc_account *account, void *bytes, size_t from, size_t to);
 /* Allocators for nghttp2 whose memory is added to the account; their argument is the account. */
 nghttp2_mem rpc_account_mem(struct rpc_account *account);
+/* While a session is made: it shares the account's buffer of a frame. What nghttp2_session_mem_send returns must be
+ * copied before anything else is asked of a session of that account. */
+void rpc_account_share_frame(struct rpc_account *account, bool share);
 
 /* ---- out.c: bytes to be sent on a call, with gRPC's prefixes ---- */
 
@@ -83,6 +101,13 @@ size_t rpc_out_read(struct rpc_out *out, struct rpc_out_own *own, uint8_t *to, s
 bool rpc_out_writable(struct rpc_out *out);       /* true once after it was full: when half of it is free */
 bool rpc_out_is_whole(const struct rpc_out *out); /* no message was read in part */
 void rpc_out_clear(struct rpc_out *out, struct rpc_out_own *own);
+
+/* ---- pack.c ---- */
+
+/* Packs a message with the same bytes as protobuf_c_message_pack, into at most room bytes. Returns how many there are;
+ * -1: they do not fit (a few more must be free than are needed), or the message has a field that is repeated, optional,
+ * in a oneof, of fixed length or unknown. */
+ssize_t rpc_pack_simple(const ProtobufCMessage *message, uint8_t *to, size_t room);
 
 /* ---- deflate.c ---- */
 
@@ -163,6 +188,11 @@ size_t rpc_base64_encode(struct str bytes, char *to);
 /* With or without padding; to has room for 3 * (len / 4 + 1) bytes. -EINVAL. */
 int rpc_base64_decode(struct str text, char *to, size_t *ret_len);
 
+/* ---- span.c ---- */
+
+void rpc_span_begin(struct rpc_call *call); /* its trace, by its metadata */
+void rpc_span_end(struct rpc_call *call, enum err_grpc code, uint64_t duration_ns);
+
 /* ---- method.c: the table of methods that a server has ---- */
 
 struct rpc_entry {
@@ -236,7 +266,7 @@ struct rpc_call {
 
     atomic_uint refs;
     atomic_bool cancelled;
-    pthread_mutex_t lock; /* of what follows */
+    pthread_mutex_t lock; /* of what follows: rpc_call_lock */
     struct loop_message message_to_loop;
     bool posted;
     struct rpc_out out;
@@ -262,15 +292,36 @@ void rpc_call_begin(struct rpc_call *call); /* the headers have come */
 void rpc_call_end(struct rpc_call *call, bool whole);
 /* Hands nghttp2 what is to be sent, calls on_writable and so on. */
 void rpc_call_run(struct rpc_call *call);
-void rpc_call_due(struct rpc_call *call);        /* it is run at the end of the turn */
+void rpc_call_run_due(struct rpc_loop *loop);    /* those that are due now */
 void rpc_call_tell_drain(struct rpc_call *call); /* once */
 void rpc_call_set_timer(struct rpc_call *call);
-void rpc_call_destroy(struct rpc_call *call); /* its memory */
 struct rpc_server *rpc_call_server(const struct rpc_call *call);
-void rpc_call_watch_health(struct rpc_call *call); /* its loop calls rpc_health_tick from now on */
 
 void rpc_call_expect_no_messages(struct rpc_call *call); /* its client sends nothing more */
-void rpc_call_want_run(struct rpc_call *call);           /* under the lock, of a call that is not over; any thread */
+
+/* ---- due.c: references, and what is to be done at the end of the turn ---- */
+
+/* Whoever has the only reference needs no lock: nobody else may touch the call, and only who has a reference can make
+ * another. Returns what rpc_call_unlock is to be given. */
+static inline bool rpc_call_lock(struct rpc_call *call)
+{
+    bool is_shared = atomic_load_explicit(&call->refs, memory_order_acquire) > 1;
+
+    if (is_shared)
+        pthread_mutex_lock(&call->lock);
+    return is_shared;
+}
+
+static inline void rpc_call_unlock(struct rpc_call *call, bool locked)
+{
+    if (locked)
+        pthread_mutex_unlock(&call->lock);
+}
+
+bool rpc_call_drop(struct rpc_call *call);     /* a reference; true: it was the last */
+void rpc_call_destroy(struct rpc_call *call);  /* its memory */
+void rpc_call_due(struct rpc_call *call);      /* it is run at the end of the turn */
+void rpc_call_want_run(struct rpc_call *call); /* under the lock, of a call that is not over; any thread */
 
 /* ---- input.c: what comes on a call ---- */
 
@@ -301,6 +352,7 @@ struct rpc_conn {
     TAILQ_ENTRY(rpc_conn) link;
     TAILQ_ENTRY(rpc_conn) dirty; /* of the loop's connections that have something to send, or are to be closed */
     bool is_dirty;
+    struct acceptor_place place; /* idle without a call */
     enum rpc_conn_state state;
     nghttp2_session *session;
     h2o_socket_t *socket;
@@ -308,9 +360,10 @@ struct rpc_conn {
     struct rpc_calls calls;
     struct loop_timer timer; /* the earliest of what follows (monotonic ns; UINT64_MAX: never) */
     uint64_t age_ns;         /* when it is told to leave; later: when its state ends */
-    uint64_t heard_ns;       /* when something last came */
-    uint64_t ping_ns;        /* when the last keepalive was sent; 0: answered */
-    uint64_t pinged_ns;      /* when the client's last ping came; 0: something was sent since */
+    uint64_t heard_ns;       /* when something last came; before that: when it was accepted */
+    bool heard;
+    uint64_t ping_ns;   /* when the last keepalive was sent; 0: answered */
+    uint64_t pinged_ns; /* when the client's last ping came; 0: something was sent since */
     unsigned ping_strikes;
     unsigned in_flight[2], receiving[2];  /* of its calls, as the server's shares: the second for quiet ones */
     unsigned faults;                      /* of the client, for which streams have been reset */
@@ -318,6 +371,7 @@ struct rpc_conn {
     int32_t begun;                        /* the last stream that the client has begun */
     int32_t skipped_after, skipped_until; /* streams that it has skipped lie between these two */
     unsigned empty;                       /* DATA frames without data in a row */
+    bool unread;                          /* something of a call was sent, and the leave ping not after it */
     bool refused;                         /* rpc_refuse was called: it is shut once its GOAWAY is sent */
     bool broken;                          /* to be closed once what is there has been sent, as far as that goes */
     bool waits;                           /* for the socket to take more; nothing is sent until then */
@@ -326,20 +380,22 @@ struct rpc_conn {
     char remote_ip[NET_IP_SIZE];
 };
 
-/* Takes a socket, which the loop has counted. Without memory it is closed. */
-void rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer);
-void rpc_conn_dirty(struct rpc_conn *conn);
+/* Takes a socket that was accepted. False: there was no memory, and it is closed. */
+bool rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer);
+/* Sends GOAWAY and closes it at the end of the turn; false where it has a call, or replies that the
+ * kernel has not taken. */
+bool rpc_conn_yield(struct rpc_conn *conn);
 void rpc_conn_flush(struct rpc_conn *conn); /* the connection may be gone */
 void rpc_conn_leave(struct rpc_conn *conn); /* is moved away: GOAWAY, and so on */
 void rpc_conn_cut(struct rpc_conn *conn);   /* ends its calls and frees it */
 void rpc_conn_ponged(struct rpc_conn *conn, const uint8_t opaque[8]);
-void rpc_conn_pinged(struct rpc_conn *conn); /* by the client */
+void rpc_conn_pinged(struct rpc_conn *conn);                           /* by the client */
+void rpc_conn_sent(struct rpc_conn *conn, const nghttp2_frame *frame); /* nghttp2 has packed it */
 
 /* ---- session.c: nghttp2's callbacks ---- */
 
 int rpc_session_prepare(struct rpc_server *server); /* what all sessions share; 0 or -ENOMEM */
 void rpc_session_dispose(struct rpc_server *server);
-int rpc_session_open(struct rpc_conn *conn); /* 0 or -ENOMEM */
 
 /* ---- refusal.c: what HTTP/2 refuses ---- */
 
@@ -350,6 +406,11 @@ void rpc_refusal_reset(struct rpc_conn *conn, const struct rpc_call *call); /* N
 void rpc_refusal_data(struct rpc_conn *conn, const nghttp2_frame *frame);   /* DATA came */
 void rpc_refusal_failed(struct rpc_conn *conn, int result);                 /* nghttp2 takes no more of it */
 
+/* ---- room.c ---- */
+
+void rpc_room_open(struct rpc_server *server);
+void rpc_room_make(struct rpc_loop *loop); /* where it is needed; not from within a connection */
+
 /* ---- loop.c ---- */
 
 #define RPC_LOOP_BUFFER (64 * 1024)
@@ -358,6 +419,7 @@ void rpc_refusal_failed(struct rpc_conn *conn, int result);                 /* n
 /* A server's part in an event loop. */
 struct rpc_loop {
     struct rpc_server *server;
+    unsigned index; /* among the server's */
     struct loop *loop;
     struct loop_hook hook; /* runs what is due and sends, once a turn */
     struct rpc_account account;
@@ -366,27 +428,26 @@ struct rpc_loop {
     struct rpc_calls due, fresh;
     struct rpc_calls pool;
     unsigned pooled;
-    atomic_uint connections;
     struct loop_timer health_timer;
-    struct loop_message leave_message, drain_message;
     bool cutting;
+    uint64_t room_ns; /* no room is made before that */
     unsigned seed;
-    /* the first loop's: it accepts for all */
-    h2o_socket_t *listener;
-    int listen_fd; /* -1: none, or closed */
-    struct loop_timer accept_timer, drain_timer;
     uint8_t in[RPC_LOOP_BUFFER], out[RPC_LOOP_BUFFER];
 };
 
-void rpc_loop_open(struct rpc_loop *loop, struct rpc_server *server, struct loop *events);
-void rpc_loop_listen(struct rpc_loop *loop);
-void rpc_loop_drain(
-    struct rpc_loop *loop);               /* of the first: closes the listener, then has all loops' connections leave */
-void rpc_loop_cut(struct rpc_loop *loop); /* ends what is there; not from its thread */
+void rpc_loop_open(struct rpc_loop *loop, struct rpc_server *server, unsigned index, struct loop *events);
+void rpc_loop_leave(struct rpc_loop *loop); /* its connections leave; loop's thread */
+void rpc_loop_cut(struct rpc_loop *loop);   /* ends what is there; not from its thread */
 void rpc_loop_close(struct rpc_loop *loop); /* after it was cut */
-void rpc_loop_run_due(struct rpc_loop *loop);
-void rpc_loop_uncount(struct rpc_loop *loop); /* one of its connections has ended */
-void rpc_loop_watch_health(struct rpc_loop *loop);
+
+/* It has something to send, or is to be closed: it is flushed at the end of the turn. */
+static inline void rpc_conn_dirty(struct rpc_conn *conn)
+{
+    if (conn->is_dirty)
+        return;
+    conn->is_dirty = true;
+    TAILQ_INSERT_TAIL(&conn->loop->dirty, conn, dirty);
+}
 
 /* ---- health.c, reflection.c: services that every server has ---- */
 
@@ -396,8 +457,6 @@ struct rpc_health;
 
 int rpc_health_new(const struct rpc_server_def *def, struct rpc_health **ret_health);
 void rpc_health_set(struct rpc_health *health, bool serving);
-/* Tells watchers what has changed; returns when to call it again (monotonic ns), UINT64_MAX without watchers. */
-uint64_t rpc_health_tick(struct rpc_health *health);
 void rpc_health_end(struct rpc_health *health); /* ends all watches, also those to come */
 struct rpc_health *rpc_health_free(struct rpc_health *health);
 
@@ -443,13 +502,14 @@ struct rpc_server {
     struct rpc_methods methods;
     struct rpc_health *health;
     struct rpc_descriptors *descriptors;
-    atomic_uint connections;
+    struct acceptor *acceptor;
     struct rpc_share shares[2]; /* of the service's methods, of quiet ones */
     unsigned max_receiving;
-    atomic_bool draining;
     struct metrics_family *refused;
     atomic_uint_fast64_t refusals;
     _Atomic uint64_t warn_ns; /* no line about them before that */
+    struct metrics_series *closed_total;
+    atomic_uint_fast64_t closed; /* connections, for memory */
+    _Atomic uint64_t warn_closed_ns;
     bool metrics_opened;
-    struct wait_group active; /* connections, and the listener */
 };

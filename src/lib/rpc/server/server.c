@@ -10,6 +10,10 @@
 #define DEFAULT_MAX_MESSAGE (4u * 1024 * 1024)
 #define MEMORY_PER_CALL     (32u * 1024) /* of a call without its message, and of a connection: more than either takes */
 
+static_assert(sizeof(struct rpc_call) < MEMORY_PER_CALL && sizeof(struct rpc_conn) < MEMORY_PER_CALL,
+              "the bounds on calls and connections keep within the budget");
+static_assert(RPC_QUIET_MESSAGE < DEFAULT_MAX_MESSAGE, "health and reflection hold less than the service's calls");
+
 /* ---- limits ---- */
 
 static void fill_defaults(struct rpc_server_def *def)
@@ -26,12 +30,6 @@ static void fill_defaults(struct rpc_server_def *def)
     def->idle_stream_ms = def->idle_stream_ms != 0 ? def->idle_stream_ms : 300000;
 }
 
-static unsigned at_most(unsigned bound, size_t fit)
-{
-    fit = fit > 0 ? fit : 1;
-    return fit < bound ? (unsigned)fit : bound;
-}
-
 /* The budget alone would let one client take all of it. */
 static void bound_by_memory(struct rpc_server *server)
 {
@@ -39,12 +37,9 @@ static void bound_by_memory(struct rpc_server *server)
 
     server->memory.max = def->max_memory;
     server->memory.whole = def->whole;
-    server->max_receiving = UINT_MAX / 2;
-    if (def->max_memory == 0)
-        return;
-    def->max_in_flight = at_most(def->max_in_flight, def->max_memory / MEMORY_PER_CALL);
-    def->max_connections = at_most(def->max_connections, def->max_memory / MEMORY_PER_CALL);
-    server->max_receiving = at_most(UINT_MAX / 2, def->max_memory / (MEMORY_PER_CALL + 2 * def->max_message));
+    def->max_in_flight = budget_fit(def->max_in_flight, def->max_memory, MEMORY_PER_CALL);
+    def->max_connections = budget_fit(def->max_connections, def->max_memory, MEMORY_PER_CALL);
+    server->max_receiving = budget_fit(UINT_MAX / 2, def->max_memory, MEMORY_PER_CALL + 2 * def->max_message);
 }
 
 /* ---- metrics ---- */
@@ -69,7 +64,7 @@ static void on_scrape(void *arg)
     struct rpc_server *server = arg;
     struct metrics *metrics = server->def.metrics;
 
-    metrics_set(metrics_single(metrics, &connections_def), atomic_load(&server->connections));
+    metrics_set(metrics_single(metrics, &connections_def), acceptor_connections(server->acceptor));
     metrics_set(metrics_single(metrics, &in_flight_def), in_flight(server));
     metrics_set(metrics_single(metrics, &memory_def), (double)budget_used(&server->memory));
     metrics_set(metrics_single(metrics, &memory_max_def), (double)server->memory.max);
@@ -86,7 +81,6 @@ static struct rpc_server *server_new(const struct rpc_server_def *def)
     server->def = *def;
     fill_defaults(&server->def);
     bound_by_memory(server);
-    wait_group_init(&server->active);
     return server;
 }
 
@@ -136,7 +130,7 @@ static int open_loops(struct rpc_server *server)
             break;
         if ((server->loops[i] = calloc(1, sizeof(*server->loops[i]))) == NULL)
             return -ENOMEM;
-        rpc_loop_open(server->loops[i], server, events);
+        rpc_loop_open(server->loops[i], server, i, events);
         server->loop_count++;
     }
     return err;
@@ -151,9 +145,58 @@ static int open_parts(struct rpc_server *server)
     if (err == 0)
         err = rpc_reflection_new(&server->def, &server->descriptors);
     rpc_refusal_open(server);
+    rpc_room_open(server);
     if (err == 0)
         err = rpc_session_prepare(server);
     return err == 0 ? open_loops(server) : err;
+}
+
+/* ---- connections ---- */
+
+static bool open_conn(void *arg, unsigned loop, int take_fd, const struct sockaddr_storage *peer)
+{
+    struct rpc_server *server = arg;
+
+    return rpc_conn_open(server->loops[loop], take_fd, peer);
+}
+
+static bool yield_conn(void *arg, struct acceptor_place *place)
+{
+    return rpc_conn_yield(RPC_OWNER(place, struct rpc_conn, place));
+}
+
+static bool is_paused(void *arg)
+{
+    struct rpc_server *server = arg;
+
+    return budget_exceeded(&server->memory);
+}
+
+static void drained(void *arg, unsigned loop)
+{
+    struct rpc_server *server = arg;
+
+    rpc_loop_leave(server->loops[loop]);
+}
+
+static int open_acceptor(struct rpc_server *server, int take_listen_fd)
+{
+    return acceptor_open(take_listen_fd,
+                         &(struct acceptor_def){
+                             .server = "grpc",
+                             .log = server->def.log,
+                             .metrics = server->def.metrics,
+                             .loops = server->own_loops != NULL ? server->own_loops : server->def.loops,
+                             .loop_count = server->loop_count,
+                             .max_connections = server->def.max_connections,
+                             .address_bound = server->def.address_bound,
+                             .arg = server,
+                             .open = open_conn,
+                             .yield = yield_conn,
+                             .is_paused = is_paused,
+                             .drained = drained,
+                         },
+                         &server->acceptor);
 }
 
 static int check_fd(int fd)
@@ -168,14 +211,14 @@ int rpc_server_open(int take_listen_fd, const struct rpc_server_def *def, struct
 
     if (err == 0)
         err = open_parts(server);
+    if (err != 0 && take_listen_fd >= 0)
+        close(take_listen_fd);
+    if (err == 0)
+        err = open_acceptor(server, take_listen_fd);
     if (err != 0) {
-        if (take_listen_fd >= 0)
-            close(take_listen_fd);
         rpc_server_close(server);
         return err;
     }
-    server->loops[0]->listen_fd = take_listen_fd;
-    wait_group_add(&server->active);
     metrics_on_scrape(server->def.metrics, on_scrape, server);
     server->metrics_opened = true;
     *ret_server = server;
@@ -184,7 +227,7 @@ int rpc_server_open(int take_listen_fd, const struct rpc_server_def *def, struct
 
 void rpc_server_start(struct rpc_server *server)
 {
-    rpc_loop_listen(server->loops[0]);
+    acceptor_start(server->acceptor);
 }
 
 void rpc_server_set_serving(struct rpc_server *server, bool serving)
@@ -196,13 +239,14 @@ void rpc_server_set_serving(struct rpc_server *server, bool serving)
 
 void rpc_server_drain(struct rpc_server *server)
 {
-    if (!atomic_exchange(&server->draining, true))
-        rpc_loop_drain(server->loops[0]);
+    acceptor_drain(server->acceptor);
 }
 
 static void cut(struct rpc_server *server)
 {
-    for (unsigned i = 0; i < server->loop_count; i++) /* the first one first: it gives connections to the others */
+    if (server->acceptor != NULL)
+        acceptor_stop(server->acceptor);
+    for (unsigned i = 0; i < server->loop_count; i++)
         rpc_loop_cut(server->loops[i]);
 }
 
@@ -212,7 +256,7 @@ int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns)
 
     rpc_server_drain(server);
     rpc_health_end(server->health);
-    if (wait_group_wait(&server->active, deadline_ns))
+    if (acceptor_wait(server->acceptor, deadline_ns))
         return 0;
     result = in_flight(server) > 0 ? -ETIMEDOUT : 0;
     cut(server);
@@ -221,8 +265,6 @@ int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns)
 
 struct rpc_server *rpc_server_close(struct rpc_server *server)
 {
-    bool ended;
-
     if (server == NULL)
         return NULL;
     if (server->metrics_opened)
@@ -232,15 +274,13 @@ struct rpc_server *rpc_server_close(struct rpc_server *server)
         rpc_loop_close(server->loops[i]);
     for (unsigned i = 0; server->own_loops != NULL && i < server->def.threads; i++)
         loop_close(server->own_loops[i]);
-    ended = wait_group_wait(&server->active, 0);
-    assert(ended);
+    acceptor_free(server->acceptor);
     free(server->loops);
     free(server->own_loops);
     rpc_session_dispose(server);
     rpc_health_free(server->health);
     rpc_descriptors_free(server->descriptors);
     rpc_methods_release(&server->methods);
-    wait_group_release(&server->active);
     free(server);
     return NULL;
 }

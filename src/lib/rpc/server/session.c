@@ -1,14 +1,13 @@
 /* What nghttp2 tells of a connection. Handlers are called from here, within nghttp2: whatever they send is handed to
  * it at the end of the turn, so that it is never entered twice. */
 #include "rpc_server_internal.h"
+#include <assert.h>
 #include <errno.h>
 
-#define WINDOW            (64 * 1024 - 1) /* of a stream: a paused call holds so much; HTTP/2's default */
-#define SMALL_MESSAGE     (64 * 1024)
-#define LARGE_WINDOW      (256 * 1024) /* where messages may be longer */
-#define CONNECTION_WINDOW (1024 * 1024)
-#define MAX_LOOKED_AT     (4 * RPC_MAX_HEAD) /* bytes of a call's headers; beyond RPC_MAX_HEAD it is refused anyway */
-#define NO_LIMIT          ((uint64_t)1 << 40)
+#define MAX_LOOKED_AT (4 * RPC_MAX_HEAD) /* bytes of a call's headers; beyond RPC_MAX_HEAD it is refused anyway */
+#define NO_LIMIT      ((uint64_t)1 << 40)
+
+static_assert(MAX_LOOKED_AT >= RPC_MAX_HEAD, "what is accepted is looked at");
 
 static struct rpc_call *call_of(nghttp2_session *session, int32_t stream)
 {
@@ -103,8 +102,10 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         return 0;
     if (call->entry == NULL)
         rpc_call_begin(call);
-    if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
+    if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
+        rpc_call_expect_no_messages(call);
         rpc_input_ended(call);
+    }
     return 0;
 }
 
@@ -127,10 +128,7 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
     struct rpc_conn *conn = arg;
     struct rpc_call *call;
 
-    if (frame->hd.type != NGHTTP2_PING && frame->hd.type != NGHTTP2_SETTINGS) {
-        conn->pinged_ns = 0;
-        conn->ping_strikes = 0;
-    }
+    rpc_conn_sent(conn, frame);
     if (frame->hd.type == NGHTTP2_GOAWAY || frame->hd.type == NGHTTP2_RST_STREAM)
         rpc_refusal_sent(conn, frame);
     if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
@@ -186,26 +184,4 @@ void rpc_session_dispose(struct rpc_server *server)
 {
     nghttp2_session_callbacks_del(server->callbacks);
     nghttp2_option_del(server->option);
-}
-
-int rpc_session_open(struct rpc_conn *conn)
-{
-    const struct rpc_server *server = conn->loop->server;
-    const nghttp2_settings_entry settings[] = {
-        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, RPC_MAX_STREAMS},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, server->def.max_message > SMALL_MESSAGE ? LARGE_WINDOW : WINDOW},
-        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, RPC_MAX_HEAD},
-        {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
-    };
-
-    nghttp2_session *session; /* nghttp2 sets it also where it fails */
-
-    if (nghttp2_session_server_new3(&session, server->callbacks, conn, server->option, &conn->loop->mem) != 0)
-        return -ENOMEM;
-    conn->session = session;
-    if (nghttp2_submit_settings(conn->session, NGHTTP2_FLAG_NONE, settings, sizeof(settings) / sizeof(settings[0])) !=
-            0 ||
-        nghttp2_session_set_local_window_size(conn->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW) != 0)
-        return -ENOMEM;
-    return 0;
 }

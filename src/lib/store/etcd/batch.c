@@ -102,7 +102,8 @@ static int check_request(struct etcd *etcd, struct store_snapshot *snapshot, str
 {
     if (request->deadline_ns <= now_ns)
         return -ETIMEDOUT;
-    if (has_put(request) && store_view_snapshot_bytes(snapshot) > etcd->options.max_bytes)
+    if (has_put(request) &&
+        (store_view_snapshot_bytes(snapshot) > etcd->options.max_bytes || etcd_room_is_crowded(etcd)))
         return -ENOSPC;
     return check_ops(snapshot, request);
 }
@@ -154,6 +155,16 @@ static bool check_batch(struct etcd_lane *lane)
     return count > 0;
 }
 
+/* About what etcd's file grows by. */
+static uint64_t batch_bytes(const struct etcd_lane *lane)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; i < lane->count; i++)
+        bytes += lane->requests[i]->bytes.len;
+    return bytes;
+}
+
 void etcd_batch_send(struct etcd_lane *lane)
 {
     const Etcdserverpb__TxnRequest *request;
@@ -164,7 +175,9 @@ void etcd_batch_send(struct etcd_lane *lane)
     store_fault(STORE_FAULT_COMMIT, &(struct store_fault_commit){lane->requests, lane->count});
     if (request == NULL)
         etcd_lane_written(lane, -ENOMEM, NULL);
-    else
+    else {
+        etcd_room_sent(lane->etcd, batch_bytes(lane));
         etcd_call(&lane->etcd->client, &etcdserverpb__kv__descriptor, "Txn", &request->base, TXN_TIMEOUT_MS,
                   etcd_lane_written, lane);
+    }
 }

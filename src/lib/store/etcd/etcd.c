@@ -44,6 +44,7 @@ static void set_gauges(void *arg)
         metrics_set(etcd->metrics.bytes_used, (double)store_view_bytes(view->view));
     }
     etcd_view_unref(etcd, view);
+    metrics_set(etcd->etcd_fullness, etcd_room_fullness(etcd));
     metrics_set(etcd->metrics.queue_requests, (double)waiting_count(etcd));
     if (etcd_reads_age(etcd, &age_ms))
         metrics_set(etcd->age_seconds, (double)age_ms / 1000);
@@ -63,6 +64,9 @@ static void open_metrics(struct etcd *etcd)
                                         "Questions for the result of a commit whose answer was lost");
     etcd->age_seconds = store_metrics_single(registry, METRICS_GAUGE, "store_view_age_seconds",
                                              "How old the view may be: what stale reads are answered from");
+    etcd->etcd_fullness = store_metrics_single(registry, METRICS_GAUGE, "store_etcd_quota_used_ratio",
+                                               "Of etcd's quota, what the fullest member uses: from 15/16 on puts are "
+                                               "refused; 0: etcd does not tell");
     if (registry != NULL)
         metrics_on_scrape(registry, set_gauges, etcd);
 }
@@ -93,6 +97,7 @@ static int start(struct etcd *etcd, char *error, size_t error_size)
 {
     int err;
 
+    etcd->client.max_call_bytes = etcd->options.max_call_bytes;
     err = etcd_client_open(&etcd->client, etcd->world, &etcd->url, etcd->options.metrics, error, error_size);
     if (err == 0)
         err = etcd_schema_check(etcd, error, error_size);

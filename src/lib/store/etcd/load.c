@@ -182,7 +182,7 @@ static int get_all(struct load *load)
 
     while (err == 0 && load->more) {
         err = note_page(load, get_page(load));
-        if (err == -EMSGSIZE && load->limit > 1) { /* an answer beyond what we take */
+        if (err == -EFBIG && load->limit > 1) { /* an answer beyond what we take */
             load->limit /= 2;
             err = 0;
         } else if ((err == -EHOSTUNREACH || err == -EAGAIN) && ++failures < ATTEMPTS) {

@@ -21,6 +21,7 @@
  *   txn.c          a batch as etcd's transaction, and what its answer says
  *   heads.c        the heads that the view has seen: is it still the same history?
  *   read.c         linearizable and stale reads
+ *   room.c         how full etcd is
  *   defragment.c   upkeep of etcd's files
  *
  * Locks: etcd.mutex (writer, follower, the view's pointer) and etcd_reads.mutex; none is held while another is taken,
@@ -67,6 +68,7 @@ struct etcd_client {
     const struct etcd_world *world;
     const struct etcd_url *url;
     struct metrics *metrics;
+    size_t max_call_bytes; /* of store_options; set before etcd_client_open */
     struct rpc_tls tls;
     struct etcd_endpoint endpoints[ETCD_MAX_ENDPOINTS];
     atomic_uint preferred;            /* the endpoint to call: another one after a failure */
@@ -95,7 +97,12 @@ int etcd_call_wait(struct etcd_client *client, const ProtobufCServiceDescriptor 
 typedef void etcd_answered(void *arg, const ProtobufCMessage *reply);
 int etcd_member_call(struct etcd_client *client, unsigned endpoint, const char *method, const ProtobufCMessage *request,
                      unsigned timeout_ms, etcd_answered *answered, void *arg, char *error, size_t error_size);
-/* A failed call has certainly changed nothing in etcd, and never will. */
+/* The same, not waited for: called as by etcd_call. Whether the member answers says nothing about which is preferred.
+ */
+void etcd_member_ask(struct etcd_client *client, unsigned endpoint, const char *method, const ProtobufCMessage *request,
+                     unsigned timeout_ms, etcd_called *called, void *arg);
+/* A failed call has certainly changed nothing in etcd, and never will. Of a transaction every other error leaves its
+ * result unknown. */
 bool etcd_is_definite(int err);
 /* etcd has not answered for so long that there is no use in waiting. */
 bool etcd_is_away(const struct etcd_client *client, uint64_t now_ns);
@@ -109,6 +116,23 @@ void etcd_client_avoid(struct etcd_client *client, unsigned endpoint); /* prefer
 
 int etcd_defragment(const char *rest, unsigned min_free_percent, store_defragmented *told, void *arg, char *error,
                     size_t error_size);
+
+/* ---- room ---- */
+
+/* Of a member's file. */
+struct etcd_room {
+    atomic_uint_fast64_t next_ns; /* when to ask again */
+    atomic_bool asked;
+    atomic_uint_fast64_t size, quota; /* as it last said; quota 0: not known */
+    atomic_uint_fast64_t sent;        /* to it since then */
+};
+
+struct etcd;
+
+void etcd_room_tick(struct etcd *etcd, uint64_t now_ns); /* asks the members, where it is time to */
+bool etcd_room_is_crowded(struct etcd *etcd);            /* only deletes fit */
+double etcd_room_fullness(struct etcd *etcd);            /* of the fullest member; 0: not known */
+void etcd_room_sent(struct etcd *etcd, uint64_t bytes);  /* of a transaction */
 
 /* ---- keys and values ---- */
 
@@ -450,12 +474,13 @@ struct etcd {
     atomic_int view_err;         /* the last one's */
     atomic_bool replaced;        /* see etcd_replaced */
 
+    struct etcd_room rooms[ETCD_MAX_ENDPOINTS];
     struct etcd_writer writer;
     struct etcd_reads reads;
     struct etcd_follower follower;
 
     struct store_metrics metrics;
-    struct metrics_series *loads, *view_errors, *watches, *fences, *age_seconds;
+    struct metrics_series *loads, *view_errors, *watches, *fences, *age_seconds, *etcd_fullness;
 };
 
 /* What was opened is no longer what is at the prefix: it was deleted, imported anew, or is another etcd's. base and

@@ -1,6 +1,7 @@
 /* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
 #pragma once
 
+#pragma redefine_extname svc_address_bound slipway_svc_address_bound
 #pragma redefine_extname svc_admin_ready slipway_svc_admin_ready
 #pragma redefine_extname svc_admin_routes slipway_svc_admin_routes
 #pragma redefine_extname svc_check_auth slipway_svc_check_auth
@@ -16,9 +17,11 @@
 #pragma redefine_extname svc_log slipway_svc_log
 #pragma redefine_extname svc_main slipway_svc_main
 #pragma redefine_extname svc_max_connections slipway_svc_max_connections
+#pragma redefine_extname svc_max_lingering slipway_svc_max_lingering
 #pragma redefine_extname svc_memory_budget slipway_svc_memory_budget
 #pragma redefine_extname svc_memory_open slipway_svc_memory_open
 #pragma redefine_extname svc_memory_part slipway_svc_memory_part
+#pragma redefine_extname svc_memory_part_at_most slipway_svc_memory_part_at_most
 #pragma redefine_extname svc_memory_report slipway_svc_memory_report
 #pragma redefine_extname svc_metrics slipway_svc_metrics
 #pragma redefine_extname svc_metrics_page slipway_svc_metrics_page
@@ -30,7 +33,11 @@
 #pragma redefine_extname svc_signals_open slipway_svc_signals_open
 #pragma redefine_extname svc_signals_started slipway_svc_signals_started
 #pragma redefine_extname svc_signals_wait slipway_svc_signals_wait
+#pragma redefine_extname svc_spans slipway_svc_spans
 #pragma redefine_extname svc_store_engine slipway_svc_store_engine
 #pragma redefine_extname svc_store_open slipway_svc_store_open
+#pragma redefine_extname svc_trace_options slipway_svc_trace_options
+#pragma redefine_extname svc_traces_close slipway_svc_traces_close
+#pragma redefine_extname svc_traces_open slipway_svc_traces_open
 #pragma redefine_extname svc_worker_loop slipway_svc_worker_loop
 #pragma redefine_extname svc_workers slipway_svc_workers

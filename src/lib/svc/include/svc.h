@@ -4,7 +4,7 @@
  * Life: options (environment, then flags; -n checks them and the files that they name, and exits; --help lists them;
  * --version) -> sockets bound -> start -> accepting, ready -> SIGTERM or SIGINT: not ready at once (gRPC health too),
  * serving on for SHUTDOWN_DELAY_SECONDS with Connection: close -> listeners closed, GOAWAY, in-flight requests finish
- * within SHUTDOWN_TIMEOUT_SECONDS -> stop -> log flushed -> exit 0. A second SIGTERM changes nothing; a second SIGINT
+ * within SHUTDOWN_TIMEOUT_SECONDS -> stop -> spans and log flushed -> exit 0. A second SIGTERM changes nothing; a second SIGINT
  * ends the process at once. A first signal that comes while start runs ends the process at once with status 0; stop is
  * not called then. Nothing has been accepted before start has returned, so nothing acknowledged is lost.
  *
@@ -12,9 +12,10 @@
  * /metrics from a loop of its own.
  *
  * File descriptors: the soft limit is raised to the hard limit. The admin listener has a part of them for itself;
- * MAX_CONNECTIONS is reduced to what the others allow (svc_descriptors.h). Memory: what clients can make the process
- * hold is a part of MEMORY_LIMIT_BYTES, which is the cgroup's limit where it is 0 (memory_part.h; max_memory in http.h
- * and rpc.h).
+ * MAX_CONNECTIONS is reduced to what the others allow (svc_descriptors.h). MAX_CONNECTIONS_PER_ADDRESS bounds those of
+ * one client, but for TRUSTED_PROXIES, to the HTTP listener, and those to the gRPC listener. Memory: what clients can
+ * make the process hold is a part of MEMORY_LIMIT_BYTES, which is the cgroup's limit where it is 0 (memory_part.h;
+ * max_memory in http.h and rpc.h).
  *
  * Exit status: 0 drained in time, or stopped while starting, 1 could not start or had to cut something off, 2 wrong
  * options. What went wrong is one line on standard error, which gets nothing else: what libraries print is logged
@@ -28,6 +29,7 @@
 #include "metrics.h"
 #include "names.h"
 #include "rpc.h"
+#include "span.h"
 
 struct svc;
 
@@ -84,9 +86,11 @@ int svc_main(int argc, char **argv, const struct svc_def *def);
 const struct config *svc_config(const struct svc *svc);
 struct metrics *svc_metrics(const struct svc *svc);
 struct log *svc_log(const struct svc *svc);
+struct span_sink *svc_spans(const struct svc *svc); /* for clients and stores; NULL: no spans are made */
 unsigned svc_workers(const struct svc *svc);
 /* Bytes of the process's memory limit for that purpose; 0: there is no limit. */
 size_t svc_memory_part(const struct svc *svc, enum memory_part part);
+size_t svc_memory_part_at_most(const struct svc *svc, enum memory_part part, size_t most);
 /* What all clients hold together, for HTTP clients that the service opens (whole). */
 struct budget *svc_memory_budget(struct svc *svc);
 /* The answer of /metrics, for a service that offers it beside the admin listener. Any thread. */

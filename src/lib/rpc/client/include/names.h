@@ -1,6 +1,7 @@
 /* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
 #pragma once
 
+#pragma redefine_extname rpc_args_fill slipway_rpc_args_fill
 #pragma redefine_extname rpc_channel_close slipway_rpc_channel_close
 #pragma redefine_extname rpc_channel_done slipway_rpc_channel_done
 #pragma redefine_extname rpc_channel_failed slipway_rpc_channel_failed
@@ -14,9 +15,12 @@
 #pragma redefine_extname rpc_flight_begin slipway_rpc_flight_begin
 #pragma redefine_extname rpc_flight_count slipway_rpc_flight_count
 #pragma redefine_extname rpc_flight_end slipway_rpc_flight_end
+#pragma redefine_extname rpc_flight_end_span slipway_rpc_flight_end_span
+#pragma redefine_extname rpc_flight_fill_metadata slipway_rpc_flight_fill_metadata
 #pragma redefine_extname rpc_flight_landed slipway_rpc_flight_landed
 #pragma redefine_extname rpc_flight_recv_metadata slipway_rpc_flight_recv_metadata
 #pragma redefine_extname rpc_flight_recv_status slipway_rpc_flight_recv_status
+#pragma redefine_extname rpc_flight_release_metadata slipway_rpc_flight_release_metadata
 #pragma redefine_extname rpc_flight_send_metadata slipway_rpc_flight_send_metadata
 #pragma redefine_extname rpc_flight_status slipway_rpc_flight_status
 #pragma redefine_extname rpc_library_done slipway_rpc_library_done
@@ -27,6 +31,8 @@
 #pragma redefine_extname rpc_outgoing_set slipway_rpc_outgoing_set
 #pragma redefine_extname rpc_outgoing_unref slipway_rpc_outgoing_unref
 #pragma redefine_extname rpc_pack slipway_rpc_pack
+#pragma redefine_extname rpc_peer_method slipway_rpc_peer_method
+#pragma redefine_extname rpc_peer_methods_release slipway_rpc_peer_methods_release
 #pragma redefine_extname rpc_queue_clear slipway_rpc_queue_clear
 #pragma redefine_extname rpc_queue_put slipway_rpc_queue_put
 #pragma redefine_extname rpc_queue_take slipway_rpc_queue_take
@@ -38,6 +44,7 @@
 #pragma redefine_extname rpc_stream_open slipway_rpc_stream_open
 #pragma redefine_extname rpc_stream_send slipway_rpc_stream_send
 #pragma redefine_extname rpc_stream_unref slipway_rpc_stream_unref
+#pragma redefine_extname rpc_target_uri slipway_rpc_target_uri
 #pragma redefine_extname rpc_time slipway_rpc_time
 #pragma redefine_extname rpc_unary slipway_rpc_unary
 #pragma redefine_extname rpc_unary_typed slipway_rpc_unary_typed

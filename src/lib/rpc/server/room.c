@@ -1,0 +1,104 @@
+/* Room for other clients of the process. The budget of gRPC clients is a part of that of all clients. It bounds what is
+ * begun: new connections, calls and messages are refused. Where all clients together hold almost all of their budget,
+ * and gRPC clients a third of that or more, the connections that hold most are closed, too: else those of another
+ * protocol would be refused for as long as these like.
+ *
+ * Each loop looks at its own connections at the end of a turn, at most every millisecond, and closes them in passes of
+ * half the size each, down to half of an equal share. What a connection holds is not counted as it grows; it is added
+ * up then. Not in it: what nghttp2 keeps for the connection. */
+#include "clock.h"
+#include "rpc_server_internal.h"
+#include "seldom.h"
+
+#define LOOK_NS CLOCK_NS_PER_MS
+#define WARN_NS (10 * CLOCK_NS_PER_S)
+
+void rpc_room_open(struct rpc_server *server)
+{
+    static const struct metrics_def closed = {
+        .name = "grpc_server_memory_closed_total",
+        .help = "Connections closed because all clients of the process hold too much memory, and these hold most.",
+        .type = METRICS_COUNTER};
+
+    server->closed_total = metrics_single(server->def.metrics, &closed);
+}
+
+static size_t held_by_call(struct rpc_call *call)
+{
+    size_t bytes = sizeof(*call) + call->head.bytes + call->in.capacity + call->backlog_capacity;
+
+    pthread_mutex_lock(&call->lock);
+    bytes += call->out.bytes;
+    pthread_mutex_unlock(&call->lock);
+    return bytes;
+}
+
+static size_t held(const struct rpc_conn *conn)
+{
+    struct rpc_call *call;
+    size_t bytes = sizeof(*conn) + conn->rest_len;
+
+    TAILQ_FOREACH(call, &conn->calls, link)
+    bytes += held_by_call(call);
+    return bytes;
+}
+
+static size_t most_held(const struct rpc_loop *loop)
+{
+    const struct rpc_conn *conn;
+    size_t most = 0;
+
+    TAILQ_FOREACH(conn, &loop->conns, link)
+    most = held(conn) > most ? held(conn) : most;
+    return most;
+}
+
+static void warn(struct rpc_server *server)
+{
+    const struct log_field fields[] = {LOG_CSTR("server", "grpc"),
+                                       LOG_INT("bytes", (int64_t)budget_used(&server->memory)),
+                                       LOG_INT("all_bytes", (int64_t)budget_used(server->memory.whole)),
+                                       LOG_INT("max_all_bytes", (int64_t)server->memory.whole->max),
+                                       LOG_INT("connections_closed", (int64_t)server->closed)};
+
+    if (seldom(&server->warn_closed_ns, WARN_NS))
+        log_fields(server->def.log, LOG_WARNING, NULL,
+                   "clients hold too much memory: the connections that hold most are closed", fields,
+                   sizeof(fields) / sizeof(fields[0]));
+}
+
+/* Those that hold at least that much, until surplus bytes have been found. Returns how many were. */
+static size_t close_largest(struct rpc_loop *loop, size_t least, size_t surplus)
+{
+    struct rpc_conn *conn, *next;
+    size_t found = 0, bytes;
+
+    for (conn = TAILQ_FIRST(&loop->conns); conn != NULL && found < surplus; conn = next) {
+        next = TAILQ_NEXT(conn, link);
+        if ((bytes = held(conn)) < least)
+            continue;
+        found += bytes;
+        atomic_fetch_add_explicit(&loop->server->closed, 1, memory_order_relaxed);
+        metrics_add(loop->server->closed_total, 1);
+        rpc_conn_cut(conn);
+    }
+    return found;
+}
+
+void rpc_room_make(struct rpc_loop *loop)
+{
+    struct rpc_server *server = loop->server;
+    size_t surplus = budget_surplus_of_whole(&server->memory), share;
+    uint64_t now_ns;
+
+    if (surplus == 0 || (now_ns = clock_monotonic_ns()) < loop->room_ns)
+        return;
+    loop->room_ns = now_ns + LOOK_NS;
+    share = budget_used(&server->memory) / (acceptor_connections(server->acceptor) + 1) / 2;
+    for (size_t least = most_held(loop) / 2; least >= share && least > 0 && surplus > 0; least /= 2) {
+        size_t found = close_largest(loop, least, surplus);
+
+        surplus -= found < surplus ? found : surplus;
+    }
+    warn(server);
+}
