@@ -1,6 +1,6 @@
 #include "bugs.h"
 #include "store_engine.h"
-#include "store_etcd_internal.h"
+#include "store_etcd_writer.h"
 #include <errno.h>
 
 const char *const bug_names[BUGS] = {
@@ -10,14 +10,17 @@ const char *const bug_names[BUGS] = {
     [BUG_STALE_READ] = "stale-read",
     [BUG_FULL_IS_DEFINITE] = "full-is-definite",
     [BUG_LOST_IS_DEFINITE] = "lost-is-definite",
+    [BUG_LOST_IS_MADE_AGAIN] = "lost-is-made-again",
+    [BUG_EXPIRED_IS_DEFINITE] = "expired-is-definite",
     [BUG_NO_FENCE] = "no-fence",
-    [BUG_ANY_FENCE_IS_OURS] = "any-fence-is-ours",
+    [BUG_LANE_NOT_COMPARED] = "lane-not-compared",
+    [BUG_NO_EXPECTATIONS] = "no-expectations",
     [BUG_NOT_FORGOTTEN] = "not-forgotten",
     [BUG_CUT_IS_COMMITTED] = "cut-is-committed",
-    [BUG_KEYS_NOT_MARKED] = "keys-not-marked",
-    [BUG_POSITION_AHEAD] = "position-ahead",
-    [BUG_HEAD_IGNORED] = "head-ignored",
     [BUG_DELETES_NOT_SEEN] = "deletes-not-seen",
+    [BUG_HEAD_IGNORED] = "head-ignored",
+    [BUG_READS_BY_REVISION] = "reads-by-revision",
+    [BUG_RECORD_NOT_APPLIED] = "record-not-applied",
 };
 
 enum bug bug_planted;
@@ -85,19 +88,31 @@ WRAPPED(void, etcd_lane_key_fence, struct etcd_lane *lane, etcd_lane_key_fenced 
         __real_slipway_etcd_lane_key_fence(lane, fenced);
 }
 
-/* Takes whatever transaction is at the lane's key for the one that is asked for. */
-WRAPPED(void, etcd_lane_fenced, struct etcd_lane *lane, int err, const struct etcd_fence *fence)
+/* A batch whose answer was lost is sent once more, as if etcd had refused it. */
+WRAPPED(void, etcd_lane_written, void *arg, int err, const ProtobufCMessage *reply)
 {
-    struct etcd_fence ours;
+    __real_slipway_etcd_lane_written(arg, bug_planted == BUG_LOST_IS_MADE_AGAIN && err == -EHOSTUNREACH ? -EAGAIN : err,
+                                     reply);
+}
 
-    if (bug_planted == BUG_ANY_FENCE_IS_OURS && err == 0) {
-        ours = *fence;
-        ours.batch = lane->batch;
-        if (ours.revision == 0)
-            ours.revision = lane->name_revision;
-        fence = &ours;
-    }
-    __real_slipway_etcd_lane_fenced(lane, err, fence);
+/* Where the result is not known at the deadline, the request is said not to have been made. */
+WRAPPED(void, etcd_lane_end, struct etcd_lane *lane, unsigned i, struct etcd_end end, struct etcd_answers *answers)
+{
+    if (bug_planted == BUG_EXPIRED_IS_DEFINITE && end.kind == ETCD_END_FAIL && end.err == -EINPROGRESS)
+        end.err = -ETIMEDOUT;
+    __real_slipway_etcd_lane_end(lane, i, end, answers);
+}
+
+WRAPPED(const Etcdserverpb__TxnRequest *, etcd_txn_of_lane, struct etcd_txn *txn, const struct etcd_lane *lane)
+{
+    const Etcdserverpb__TxnRequest *request = __real_slipway_etcd_txn_of_lane(txn, lane);
+
+    if (bug_planted == BUG_LANE_NOT_COMPARED)
+        ((Etcdserverpb__TxnRequest *)(uintptr_t)request)->n_compare = 0;
+    for (size_t i = 0; bug_planted == BUG_NO_EXPECTATIONS && i < request->n_success; i++)
+        if (request->success[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN)
+            request->success[i]->request_txn->n_compare = 0;
+    return request;
 }
 
 WRAPPED(void, etcd_writer_forget, struct etcd *etcd)
@@ -116,19 +131,21 @@ WRAPPED(int, etcd_apply, struct etcd *etcd, const Etcdserverpb__WatchResponse *r
     return __real_slipway_etcd_apply(etcd, &whole);
 }
 
-WRAPPED(bool, etcd_keys_are_marked, struct etcd_writer *writer, const struct store_batch *request)
+/* Reads take the head's revision for the whole of it: behind a restored etcd they show what is gone. */
+WRAPPED(enum etcd_history, etcd_heads_find, struct etcd_heads *heads, const struct etcd_head *head)
 {
-    return bug_planted != BUG_KEYS_NOT_MARKED && __real_slipway_etcd_keys_are_marked(writer, request);
+    if (bug_planted == BUG_READS_BY_REVISION && head->revision <= etcd_heads_last(heads))
+        return ETCD_SAME_HISTORY;
+    return __real_slipway_etcd_heads_find(heads, head);
 }
 
-/* The last run's view is taken for newer than it is. */
-WRAPPED(int, etcd_position_get, struct store_view *view, struct etcd_position *ret_position)
+/* Now and then a record of the watch does not come into the view. */
+WRAPPED(int, etcd_view_put, struct etcd *etcd, struct store_view_txn *txn, const Etcdserverpb__KeyValue *kv, bool beyond,
+        uint64_t *last_seq)
 {
-    int err = __real_slipway_etcd_position_get(view, ret_position);
-
-    if (bug_planted == BUG_POSITION_AHEAD && err == 0)
-        ret_position->revision++;
-    return err;
+    if (bug_planted == BUG_RECORD_NOT_APPLIED && !beyond && kv->mod_revision % 16 == 0)
+        return 0;
+    return __real_slipway_etcd_view_put(etcd, txn, kv, beyond, last_seq);
 }
 
 /* A view of any history goes on: the head that etcd has at its revision is believed to be the view's. */

@@ -462,6 +462,7 @@ static void answer_status(struct call *call)
     response->header = header_of(call->member, come_to(call->member).revision);
     response->version = (char *)(uintptr_t) "3.6.0";
     response->dbsize = (int64_t)cluster.state->file;
+    response->dbsizequota = cluster.options.tells_quota ? (int64_t)cluster.options.quota : 0;
     response->dbsizeinuse = (int64_t)cluster.state->used;
     response->leader = cluster.leader >= 0 ? (uint64_t)cluster.leader + 1 : 0;
     response->raftindex = cluster.log_count;

@@ -13,6 +13,7 @@
 struct cluster_options {
     unsigned members;
     uint64_t quota;          /* bytes of the file */
+    bool tells_quota;        /* in its status, as etcd does from 3.6 on */
     size_t fragment_bytes;   /* of a message of a watch */
     uint64_t commit_ns;      /* up to: of a proposal */
     uint64_t apply_ns;       /* up to: until another member has applied */

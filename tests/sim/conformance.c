@@ -4,7 +4,7 @@
  *       a transaction; C is K=R, K>R, K<R or K!R, which compare the revision of the last change; OP is one of these, or
  *       get K
  *   get K [END] [@R] [limit N] [keys] [count]
- *   compact R | alarms | disarm | defragment
+ *   compact R | alarms | disarm | defragment | quota
  *   watch R      begins a watch of all keys of the case from a revision on, in the place of the one before
  *   events       what it says up to the last revision; or how it ends
  *   progress     asks for a notification of progress; its revision
@@ -156,6 +156,7 @@ static const struct test_case full_cases[] = {
       {"disarm", "NOSPACE"},
       {"put a 1", "+2 yes(ok)"},
       {"alarms", "none"}}},
+    {"the quota is told", {{"quota", "16777216"}}},
 };
 
 /* ---- a run ---- */
@@ -726,6 +727,18 @@ static void defragment(void)
     say("done");
 }
 
+static void say_quota(const ProtobufCMessage *reply)
+{
+    say("%lld", (long long)((const Etcdserverpb__StatusResponse *)reply)->dbsizequota);
+}
+
+static void quota(void)
+{
+    Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
+
+    call(&etcdserverpb__maintenance__descriptor, "Status", &request.base, say_quota);
+}
+
 static void say_compacted(const ProtobufCMessage *reply)
 {
     say_revision(((const Etcdserverpb__CompactionResponse *)reply)->header->revision);
@@ -774,6 +787,8 @@ static void run_step(const char *text)
         alarms(ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE);
     else if (take_word(&words, "defragment"))
         defragment();
+    else if (take_word(&words, "quota"))
+        quota();
     else if ((*op = parse_op(&words, true)) != NULL)
         call_txn(txn_of(op, 1));
     else
@@ -852,14 +867,14 @@ static void *run_in_memory(void *arg)
     return NULL;
 }
 
-static void start_in_memory(struct part *part, uint64_t quota)
+static void start_in_memory(struct part *part, uint64_t bytes)
 {
     static struct sim_process process = {.number = 0};
 
     sim_init(1, false);
     network_start(&(struct network_options){.delay_ns = CLOCK_NS_PER_MS});
     cluster_start(&(struct cluster_options){
-        .members = 1, .quota = quota, .fragment_bytes = 2 << 20, .commit_ns = 30 * CLOCK_NS_PER_MS, .apply_ns = 1});
+        .members = 1, .quota = bytes, .tells_quota = true, .fragment_bytes = 2 << 20, .commit_ns = 30 * CLOCK_NS_PER_MS, .apply_ns = 1});
     sim_spawn(&process, "conformance", run_in_memory, part);
     sim_run();
 }

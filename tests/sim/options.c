@@ -26,6 +26,7 @@ struct sim_options sim_options_draw(bool perfect)
         .network = {.delay_ns = sim_between(100, 5000) * 1000, .late_ns = sim_between(50, 5000) * CLOCK_NS_PER_MS},
         .cluster = {.members = sim_chance(250) ? 1 : 3,
                     .quota = 2ULL << 30,
+                    .tells_quota = sim_chance(500),
                     .fragment_bytes = sim_chance(500) ? 2u << 20 : (size_t)sim_between(64, 2000),
                     .commit_ns = sim_between(100, 10000) * 1000,
                     .apply_ns = sim_between(100, 10000) * 1000,

@@ -356,6 +356,14 @@ static void reboot(void)
     sim_after(sim_below(2 * CLOCK_NS_PER_S), start_replica, replica);
 }
 
+static void pause_process(struct sim_process *process)
+{
+    uint64_t until_ns = sim_now_ns() + sim_below(4 * CLOCK_NS_PER_S);
+
+    if (until_ns > process->pause_until)
+        process->pause_until = until_ns;
+}
+
 static void make_fault(enum fault fault)
 {
     switch (fault) {
@@ -399,7 +407,7 @@ static void make_fault(enum fault fault)
         replica_stop(any_replica(), true);
         break;
     case FAULT_PAUSE:
-        any_replica()->process->pause_until = sim_now_ns() + sim_below(4 * CLOCK_NS_PER_S);
+        pause_process(any_replica()->process);
         break;
     case FAULT_CLOCK:
         any_replica()->process->clock_skew_s = (int64_t)sim_below(60 * 3600) - 30 * 3600;
