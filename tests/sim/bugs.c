@@ -155,10 +155,8 @@ WRAPPED(int, etcd_call_wait, struct etcd_client *client, const ProtobufCServiceD
     int err = __real_slipway_etcd_call_wait(client, service, method, request, timeout_ms, called, arg);
     const Etcdserverpb__RangeRequest *range = (const Etcdserverpb__RangeRequest *)request;
 
-    if (bug_planted == BUG_HEAD_IGNORED && strcmp(method, "Range") == 0 && range->range_end.len == 0) {
-        ((bool *)arg)[sizeof(void *)] = true; /* history.same, behind its one pointer */
-        return 0;
-    }
+    if (bug_planted == BUG_HEAD_IGNORED && err == 0 && strcmp(method, "Range") == 0 && range->range_end.len == 0)
+        ((bool *)arg)[sizeof(void *)] = true; /* history.same of follow.c, behind its one pointer */
     return err;
 }
 

@@ -130,7 +130,8 @@ struct mvcc *mvcc_copy(const struct mvcc *from)
 void mvcc_bump(struct mvcc *mvcc, int64_t by)
 {
     mvcc->revision += by;
-    mvcc->compacted = mvcc->revision;
+    if (by > 0)
+        mvcc->compacted = mvcc->revision;
 }
 
 size_t mvcc_revision_from(const struct mvcc *mvcc, int64_t revision)

@@ -47,7 +47,7 @@ struct mvcc_status {
 
 struct mvcc *mvcc_new(void); /* at revision 1 */
 struct mvcc *mvcc_copy(const struct mvcc *mvcc);
-/* As etcdutl snapshot restore with --bump-revision and --mark-compacted. */
+/* As etcdutl snapshot restore with --bump-revision and --mark-compacted; by 0: without both. */
 void mvcc_bump(struct mvcc *mvcc, int64_t by);
 
 /* What is wrong with a transaction whatever the state is. */

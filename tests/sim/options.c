@@ -21,6 +21,7 @@ struct sim_options sim_options_draw(bool perfect)
         .clients = (unsigned)sim_between(2, 6),
         .faulty_ns = sim_between(2, 8) * CLOCK_NS_PER_S,
         .think_ns = sim_between(5, 150) * CLOCK_NS_PER_MS,
+        .bump = sim_chance(300) ? 0 : 1000000000,
         .value_bytes = sim_chance(200) ? 4000 : 100,
         .preemption = sim_chance(200) ? 0 : (unsigned)sim_between(1, 300),
         .network = {.delay_ns = sim_between(100, 5000) * 1000, .late_ns = sim_between(50, 5000) * CLOCK_NS_PER_MS},

@@ -12,7 +12,6 @@
 #define POLL_NS      (20 * CLOCK_NS_PER_MS)
 #define RECOVER_NS   (90 * CLOCK_NS_PER_S) /* after the last fault until everything works */
 #define ATTEMPTS     5                     /* of one request with an idempotency key */
-#define BUMP         1000000000
 
 static struct {
     struct sim_options options;
@@ -317,7 +316,7 @@ static void restore(void)
         run.snapshot_revision = cluster_state()->revision;
         return;
     }
-    cluster_restore(BUMP);
+    cluster_restore(run.options.bump);
     judge_restored(run.snapshot_revision);
     run.snapshot_revision = cluster_state()->revision;
 }
