@@ -247,7 +247,7 @@ class System:
             "initial-advertise-peer-urls": peer,
             "initial-cluster": f"up={peer}",
             "auto-compaction-mode": "periodic",
-            "auto-compaction-retention": "1h",
+            "auto-compaction-retention": "5m",
             "log-level": "error",
             "socket-reuse-port": "true",
         }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -150,16 +151,13 @@ class Rebuild:
         self._start(self.targets)
 
     def _start(self, targets: list[str]) -> None:
-        command: list[str | Path] = ["ninja", "-C", self.build, "--quiet", *targets]
+        # Whoever else builds in the folder is waited for.
+        lock: list[str | Path] = ["flock", self.build] if shutil.which("flock") else []
+        ninja = [*lock, "ninja", "-C", self.build, "--quiet", *targets]
         self._configures = self._others
-        if self._configures:
-            command = [
-                "sh",
-                "-ec",
-                'scripts/configure "$0" && exec ninja -C "$0" --quiet "$@"',
-                self.build,
-                *targets,
-            ]
+        command = (
+            ["sh", "-ec", 'scripts/configure "$0" && exec "$@"', self.build, *ninja] if self._configures else ninja
+        )
         self._others = False
         self._output = b""
         self._process = subprocess.Popen(

@@ -22,6 +22,7 @@ static int start(struct svc *svc, void *state)
         .name = "users",
         .target = config_string(svc_config(svc), "USERS_SERVICE_ADDR"),
         .metrics = svc_metrics(svc),
+        .spans = svc_spans(svc),
         .workers = svc_workers(svc),
         .max_memory = svc_memory_part(svc, MEMORY_HTTP_OUTGOING),
         .whole = svc_memory_budget(svc),

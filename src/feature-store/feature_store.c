@@ -71,7 +71,7 @@ void feature_store_lookup(struct rpc_call *call, struct geo_point point, route_f
         return;
     }
     *lookup = (struct lookup){.fs = feature_store_enter(call), .point = point, .found = found, .arg = arg};
-    store_read(lookup->fs->store, rpc_call_deadline_ns(call), stale_ms, on_lookup, lookup);
+    store_read_traced(lookup->fs->store, rpc_call_trace(call), rpc_call_deadline_ns(call), stale_ms, on_lookup, lookup);
 }
 
 static int read_newest(void *arg, struct rpc_call *call, struct store_snapshot *snapshot)

@@ -117,7 +117,8 @@ static void read_on(struct listing *listing)
     do {
         if (!next_read(listing))
             return;
-        store_read(listing->fs->store, rpc_call_deadline_ns(listing->call), listing->max_stale_ms, on_read, listing);
+        store_read_traced(listing->fs->store, rpc_call_trace(listing->call), rpc_call_deadline_ns(listing->call),
+                          listing->max_stale_ms, on_read, listing);
     } while (is_answered(listing));
 }
 

@@ -72,6 +72,7 @@ static void write_save(struct saving *saving)
                     STORE_ABSENT, 0);
     if (saving->key_len > 0) /* the answer is always the same: nothing to keep */
         idempotency_add(saving->fs->idempotency, batch, key_of(saving), buf_str(&saving->value), STR(""));
+    store_batch_set_trace(batch, rpc_call_trace(saving->call));
     store_write(saving->fs->store, batch, saving->deadline_ns, on_written, saving);
 }
 

@@ -109,6 +109,7 @@ static void write_note(struct create *create)
     struct store_batch *batch = store_batch_new();
 
     store_batch_fail(batch, make_batch(create, batch));
+    store_batch_set_trace(batch, http_deferred_trace(create->deferred));
     store_write(create->notes->store, batch, http_deferred_deadline_ns(create->deferred), on_written, create);
 }
 

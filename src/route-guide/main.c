@@ -53,6 +53,7 @@ static int start(struct svc *svc, void *state)
         .name = "feature-store",
         .target = config_string(config, "FEATURE_STORE_SERVICE_ADDR"),
         .metrics = svc_metrics(svc),
+        .spans = svc_spans(svc),
         .max_memory = svc_memory_part(svc, MEMORY_GRPC_OUTGOING),
         .retry_idempotent = true,
         .idempotent_methods = idempotent,

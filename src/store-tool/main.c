@@ -9,13 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define PATIENCE_S       60           /* with an export that hangs */
 #define MIN_FREE_PERCENT 25           /* a stand still for less is not worth it */
 #define LOST_SEQS        (1ULL << 40) /* that writes after an export may have had: of 4 billion revisions of etcd */
 
 enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 
 static const char usage[] =
-    "Usage: store-tool export URL FILE\n"
+    "Usage: store-tool export URL FILE [SECONDS]\n"
     "       store-tool import|restore URL FILE [MAX_BYTES]\n"
     "       store-tool verify URL|FILE [URL|FILE]\n"
     "       store-tool defragment URL [PERCENT]\n"
@@ -23,7 +24,9 @@ static const char usage[] =
     "Moves all records of a store (lmdb:///DIR, etcd://HOST:PORT/PREFIX) to another by a file, compares two, or looks\n"
     "after etcd's files.\n"
     "\n"
-    "  export   writes FILE, whole or not at all; the store may be in use\n"
+    "  export   writes FILE, whole or not at all; the store may be in use. Where FILE takes nothing for SECONDS (60), "
+    "it\n"
+    "           ends: meanwhile deletes make no room in the store\n"
     "  import   fills an empty store; interrupted, it is to be repeated with the same FILE, and until it has ended no\n"
     "           service can use the store. A damaged FILE changes nothing. MAX_BYTES: as STORE_MAX_BYTES of the "
     "service\n"
@@ -75,13 +78,18 @@ static int sync_folder_of(const char *path)
     return err;
 }
 
-static int export(const char *url, const char *path)
+static int export(const char *url, const char *path, const char *seconds)
 {
+    uint64_t patience_s = PATIENCE_S;
     struct stream_summary summary;
     char new_path[PATH_MAX];
     FILE *file;
     bool written;
 
+    if (seconds != NULL && (str_to_u64(str_of(seconds), 3600, &patience_s) < 0 || patience_s == 0)) {
+        fprintf(stderr, "store-tool: \"%s\" is not a number of seconds, 1 to 3600\n", seconds);
+        return EXIT_USAGE;
+    }
     if (snprintf(new_path, sizeof(new_path), "%s.new", path) >= (int)sizeof(new_path)) {
         errno = ENAMETOOLONG;
         return complain(path);
@@ -89,7 +97,7 @@ static int export(const char *url, const char *path)
     file = fopen(new_path, "wbe");
     if (file == NULL)
         return complain(new_path);
-    if (move_out(url, file, &summary) < 0) {
+    if (move_out(url, file, (unsigned)patience_s, &summary) < 0) {
         fclose(file);
         unlink(new_path);
         return EXIT_FAILED;
@@ -125,7 +133,8 @@ static int import(const char *url, const char *path, uint64_t lost_seqs, const c
 
 static int summarize(const char *name, struct stream_summary *ret_summary)
 {
-    int err = strstr(name, "://") != NULL ? move_out(name, NULL, ret_summary) : move_check(name, ret_summary);
+    int err =
+        strstr(name, "://") != NULL ? move_out(name, NULL, PATIENCE_S, ret_summary) : move_check(name, ret_summary);
 
     if (err == 0)
         print(name, ret_summary);
@@ -215,8 +224,8 @@ int main(int argc, char **argv)
         puts("store-tool " SLIPWAY_VERSION);
         return EXIT_DONE;
     }
-    if (argc == 4 && strcmp(argv[1], "export") == 0)
-        return export(argv[2], argv[3]);
+    if ((argc == 4 || argc == 5) && strcmp(argv[1], "export") == 0)
+        return export(argv[2], argv[3], argc == 5 ? argv[4] : NULL);
     if ((argc == 4 || argc == 5) && strcmp(argv[1], "import") == 0)
         return import(argv[2], argv[3], 0, argc == 5 ? argv[4] : NULL);
     if ((argc == 4 || argc == 5) && strcmp(argv[1], "restore") == 0)

@@ -2,7 +2,10 @@
 #include "clock.h"
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <time.h>
+#include <unistd.h>
 
 #define READ_TIMEOUT_NS  (600 * CLOCK_NS_PER_S) /* an engine may have to fetch everything first */
 #define WRITE_TIMEOUT_NS (60 * CLOCK_NS_PER_S)
@@ -23,7 +26,58 @@ static int __attribute__((format(printf, 2, 3))) fail(int err, const char *forma
 
 /* ---- out ---- */
 
+/* A signal that kills works on a stopped process, too, but says nothing: it comes a second later. */
+struct patience {
+    unsigned seconds;
+    timer_t warn, kill;
+    uint64_t wound_ns;
+};
+
+static void give_up(int signal)
+{
+    static const char text[] = "store-tool: it hangs: ended, so that the store can use its room again\n";
+
+    (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+    _exit(1);
+}
+
+static void wind(struct patience *patience, unsigned seconds)
+{
+    timer_settime(patience->warn, 0, &(struct itimerspec){.it_value.tv_sec = seconds}, NULL);
+    timer_settime(patience->kill, 0, &(struct itimerspec){.it_value.tv_sec = seconds > 0 ? seconds + 1 : 0}, NULL);
+    patience->wound_ns = clock_monotonic_ns();
+}
+
+static int begin_patience(struct patience *patience, unsigned seconds)
+{
+    struct sigevent warn = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+    struct sigevent kill = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+
+    *patience = (struct patience){.seconds = seconds};
+    if (signal(SIGALRM, give_up) == SIG_ERR || timer_create(CLOCK_MONOTONIC, &warn, &patience->warn) != 0)
+        return -errno;
+    if (timer_create(CLOCK_MONOTONIC, &kill, &patience->kill) == 0) {
+        wind(patience, seconds);
+        return 0;
+    }
+    timer_delete(patience->warn);
+    return -errno;
+}
+
+static void note_progress(struct patience *patience)
+{
+    if (clock_monotonic_ns() - patience->wound_ns > CLOCK_NS_PER_S / 4)
+        wind(patience, patience->seconds);
+}
+
+static void end_patience(struct patience *patience)
+{
+    timer_delete(patience->warn);
+    timer_delete(patience->kill);
+}
+
 struct out {
+    struct patience patience;
     struct store *store;
     struct stream_writer *writer;
     struct stream_summary summary;
@@ -38,8 +92,10 @@ static int write_table(struct out *out, struct store_snapshot *snapshot, unsigne
 
     if (err < 0)
         return err;
-    while ((err = store_cursor_next(&cursor, &record)) == 0)
+    while ((err = store_cursor_next(&cursor, &record)) == 0) {
         stream_add(out->writer, table, &record);
+        note_progress(&out->patience);
+    }
     store_cursor_close(&cursor);
     return err == -ENOENT ? 0 : err;
 }
@@ -50,6 +106,12 @@ static void write_snapshot(void *arg, int err, struct store_snapshot *snapshot)
     struct out *out = arg;
     size_t count = store_tables(out->store, &tables);
 
+    if (err == 0)
+        err = begin_patience(&out->patience, out->patience.seconds);
+    if (err < 0) {
+        out->err = err;
+        return;
+    }
     for (unsigned i = 0; i < count && err == 0; i++) {
         err = write_table(out, snapshot, i);
         if (err == -EBADMSG)
@@ -59,13 +121,14 @@ static void write_snapshot(void *arg, int err, struct store_snapshot *snapshot)
         err = stream_end(out->writer, store_last_seq(snapshot), &out->summary);
         out->writer = NULL;
     }
+    end_patience(&out->patience);
     out->err = err;
 }
 
-int move_out(const char *url, FILE *file, struct stream_summary *ret_summary)
+int move_out(const char *url, FILE *file, unsigned patience_s, struct stream_summary *ret_summary)
 {
     const struct store_table *tables;
-    struct out out = {.err = 0};
+    struct out out = {.patience.seconds = patience_s};
     char error[512];
     size_t count;
     int err;

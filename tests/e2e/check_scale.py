@@ -20,8 +20,28 @@ SERVED = {  # what counts requests
 }
 
 
+CALLERS = {  # of feature-store, by what only they call there
+    "route-guide (this library's client)": 'grpc_method="SaveFeature"',
+    "the load generator (grpc-go)": 'grpc_method="RouteChat"',
+}
+
+
+def counted(e2e: E2E, app: str, *series: str) -> dict[str, float]:
+    return {pod.name: e2e.cluster.counted(pod.name, *series) for pod in e2e.cluster.serving(app)}
+
+
 def served(e2e: E2E, app: str) -> dict[str, float]:
-    return {pod.name: e2e.cluster.counted(pod.name, *SERVED[app]) for pod in e2e.cluster.serving(app)}
+    return counted(e2e, app, *SERVED[app])
+
+
+def served_callers(e2e: E2E) -> dict[str, dict[str, float]]:
+    name = SERVED["feature-store"][0]
+    return {caller: counted(e2e, "feature-store", name, method) for caller, method in CALLERS.items()}
+
+
+def uneven(counts: list[float]) -> float:
+    """By how much of an equal share the pod that is farthest from it is off; 1 where nothing was counted."""
+    return max(abs(count * len(counts) / sum(counts) - 1) for count in counts) if any(counts) else 1
 
 
 def difference(before: dict[str, float], after: dict[str, float]) -> list[float]:
@@ -57,7 +77,7 @@ def spreads(e2e: E2E) -> str:
         expect_clean(run.stop())
         for app, counts in first.items():
             expect(len(counts) == 5 and all(counts.values()), f"{app}, {FOLLOWED_S} s after scaling: {counts}")
-        worst = {app: max(abs(count * 5 / sum(counts) - 1) for count in counts) for app, counts in second.items()}
+        worst = {app: uneven(counts) for app, counts in second.items()}
         for app, counts in second.items():
             say(f"{app}: {', '.join(f'{count:.0f}' for count in counts)} requests, off by {worst[app]:.1%} at most")
         balanced = [app for app in BALANCED if app in apps]
@@ -66,6 +86,25 @@ def spreads(e2e: E2E) -> str:
         return ", ".join(f"{app} within {worst[app]:.1%} of even" for app in balanced)
     finally:
         e2e.system.scale(dict.fromkeys(apps, 2))
+
+
+@check("feature-store's new pods get their share from this library's client and from grpc-go's round_robin")
+def spreads_clients(e2e: E2E) -> str:
+    try:
+        with e2e.under_load("clients", only="guide-get,store-chat") as run:
+            e2e.system.scale({"feature-store": 5})
+            e2e.cluster.rolled_out("deployment/feature-store")
+            run.hold(FOLLOWED_S)
+            first = served_callers(e2e)
+            run.hold(FOLLOWED_S)
+            second = {caller: difference(first[caller], counts) for caller, counts in served_callers(e2e).items()}
+        expect_clean(run.stop())
+        for caller, counts in second.items():
+            say(f"{caller}: {', '.join(f'{count:.0f}' for count in counts)} calls, off by {uneven(counts):.1%} at most")
+            expect(len(counts) == 5 and uneven(counts) <= EVEN, f"{caller}: {counts}")
+        return ", ".join(f"{caller} within {uneven(counts):.1%} of even" for caller, counts in second.items())
+    finally:
+        e2e.system.scale({"feature-store": 2})
 
 
 @check("demo scales itself out under load, and back")

@@ -1,10 +1,12 @@
 /* Messages as they come from clients, peers and etcd: what is accepted is a message by our own reading of the wire
- * format, has no NUL in its strings, and stays the same when it is packed and unpacked. The first byte is the type. */
+ * format, has no NUL in its strings, and stays the same when it is packed and unpacked, by protobuf-c and in one pass.
+ * The first byte is the type. */
 #include "etcd.pb-c.h"
 #include "fuzz.h"
 #include "health.pb-c.h"
 #include "routeguide.pb-c.h"
 #include "rpc_fields.h"
+#include "rpc_server_internal.h"
 
 static const ProtobufCMessageDescriptor *const types[] = {
     &routeguide__point__descriptor,
@@ -39,12 +41,28 @@ static bool is_whole(struct str bytes, const ProtobufCMessageDescriptor *type)
     return true;
 }
 
+/* In each number of bytes: what does not fit is not written. */
+static void check_simple(struct fuzz_memory *memory, const ProtobufCMessage *message, struct str packed)
+{
+    enum { SPARE = 64 };
+    ssize_t len = -1;
+
+    for (size_t room = packed.len > SPARE ? packed.len - SPARE : 0; room <= packed.len + SPARE; room++) {
+        uint8_t *bytes = fuzz_alloc(memory, room);
+        ssize_t again = rpc_pack_simple(message, bytes, room);
+
+        MUST(again < 0 ? len < 0 : str_eq(packed, (struct str){(const char *)bytes, (size_t)again}));
+        len = again;
+    }
+}
+
 static struct str pack(struct fuzz_memory *memory, const ProtobufCMessage *message)
 {
     size_t len = protobuf_c_message_get_packed_size(message);
     uint8_t *bytes = fuzz_alloc(memory, len);
 
     MUST(protobuf_c_message_pack(message, bytes) == len);
+    check_simple(memory, message, (struct str){(const char *)bytes, len});
     return (struct str){(const char *)bytes, len};
 }
 

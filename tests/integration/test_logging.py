@@ -137,6 +137,24 @@ def test_grpc(systems: dict[str, Service], channel: Callable[[str], grpc.Channel
             assert line["httpRequest"]["userAgent"].startswith("grpc-python/")
 
 
+def test_a_mistake_of_a_grpc_client_is_no_error(
+    start: Callable[..., Service], channel: Callable[[str], grpc.Channel]
+) -> None:
+    guide = start("feature-store", GRPC_MAX_MESSAGE_BYTES=1024)
+    calls = channel(guide.grpc_address)
+    mistakes: list[tuple[str, bytes, list[tuple[str, str]], grpc.StatusCode]] = [
+        ("/routeguide.RouteGuide/Nothing", b"", [], grpc.StatusCode.UNIMPLEMENTED),
+        ("/routeguide.RouteGuide/SaveFeature", b"x" * 2048, [], grpc.StatusCode.RESOURCE_EXHAUSTED),
+        ("/routeguide.RouteGuide/GetFeature", b"\xff", [], grpc.StatusCode.INVALID_ARGUMENT),
+    ]
+    for method, message, metadata, code in mistakes:
+        with pytest.raises(grpc.RpcError) as failed:
+            calls.unary_unary(method)(message, metadata=metadata, timeout=harness.START_S)
+        assert failed.value.code() is code
+        line = guide.wait_log(test=lambda line, method=method: line.get("httpRequest", {}).get("requestUrl") == method)
+        assert line["severity"] == "WARNING", line
+
+
 def test_no_trace_begins_one(systems: dict[str, Service], http: httpx.Client) -> None:
     http.get(f"{systems['demo'].http_url}/demo/hello?new")
     line = systems["demo"].wait_log(message="GET /demo/hello?new 200")

@@ -22,9 +22,13 @@ def documented() -> dict[str, list[int]]:
     """Bytes of each part by the columns of the table."""
     text = TABLE.read_text().split("### Memory of a process")[1].split("\n### ")[0]
     assert re.search(r"^\| part .* of 64 MiB \| of 128 MiB \| of 256 MiB \|$", text, re.MULTILINE)
-    rows = re.findall(r"^\| `(\w+)` \|[^|]*\| (\d+)/16 \| (\d+) MiB \| (\d+) MiB \| (\d+) MiB \|$", text, re.MULTILINE)
-    assert all(int(each) == int(row[1]) * size // 16 for row in rows for each, size in zip(row[2:], (64, 128, 256)))
-    return {row[0]: [int(each) << 20 for each in row[2:]] for row in rows}
+    rows = re.findall(
+        r"^\| `(\w+)` \|[^|]*\| (\d+)/(\d+) \| (\d+) MiB \| (\d+) MiB \| (\d+) MiB \|$", text, re.MULTILINE
+    )
+    assert all(
+        int(each) * int(row[2]) == int(row[1]) * size for row in rows for each, size in zip(row[3:], (64, 128, 256))
+    )
+    return {row[0]: [int(each) << 20 for each in row[3:]] for row in rows}
 
 
 def reported(service: Service, pattern: str) -> dict[str, int]:

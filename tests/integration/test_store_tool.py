@@ -6,6 +6,7 @@ import contextlib
 import json
 import lzma
 import os
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -120,6 +121,24 @@ def test_to_etcd_and_back(exported, start, tmp_path: Path):
         notes.stop()
     assert tool("import", f"lmdb://{tmp_path / 'home'}", back).returncode == 0
     assert listed(start("notes", STORE_URL=f"lmdb://{tmp_path / 'home'}")) == now
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_export_that_hangs_ends(start, tmp_path: Path, stopped: bool):
+    """It holds a snapshot, and so all that is deleted meanwhile."""
+    notes = start("notes")
+    fill(notes, 100)
+    out = tmp_path / "pipe"
+    os.mkfifo(f"{out}.new")
+    command = [harness.program("store-tool"), "export", f"lmdb://{notes.data}", out, "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with open(f"{out}.new", "rb", buffering=0) as pipe:
+        assert pipe.read(1)  # and no more
+        if stopped:
+            process.send_signal(signal.SIGSTOP)
+        _, said = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == (-signal.SIGKILL if stopped else 1)
+    assert stopped or said == "store-tool: it hangs: ended, so that the store can use its room again\n"
 
 
 @pytest.mark.parametrize("engine", ["lmdb", "etcd"])

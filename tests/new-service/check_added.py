@@ -8,6 +8,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 from check_backup import job, template
 from cluster import command, wait
@@ -72,6 +73,14 @@ def kept(at: str, one: Declaration) -> bool:
     return http("GET", f"http://{at}/{one.name}/tea") == (200, TEXT)
 
 
+def check_of_backups(e2e: E2E) -> dict[str, Any]:
+    """The job that reads a backup, without what it does for a bucket, which this cluster lacks: check_backup.py tries that."""
+    found = template(e2e, "etcd-backup")
+    pod = found["spec"]["template"]["spec"]
+    pod["initContainers"] = [each for each in pod["initContainers"] if each["name"] not in ("encrypt", "upload")]
+    return found
+
+
 @check(
     "each added service answers, is answered by whom it calls, and keeps its data over new pods; backups read its records"
 )
@@ -87,7 +96,7 @@ def added(e2e: E2E) -> str:
     for one in STORED:
         with reached(e2e, one) as at:
             expect(wait(f"{one.name} has its text", lambda at=at, one=one: kept(at, one), 30), one.name)
-    job(e2e, "backup-check", template(e2e, "etcd-backup"))
+    job(e2e, "backup-check", check_of_backups(e2e))
     for one in STORED:
         said = e2e.cluster.kubectl("logs", "job/backup-check", "-c", one.name)
         expect(re.search(r"\bwords 1\b", said), f"{one.name}: the backup's check says {said}")

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -162,6 +163,7 @@ type cluster struct {
 	isolated  bool
 	processes []*process
 	members   []*process // of etcd
+	clocks    *rand.Rand // by which the clocks of services are wrong
 }
 
 func (c *cluster) services() []*process { return c.processes[len(c.members):] }
@@ -197,7 +199,7 @@ func (c *cluster) addMembers() error {
 		p.args = []string{"--name", p.name, "--data-dir", filepath.Join(p.folder, "data"), "--log-level", "error",
 			"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
 			"--initial-advertise-peer-urls", peer, "--initial-cluster", strings.Join(all, ","),
-			"--heartbeat-interval", "50", "--election-timeout", "500"}
+			"--heartbeat-interval", "50", "--election-timeout", "500", "--quota-backend-bytes", fmt.Sprint(quotaBytes)}
 	}
 	return nil
 }
@@ -236,7 +238,7 @@ func (c *cluster) addService(name, program string, number int) error {
 	}
 	p.clock = filepath.Join(p.folder, "clock")
 	p.env = append(p.env, "LD_PRELOAD="+c.options.clock, "SLIPWAY_TORTURE_CLOCK="+p.clock)
-	return p.stepClock(0)
+	return p.stepClock(wrongClock(c.clocks)) // from the beginning, and at every restart
 }
 
 func (c *cluster) add() error {

@@ -10,10 +10,12 @@ import (
 // featuresLoad saves and reads at a few points at a time, each for so many operations.
 type featuresLoad struct {
 	*load
-	grpc  *grpcClient
-	mutex sync.Mutex
-	slots [keysInUse]*hotPoint
-	all   []*hotPoint
+	grpc   *grpcClient
+	mutex  sync.Mutex
+	slots  [keysInUse]*hotPoint
+	all    []*hotPoint
+	made   []Op // saves that were acknowledged, and where
+	points []*hotPoint
 }
 
 type hotPoint struct {
@@ -25,6 +27,10 @@ func (p *hotPoint) key() string { return fmt.Sprintf("%d,%d", p.latitude, p.long
 
 func (p *hotPoint) message() []byte {
 	return appendNumber(appendNumber(nil, 1, uint64(p.latitude)), 2, uint64(p.longitude))
+}
+
+func (p *hotPoint) named(name string) []byte {
+	return appendBytes(appendBytes(nil, 1, []byte(name)), 2, p.message())
 }
 
 func (f *featuresLoad) resultOf(code int) string {
@@ -60,7 +66,7 @@ func (f *featuresLoad) save(process int, random *rand.Rand, point *hotPoint) {
 	name := f.name(process)
 	op := Op{Process: process, Service: "feature-store", Kind: "save", Key: point.key(), Token: name, Arg: name,
 		Start: f.history.now(), Result: refused}
-	message := appendBytes(appendBytes(nil, 1, []byte(name)), 2, point.message())
+	message := point.named(name)
 	deadline := time.Now().Add(createTime)
 	for time.Now().Before(deadline) {
 		_, code := f.grpc.call(f.target("feature-store", random), "routeguide.RouteGuide/SaveFeature",
@@ -76,10 +82,14 @@ func (f *featuresLoad) save(process int, random *rand.Rand, point *hotPoint) {
 	}
 	op.End = f.history.now()
 	f.history.add(op)
-	if op.Result == unknown {
-		f.mutex.Lock()
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	switch op.Result {
+	case unknown:
 		point.unknown++
-		f.mutex.Unlock()
+	case ok:
+		f.made = append(f.made, op)
+		f.points = append(f.points, point)
 	}
 }
 
@@ -108,6 +118,19 @@ func (f *featuresLoad) operate(process int, random *rand.Rand) {
 	} else {
 		f.read(process, f.target("feature-store", random), point)
 	}
+}
+
+// repeat sends saves again that were acknowledged: the histories tell whether any has been done twice.
+func (f *featuresLoad) repeat() {
+	each(min(len(f.made), maxRepeated), 4, func(i int) {
+		n := i * len(f.made) / min(len(f.made), maxRepeated)
+		addresses := f.targets["feature-store"]
+		op := Op{Process: repeatProcess, Service: "feature-store", Kind: "repeat", Token: f.made[n].Token, Start: f.history.now()}
+		_, code := f.grpc.call(addresses[i%len(addresses)], "routeguide.RouteGuide/SaveFeature",
+			map[string]string{"idempotency-key": op.Token}, f.points[n].named(op.Token))
+		op.End, op.Result = f.history.now(), f.resultOf(code)
+		f.history.add(op)
+	})
 }
 
 // final reads every point and its history from every replica.

@@ -19,12 +19,13 @@ const (
 // Op is one operation of one client, a line of a history. Which members count depends on Kind:
 //
 //	create  Arg: the content. Key of an "ok": the note's id; the idempotency key is Token.
+//	repeat  Token: a creation, or a save, that was acknowledged before is sent again. Key: the note's id.
 //	write   Arg. Missing: the note was not there.
 //	cas     Arg, Expect: the content whose entity tag If-Match named. Failed: it was another. Missing.
 //	delete  Missing.
 //	read    Value, or Missing. Age: it was asked to be quick, and says how old it may be.
 //	save    Arg: the name; Token: the idempotency key.
-//	list    Values: everything that is there, in order. Complete lists are made at the end only.
+//	list    Values: everything that is there, in order; while others write, each page is of another moment.
 type Op struct {
 	Process int      `json:"process"`
 	Service string   `json:"service"`

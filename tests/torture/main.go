@@ -8,6 +8,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -122,7 +123,7 @@ func torture(o *options, isolated bool) ([]Finding, error) {
 	if err := makeWork(o); err != nil {
 		return nil, err
 	}
-	c := &cluster{options: o, isolated: isolated}
+	c := &cluster{options: o, isolated: isolated, clocks: rand.New(rand.NewPCG(o.seed, 1))}
 	describe(o, isolated)
 	if err := c.add(); err != nil {
 		return nil, err
@@ -144,6 +145,7 @@ func torture(o *options, isolated bool) ([]Finding, error) {
 	l := &load{history: history, targets: c.targets(), pace: o.pace, stop: make(chan struct{})}
 	notes := newNotesLoad(l)
 	l.run(o.clients, o.seed, 0, notes.operate)
+	l.run(1, o.seed, listProcess, notes.listSometimes)
 	features := &featuresLoad{load: l, grpc: newGRPCClient()}
 	if o.features != "" {
 		l.run(o.clients, o.seed, o.clients, features.operate)
@@ -159,6 +161,11 @@ func torture(o *options, isolated bool) ([]Finding, error) {
 			return []Finding{c.healthy()}, err
 		}
 	}
+	if len(c.members) > 0 { // nobody compacts as often as clients write here
+		if err := c.makeRoom(); err != nil {
+			return []Finding{c.healthy()}, err
+		}
+	}
 	var findings []Finding
 	if isolated && len(c.members) > 0 && !o.onlyKills {
 		finding, err := c.partition(notes)
@@ -167,8 +174,10 @@ func torture(o *options, isolated bool) ([]Finding, error) {
 		}
 		findings = append(findings, finding)
 	}
+	notes.repeat()
 	notes.final()
 	if o.features != "" {
+		features.repeat()
 		features.final()
 	}
 	if err := history.close(); err != nil {
@@ -198,7 +207,7 @@ func describe(o *options, isolated bool) {
 		fmt.Println("left out, for want of namespaces (root, ip, nft): cut and slow links, full disks")
 	}
 	if o.clock == "" {
-		fmt.Println("left out, for want of tests/torture/libclock.so: steps of the clock")
+		fmt.Println("left out, for want of tests/torture/libclock.so: wrong clocks")
 	}
 }
 

@@ -28,6 +28,7 @@ enum {
     ORDER_BIG,      /* the name has longitude bytes */
     ORDER_BLOCK,    /* as none may do: the handler waits for unblocked */
     ORDER_DEADLINE, /* the name is the number of milliseconds left */
+    ORDER_GZIP, /* the name begins with "gzip", and is compressed, where the client accepts that; else with "plain" */
 };
 
 struct fixture {
@@ -139,6 +140,10 @@ static inline void fixture_get_feature(struct rpc_call *call, const ProtobufCMes
     case ORDER_DEADLINE:
         snprintf(text, sizeof(text), "%llu",
                  (unsigned long long)((rpc_call_deadline_ns(call) - clock_monotonic_ns()) / CLOCK_NS_PER_MS));
+        fixture_reply_name(call, text);
+        break;
+    case ORDER_GZIP:
+        snprintf(text, sizeof(text), "%-63s", rpc_call_compress(call, true) ? "gzip" : "plain");
         fixture_reply_name(call, text);
         break;
     default:

@@ -41,6 +41,25 @@ Test(err, a_grpc_status_becomes_an_errno_of_the_same_status)
     cr_assert_eq(err_from_grpc(ERR_GRPC_ABORTED), -EAGAIN);
     cr_assert_eq(err_from_grpc(ERR_GRPC_INTERNAL), -EIO);
     cr_assert_eq(err_from_grpc(1234), -EIO);
+}
+
+/* Of what the client has done wrong, the log says 4xx. */
+Test(base, the_http_status_of_a_grpc_status)
+{
+    static const enum err_grpc clients[] = {
+        ERR_GRPC_CANCELLED,         ERR_GRPC_INVALID_ARGUMENT,   ERR_GRPC_NOT_FOUND,           ERR_GRPC_ALREADY_EXISTS,
+        ERR_GRPC_PERMISSION_DENIED, ERR_GRPC_RESOURCE_EXHAUSTED, ERR_GRPC_FAILED_PRECONDITION, ERR_GRPC_ABORTED,
+        ERR_GRPC_OUT_OF_RANGE,      ERR_GRPC_UNIMPLEMENTED,      ERR_GRPC_UNAUTHENTICATED};
+    static const enum err_grpc servers[] = {ERR_GRPC_UNKNOWN, ERR_GRPC_DEADLINE_EXCEEDED, ERR_GRPC_INTERNAL,
+                                            ERR_GRPC_UNAVAILABLE, ERR_GRPC_DATA_LOSS};
+
+    cr_assert_eq(err_grpc_http_status(ERR_GRPC_OK), 200);
+    for (size_t i = 0; i < sizeof(clients) / sizeof(clients[0]); i++)
+        cr_assert_eq(err_grpc_http_status(clients[i]) / 100, 4, "%s", err_grpc_name(clients[i]));
+    for (size_t i = 0; i < sizeof(servers) / sizeof(servers[0]); i++)
+        cr_assert_eq(err_grpc_http_status(servers[i]) / 100, 5, "%s", err_grpc_name(servers[i]));
+    cr_assert_eq(err_grpc_http_status(17), 500);
+    cr_assert_eq(err_grpc_http_status(-1), 500);
     for (int status = 1; status <= 16; status++)
         if (status != ERR_GRPC_ABORTED && status != ERR_GRPC_UNKNOWN && status != ERR_GRPC_OUT_OF_RANGE &&
             status != ERR_GRPC_UNAUTHENTICATED)

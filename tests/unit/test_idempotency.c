@@ -3,10 +3,23 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
 
 enum { THINGS, KEYS };
 
 #define A_DAY_MS (24 * 3600 * 1000ULL)
+
+/* Added to the time of day, as where the clock of a machine is wrong. */
+static atomic_llong clock_seconds;
+
+int clock_gettime(clockid_t clock, struct timespec *ret_time)
+{
+    int err = (int)syscall(SYS_clock_gettime, clock, ret_time);
+
+    if (err == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+        ret_time->tv_sec += clock_seconds;
+    return err;
+}
 
 static struct store_table tables[] = {{"things", NULL, 0}, {0}};
 static struct fixture fixture;
@@ -278,15 +291,95 @@ static void add_keys(int from, int to)
     }
 }
 
-Test(idempotency, keys_are_dropped_after_their_time_and_no_others)
+/* The record of the ticks: see docs/store-format.md. */
+#define TICKS     64
+#define TICKS_KEY ((struct str){"\0ticks", 6})
+
+/* That the record keeps, besides its own. */
+static size_t count_ticks(void)
 {
-    add_keys(0, 50);
+    struct buf value = {0};
+    size_t count = get(store, KEYS, TICKS_KEY, &value, NULL) == 0 ? value.len / 8 - 1 : 0;
+
+    buf_release(&value);
+    return count;
+}
+
+Test(idempotency, keys_are_dropped_after_their_time)
+{
+    enum { RETENTION_MS = 640 };
+    uint64_t last_ns;
+
     close_all();
-    open_all(1);
-    add_keys(50, 150);
-    while (count_keys() > 50)
+    open_all(RETENTION_MS);
+    add_keys(0, 149);
+    last_ns = clock_monotonic_ns();
+    add_keys(149, 150);
+    while (count_keys() != 1)
         sched_yield();
-    cr_assert_eq(begin(STR("0"), STR(""), NULL), -EEXIST);
+    cr_assert_geq(clock_monotonic_ns() - last_ns, RETENTION_MS * CLOCK_NS_PER_MS);
+    cr_assert_eq(count_ticks(), TICKS);
     cr_assert_eq(begin(STR("149"), STR(""), NULL), 0, "a dropped key is new again");
     idempotency_release(idempotency, STR("149"));
+}
+
+static bool have_keys_changed(uint64_t count)
+{
+    return count_keys() != count;
+}
+
+/* A replica whose clock is wrong by more than the retention, beside one that has written keys. */
+Test(idempotency, a_wrong_clock_drops_no_keys)
+{
+    struct known known = {0};
+    uint64_t count;
+
+    close_all();
+    clock_seconds = -365 * 24 * 3600LL;
+    open_all(A_DAY_MS);
+    add_keys(0, 50);
+    close_all();
+    clock_seconds = 25 * 3600;
+    store = open_store((struct store_options){.url = fixture.url, .tables = tables, .table_count = 2});
+    delete_any(store, KEYS, TICKS_KEY); /* so that a look of the sweeper can be seen */
+    count = count_keys();
+    cr_assert_eq(count, 50);
+    cr_assert_eq(idempotency_open(store, KEYS, A_DAY_MS, NULL, &idempotency), 0);
+    while (!have_keys_changed(count))
+        sched_yield();
+    cr_assert_eq(count_keys(), 51);
+    cr_assert_eq(begin(STR("0"), STR(""), &known), -EEXIST);
+    buf_release(&known.answer);
+}
+
+static void put_ticks(unsigned count, uint64_t seq)
+{
+    uint8_t value[8 * (1 + TICKS)];
+
+    store_put_u64(value, UINT64_MAX);
+    for (unsigned i = 1; i <= count; i++)
+        store_put_u64(value + 8 * (size_t)i, seq - i + 1);
+    put_any(store, KEYS, TICKS_KEY, (struct str){(const char *)value, 8 * (1 + (size_t)count)});
+}
+
+/* Keys before the tick that is as old as the retention go, those after it stay; with less ticks nothing goes. */
+Test(idempotency, keys_before_the_oldest_tick_are_dropped_and_no_others)
+{
+    uint64_t seq = 0;
+
+    add_keys(0, 50);
+    cr_assert_eq(get(store, KEYS, STR("29"), NULL, &seq), 0);
+    put_ticks(TICKS - 1, seq);
+    close_all();
+    open_all(A_DAY_MS);
+    add_keys(50, 51);
+    cr_assert_eq(count_keys(), 52);
+    put_ticks(TICKS, seq + TICKS - 1); /* the oldest is of the last key's time that goes not */
+    close_all();
+    open_all(A_DAY_MS);
+    while (count_keys() > 52 - 29)
+        sched_yield();
+    cr_assert_eq(get(store, KEYS, STR("28"), NULL, NULL), -ENOENT);
+    cr_assert_eq(get(store, KEYS, STR("29"), NULL, NULL), 0);
+    cr_assert_eq(count_keys(), 52 - 29);
 }

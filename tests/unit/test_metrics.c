@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -286,4 +287,41 @@ Test(metrics, no_update_is_lost_between_threads_and_scrapes)
     cr_expect_eq(value_of(text, "latency_seconds_count{path=\"/\"} "), THREADS * ROUNDS);
     free(text);
     metrics_free(metrics);
+}
+
+static const struct metrics_def of_one_label = {
+    .name = "family", .help = "A family.", .type = METRICS_COUNTER, .labels = {"a"}};
+
+static void ask_again_with(struct metrics_def def)
+{
+    struct metrics *metrics = metrics_new();
+
+    metrics_family(metrics, &of_one_label);
+    metrics_family(metrics, &def);
+    metrics_free(metrics);
+}
+
+Test(metrics, a_family_is_asked_for_again)
+{
+    ask_again_with(of_one_label);
+}
+
+Test(metrics, a_family_has_one_type, .signal = SIGABRT)
+{
+    ask_again_with((struct metrics_def){.name = "family", .help = "", .type = METRICS_GAUGE, .labels = {"a"}});
+}
+
+Test(metrics, a_family_has_one_list_of_labels, .signal = SIGABRT)
+{
+    ask_again_with((struct metrics_def){.name = "family", .help = "", .type = METRICS_COUNTER, .labels = {"b"}});
+}
+
+Test(metrics, a_family_has_no_label_more, .signal = SIGABRT)
+{
+    ask_again_with((struct metrics_def){.name = "family", .help = "", .type = METRICS_COUNTER, .labels = {"a", "b"}});
+}
+
+Test(metrics, a_family_has_no_label_less, .signal = SIGABRT)
+{
+    ask_again_with((struct metrics_def){.name = "family", .help = "", .type = METRICS_COUNTER});
 }

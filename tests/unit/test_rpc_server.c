@@ -1338,6 +1338,56 @@ Test(rpc_server, drains_idle_connections_at_once)
     printf("idle connection drained in %.1f ms\n", (double)(clock_monotonic_ns() - begin) / CLOCK_NS_PER_MS);
 }
 
+/* Whether the other side has closed, and not only its sending half: it answers what comes by a reset. */
+static bool is_closed(int fd)
+{
+    net_send(fd, "x", 1);
+    return send(fd, "x", 1, MSG_NOSIGNAL) < 0;
+}
+
+/* The answer to the ping shows that nothing is on its way: such a connection waits for nobody. */
+Test(rpc_server, closes_an_idle_connection_that_has_answered_the_ping)
+{
+    free(get(100, NULL));
+    rpc_server_drain(fixture.server);
+    while (!connection.eof)
+        grpc_turn(&connection);
+    cr_assert(is_closed(connection.fd));
+}
+
+/* Frames of the server, until it closes; returns how many are of that type, and the last one's payload. */
+static unsigned count_frames(int fd, uint8_t wanted, uint8_t ret_last[64])
+{
+    uint8_t head[9], payload[64];
+    unsigned count = 0;
+
+    while (recv(fd, head, sizeof(head), MSG_WAITALL) == (ssize_t)sizeof(head)) {
+        size_t len = (size_t)head[1] << 8 | head[2];
+
+        cr_assert(head[0] == 0 && len <= sizeof(payload));
+        net_receive(fd, payload, len);
+        if (head[3] != wanted)
+            continue;
+        count++;
+        memcpy(ret_last, payload, sizeof(payload));
+    }
+    return count;
+}
+
+/* A client that has sent nothing for a second reads no ping. */
+Test(rpc_server, does_not_wait_for_who_has_never_said_anything)
+{
+    uint8_t last[64] = {0xff};
+    int fd;
+
+    reopen((struct rpc_server_def){.max_connection_age_ms = 1200}); /* not less than 1080 */
+    fd = net_connect("127.0.0.1", fixture.port);
+    cr_assert_eq(count_frames(fd, NGHTTP2_GOAWAY, last), 1u);
+    cr_assert_eq(memcmp(last, "\0\0\0\0\0\0\0", 8), 0); /* no stream, no error */
+    cr_assert(is_closed(fd));
+    close(fd);
+}
+
 Test(rpc_server, tells_a_connection_to_leave_at_its_age)
 {
     reopen((struct rpc_server_def){.max_connection_age_ms = 100});
@@ -1547,6 +1597,26 @@ Test(rpc_server, closes_the_connection_that_holds_most_where_all_clients_hold_to
     buf_release(&body);
 }
 
+/* Those of a service's clients are idle most of the time, and many. */
+Test(rpc_server, an_idle_connection_takes_less_than_12_KiB)
+{
+    enum { COUNT = 256 };
+    struct grpc_connection idle[COUNT];
+    size_t before;
+
+    reopen_for_long();
+    assert_status(get(100, NULL), "0");
+    before = budget_used(&fixture.server->memory);
+    for (int i = 0; i < COUNT; i++) {
+        idle[i] = connection;
+        grpc_connect(&connection, fixture.port, 65535);
+        assert_status(get(100, NULL), "0");
+    }
+    cr_assert_leq((budget_used(&fixture.server->memory) - before) / COUNT, (size_t)12 * 1024);
+    for (int i = 0; i < COUNT; i++)
+        grpc_disconnect(&idle[i]);
+}
+
 /* ---- memory of replies ---- */
 
 static int put_name(struct rpc_out *out, struct rpc_out_own *own, size_t len)
@@ -1573,6 +1643,43 @@ Test(rpc_out, replies_beyond_the_budget_are_refused_and_small_ones_are_not)
     cr_assert_leq(budget_used(&budget), budget.max);
     cr_assert_eq(put_name(&small, &small_own, 400), 0);
     rpc_out_clear(&small, &small_own);
+    rpc_out_clear(&out, &own);
+    cr_assert_eq(budget_used(&budget), 0);
+}
+
+/* Takes a message out of the queue, which has as many bytes, and compares it. */
+static void assert_next(struct rpc_out *out, struct rpc_out_own *own, const Routeguide__Feature *feature)
+{
+    static uint8_t expected[8192], bytes[sizeof(expected)];
+    size_t size = routeguide__feature__pack(feature, expected);
+
+    cr_assert_eq(rpc_out_read(out, own, bytes, 5 + size), 5 + size);
+    cr_assert_eq(bytes[0] == 0 && (size_t)(bytes[3] << 8 | bytes[4]) == size, true);
+    cr_assert_eq(memcmp(bytes + 5, expected, size), 0);
+}
+
+/* A message is packed without its length being known where there is room for the longest that it may be. */
+Test(rpc_out, messages_of_all_lengths_are_queued_whole)
+{
+    enum { LONGEST = 4500, QUEUED = 20 };
+    Routeguide__Feature feature = ROUTEGUIDE__FEATURE__INIT;
+    Routeguide__Point point = ROUTEGUIDE__POINT__INIT;
+    struct budget budget = {.max = SIZE_MAX};
+    struct rpc_out out = {.budget = &budget};
+    struct rpc_out_own own;
+    char names[QUEUED][LONGEST + 1];
+
+    feature.location = &point;
+    point.latitude = -1; /* ten bytes */
+    for (size_t i = 0, size = 0; i <= LONGEST + QUEUED; i++) {
+        feature.name = names[i % QUEUED];
+        if (i >= QUEUED)
+            assert_next(&out, &own, &feature);
+        memset(feature.name, 'a' + i % 26, LONGEST);
+        feature.name[i * (i % 3 != 0 ? 7 : 2039) % (i % 3 != 0 ? 200 : LONGEST)] = '\0'; /* two of three are short */
+        cr_assert_geq(rpc_out_put(&out, &own, &feature.base, &size), 0);
+        cr_assert_eq(size, routeguide__feature__get_packed_size(&feature));
+    }
     rpc_out_clear(&out, &own);
     cr_assert_eq(budget_used(&budget), 0);
 }

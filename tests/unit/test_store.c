@@ -1,6 +1,8 @@
 /* The conformance suite: what every engine must do. It knows the interface only (see store_fixture.h). */
+#include "span_fixture.h"
 #include "store_fixture.h"
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 enum { PEOPLE, PLACES };
@@ -588,6 +590,57 @@ Test(store, counts_what_it_answers)
     buf_release(&text);
     store = store_close(store);
     metrics_free(with.metrics);
+}
+
+static void ignore_read(void *arg, int err, struct store_snapshot *snapshot)
+{
+    sem_post(arg);
+}
+
+static void write_on_behalf(const struct trace *trace, enum store_expect expect, int result)
+{
+    struct store_batch *batch = store_batch_new();
+
+    store_batch_set_trace(batch, trace);
+    store_batch_put(batch, 0, STR("a"), STR("1"), expect, 0);
+    store_batch_put(batch, 1, STR("a"), STR("1"), STORE_ANY, 0);
+    cr_assert_eq(store_write_wait(store, batch, WITHIN_NS(30), NULL), result);
+}
+
+static void expect_span(const struct kept_span *span, const struct trace *trace, const char *attributes)
+{
+    cr_assert_arr_eq(span->trace.trace_id, trace->trace_id, 16);
+    cr_assert_arr_eq(span->trace.parent_id, trace->span_id, 8);
+    cr_assert_not_null(strstr(span->attributes, attributes), "%s", span->attributes);
+    cr_assert_not(span->failed);
+}
+
+Test(store, writes_and_reads_on_behalf_of_a_trace_are_spans)
+{
+    struct store_options traced = options();
+    struct span_fixture spans;
+    struct trace trace, unsampled = {.trace_id = {1}, .span_id = {1}};
+    char name[64], scheme[16];
+    sem_t done;
+
+    snprintf(scheme, sizeof(scheme), "%.*s", (int)strcspn(fixture.url, ":"), fixture.url);
+    span_fixture_init(&spans);
+    span_begin(&spans.sink, STR_NULL, &trace);
+    traced.spans = &spans.sink;
+    store_close(store);
+    store = open_store(traced);
+    write_on_behalf(&unsampled, STORE_ANY, 0);
+    put_any(store, 0, STR("b"), STR("on behalf of nobody"));
+    cr_assert_eq(spans.count, 0);
+    write_on_behalf(&trace, STORE_ABSENT, -EEXIST);
+    snprintf(name, sizeof(name), "write %s", scheme);
+    expect_span(span_fixture_wait(&spans, name), &trace, "db.operation.name=write;db.operation.batch.size=2;");
+    sem_init(&done, 0, 0);
+    store_read_traced(store, &trace, WITHIN_NS(30), 0, ignore_read, &done);
+    cr_assert_eq(sem_wait(&done), 0);
+    snprintf(name, sizeof(name), "read %s", scheme);
+    expect_span(span_fixture_wait(&spans, name), &trace, "db.operation.name=read;");
+    cr_assert_eq(spans.count, 2);
 }
 
 Test(store, numbers_as_keys_sort_as_numbers)

@@ -314,6 +314,68 @@ Test(etcd, refuses_members_that_are_too_old)
     rpc_server_close(server);
 }
 
+static struct {
+    enum err_grpc code;
+    const char *message;
+} said;
+
+static void answer_said(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    rpc_finish(call, said.code, said.message);
+}
+
+/* Every error of a transaction leaves its result unknown, unless it is known that etcd says it before it does anything.
+ */
+Test(etcd, errors_are_definite_only_where_etcd_says_them_in_its_words)
+{
+    static const struct {
+        enum err_grpc code;
+        const char *message;
+        int err;
+        bool definite;
+    } cases[] = {
+        {ERR_GRPC_INVALID_ARGUMENT, "etcdserver: request is too large", -EMSGSIZE, true},
+        {ERR_GRPC_PERMISSION_DENIED, "etcdserver: permission denied", -EACCES, true},
+        {ERR_GRPC_RESOURCE_EXHAUSTED, "etcdserver: too many requests", -EAGAIN, true},
+        {ERR_GRPC_UNAUTHENTICATED, "etcdserver: invalid auth token", -EAGAIN, true},
+        {ERR_GRPC_RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded", -ENOSPC, false},
+        {ERR_GRPC_RESOURCE_EXHAUSTED, "Received message larger than max (5 vs. 4)", -EFBIG, false},
+        {ERR_GRPC_RESOURCE_EXHAUSTED, "too many requests, says a proxy", -EFBIG, false},
+        {ERR_GRPC_INVALID_ARGUMENT, "a proxy: request is too large", -EHOSTUNREACH, false},
+        {ERR_GRPC_PERMISSION_DENIED, "RBAC: access denied", -EHOSTUNREACH, false},
+        {ERR_GRPC_UNAUTHENTICATED, "a proxy wants a token", -EHOSTUNREACH, false},
+        {ERR_GRPC_UNAVAILABLE, "etcdserver: too many requests", -EHOSTUNREACH, false},
+        {ERR_GRPC_UNKNOWN, "etcdserver: permission denied", -EHOSTUNREACH, false},
+    };
+    static const struct rpc_method methods[] = {RPC_UNARY(&etcdserverpb__maintenance__descriptor, "Status", answer_old),
+                                                RPC_UNARY(&etcdserverpb__kv__descriptor, "Txn", answer_said),
+                                                {0}};
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    char version[] = "3.6.0", error[256] = "", rest[64];
+    struct rpc_server *server;
+    const char *why;
+    int fd, port;
+
+    cr_assert_eq(net_listen("127.0.0.1", 0, &fd, &port), 0);
+    cr_assert_eq(rpc_server_open(fd, &(struct rpc_server_def){.methods = methods, .state = version}, &server), 0);
+    rpc_server_start(server);
+    snprintf(rest, sizeof(rest), "127.0.0.1:%d/raw", port);
+    cr_assert_eq(etcd_url_parse(rest, &raw_url, &why), 0);
+    cr_assert_eq(etcd_client_open(&raw, &etcd_real_world, &raw_url, NULL, error, sizeof(error)), 0, "%s", error);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        int err;
+
+        said.code = cases[i].code;
+        said.message = cases[i].message;
+        err = etcd_call_wait(&raw, &etcdserverpb__kv__descriptor, "Txn", &txn.base, 10000, NULL, NULL);
+        cr_expect_eq(err, cases[i].err, "%s: %s", said.message, strerror(-err));
+        cr_expect_eq(etcd_is_definite(err), cases[i].definite, "%s", said.message);
+    }
+    etcd_client_close(&raw);
+    raw.url = NULL;
+    rpc_server_close(server);
+}
+
 Test(etcd, refuses_what_is_not_a_stores)
 {
     struct replica replica = {.view = ""};
@@ -484,6 +546,93 @@ Test(etcd, replicas_see_each_others_writes_at_once)
     }
 }
 
+/* Of many that change one record at a time, all but one fail each time: that must cost no transaction of etcd. */
+Test(etcd, an_expectation_that_fails_costs_no_commit)
+{
+    struct replica replica = {.view = ""};
+    struct store_result result;
+    uint64_t commits, old, new;
+
+    start_members(1);
+    open_replica(&replica);
+    old = put_any(replica.store, OTHERS, STR("k"), STR("1"));
+    new = put_any(replica.store, OTHERS, STR("k"), STR("2"));
+    commits = metric(&replica, "store_commits_total");
+    for (int i = 0; i < 10; i++) {
+        cr_expect_eq(put(replica.store, OTHERS, STR("k"), STR("3"), STORE_AT, old, &result), -ESTALE);
+        cr_expect_eq(put(replica.store, OTHERS, STR("k"), STR("3"), STORE_AT, new + 1, &result), -ESTALE);
+        cr_expect_eq(put(replica.store, OTHERS, STR("k"), STR("3"), STORE_ABSENT, 0, &result), -EEXIST);
+        cr_expect_eq(put(replica.store, OTHERS, STR("none"), STR("3"), STORE_PRESENT, 0, &result), -ENOENT);
+        cr_expect_eq(put(replica.store, OTHERS, STR("none"), STR("3"), STORE_AT, new, &result), -ENOENT);
+    }
+    cr_expect_eq(metric(&replica, "store_commits_total"), commits);
+    cr_expect_eq(put(replica.store, OTHERS, STR("k"), STR("3"), STORE_AT, new, &result), 0);
+    close_replica(&replica);
+}
+
+#define CONTENDERS 32
+
+static void *add_one(void *arg)
+{
+    struct store *store = arg;
+
+    for (int err = -ESTALE; err != 0;) {
+        struct buf value = {0};
+        uint64_t seq = 0;
+        char text[16];
+
+        cr_assert_eq(get(store, OTHERS, STR("counter"), &value, &seq), 0);
+        buf_append_char(&value, '\0');
+        snprintf(text, sizeof(text), "%d", atoi(value.data) + 1);
+        err = put(store, OTHERS, STR("counter"), str_of(text), STORE_AT, seq, NULL);
+        cr_assert(err == 0 || err == -ESTALE, "%s", strerror(-err));
+        buf_release(&value);
+    }
+    return NULL;
+}
+
+Test(etcd, a_contended_record_costs_a_commit_for_each_change)
+{
+    struct replica replica = {.view = ""};
+    pthread_t threads[CONTENDERS];
+    char expected[16];
+    uint64_t commits;
+
+    start_members(1);
+    open_replica(&replica);
+    put_any(replica.store, OTHERS, STR("counter"), STR("0"));
+    commits = metric(&replica, "store_commits_total");
+    for (int i = 0; i < CONTENDERS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, add_one, replica.store), 0);
+    for (int i = 0; i < CONTENDERS; i++)
+        pthread_join(threads[i], NULL);
+    snprintf(expected, sizeof(expected), "%d", CONTENDERS);
+    cr_expect(has(replica.store, OTHERS, STR("counter"), str_of(expected)));
+    cr_expect_leq(metric(&replica, "store_commits_total"), commits + CONTENDERS);
+    close_replica(&replica);
+}
+
+/* The view of one replica does not know yet what another has done: it must not decide. */
+Test(etcd, an_expectation_is_judged_by_what_is_there_and_not_by_the_view)
+{
+    struct replica writer = {.view = ""}, behind = {.view = ""};
+    uint64_t seq;
+
+    start_members(1);
+    open_replica(&writer);
+    open_replica(&behind);
+    for (int i = 0; i < 20; i++) { /* the watch needs a moment, mostly longer than the first write behind takes */
+        seq = put_any(writer.store, OTHERS, STR("k"), STR("1"));
+        cr_assert_eq(put(behind.store, OTHERS, STR("k"), STR("2"), STORE_AT, seq, NULL), 0);
+        cr_assert_eq(delete_any(writer.store, OTHERS, STR("k")), 0);
+        cr_assert_eq(put(behind.store, OTHERS, STR("k"), STR("2"), STORE_AT, seq, NULL), -ENOENT);
+        cr_assert_eq(put(behind.store, OTHERS, STR("k"), STR("2"), STORE_ABSENT, 0, NULL), 0);
+        cr_assert_eq(delete_any(writer.store, OTHERS, STR("k")), 0);
+    }
+    close_replica(&behind);
+    close_replica(&writer);
+}
+
 static atomic_uint winners, repeats;
 
 static void on_key(void *arg, int err, struct str answer, uint64_t seq)
@@ -633,6 +782,175 @@ Test(etcd, a_watch_that_was_cut_goes_on_where_it_was)
     close_replica(&behind);
     close_replica(&writer);
     tcp_proxy_stop(&proxy);
+}
+
+/* The follower's thread is held, so that the view stays as it is. */
+static void hold_follower(struct etcd *etcd)
+{
+    pthread_mutex_lock(&etcd->mutex);
+    etcd->follower.stopped = true;
+    etcd->world->wake(&etcd->changed);
+    pthread_mutex_unlock(&etcd->mutex);
+    etcd->world->join_thread(etcd->follower.thread);
+    etcd->follower.stopped = false;
+}
+
+static bool reaches_etcd(void *arg)
+{
+    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
+
+    request.key = etcd_data(STR("x"));
+    return etcd_call_wait(&((struct etcd *)arg)->client, &etcdserverpb__kv__descriptor, "Range", &request.base, 1000,
+                          NULL, NULL) == 0;
+}
+
+static void replace_etcd(void)
+{
+    char folder[PATH_MAX];
+
+    etcd_member_kill(&cluster, 0);
+    snprintf(folder, sizeof(folder), "%s/etcd-0", fixture.folder);
+    nftw(folder, fixture_remove_file, 16, FTW_DEPTH | FTW_PHYS);
+    etcd_member_start(&cluster, 0);
+    cr_assert(etcd_member_wait(&cluster, 0));
+}
+
+/* etcd is replaced behind a running replica: by less than the replica has seen, or by more. Until its view is another
+ * one, no read may be answered from it, though etcd's revision is one that the view has come to, or comes to. */
+static void read_behind_another_history(int old_writes, int new_writes)
+{
+    struct replica replica = {.view = ""}, other = {.view = ""};
+    struct etcd *etcd;
+    int err;
+
+    start_members(1);
+    open_replica(&replica);
+    etcd = (struct etcd *)replica.store;
+    for (int i = 0; i < old_writes; i++)
+        put_any(replica.store, THINGS, STR("old"), STR("1"));
+    hold_follower(etcd);
+    replace_etcd();
+    open_replica(&other);
+    for (int i = 0; i < new_writes; i++)
+        put_any(other.store, THINGS, STR("new"), STR("1"));
+    wait_until(reaches_etcd, etcd);
+    err = look(replica.store, STR("new"), 500, 0).err;
+    cr_expect(err == -ETIMEDOUT || err == -EHOSTUNREACH, "%s", strerror(-err));
+    cr_assert_eq(etcd_follower_start(etcd), 0);
+    wait_until(has_caught_up, &(struct compacting){&replica, STR("new")});
+    cr_expect_eq(get(replica.store, THINGS, STR("old"), NULL, NULL), -ENOENT);
+    put_any(replica.store, THINGS, STR("newer"), STR("1"));
+    EXPECT_ALL(other.store, THINGS, false, "new=1 newer=1");
+    close_replica(&other);
+    close_replica(&replica);
+}
+
+Test(etcd, no_read_is_answered_from_a_history_that_is_gone)
+{
+    read_behind_another_history(20, 1);
+}
+
+Test(etcd, no_read_is_answered_from_a_history_that_was_overtaken)
+{
+    read_behind_another_history(1, 20);
+}
+
+/* The same revision, and another head. */
+Test(etcd, no_read_is_answered_from_another_history_of_the_same_length)
+{
+    read_behind_another_history(10, 10);
+}
+
+/* ---- another store ---- */
+
+static const uint8_t restore_id[STORE_RESTORE_ID] = {1};
+
+static int open_to_restore(struct store **ret_store, char error[256])
+{
+    char url[256 + 8];
+
+    etcd_cluster_url(&cluster, url);
+    strcat(url, "/test");
+    return store_open(
+        &(struct store_options){
+            .url = url, .tables = tables, .table_count = 2, .mode = STORE_RESTORE, .restore_id = restore_id},
+        ret_store, error, 256);
+}
+
+#define LAST_SEQ (1ULL << 40)
+
+static void restore_one(void)
+{
+    struct store_batch *batch = store_batch_new();
+    char error[256] = "";
+    struct store *store;
+
+    cr_assert_eq(open_to_restore(&store, error), 0, "%s", error);
+    store_batch_restore(batch, THINGS, STR("restored"), STR("1"), LAST_SEQ);
+    cr_assert_eq(store_write_wait(store, batch, WITHIN_NS(30), NULL), 0);
+    cr_assert_eq(store_restored(store, LAST_SEQ), 0);
+    store_close(store);
+}
+
+Test(etcd, an_import_below_a_running_replica_is_refused)
+{
+    struct replica replica = {.view = ""};
+    char error[256] = "";
+    struct store *store;
+
+    start_members(1);
+    open_replica(&replica); /* it has not written anything */
+    cr_expect_eq(open_to_restore(&store, error), -ENOTEMPTY);
+    cr_expect_not_null(strstr(error, "a service has been started there"), "%s", error);
+    put_any(replica.store, THINGS, STR("k"), STR("1"));
+    close_replica(&replica);
+}
+
+static bool has_noticed(void *arg)
+{
+    return store_ready(arg) == -EIO;
+}
+
+/* It would give records sequence numbers of the store that was there before. */
+Test(etcd, a_replica_below_which_all_was_deleted_and_imported_does_nothing_more)
+{
+    struct replica replica = {.view = ""}, after = {.view = ""};
+    uint64_t seq;
+
+    start_members(1);
+    open_replica(&replica);
+    put_any(replica.store, THINGS, STR("k"), STR("1"));
+    raw_delete("/test/", "/test0");
+    restore_one();
+    cr_expect_eq(put_within(replica.store, STR("k"), STORE_ANY, 10000), -EIO);
+    wait_until(has_noticed, replica.store);
+    cr_expect_eq(store_health(replica.store), -EIO);
+    cr_expect_eq(look(replica.store, STR("restored"), 10000, 0).err, -EIO);
+    cr_expect_eq(look(replica.store, STR("restored"), 10000, 3600 * 1000).err, -EIO);
+    close_replica(&replica);
+
+    open_replica(&after);
+    cr_expect_eq(get(after.store, THINGS, STR("restored"), NULL, &seq), 0);
+    cr_expect_eq(seq, LAST_SEQ);
+    cr_expect_eq(get(after.store, THINGS, STR("k"), NULL, NULL), -ENOENT);
+    cr_expect_gt(put_any(after.store, THINGS, STR("k"), STR("1")), LAST_SEQ);
+    close_replica(&after);
+}
+
+/* What is left of an etcd that was replaced by one into which records were imported. */
+Test(etcd, a_replica_whose_etcd_was_replaced_by_an_import_does_nothing_more)
+{
+    struct replica replica = {.view = ""};
+
+    start_members(1);
+    open_replica(&replica);
+    put_any(replica.store, THINGS, STR("k"), STR("1"));
+    replace_etcd();
+    restore_one();
+    wait_until(has_noticed, replica.store);
+    cr_expect_eq(put_within(replica.store, STR("k"), STORE_ANY, 10000), -EIO);
+    cr_expect_eq(look(replica.store, STR("restored"), 10000, 0).err, -EIO);
+    close_replica(&replica);
 }
 
 /* ---- a backlog ---- */
@@ -1237,8 +1555,7 @@ Test(etcd, large_records_that_are_rewritten_do_not_fill_its_memory)
 
 /* ---- a full etcd ---- */
 
-/* Writes the same keys again and again, or always new ones. */
-static bool is_full_of(struct store *store, bool new_keys)
+static bool is_full_of_data(void *arg)
 {
     static char value[32768];
     static uint64_t n;
@@ -1246,20 +1563,30 @@ static bool is_full_of(struct store *store, bool new_keys)
     uint8_t key[8];
 
     for (unsigned i = 0; i < 8; i++) {
-        store_put_u64(key, new_keys ? n++ : i);
+        store_put_u64(key, n++);
         store_batch_put(batch, OTHERS, (struct str){(char *)key, 8}, (struct str){value, sizeof(value)}, STORE_ANY, 0);
     }
-    return store_write_wait(store, batch, WITHIN_NS(30), NULL) == -ENOSPC;
+    return store_write_wait(arg, batch, WITHIN_NS(30), NULL) == -ENOSPC;
 }
 
-static bool is_full_of_history(void *arg)
+/* By another program, which knows no bound of the store's. */
+static void fill_etcd(void)
 {
-    return is_full_of(arg, false);
-}
+    static char value[STORE_MAX_VALUE];
+    Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
+    Etcdserverpb__RequestOp op = ETCDSERVERPB__REQUEST_OP__INIT, *ops = &op;
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    int err = 0;
 
-static bool is_full_of_data(void *arg)
-{
-    return is_full_of(arg, true);
+    put.key = etcd_data(STR("/other"));
+    put.value = etcd_data((struct str){value, sizeof(value)});
+    op.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    op.request_put = &put;
+    txn.n_success = 1;
+    txn.success = &ops;
+    while (err == 0)
+        err = etcd_call_wait(&raw, &etcdserverpb__kv__descriptor, "Txn", &txn.base, 10000, NULL, NULL);
+    cr_assert_eq(err, -ENOSPC, "%s", strerror(-err));
 }
 
 Test(etcd, a_full_etcd_refuses_writes_and_recovers)
@@ -1272,7 +1599,7 @@ Test(etcd, a_full_etcd_refuses_writes_and_recovers)
     open_replica(&replica);
     open_replica(&other);
     put_any(replica.store, THINGS, STR("k"), STR("1"));
-    wait_until(is_full_of_history, replica.store);
+    fill_etcd();
     cr_expect_eq(put_within(replica.store, STR("k"), STORE_ANY, 10000), -ENOSPC);
     cr_expect_eq(put_within(other.store, STR("k"), STORE_ANY, 10000), -ENOSPC);
     cr_expect(has(replica.store, THINGS, STR("k"), STR("1")), "reads go on");
@@ -1281,9 +1608,57 @@ Test(etcd, a_full_etcd_refuses_writes_and_recovers)
     raw_compact();
     cr_expect_eq(etcdctl("defrag"), 0);
     cr_expect_eq(etcdctl("alarm disarm"), 0);
-    cr_expect_eq(put_within(replica.store, STR("k"), STORE_ANY, 10000), 0);
-    cr_expect_eq(put_within(other.store, STR("k"), STORE_ANY, 10000), 0);
+    wait_until(can_write, replica.store); /* once they have seen that there is room */
+    wait_until(can_write, other.store);
     close_replica(&other);
+    close_replica(&replica);
+}
+
+static int alarms(void)
+{
+    char path[PATH_MAX], command[2 * PATH_MAX], line[256];
+    FILE *output;
+    int count = 0;
+
+    cr_assert_not_null(etcd_cluster_find("etcdctl", path));
+    snprintf(command, sizeof(command), "%s --endpoints=http://127.0.0.1:%d alarm list", path,
+             cluster.members[0].client_port);
+    output = popen(command, "re");
+    cr_assert_not_null(output);
+    while (fgets(line, sizeof(line), output) != NULL)
+        count++;
+    cr_assert_eq(pclose(output), 0);
+    return count;
+}
+
+/* It takes no write at its quota, before somebody disarms it: so it does not get there, and deletes go on. */
+Test(etcd, puts_are_refused_before_the_quota_and_deletes_go_on)
+{
+    static const char *const options[] = {"--quota-backend-bytes=67108864", NULL};
+    static char value[STORE_MAX_VALUE];
+    struct replica replica = {.view = ""};
+    uint8_t key[8];
+    uint64_t n = 0;
+    int err = 0;
+
+    cluster.options = options;
+    start_members(1);
+    open_replica(&replica);
+    for (; err == 0; n++) {
+        store_put_u64(key, n);
+        err = put(replica.store, OTHERS, (struct str){(char *)key, 8}, (struct str){value, sizeof(value)}, STORE_ANY, 0,
+                  NULL);
+    }
+    cr_expect_eq(err, -ENOSPC, "%s", strerror(-err));
+    cr_expect_eq(alarms(), 0);
+    for (uint64_t i = 0; i + 1 < n; i++) {
+        store_put_u64(key, i);
+        cr_assert_eq(delete_any(replica.store, OTHERS, (struct str){(char *)key, 8}), 0);
+    }
+    cr_expect_eq(alarms(), 0);
+    raw_compact();
+    cr_expect_eq(etcdctl("defrag"), 0);
+    wait_until(can_write, replica.store); /* nothing is disarmed by hand */
     close_replica(&replica);
 }
 
@@ -1315,6 +1690,26 @@ static void *fill(void *arg)
     return NULL;
 }
 
+static bool knows_quota(void *arg)
+{
+    const struct etcd_room *room = arg;
+
+    return atomic_load(&room->quota) > 0 && !atomic_load(&room->asked);
+}
+
+/* As with an etcd that does not tell its quota. */
+static void forget_quota(struct store *store)
+{
+    struct etcd_room *room = &((struct etcd *)store)->rooms[0];
+
+    do {
+        wait_until(knows_quota, room);
+        atomic_store(&room->next_ns, UINT64_MAX);
+        wait_until(knows_quota, room);
+    } while (atomic_load(&room->next_ns) != UINT64_MAX);
+    atomic_store(&room->quota, 0);
+}
+
 /* etcd says so, too, of transactions that it has applied: those that were under way when the quota was reached. */
 Test(etcd, what_is_refused_by_a_full_etcd_has_had_no_effect)
 {
@@ -1327,6 +1722,7 @@ Test(etcd, what_is_refused_by_a_full_etcd_has_had_no_effect)
     cluster.options = options;
     start_members(1);
     open_replica(&replica);
+    forget_quota(replica.store);
     for (unsigned i = 0; i < FILLERS; i++) {
         fillers[i] = (struct filler){.store = replica.store, .number = i};
         cr_assert_eq(pthread_create(&threads[i], NULL, fill, &fillers[i]), 0);

@@ -297,6 +297,83 @@ Test(lmdb, snapshots_are_bounded_and_used_again)
     }
 }
 
+/* ---- readers of other processes ---- */
+
+static void hold_snapshot(void *arg, int err, struct store_snapshot *snapshot)
+{
+    char byte = err == 0 ? 1 : 0;
+
+    if (write(*(int *)arg, &byte, 1) == 1)
+        for (;;)
+            pause();
+}
+
+/* A backup tool that hangs while it reads. */
+static pid_t start_reader(const char *url)
+{
+    struct store *inspected;
+    char error[256], byte = 0;
+    int ready[2];
+    pid_t pid;
+
+    cr_assert_eq(pipe(ready), 0);
+    pid = fork();
+    if (pid == 0) {
+        if (store_open(&(struct store_options){.url = url, .mode = STORE_INSPECT}, &inspected, error, sizeof(error)) ==
+            0)
+            store_read(inspected, WITHIN_NS(60), 0, hold_snapshot, &ready[1]);
+        _exit(1);
+    }
+    close(ready[1]);
+    cr_assert_eq(read(ready[0], &byte, 1), 1);
+    cr_assert_eq(byte, 1);
+    close(ready[0]);
+    return pid;
+}
+
+static double oldest_reader_seconds(struct metrics *metrics)
+{
+    struct buf text = {0};
+    const char *line;
+    double seconds;
+
+    metrics_write(metrics, &text);
+    buf_append_char(&text, '\0');
+    line = strstr(text.data, "\nstore_oldest_reader_seconds ");
+    cr_assert_not_null(line);
+    seconds = atof(line + strlen("\nstore_oldest_reader_seconds "));
+    buf_release(&text);
+    return seconds;
+}
+
+/* What it sees is not used again: rewriting one record fills the store. It is told, and there is room at once when the
+ * reader has died. */
+Test(lmdb, a_reader_that_hangs_is_told_and_costs_nothing_once_it_has_died)
+{
+    static char value[STORE_MAX_VALUE];
+    struct metrics *metrics = metrics_new();
+    struct str large = {value, sizeof(value)};
+    int err = 0;
+    pid_t pid;
+
+    options.max_bytes = 1 << 20;
+    options.metrics = metrics;
+    store = open_store(options);
+    cr_assert_eq(oldest_reader_seconds(metrics), 0);
+    put_any(store, 0, STR("k"), large);
+    pid = start_reader(options.url);
+    while (err == 0)
+        err = put(store, 0, STR("k"), large, STORE_ANY, 0, NULL);
+    cr_assert_eq(err, -ENOSPC, "%s", strerror(-err));
+    while (oldest_reader_seconds(metrics) == 0)
+        usleep(10000);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    cr_assert_eq(put(store, 0, STR("k"), large, STORE_ANY, 0, NULL), 0);
+    store = store_close(store);
+    metrics_free(metrics);
+}
+
 /* ---- no room ---- */
 
 /* Values of many sizes, so that free pages do not lie together. */

@@ -112,6 +112,31 @@ enum err_grpc err_grpc_status(int err)
     return i < COUNT(errors) ? errors[i].grpc : ERR_GRPC_INTERNAL;
 }
 
+int err_grpc_http_status(int grpc_status)
+{
+    static const int statuses[] = {
+        [ERR_GRPC_OK] = 200,
+        [ERR_GRPC_CANCELLED] = 499,
+        [ERR_GRPC_UNKNOWN] = 500,
+        [ERR_GRPC_INVALID_ARGUMENT] = 400,
+        [ERR_GRPC_DEADLINE_EXCEEDED] = 504,
+        [ERR_GRPC_NOT_FOUND] = 404,
+        [ERR_GRPC_ALREADY_EXISTS] = 409,
+        [ERR_GRPC_PERMISSION_DENIED] = 403,
+        [ERR_GRPC_RESOURCE_EXHAUSTED] = 429,
+        [ERR_GRPC_FAILED_PRECONDITION] = 400,
+        [ERR_GRPC_ABORTED] = 409,
+        [ERR_GRPC_OUT_OF_RANGE] = 400,
+        [ERR_GRPC_UNIMPLEMENTED] = 404,
+        [ERR_GRPC_INTERNAL] = 500,
+        [ERR_GRPC_UNAVAILABLE] = 503,
+        [ERR_GRPC_DATA_LOSS] = 500,
+        [ERR_GRPC_UNAUTHENTICATED] = 401,
+    };
+
+    return grpc_status >= 0 && grpc_status < (int)COUNT(statuses) ? statuses[grpc_status] : 500;
+}
+
 int err_from_grpc(int grpc_status)
 {
     if (grpc_status == ERR_GRPC_OK)

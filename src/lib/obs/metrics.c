@@ -49,7 +49,7 @@ struct callback {
 };
 
 struct process {
-    struct metrics_series *cpu, *resident, *virtual, *open_fds, *max_fds;
+    struct metrics_series *cpu, *resident, *virtual, *open_fds, *max_fds, *threads, *clock;
 };
 
 struct metrics {
@@ -183,6 +183,19 @@ static struct metrics_family *family_new(const struct metrics_def *def)
     return family;
 }
 
+/* Who asks for a family that is there means that one. */
+static bool is_of(const struct metrics_family *family, const struct metrics_def *def)
+{
+    size_t count = 0;
+
+    while (count < METRICS_MAX_LABELS && def->labels[count] != NULL) {
+        if (count == family->label_count || strcmp(def->labels[count], family->def.labels[count]) != 0)
+            return false;
+        count++;
+    }
+    return count == family->label_count && family->def.type == def->type;
+}
+
 struct metrics_family *metrics_family(struct metrics *metrics, const struct metrics_def *def)
 {
     struct metrics_family **at, *family;
@@ -202,7 +215,7 @@ struct metrics_family *metrics_family(struct metrics *metrics, const struct metr
         }
     }
     pthread_mutex_unlock(&metrics->lock);
-    assert(family == NULL || family->def.type == def->type);
+    assert(family == NULL || is_of(family, def));
     return family;
 }
 
@@ -527,10 +540,10 @@ void metrics_write(struct metrics *metrics, struct buf *out)
 #define COMPILER "gcc " __VERSION__
 #endif
 
-static int count_fds(void)
+static int count_entries(const char *folder)
 {
-    DIR *dir = opendir("/proc/self/fd");
-    int count = -3; /* ".", ".." and dir's own */
+    DIR *dir = opendir(folder);
+    int count = -2; /* "." and ".." */
 
     if (dir == NULL)
         return 0;
@@ -573,7 +586,9 @@ static void read_process(void *arg)
     read_memory(&virtual, &resident);
     metrics_set(process->virtual, virtual);
     metrics_set(process->resident, resident);
-    metrics_set(process->open_fds, count_fds());
+    metrics_set(process->open_fds, count_entries("/proc/self/fd") - 1); /* without the one that counts */
+    metrics_set(process->threads, count_entries("/proc/self/task"));
+    metrics_set(process->clock, (double)clock_realtime_ns() / (double)CLOCK_NS_PER_S);
 }
 
 static struct metrics_series *gauge(struct metrics *metrics, const char *name, const char *help)
@@ -599,6 +614,8 @@ void metrics_add_process(struct metrics *metrics, const char *service)
         .virtual = gauge(metrics, "process_virtual_memory_bytes", "Virtual memory, in bytes."),
         .open_fds = gauge(metrics, "process_open_fds", "Open file descriptors."),
         .max_fds = gauge(metrics, "process_max_fds", "File descriptors that may be open."),
+        .threads = gauge(metrics, "process_threads", "Threads."),
+        .clock = gauge(metrics, "process_clock_seconds", "What its clock said at the scrape, in seconds since 1970."),
     };
     /* A counter by its meaning, but one of seconds, which our counters do not count. */
     if (metrics->process.cpu != NULL)

@@ -87,6 +87,7 @@ void trace_child(const struct trace *parent, struct trace *ret_child)
 
     memcpy(child.parent_id, parent->span_id, sizeof(child.parent_id));
     random_id(child.span_id, sizeof(child.span_id));
+    child.state = child.baggage = STR_NULL;
     *ret_child = child;
 }
 

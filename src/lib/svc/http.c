@@ -28,6 +28,7 @@ static int open_server(struct svc *svc, struct server *server)
         .auth = server->auth,
         .log = svc_log(svc),
         .metrics = svc_metrics(svc),
+        .spans = svc_spans(svc),
         .workers = svc_workers(svc),
         .max_connections = svc_max_connections(svc),
         .address_bound = svc_address_bound(svc),

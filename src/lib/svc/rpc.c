@@ -65,6 +65,7 @@ static int open_server(struct svc *svc, struct server *server)
         .ready_state = &svc->admin,
         .log = svc_log(svc),
         .metrics = svc_metrics(svc),
+        .spans = svc_spans(svc),
         .interceptors = &server->authorization,
         .interceptor_count = server->auth != NULL,
         .loops = server->loops,

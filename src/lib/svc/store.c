@@ -11,6 +11,8 @@ int svc_store_open(struct svc *svc, const struct store_table *tables, size_t cou
         .max_queue_bytes = svc_memory_part_at_most(svc, MEMORY_STORE_QUEUE, STORE_QUEUE_BYTES),
         .max_call_bytes = svc_memory_part(svc, MEMORY_GRPC_OUTGOING),
         .metrics = svc_metrics(svc),
+        .spans = svc_spans(svc),
+        .log = svc_log(svc),
     };
     char error[512];
 

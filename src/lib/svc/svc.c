@@ -8,6 +8,7 @@
 #include "svc_libraries.h"
 #include "svc_signals.h"
 #include "svc_store.h"
+#include "svc_traces.h"
 #include "thread.h"
 #include <assert.h>
 #include <errno.h>
@@ -18,11 +19,12 @@
 
 enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-#define LOG_FLUSH_MS 2000
-#define STOP_MS      10000 /* bound on stop */
+#define LOG_FLUSH_MS   2000
+#define SPANS_FLUSH_MS 1000
+#define STOP_MS        10000 /* bound on stop */
 /* Where requests were cut off: within what Kubernetes still allows, and stop has less to do. */
 #define STOP_LATE_MS 4000
-#define MAX_TABLES   (SVC_MAX_SERVERS + 4) /* the common one, ports, the store's, the service's own */
+#define MAX_TABLES   (SVC_MAX_SERVERS + 5) /* the common ones, ports, the store's, the service's own */
 
 /* ---- options ---- */
 
@@ -83,6 +85,7 @@ static void make_tables(const struct svc *svc, struct tables *ret_tables)
 
     *ret_tables = (struct tables){0};
     ret_tables->list[ret_tables->count++] = common_options;
+    ret_tables->list[ret_tables->count++] = svc_trace_options;
     for (unsigned i = 0; i < svc->server_count; i++) {
         const struct svc_server_type *type = svc->servers[i].type;
 
@@ -403,7 +406,7 @@ static int open_common(struct svc *svc)
     if ((r = log_open(&log, &svc->log)) == 0)
         r = log_take_stderr(svc->log);
     svc->admin.log = svc->log;
-    return r;
+    return r == 0 ? svc_traces_open(svc) : r;
 }
 
 static int live(struct svc *svc)
@@ -436,6 +439,7 @@ static int run(struct svc *svc)
         r = live(svc);
     }
     stop_in_time(svc, r == 0 ? STOP_MS : STOP_LATE_MS);
+    svc_traces_close(svc, SPANS_FLUSH_MS);
     log_fields(svc->log, LOG_NOTICE, NULL, "stopped", NULL, 0);
     log_return_stderr();
     svc->log = log_close(svc->log, LOG_FLUSH_MS);

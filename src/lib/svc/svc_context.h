@@ -12,6 +12,7 @@ struct svc {
     struct config *config;
     struct log *log;
     struct metrics *metrics;
+    struct otlp *otlp; /* NULL: no spans are made */
     struct svc_admin admin;
     struct svc_server servers[SVC_MAX_SERVERS];
     unsigned server_count;

@@ -16,29 +16,31 @@ enum memory_part {
     MEMORY_ADMIN,         /* clients of the admin listener */
     MEMORY_STORE_QUEUE,   /* writes that wait for the store */
     MEMORY_SERVICE,       /* what a service keeps of its clients: the notes of RouteChat */
+    MEMORY_SPANS,         /* spans that wait for the collector of traces */
     MEMORY_PARTS
 };
 
 struct memory_part_def {
     const char *name;
-    unsigned sixteenths; /* of the limit */
+    unsigned parts; /* of 64 that are the limit */
 };
 
 static const struct memory_part_def memory_parts[MEMORY_PARTS] = {
-    [MEMORY_CLIENTS] = {"clients", 9},
-    [MEMORY_HTTP] = {"http", 4},
-    [MEMORY_GRPC] = {"grpc", 8},
-    [MEMORY_HTTP_OUTGOING] = {"http_outgoing", 2},
-    [MEMORY_GRPC_OUTGOING] = {"grpc_outgoing", 2},
-    [MEMORY_ADMIN] = {"admin", 1},
-    [MEMORY_STORE_QUEUE] = {"store_queue", 1},
-    [MEMORY_SERVICE] = {"service", 2},
+    [MEMORY_CLIENTS] = {"clients", 36},
+    [MEMORY_HTTP] = {"http", 16},
+    [MEMORY_GRPC] = {"grpc", 32},
+    [MEMORY_HTTP_OUTGOING] = {"http_outgoing", 8},
+    [MEMORY_GRPC_OUTGOING] = {"grpc_outgoing", 8},
+    [MEMORY_ADMIN] = {"admin", 4},
+    [MEMORY_STORE_QUEUE] = {"store_queue", 4},
+    [MEMORY_SERVICE] = {"service", 8},
+    [MEMORY_SPANS] = {"spans", 1},
 };
 
 /* Bytes; 0 where there is no limit. */
 static inline size_t memory_part(uint64_t limit, enum memory_part part)
 {
-    return (size_t)(limit / 16 * memory_parts[part].sixteenths);
+    return (size_t)(limit / 64 * memory_parts[part].parts);
 }
 
 /* For what has a bound of its own, too. */

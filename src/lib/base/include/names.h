@@ -23,6 +23,7 @@
 #pragma redefine_extname config_load slipway_config_load
 #pragma redefine_extname config_string slipway_config_string
 #pragma redefine_extname err_from_grpc slipway_err_from_grpc
+#pragma redefine_extname err_grpc_http_status slipway_err_grpc_http_status
 #pragma redefine_extname err_grpc_name slipway_err_grpc_name
 #pragma redefine_extname err_grpc_status slipway_err_grpc_status
 #pragma redefine_extname err_http_reason slipway_err_http_reason

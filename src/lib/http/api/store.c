@@ -99,6 +99,11 @@ static uint64_t deadline_ns(const struct operation *operation)
     return http_deferred_deadline_ns(operation->deferred);
 }
 
+static const struct trace *trace_of(const struct operation *operation)
+{
+    return http_deferred_trace(operation->deferred);
+}
+
 /* ---- reading ---- */
 
 static void on_read(void *arg, int err, struct store_snapshot *snapshot)
@@ -119,7 +124,7 @@ struct http_reply *http_store_read(struct http_req *req, struct store *store, co
     operation = begin(req, &(struct operation){.store = store, .read = read}, arg, size);
     if (operation == NULL)
         return http_problem_errno(-ENOMEM, NULL);
-    store_read(store, deadline_ns(operation), max_stale_ms, on_read, operation);
+    store_read_traced(store, trace_of(operation), deadline_ns(operation), max_stale_ms, on_read, operation);
     return NULL;
 }
 
@@ -147,6 +152,7 @@ static void write_batch(struct operation *operation, struct store_batch *take_ba
 {
     if (http_reply_failed(operation->reply))
         store_batch_fail(take_batch, -ENOMEM);
+    store_batch_set_trace(take_batch, trace_of(operation));
     store_write(operation->store, take_batch, deadline_ns(operation), on_written, operation);
 }
 
@@ -194,7 +200,7 @@ static void on_read_to_change(void *arg, int err, struct store_snapshot *snapsho
 
 static void read_again(struct operation *operation)
 {
-    store_read(operation->store, deadline_ns(operation), 0, on_read_to_change, operation);
+    store_read_traced(operation->store, trace_of(operation), deadline_ns(operation), 0, on_read_to_change, operation);
 }
 
 struct http_reply *http_store_update(struct http_req *req, struct store *store, const void *arg, size_t size,

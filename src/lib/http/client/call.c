@@ -1,6 +1,7 @@
 /* The end of a call: its response, an error, its deadline, or its caller cancels it. */
 #include "clock.h"
 #include "http_client_internal.h"
+#include <errno.h>
 #include <stdlib.h>
 
 static void count_call(const struct http_call *call, int result)
@@ -31,6 +32,7 @@ void client_call_finish(struct http_call *call, int err, const struct http_clien
 
     assert((err < 0) == (response == NULL) && call->conn == NULL);
     count_call(call, err < 0 ? err : response->status);
+    client_span_end(call, err < 0 ? err : response->status);
     free_call(call);
     done(arg, err, response);
 }
@@ -39,6 +41,7 @@ void http_call_cancel(struct http_call *call)
 {
     if (call->conn != NULL)
         client_conn_close(call->conn);
+    client_span_end(call, -ECANCELED);
     free_call(call);
 }
 

@@ -62,13 +62,14 @@ static void on_written(h2o_socket_t *socket, const char *err)
 static void send_request(struct client_conn *conn)
 {
     const char *authority = conn->host->address.authority;
-    const struct http_call *call = conn->call;
+    struct http_call *call = conn->call;
     size_t body_len = call->request.len - call->head_len;
     h2o_iovec_t parts[] = {h2o_iovec_init(call->request.data, call->head_len),
                            h2o_iovec_init(authority, strlen(authority)), h2o_iovec_init(H2O_STRLIT("\r\n\r\n")),
                            h2o_iovec_init(call->request.data + call->head_len, body_len)};
 
     assert(conn->socket->input->size == 0 && !conn->writing);
+    call->authority = authority;
     conn->part = CLIENT_HEAD;
     conn->begun = false;
     conn->interim = conn->head_len = conn->seen = 0;
@@ -79,10 +80,11 @@ static void send_request(struct client_conn *conn)
 
 /* ---- connecting ---- */
 
-static void connect_failed(struct client_conn *conn)
+static void connect_failed(struct client_conn *conn, int err)
 {
     struct http_call *call = conn->call;
 
+    client_span_end_connect(conn, err);
     client_host_failed(conn->worker, conn->host);
     client_conn_close(conn);
     client_call_attempt(call);
@@ -93,15 +95,17 @@ static void on_connect(h2o_socket_t *socket, const char *err)
     struct client_conn *conn = socket->data;
 
     loop_timer_stop(conn->worker->loop, &conn->timer);
-    if (err != NULL)
-        connect_failed(conn);
-    else
-        send_request(conn);
+    if (err != NULL) {
+        connect_failed(conn, -ECONNREFUSED);
+        return;
+    }
+    client_span_end_connect(conn, 0);
+    send_request(conn);
 }
 
 static void on_connect_timeout(struct loop_timer *timer)
 {
-    connect_failed(H2O_STRUCT_FROM_MEMBER(struct client_conn, timer, timer));
+    connect_failed(H2O_STRUCT_FROM_MEMBER(struct client_conn, timer, timer), -ETIMEDOUT);
 }
 
 /* Up to a tenth less than the maximum, so that connections made together do not all end together. */
@@ -123,7 +127,8 @@ static bool begin_connect(struct http_call *call, struct client_host *host)
         client_conn_count_out(worker->client);
         return false;
     }
-    *conn = (struct client_conn){.worker = worker, .host = host, .retire_ns = retirement(worker, clock_monotonic_ns())};
+    *conn = (struct client_conn){.worker = worker, .host = host, .begun_ns = clock_monotonic_ns()};
+    conn->retire_ns = retirement(worker, conn->begun_ns);
     conn->socket = h2o_compat_connect(loop_h2o(worker->loop), (const struct sockaddr *)&host->address.address,
                                       host->address.len, on_connect);
     if (conn->socket == NULL) {

@@ -119,7 +119,10 @@ struct http_call {
     bool asked_again;              /* for addresses, after none could be connected to */
     bool waiting;
     uint64_t start_ns;
-    struct buf request; /* the head up to the Host header's value (head_len bytes), then the body */
+    struct trace trace; /* of its span */
+    bool traced;
+    const char *authority; /* that it was last sent to; NULL: to none */
+    struct buf request;    /* the head up to the Host header's value (head_len bytes), then the body */
     size_t head_len, charged;
     size_t max_body; /* of the response */
     bool head_only;  /* HEAD: the response has no body */
@@ -142,6 +145,12 @@ void client_call_finish(struct http_call *call, int err, const struct http_clien
 /* Ends it from the loop, never at once: http_client_call may not have returned yet. */
 void client_call_fail_soon(struct http_call *call, int err);
 void client_call_on_timer(struct loop_timer *timer); /* of a call: ends it with call->err */
+
+/* ---- span.c ---- */
+
+void client_span_begin(struct http_call *call, const struct trace *trace);
+void client_span_end(const struct http_call *call, int result);        /* a status, or -errno */
+void client_span_end_connect(const struct client_conn *conn, int err); /* of its call, that connecting was a part of */
 
 /* ---- the choice of an address: hosts.c ---- */
 
@@ -179,7 +188,7 @@ struct client_conn {
     h2o_socket_t *socket;
     struct http_call *call;  /* NULL: idle */
     struct loop_timer timer; /* of connecting */
-    uint64_t retire_ns;
+    uint64_t begun_ns, retire_ns;
     bool writing;   /* the request */
     size_t charged; /* of socket->input */
 

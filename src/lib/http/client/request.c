@@ -8,11 +8,13 @@
 #define MAX_DEFAULT 512 /* bytes of the head that the client adds, without the idempotency key */
 
 static const char blank[] = " HTTP/1.1\r\n", accept_default[] = "accept: application/json\r\n",
-                  agent_default[] = "user-agent: slipway/" SLIPWAY_VERSION "\r\n", trace_name[] = "traceparent: ",
+                  agent_default[] = "user-agent: slipway/" SLIPWAY_VERSION "\r\n",
+                  trace_name[] = "traceparent: ", state_name[] = "tracestate: ", baggage_name[] = "baggage: ",
                   key_name[] = "idempotency-key: ", length_name[] = "content-length: ", host_name[] = "host: ";
 
 _Static_assert(sizeof(blank) + sizeof(accept_default) + sizeof(agent_default) + sizeof(trace_name) + TRACE_PARENT_LEN +
-                       sizeof(key_name) + sizeof(length_name) + 20 + sizeof(host_name) + 3 * sizeof("\r\n") <=
+                       sizeof(state_name) + sizeof(baggage_name) + sizeof(key_name) + sizeof(length_name) + 20 +
+                       sizeof(host_name) + 5 * sizeof("\r\n") <=
                    MAX_DEFAULT,
                "the head fits into what was reserved");
 
@@ -21,9 +23,9 @@ _Static_assert(sizeof(blank) + sizeof(accept_default) + sizeof(agent_default) + 
 /* Fields that the client writes, and those that would change the request's framing or the connection. */
 static bool is_reserved(struct str name)
 {
-    static const char *const names[] = {"host",       "content-length", "traceparent",      "idempotency-key",
-                                        "connection", "keep-alive",     "proxy-connection", "transfer-encoding",
-                                        "te",         "trailer",        "upgrade",          "expect"};
+    static const char *const names[] = {
+        "host",       "content-length",   "traceparent",       "tracestate", "baggage", "idempotency-key", "connection",
+        "keep-alive", "proxy-connection", "transfer-encoding", "te",         "trailer", "upgrade",         "expect"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (str_caseeq(name, str_of(names[i])))
@@ -118,14 +120,17 @@ static void add_headers(struct buf *b, const struct http_client_request *request
         add_line(b, key_name, request->idempotency_key);
 }
 
-static void add_trace(struct buf *b, const struct trace *trace)
+static void add_trace(struct http_call *call, const struct trace *trace)
 {
     char parent[TRACE_PARENT_LEN + 1];
-    struct trace child;
 
-    trace_child(trace, &child);
-    trace_format(&child, parent);
-    add_line(b, trace_name, (struct str){parent, TRACE_PARENT_LEN});
+    client_span_begin(call, trace);
+    trace_format(&call->trace, parent);
+    add_line(&call->request, trace_name, (struct str){parent, TRACE_PARENT_LEN});
+    if (trace->state.len > 0)
+        add_line(&call->request, state_name, trace->state);
+    if (trace->baggage.len > 0)
+        add_line(&call->request, baggage_name, trace->baggage);
 }
 
 static void write_request(struct http_call *call, const struct http_client_request *request)
@@ -138,7 +143,7 @@ static void write_request(struct http_call *call, const struct http_client_reque
     buf_append_cstr(b, blank);
     add_headers(b, request);
     if (request->trace != NULL)
-        add_trace(b, request->trace);
+        add_trace(call, request->trace);
     if (request->body.len > 0 || expects_body(request->method)) {
         buf_append_cstr(b, length_name);
         buf_append_u64(b, request->body.len);
@@ -152,12 +157,15 @@ static void write_request(struct http_call *call, const struct http_client_reque
 int client_request_write(struct http_call *call, const struct http_client_request *request)
 {
     struct http_client *client = call->worker->client;
-    size_t len = head_len(request), size = len + MAX_DEFAULT + request->body.len;
+    size_t len = head_len(request), size;
 
     if (len == 0)
         return -EINVAL;
     if (len > CLIENT_MAX_HEAD || request->body.len > client->def.max_request_body)
         return -EMSGSIZE;
+    size = len + MAX_DEFAULT + request->body.len;
+    if (request->trace != NULL)
+        size += request->trace->state.len + request->trace->baggage.len;
     if (!budget_take(&client->memory, size))
         return -ENOBUFS;
     call->charged = size;

@@ -80,9 +80,22 @@ static void answer(struct http_deferred *take_deferred, struct http_reply *take_
         deliver(&deferral->message);
 }
 
+/* Of the trace, which may outlive the request: into what was allocated behind the deferral. */
+static void keep_strings(struct http_deferral *deferral)
+{
+    struct trace *trace = &deferral->deferred.trace;
+    char *to = (char *)(deferral + 1);
+
+    if (trace->state.len > 0)
+        trace->state.s = memcpy(to, trace->state.s, trace->state.len);
+    if (trace->baggage.len > 0)
+        trace->baggage.s = memcpy(to + trace->state.len, trace->baggage.s, trace->baggage.len);
+}
+
 struct http_deferred *http_deferral_new(struct http_exchange *exchange)
 {
-    struct http_deferral *deferral = malloc(sizeof(*deferral));
+    const struct trace *trace = &exchange->req.trace;
+    struct http_deferral *deferral = malloc(sizeof(*deferral) + trace->state.len + trace->baggage.len);
 
     assert(!exchange->was_deferred && !exchange->answered);
     if (deferral == NULL)
@@ -95,6 +108,7 @@ struct http_deferred *http_deferral_new(struct http_exchange *exchange)
                                        .exchange = exchange,
                                        .must_be_sent = !http_method_is_safe(exchange->method),
                                        .gate = exchange->worker->gate};
+    keep_strings(deferral);
     pthread_mutex_lock(&deferral->gate->lock);
     deferral->gate->references++;
     pthread_mutex_unlock(&deferral->gate->lock);

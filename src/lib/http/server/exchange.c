@@ -168,7 +168,7 @@ struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_sour
     exchange->method = http_method_of(exchange->req.method);
     http_target_split((struct str){h2o->input.path.base, h2o->input.path.len}, &exchange->req);
     exchange->path = http_paths_match(&worker->server->paths, exchange->req.path, exchange->req.params);
-    trace_begin(http_header(&exchange->req, "traceparent"), false, &exchange->req.trace);
+    http_accept_trace(&exchange->req, worker->server->def.spans);
     set_deadline(exchange, exchange->start_ns);
     exchange->too_many = count_in(worker->server, exchange);
     return exchange;

@@ -280,7 +280,8 @@ struct http_source {
     struct str (*peer)(const struct http_req *req); /* as http_peer */
 };
 
-void http_target_split(struct str target, struct http_req *req); /* into path and query */
+void http_target_split(struct str target, struct http_req *req);             /* into path and query */
+void http_accept_trace(struct http_req *req, const struct span_sink *spans); /* by the request's headers */
 
 struct http_deferred {
     void (*answer)(struct http_deferred *take_deferred, struct http_reply *take_reply);
@@ -321,7 +322,8 @@ void http_exchanges_fail(struct http_worker *worker); /* answers 503 to all that
 /* Ends the deferred requests of HTTP/1 whose clients have closed their connections. h2o does not read from a connection
  * whose request waits for its answer, and so does not hear of it; of HTTP/2 it does. */
 void http_exchanges_look(struct http_worker *worker);
-void http_record(const struct http_exchange *exchange, uint64_t latency_ns); /* record.c; once, at its end */
+void http_record(const struct http_exchange *exchange, uint64_t latency_ns);   /* record.c; once, at its end */
+void http_span_end(const struct http_exchange *exchange, uint64_t latency_ns); /* span.c; likewise */
 /* Of a request that was refused before there was an exchange. */
 void http_record_refusal(const struct http_conn *conn, const struct http_reply *reply, const struct trace *trace,
                          uint64_t latency_ns);

@@ -71,6 +71,7 @@ void http_record(const struct http_exchange *exchange, uint64_t latency_ns)
         count(exchange->worker, exchange->path, exchange->method, exchange->status, latency_ns);
     if (server->def.log != NULL && !server->def.unrecorded)
         write_line(exchange, latency_ns);
+    http_span_end(exchange, latency_ns);
     if (route != NULL && route->observe != NULL)
         route->observe(server->def.state, route, exchange->status, latency_ns);
 }

@@ -28,6 +28,45 @@ struct str http_header(const struct http_req *req, const char *name)
     return value;
 }
 
+/* ---- the trace ---- */
+
+struct nth {
+    size_t left;
+    struct str value;
+};
+
+static int take_nth(void *arg, struct str value)
+{
+    struct nth *nth = arg;
+
+    if (nth->left-- > 0)
+        return 0;
+    nth->value = value;
+    return 1;
+}
+
+static struct str nth_value(void *request, const char *name, size_t index)
+{
+    struct nth nth = {.left = index};
+
+    http_each_header(request, name, take_nth, &nth);
+    return nth.value;
+}
+
+static void *allocate(void *request, size_t len)
+{
+    struct http_req *req = request;
+
+    return req->source->alloc(req, len);
+}
+
+void http_accept_trace(struct http_req *req, const struct span_sink *spans)
+{
+    static const struct span_carrier carrier = {.value = nth_value, .alloc = allocate};
+
+    span_accept(spans, &carrier, req, &req->trace);
+}
+
 /* ---- the target ---- */
 
 /* A target may also be a whole URL ("GET http://host/path"): what counts is its path. */

@@ -138,7 +138,7 @@ struct http_reply *http_try(const struct http_route *routes, void *state, const 
     pthread_mutex_init(&trial.lock, NULL);
     thread_cond_init(&trial.answered);
     http_target_split(str_of(request->target), &trial.req);
-    trace_begin(http_header(&trial.req, "traceparent"), false, &trial.req.trace);
+    http_accept_trace(&trial.req, NULL);
     reply = http_reply_render(run(&trial, &paths), &trial.req.trace);
     release(&trial);
     http_paths_release(&paths);

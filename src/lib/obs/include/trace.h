@@ -9,6 +9,9 @@ struct trace {
     uint8_t span_id[8];   /* of this process's part of the request */
     uint8_t parent_id[8]; /* zero where the trace began here */
     bool sampled;
+    /* The headers tracestate and baggage, to be sent along; empty where there are none. Borrowed: valid as long as the
+     * request. */
+    struct str state, baggage;
 };
 
 #define TRACE_PARENT_LEN   55 /* of a version 00 header */
@@ -18,7 +21,7 @@ struct trace {
 /* A new part of the trace that the header traceparent names; where it is empty or invalid, a new trace (not sampled
  * unless sample_new). Never fails. */
 void trace_begin(struct str traceparent, bool sample_new, struct trace *ret_trace);
-/* A part below parent: same trace, new span id. */
+/* A part below parent: same trace, new span id; without state and baggage, for it may outlive the request. */
 void trace_child(const struct trace *parent, struct trace *ret_child);
 /* The header to send along with a call made on behalf of trace; terminated. */
 void trace_format(const struct trace *trace, char header[TRACE_PARENT_LEN + 1]);

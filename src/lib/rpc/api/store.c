@@ -67,5 +67,5 @@ void rpc_store_read(struct rpc_call *call, struct store *store, const void *arg,
     *reading = (struct reading){.call = rpc_call_ref(call), .read = read};
     if (size > 0)
         memcpy(reading->arg, arg, size);
-    store_read(store, rpc_call_deadline_ns(call), max_stale_ms, on_read, reading);
+    store_read_traced(store, rpc_call_trace(call), rpc_call_deadline_ns(call), max_stale_ms, on_read, reading);
 }

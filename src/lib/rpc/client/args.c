@@ -79,12 +79,15 @@ static size_t or_default(size_t value, size_t if_zero)
  * soon, connections tried again soon, and peers that have vanished are noticed. */
 static void fill(struct rpc_client *client, const struct rpc_client_def *def)
 {
+    size_t reconnect_ms = or_default(def->reconnect_ms, RECONNECT_MIN_MS);
+
     add_string(client, GRPC_ARG_SERVICE_CONFIG, client->service_config);
     add_integer(client, GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
     add_integer(client, GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS,
                 or_default(def->resolve_interval_ms, DEFAULT_RESOLVE_MS));
-    add_integer(client, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, RECONNECT_MIN_MS);
-    add_integer(client, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, RECONNECT_MAX_MS);
+    add_integer(client, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, reconnect_ms);
+    add_integer(client, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS,
+                reconnect_ms > RECONNECT_MAX_MS ? reconnect_ms : RECONNECT_MAX_MS);
     add_integer(client, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, /* whatever its name: it bounds a single attempt */
                 or_default(def->connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS));
     add_integer(client, GRPC_ARG_KEEPALIVE_TIME_MS, or_default(def->keepalive_ms, DEFAULT_KEEPALIVE_MS));
@@ -95,6 +98,9 @@ static void fill(struct rpc_client *client, const struct rpc_client_def *def)
     add_integer(client, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     add_integer(client, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1); /* its connections end with the client */
     add_integer(client, GRPC_ARG_ENABLE_CHANNELZ, 0);           /* statistics of each call that nobody can ask for */
+    /* Two filters that every call passes. The first also tells the server what the client accepts. */
+    add_integer(client, GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, def->accepts_gzip);
+    add_integer(client, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, def->accepts_gzip);
     /* Never: a filter that every call passes would only close connections of half an hour without a call, and servers
      * end theirs long before. */
     add_integer(client, GRPC_ARG_CLIENT_IDLE_TIMEOUT_MS, INT_MAX);

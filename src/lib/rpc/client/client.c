@@ -33,6 +33,7 @@ int rpc_client_open(const struct rpc_client_def *def, struct rpc_client **ret_cl
         return -ENOMEM;
     rpc_library_use();
     client->metrics = def->metrics;
+    client->spans = def->spans;
     client->max_in_flight =
         budget_fit(def->max_in_flight != 0 ? def->max_in_flight : MAX_IN_FLIGHT, def->max_memory, MEMORY_PER_CALL);
     client->threads = def->threads != 0 ? def->threads : 1;
@@ -40,7 +41,8 @@ int rpc_client_open(const struct rpc_client_def *def, struct rpc_client **ret_cl
     pthread_mutex_init(&client->lock, NULL);
     pthread_cond_init(&client->landed, NULL);
     client->name = strdup(def->name != NULL ? def->name : def->target);
-    err = client->name != NULL ? rpc_channel_open(client, def) : -ENOMEM;
+    client->target = strdup(def->target);
+    err = client->name != NULL && client->target != NULL ? rpc_channel_open(client, def) : -ENOMEM;
     if (err == 0)
         err = start_workers(client);
     if (err == 0)
@@ -81,6 +83,7 @@ struct rpc_client *rpc_client_free(struct rpc_client *client)
     rpc_library_done();
     pthread_cond_destroy(&client->landed);
     pthread_mutex_destroy(&client->lock);
+    free(client->target);
     free(client->name);
     free(client);
     return NULL;

@@ -115,12 +115,13 @@ struct rpc_channel {
     uint64_t tried_ns; /* when it was made, or last looked at */
 };
 
-#define RPC_CHANNEL_ARGS 16
+#define RPC_CHANNEL_ARGS 18
 
 TAILQ_HEAD(rpc_flights, rpc_flight);
 
 struct rpc_client {
-    char *name, *uri, *service_config;
+    char *name, *target, *uri, *service_config;
+    struct span_sink *spans;
     grpc_arg args[RPC_CHANNEL_ARGS];
     size_t arg_count;
     struct rpc_tls tls; /* without ca: none */
@@ -168,18 +169,22 @@ void rpc_channel_failed(struct rpc_client *client); /* a call may not have reach
 
 /* ---- flight.c: what a unary call and a stream of a client have in common ---- */
 
+#define RPC_TRACE_METADATA 3 /* traceparent, tracestate, baggage */
+
 struct rpc_flight {
     TAILQ_ENTRY(rpc_flight) link;
     struct rpc_client *client;
     struct rpc_channel *channel;
     struct rpc_peer_method *method;
     grpc_call *grpc;
-    grpc_metadata metadata[RPC_MAX_METADATA + 1];
+    grpc_metadata metadata[RPC_MAX_METADATA + RPC_TRACE_METADATA];
     size_t metadata_count;
     grpc_metadata_array initial_metadata, trailing_metadata; /* the server's */
     grpc_status_code status;
     grpc_slice details;
     uint64_t begun_ns;
+    struct trace trace; /* of its span */
+    bool traced;
     struct rpc_outgoing *outgoing; /* NULL: nobody asked for it */
 };
 
@@ -196,6 +201,8 @@ grpc_op rpc_flight_recv_status(struct rpc_flight *flight);
 void rpc_flight_landed(struct rpc_flight *flight);
 void rpc_flight_count(struct rpc_flight *flight, enum err_grpc code);
 void rpc_flight_end(struct rpc_flight *flight);
+/* span.c; rpc_flight_count calls it. */
+void rpc_flight_end_span(const struct rpc_flight *flight, enum err_grpc code);
 /* ---- outgoing.c: the reference by which a call is cancelled ---- */
 
 struct rpc_outgoing *rpc_outgoing_new(void); /* two references; NULL out of memory */

@@ -64,15 +64,40 @@ void *rpc_account_realloc(struct rpc_account *account, void *bytes, size_t from,
     return grown;
 }
 
-/* ---- for nghttp2: counted is what the C library has taken for a block, so that blocks need no heads ---- */
+/* ---- for nghttp2: counted is what the C library has taken for a block, so that blocks need no heads ----
+ *
+ * A session allocates a buffer of 16 KiB when it is made, packs frames there, and keeps it for its whole life. It needs
+ * the bytes only until nghttp2_session_mem_send is called again, and conn.c copies them before that. So the sessions of
+ * an account, which one thread uses, share one such buffer: of an idle connection it would be more than the rest. */
 
-#define ALIGNMENT _Alignof(max_align_t)
+#define ALIGNMENT   _Alignof(max_align_t)
+#define FRAME_LEAST ((size_t)16 * 1024) /* the payload that all frames may have */
+
+static_assert(FRAME_LEAST < RPC_FRAME_BUFFER, "the head of a frame fits, too");
+
+void rpc_account_share_frame(struct rpc_account *account, bool share)
+{
+    account->shares_frame = share;
+}
+
+/* The shared buffer, where this is a new session's. Later ones of this size are more for a longer header block. */
+static void *take_frame(struct rpc_account *account, size_t size)
+{
+    if (!account->shares_frame || size < FRAME_LEAST || size > sizeof(account->frame))
+        return NULL;
+    account->shares_frame = false;
+    return account->frame;
+}
 
 /* The process ends where there is no memory, as with what h2o allocates: nghttp2 1.52 frees an item twice after it
  * could not queue it. */
 static void *account_malloc(size_t size, void *account)
 {
-    void *block = aligned_alloc(ALIGNMENT, (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    void *block = take_frame(account, size);
+
+    if (block != NULL)
+        return block;
+    block = aligned_alloc(ALIGNMENT, (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
 
     if (block == NULL)
         abort();
@@ -87,16 +112,21 @@ static void *account_calloc(size_t count, size_t size, void *account)
     return __builtin_mul_overflow(count, size, &bytes) ? NULL : memset(account_malloc(bytes, account), 0, bytes);
 }
 
-static void account_free(void *block, void *account)
+static void account_free(void *block, void *memory)
 {
+    struct rpc_account *account = memory;
+
+    if (block == account->frame)
+        return;
     rpc_account_give(account, malloc_usable_size(block));
     free(block);
 }
 
-static void *account_realloc(void *block, size_t size, void *account)
+static void *account_realloc(void *block, size_t size, void *memory)
 {
+    struct rpc_account *account = memory;
     void *grown = account_malloc(size, account);
-    size_t had = malloc_usable_size(block);
+    size_t had = block == account->frame ? sizeof(account->frame) : malloc_usable_size(block);
 
     if (block != NULL)
         memcpy(grown, block, had < size ? had : size);

@@ -22,10 +22,10 @@ static struct rpc_share *share_of(const struct rpc_call *call)
 static bool is_finished(struct rpc_call *call)
 {
     bool finished;
+    bool locked = rpc_call_lock(call);
 
-    pthread_mutex_lock(&call->lock);
     finished = call->finished;
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     return finished;
 }
 
@@ -85,6 +85,7 @@ static void release_fields(struct rpc_fields *fields)
 static void release(struct rpc_call *call)
 {
     struct rpc_loop *loop = call->loop;
+    bool locked;
 
     rpc_account_give(&loop->account, call->backlog_capacity);
     free(call->backlog);
@@ -92,13 +93,13 @@ static void release(struct rpc_call *call)
     rpc_in_release(&call->in);
     rpc_arena_release(&call->arena);
     rpc_account_give(&loop->account, sizeof(*call));
-    pthread_mutex_lock(&call->lock);
+    locked = rpc_call_lock(call);
     rpc_out_clear(&call->out, &call->out_own);
     release_fields(&call->initial);
     release_fields(&call->trailing);
     free(call->status_message);
     call->status_message = NULL;
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     if (!rpc_call_drop(call))
         return;
     if (loop->pooled >= RPC_LOOP_POOL) {
@@ -176,7 +177,9 @@ static int http_status(const struct rpc_call *call, enum err_grpc code)
 {
     if (call->http_status != 0)
         return call->http_status;
-    return code == ERR_GRPC_OK ? 200 : err_http_status(err_from_grpc(code));
+    if (call->head.bad_timeout || call->head.bad_value)
+        return 400; /* a client's mistake, for which gRPC has INTERNAL */
+    return err_grpc_http_status(code);
 }
 
 static void log_call(struct rpc_call *call, enum err_grpc code, uint64_t now)
@@ -218,6 +221,7 @@ static void tell_closed(struct rpc_call *call, bool whole)
 
     rpc_stats_handled(&call->entry->stats, code, now - call->begun_ns);
     log_call(call, code, now);
+    rpc_span_end(call, code, now - call->begun_ns);
     if (!call->opened)
         return;
     if (call->entry->method->on_close != NULL)
@@ -228,14 +232,15 @@ static void tell_closed(struct rpc_call *call, bool whole)
 void rpc_call_end(struct rpc_call *call, bool whole)
 {
     bool begun = call->entry != NULL; /* else its headers were cut off */
+    bool locked;
     struct rpc_share *share = begun ? share_of(call) : NULL;
 
     assert(call->conn != NULL && !call->over); /* once */
     if (!whole)
         atomic_store(&call->cancelled, true);
-    pthread_mutex_lock(&call->lock);
+    locked = rpc_call_lock(call);
     call->over = true;
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     if (call->conn->session != NULL)
         nghttp2_session_set_stream_user_data(call->conn->session, call->stream, NULL);
     if (begun)
@@ -282,16 +287,16 @@ static void give_up(struct loop_timer *timer)
 static void expire(struct loop_timer *timer)
 {
     struct rpc_call *call = RPC_OWNER(timer, struct rpc_call, timer);
-    bool whole;
+    bool whole, locked;
 
     call->taken_by_ns = UINT64_MAX; /* the rest is GRACE_MS's */
     atomic_store(&call->cancelled, true);
-    pthread_mutex_lock(&call->lock);
+    locked = rpc_call_lock(call);
     whole = rpc_out_is_whole(&call->out);
     if (call->finished && (call->out.first != NULL || !call->answered))
         call->status = ERR_GRPC_DEADLINE_EXCEEDED;
     rpc_out_clear(&call->out, &call->out_own);
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     rpc_finish(call, ERR_GRPC_DEADLINE_EXCEEDED, "the call took too long");
     /* A status after a part of a message would be taken for a fault of the server's. */
     if (!whole || is_blocked(call))
@@ -324,10 +329,10 @@ static uint64_t due_ns(const struct rpc_call *call)
 static size_t waiting_bytes(struct rpc_call *call)
 {
     size_t bytes;
+    bool locked = rpc_call_lock(call);
 
-    pthread_mutex_lock(&call->lock);
     bytes = call->out.bytes;
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     return bytes;
 }
 
@@ -444,7 +449,7 @@ static void count_beginning(struct rpc_call *call)
     limit_ms = is_stream(call) ? server->def.max_stream_ms : server->def.max_call_ms;
     limit_ns = limit_ms * CLOCK_NS_PER_MS;
     call->deadline_ns = call->begun_ns + (call->head.timeout_ns < limit_ns ? call->head.timeout_ns : limit_ns);
-    trace_begin(rpc_call_metadata(call, "traceparent"), false, &call->trace);
+    rpc_span_begin(call);
     call->is_fresh = true;
     TAILQ_INSERT_TAIL(&call->loop->fresh, call, fresh);
     rpc_stats_started(&call->entry->stats);

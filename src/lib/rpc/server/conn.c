@@ -8,13 +8,17 @@
  *
  * States:
  *
- * - OPEN: until the server drains or the connection has reached its age (rpc_conn_leave), then NOTICED.
+ * - OPEN: until the server drains or the connection has reached its age (rpc_conn_leave), then NOTICED; LEAVING where
+ *   the client has sent nothing for NOTICE_NS since it connected: it is no client that reads.
  * - NOTICED: GOAWAY with the largest stream id and a ping were sent. The client begins no new call once it has read
  *   that; calls that crossed it are served. Until the ping is answered, or for NOTICE_NS, then LEAVING.
  * - LEAVING: GOAWAY with the last stream's id was sent. Until no call is left (nghttp2 wants neither to read nor to
- *   write), then ENDED.
+ *   write). Then the connection is closed if nothing of a call was sent after the ping (unread is false), else ENDED.
  * - ENDED: shut for sending; closed when the client closes, or after LINGER_NS. A close with unread bytes would reset
  *   the connection, and the client might lose the last answers.
+ *
+ * So an idle connection is closed as soon as its client has answered the ping: the answer shows that the client has
+ * read all answers, and that no call is on its way. The client need not close it first.
  *
  * A client that is refused (refusal.c) goes to ENDED at once; its calls end. A client that has sent a GOAWAY itself
  * takes OPEN to ENDED when no call is left. A client that pings too often is sent LEAVING's GOAWAY at once, with an
@@ -112,16 +116,6 @@ static void set_state(struct rpc_conn *conn, enum rpc_conn_state state, uint64_t
     set_timer(conn);
 }
 
-void rpc_conn_leave(struct rpc_conn *conn)
-{
-    if (conn->state != RPC_CONN_OPEN)
-        return;
-    nghttp2_submit_shutdown_notice(conn->session);
-    nghttp2_submit_ping(conn->session, NGHTTP2_FLAG_NONE, leave_ping);
-    set_state(conn, RPC_CONN_NOTICED, NOTICE_NS);
-    rpc_conn_dirty(conn);
-}
-
 static void begin_no_call(struct rpc_conn *conn, uint32_t error, struct str text)
 {
     nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
@@ -130,11 +124,47 @@ static void begin_no_call(struct rpc_conn *conn, uint32_t error, struct str text
     rpc_conn_dirty(conn);
 }
 
+/* Clients speak first. One that has connected a moment ago may have sent a call with its first bytes. */
+static bool is_silent(const struct rpc_conn *conn)
+{
+    return !conn->heard && clock_monotonic_ns() >= conn->heard_ns + NOTICE_NS;
+}
+
+void rpc_conn_leave(struct rpc_conn *conn)
+{
+    if (conn->state != RPC_CONN_OPEN)
+        return;
+    if (is_silent(conn)) {
+        begin_no_call(conn, NGHTTP2_NO_ERROR, STR_NULL);
+        return;
+    }
+    nghttp2_submit_shutdown_notice(conn->session);
+    nghttp2_submit_ping(conn->session, NGHTTP2_FLAG_NONE, leave_ping);
+    set_state(conn, RPC_CONN_NOTICED, NOTICE_NS);
+    rpc_conn_dirty(conn);
+}
+
 void rpc_conn_ponged(struct rpc_conn *conn, const uint8_t opaque[8])
 {
     conn->ping_ns = 0;
     if (conn->state == RPC_CONN_NOTICED && memcmp(opaque, leave_ping, sizeof(leave_ping)) == 0)
         begin_no_call(conn, NGHTTP2_NO_ERROR, STR_NULL);
+}
+
+void rpc_conn_sent(struct rpc_conn *conn, const nghttp2_frame *frame)
+{
+    bool is_ping = frame->hd.type == NGHTTP2_PING && !(frame->hd.flags & NGHTTP2_FLAG_ACK);
+
+    if (is_ping && memcmp(frame->ping.opaque_data, leave_ping, sizeof(leave_ping)) == 0)
+        conn->unread = false;
+    else if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA ||
+             frame->hd.type == NGHTTP2_RST_STREAM ||
+             (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR))
+        conn->unread = true;
+    if (frame->hd.type != NGHTTP2_PING && frame->hd.type != NGHTTP2_SETTINGS) {
+        conn->pinged_ns = 0;
+        conn->ping_strikes = 0;
+    }
 }
 
 /* As C-core and grpc-go do: too frequent pings are let pass twice, and those after something was sent always, since a
@@ -337,7 +367,7 @@ void rpc_conn_flush(struct rpc_conn *conn)
     if (conn->state != RPC_CONN_ENDED)
         send_all(conn);
     is_refused = conn->refused && conn->state != RPC_CONN_ENDED;
-    if (was_broken || conn->broken || (is_refused && conn->waits)) {
+    if (was_broken || conn->broken || (is_refused && conn->waits) || (is_done(conn) && !conn->unread)) {
         rpc_conn_cut(conn);
     } else if (is_refused) { /* what the client still sends must not reset it before it has read why */
         end_calls(conn);
@@ -360,6 +390,7 @@ static void on_readable(h2o_socket_t *socket, const char *err)
         rpc_conn_cut(conn);
         return;
     }
+    conn->heard = true;
     conn->heard_ns = clock_monotonic_ns();
     if (conn->state == RPC_CONN_ENDED)
         return;
@@ -390,8 +421,12 @@ static int open_session(struct rpc_conn *conn)
     };
 
     nghttp2_session *session; /* nghttp2 sets it also where it fails */
+    int result;
 
-    if (nghttp2_session_server_new3(&session, server->callbacks, conn, server->option, &conn->loop->mem) != 0)
+    rpc_account_share_frame(&conn->loop->account, true);
+    result = nghttp2_session_server_new3(&session, server->callbacks, conn, server->option, &conn->loop->mem);
+    rpc_account_share_frame(&conn->loop->account, false);
+    if (result != 0)
         return -ENOMEM;
     conn->session = session;
     if (nghttp2_submit_settings(conn->session, NGHTTP2_FLAG_NONE, settings, sizeof(settings) / sizeof(settings[0])) !=

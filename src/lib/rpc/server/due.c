@@ -43,18 +43,21 @@ void rpc_call_due(struct rpc_call *call)
 static void on_message_to_loop(struct loop_message *message)
 {
     struct rpc_call *call = RPC_OWNER(message, struct rpc_call, message_to_loop);
+    bool locked = rpc_call_lock(call);
 
-    pthread_mutex_lock(&call->lock);
     call->posted = false;
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     rpc_call_due(call);
     rpc_call_unref(call);
 }
 
 void rpc_call_want_run(struct rpc_call *call)
 {
+    bool is_own = loop_is_current(call->loop->loop);
+
     assert(!call->over); /* so its loop is there */
-    if (loop_is_current(call->loop->loop)) {
+    assert(is_own || call->refs > 1);
+    if (is_own) {
         rpc_call_due(call);
     } else if (!call->posted) {
         call->posted = true;

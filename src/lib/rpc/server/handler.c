@@ -89,16 +89,18 @@ static void add_field(struct rpc_fields *fields, bool too_late, const char *name
 
 void rpc_call_add_metadata(struct rpc_call *call, const char *name, struct str value)
 {
-    pthread_mutex_lock(&call->lock);
+    bool locked = rpc_call_lock(call);
+
     add_field(&call->initial, call->answered || call->over, name, value);
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
 }
 
 void rpc_call_add_trailer(struct rpc_call *call, const char *name, struct str value)
 {
-    pthread_mutex_lock(&call->lock);
+    bool locked = rpc_call_lock(call);
+
     add_field(&call->trailing, call->finished || call->over, name, value);
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
 }
 
 void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *value)
@@ -109,13 +111,13 @@ void rpc_call_set_metadata(struct rpc_call *call, const char *name, const char *
 bool rpc_call_compress(struct rpc_call *call, bool compress)
 {
     bool will;
+    bool locked = rpc_call_lock(call);
 
-    pthread_mutex_lock(&call->lock);
     if (compress && call->head.accepts_gzip && !call->answered)
         call->announces_gzip = true;
     will = compress && call->announces_gzip;
     call->out.compress_from = will ? 1 : 0;
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     return will;
 }
 
@@ -172,36 +174,39 @@ static int send_locked(struct rpc_call *call, const ProtobufCMessage *message)
 int rpc_send(struct rpc_call *call, const ProtobufCMessage *message)
 {
     int result;
+    bool locked = rpc_call_lock(call);
 
-    pthread_mutex_lock(&call->lock);
     result = send_locked(call, message);
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     return result;
 }
 
 void rpc_finish(struct rpc_call *call, enum err_grpc status, const char *message)
 {
-    pthread_mutex_lock(&call->lock);
+    bool locked = rpc_call_lock(call);
+
     finish_locked(call, status, message);
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
 }
 
 void rpc_finish_with_details(struct rpc_call *call, enum err_grpc status, const char *message, struct str details)
 {
-    pthread_mutex_lock(&call->lock);
+    bool locked = rpc_call_lock(call);
+
     add_field(&call->trailing, call->finished || call->over, "grpc-status-details-bin", details);
     finish_locked(call, status, message);
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
 }
 
 void rpc_reply(struct rpc_call *call, const ProtobufCMessage *message)
 {
-    pthread_mutex_lock(&call->lock);
+    bool locked = rpc_call_lock(call);
+
     if (send_locked(call, message) >= 0)
         finish_locked(call, ERR_GRPC_OK, NULL);
     else
         finish_locked(call, ERR_GRPC_RESOURCE_EXHAUSTED, "too much is waiting to be sent");
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
 }
 
 void rpc_fail(struct rpc_call *call, int err, const char *message)
@@ -211,16 +216,18 @@ void rpc_fail(struct rpc_call *call, int err, const char *message)
 
 void rpc_pause(struct rpc_call *call)
 {
-    pthread_mutex_lock(&call->lock);
+    bool locked = rpc_call_lock(call);
+
     call->paused = true;
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
 }
 
 void rpc_resume(struct rpc_call *call)
 {
-    pthread_mutex_lock(&call->lock);
+    bool locked = rpc_call_lock(call);
+
     call->paused = false;
     if (!call->over)
         rpc_call_want_run(call);
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
 }

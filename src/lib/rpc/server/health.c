@@ -204,7 +204,7 @@ static void watch_begun(struct rpc_call *call, const ProtobufCMessage *message)
         rpc_fail(call, -ENOMEM, NULL);
         return;
     }
-    watch->call = call;
+    watch->call = rpc_call_ref(call); /* it is told of in any thread */
     watch->known = is_known(health, ((const Request *)message)->service);
     rpc_call_set_data(call, watch);
     pthread_mutex_lock(&health->lock);
@@ -228,6 +228,7 @@ static void watch_closed(struct rpc_call *call)
     TAILQ_REMOVE(&health->watches, watch, link);
     atomic_fetch_sub(&health->watched, 1);
     pthread_mutex_unlock(&health->lock);
+    rpc_call_unref(watch->call);
     free(watch);
 }
 

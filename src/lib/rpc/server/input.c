@@ -16,10 +16,10 @@ enum may { MAY_GO, MAY_WAIT, MAY_NOT };
 static enum may may_deliver(struct rpc_call *call)
 {
     enum may may;
+    bool locked = rpc_call_lock(call);
 
-    pthread_mutex_lock(&call->lock);
     may = call->finished || !call->opened ? MAY_NOT : call->paused ? MAY_WAIT : MAY_GO;
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     return may;
 }
 

@@ -67,24 +67,62 @@ static struct rpc_out_chunk *trim(struct rpc_out *out, struct rpc_out_own *own, 
     return less;
 }
 
+/* The last message of the chunk: size bytes, in front of which there is room for its prefix. */
+static void end_message(struct rpc_out_chunk *chunk, bool compressed, size_t size)
+{
+    uint8_t *prefix = chunk->bytes + chunk->len;
+    uint32_t big_endian = htonl((uint32_t)size);
+
+    assert(PREFIX + size <= chunk->capacity - chunk->len);
+    prefix[0] = compressed;
+    memcpy(prefix + 1, &big_endian, sizeof(big_endian));
+    chunk->len += PREFIX + size;
+    chunk->messages++;
+}
+
 /* Appends a message with its prefix. Returns its bytes as they are sent. */
 static size_t write_message(struct rpc_out *out, struct rpc_out_chunk *chunk, const ProtobufCMessage *message,
                             size_t size, bool compress)
 {
-    uint8_t *prefix = chunk->bytes + chunk->len, *bytes = prefix + PREFIX;
+    uint8_t *bytes = chunk->bytes + chunk->len + PREFIX;
     size_t deflated = compress ? rpc_deflate(message, size, out->budget, bytes) : 0;
-    uint32_t big_endian;
 
     if (deflated > 0)
         size = deflated;
     else
         protobuf_c_message_pack(message, bytes);
-    big_endian = htonl((uint32_t)size);
-    prefix[0] = deflated > 0;
-    memcpy(prefix + 1, &big_endian, sizeof(big_endian));
-    chunk->len += PREFIX + size;
-    chunk->messages++;
+    end_message(chunk, deflated > 0, size);
     return size;
+}
+
+/* The same in one pass, into the chunk that there is; -1: that cannot be done. */
+static ssize_t append_simple(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMessage *message)
+{
+    struct rpc_out_chunk *chunk = out->last != NULL ? out->last : own_chunk(out, own);
+    size_t left = chunk->capacity - chunk->len;
+    ssize_t size = left > PREFIX ? rpc_pack_simple(message, chunk->bytes + chunk->len + PREFIX, left - PREFIX) : -1;
+
+    if (size >= 0)
+        end_message(chunk, false, (size_t)size);
+    if (chunk != out->last && size >= 0)
+        link_chunk(out, chunk);
+    else if (chunk != out->last)
+        out->own_taken = false;
+    return size;
+}
+
+/* 0, or -ENOMEM. */
+static int append(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMessage *message, size_t *ret_size)
+{
+    size_t size = protobuf_c_message_get_packed_size(message);
+    struct rpc_out_chunk *chunk;
+
+    if (size > UINT32_MAX || (chunk = room(out, own, PREFIX + size)) == NULL)
+        return -ENOMEM;
+    *ret_size = write_message(out, chunk, message, size, out->compress_from > 0 && size >= out->compress_from);
+    if (chunk != out->last)
+        link_chunk(out, trim(out, own, chunk));
+    return 0;
 }
 
 static void drop_first(struct rpc_out *out, struct rpc_out_own *own)
@@ -105,18 +143,17 @@ static void drop_first(struct rpc_out *out, struct rpc_out_own *own)
 
 int rpc_out_put(struct rpc_out *out, struct rpc_out_own *own, const ProtobufCMessage *message, size_t *ret_size)
 {
-    size_t size = protobuf_c_message_get_packed_size(message);
-    struct rpc_out_chunk *chunk;
+    ssize_t simple;
+    size_t size;
 
     if (beyond(out, RPC_OUT_HARD)) {
         out->full = true;
         return -ENOBUFS;
     }
-    if (size > UINT32_MAX || (chunk = room(out, own, PREFIX + size)) == NULL)
+    simple = out->compress_from == 0 ? append_simple(out, own, message) : -1;
+    size = (size_t)simple;
+    if (simple < 0 && append(out, own, message, &size) < 0)
         return -ENOMEM;
-    size = write_message(out, chunk, message, size, out->compress_from > 0 && size >= out->compress_from);
-    if (chunk != out->last)
-        link_chunk(out, trim(out, own, chunk));
     out->messages++;
     out->bytes += PREFIX + size;
     out->full = out->full || beyond(out, 1);

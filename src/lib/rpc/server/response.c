@@ -86,8 +86,8 @@ static ssize_t read_messages(nghttp2_session *session, int32_t stream, uint8_t *
 {
     struct rpc_call *call = source->ptr;
     size_t size;
+    bool locked = rpc_call_lock(call);
 
-    pthread_mutex_lock(&call->lock);
     size = rpc_out_read(&call->out, &call->out_own, to, len);
     call->room = rpc_out_writable(&call->out) || call->room;
     call->deferred = size == 0 && !call->finished;
@@ -95,7 +95,7 @@ static ssize_t read_messages(nghttp2_session *session, int32_t stream, uint8_t *
         *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
         submit_trailers(call, session);
     }
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     if (call->may_receive && size > 0)
         call->moved_ns = clock_monotonic_ns();
     if (call->room)
@@ -124,8 +124,8 @@ static void submit_head(struct rpc_call *call)
 void rpc_response_pump(struct rpc_call *call)
 {
     bool ready;
+    bool locked = rpc_call_lock(call);
 
-    pthread_mutex_lock(&call->lock);
     ready = call->out.first != NULL || call->finished;
     if (ready && !call->answered) {
         submit_head(call);
@@ -133,7 +133,7 @@ void rpc_response_pump(struct rpc_call *call)
         call->deferred = false;
         check(call, nghttp2_session_resume_data(call->conn->session, call->stream));
     }
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
 }
 
 void rpc_response_http(struct rpc_call *call, int status)

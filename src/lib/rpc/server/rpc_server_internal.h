@@ -11,7 +11,7 @@
  *   health.c, reflection.c   services that every server has
  *   handler.c      what handlers call
  *   due.c          references to calls, and which of them are run at the end of the turn
- *   method.c, descriptor.c, head.c, in.c, out.c, account.c
+ *   method.c, descriptor.c, head.c, in.c, out.c, pack.c, account.c
  *
  * A file uses those below it only. Loops, connections and what of a call is not under its lock belong to the thread of
  * their loop.
@@ -40,11 +40,15 @@
 
 /* ---- account.c: the memory that clients make a server take ---- */
 
+#define RPC_FRAME_BUFFER (16 * 1024 + 64) /* of nghttp2: a frame with its head, and a little for versions to come */
+
 /* A loop's part of the server's budget. It takes from the budget in large steps, so that a call costs no atomic
  * operation. Loop's thread only. */
 struct rpc_account {
     struct budget *budget;
     size_t used, granted; /* bytes; used is at most granted but for what was added */
+    bool shares_frame;    /* the next buffer of a frame that nghttp2 allocates is the one below */
+    _Alignas(max_align_t) uint8_t frame[RPC_FRAME_BUFFER];
 };
 
 bool rpc_account_take(struct rpc_account *account, size_t bytes); /* false: nothing taken, it would exceed the budget */
@@ -55,6 +59,9 @@ void rpc_account_close(struct rpc_account *account);
 void *rpc_account_realloc(struct rpc_account *account, void *bytes, size_t from, size_t to);
 /* Allocators for nghttp2 whose memory is added to the account; their argument is the account. */
 nghttp2_mem rpc_account_mem(struct rpc_account *account);
+/* While a session is made: it shares the account's buffer of a frame. What nghttp2_session_mem_send returns must be
+ * copied before anything else is asked of a session of that account. */
+void rpc_account_share_frame(struct rpc_account *account, bool share);
 
 /* ---- out.c: bytes to be sent on a call, with gRPC's prefixes ---- */
 
@@ -94,6 +101,13 @@ size_t rpc_out_read(struct rpc_out *out, struct rpc_out_own *own, uint8_t *to, s
 bool rpc_out_writable(struct rpc_out *out);       /* true once after it was full: when half of it is free */
 bool rpc_out_is_whole(const struct rpc_out *out); /* no message was read in part */
 void rpc_out_clear(struct rpc_out *out, struct rpc_out_own *own);
+
+/* ---- pack.c ---- */
+
+/* Packs a message with the same bytes as protobuf_c_message_pack, into at most room bytes. Returns how many there are;
+ * -1: they do not fit (a few more must be free than are needed), or the message has a field that is repeated, optional,
+ * in a oneof, of fixed length or unknown. */
+ssize_t rpc_pack_simple(const ProtobufCMessage *message, uint8_t *to, size_t room);
 
 /* ---- deflate.c ---- */
 
@@ -174,6 +188,11 @@ size_t rpc_base64_encode(struct str bytes, char *to);
 /* With or without padding; to has room for 3 * (len / 4 + 1) bytes. -EINVAL. */
 int rpc_base64_decode(struct str text, char *to, size_t *ret_len);
 
+/* ---- span.c ---- */
+
+void rpc_span_begin(struct rpc_call *call); /* its trace, by its metadata */
+void rpc_span_end(struct rpc_call *call, enum err_grpc code, uint64_t duration_ns);
+
 /* ---- method.c: the table of methods that a server has ---- */
 
 struct rpc_entry {
@@ -247,7 +266,7 @@ struct rpc_call {
 
     atomic_uint refs;
     atomic_bool cancelled;
-    pthread_mutex_t lock; /* of what follows */
+    pthread_mutex_t lock; /* of what follows: rpc_call_lock */
     struct loop_message message_to_loop;
     bool posted;
     struct rpc_out out;
@@ -281,6 +300,23 @@ struct rpc_server *rpc_call_server(const struct rpc_call *call);
 void rpc_call_expect_no_messages(struct rpc_call *call); /* its client sends nothing more */
 
 /* ---- due.c: references, and what is to be done at the end of the turn ---- */
+
+/* Whoever has the only reference needs no lock: nobody else may touch the call, and only who has a reference can make
+ * another. Returns what rpc_call_unlock is to be given. */
+static inline bool rpc_call_lock(struct rpc_call *call)
+{
+    bool is_shared = atomic_load_explicit(&call->refs, memory_order_acquire) > 1;
+
+    if (is_shared)
+        pthread_mutex_lock(&call->lock);
+    return is_shared;
+}
+
+static inline void rpc_call_unlock(struct rpc_call *call, bool locked)
+{
+    if (locked)
+        pthread_mutex_unlock(&call->lock);
+}
 
 bool rpc_call_drop(struct rpc_call *call);     /* a reference; true: it was the last */
 void rpc_call_destroy(struct rpc_call *call);  /* its memory */
@@ -324,9 +360,10 @@ struct rpc_conn {
     struct rpc_calls calls;
     struct loop_timer timer; /* the earliest of what follows (monotonic ns; UINT64_MAX: never) */
     uint64_t age_ns;         /* when it is told to leave; later: when its state ends */
-    uint64_t heard_ns;       /* when something last came */
-    uint64_t ping_ns;        /* when the last keepalive was sent; 0: answered */
-    uint64_t pinged_ns;      /* when the client's last ping came; 0: something was sent since */
+    uint64_t heard_ns;       /* when something last came; before that: when it was accepted */
+    bool heard;
+    uint64_t ping_ns;   /* when the last keepalive was sent; 0: answered */
+    uint64_t pinged_ns; /* when the client's last ping came; 0: something was sent since */
     unsigned ping_strikes;
     unsigned in_flight[2], receiving[2];  /* of its calls, as the server's shares: the second for quiet ones */
     unsigned faults;                      /* of the client, for which streams have been reset */
@@ -334,6 +371,7 @@ struct rpc_conn {
     int32_t begun;                        /* the last stream that the client has begun */
     int32_t skipped_after, skipped_until; /* streams that it has skipped lie between these two */
     unsigned empty;                       /* DATA frames without data in a row */
+    bool unread;                          /* something of a call was sent, and the leave ping not after it */
     bool refused;                         /* rpc_refuse was called: it is shut once its GOAWAY is sent */
     bool broken;                          /* to be closed once what is there has been sent, as far as that goes */
     bool waits;                           /* for the socket to take more; nothing is sent until then */
@@ -351,7 +389,8 @@ void rpc_conn_flush(struct rpc_conn *conn); /* the connection may be gone */
 void rpc_conn_leave(struct rpc_conn *conn); /* is moved away: GOAWAY, and so on */
 void rpc_conn_cut(struct rpc_conn *conn);   /* ends its calls and frees it */
 void rpc_conn_ponged(struct rpc_conn *conn, const uint8_t opaque[8]);
-void rpc_conn_pinged(struct rpc_conn *conn); /* by the client */
+void rpc_conn_pinged(struct rpc_conn *conn);                           /* by the client */
+void rpc_conn_sent(struct rpc_conn *conn, const nghttp2_frame *frame); /* nghttp2 has packed it */
 
 /* ---- session.c: nghttp2's callbacks ---- */
 

@@ -128,10 +128,7 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
     struct rpc_conn *conn = arg;
     struct rpc_call *call;
 
-    if (frame->hd.type != NGHTTP2_PING && frame->hd.type != NGHTTP2_SETTINGS) {
-        conn->pinged_ns = 0;
-        conn->ping_strikes = 0;
-    }
+    rpc_conn_sent(conn, frame);
     if (frame->hd.type == NGHTTP2_GOAWAY || frame->hd.type == NGHTTP2_RST_STREAM)
         rpc_refusal_sent(conn, frame);
     if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||

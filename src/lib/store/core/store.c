@@ -39,6 +39,7 @@ void store_opened(struct store *store, const struct store_engine *engine, const 
         store->tables = options->tables;
         store->table_count = options->table_count;
     }
+    store->spans = options->spans;
     open_metrics(store, options->metrics);
 }
 
@@ -193,6 +194,7 @@ static enum result result_of(int err)
 void store_answer(struct store *store, struct store_batch *take_batch)
 {
     metrics_add(store->results[result_of(take_batch->result.err)], 1);
+    store_span_end(store, &take_batch->trace, take_batch->begun_ns, take_batch->count, take_batch->result.err);
     take_batch->done(take_batch->arg, &take_batch->result);
     store_batch_free(take_batch);
 }
@@ -212,6 +214,7 @@ void store_write(struct store *store, struct store_batch *take_batch, uint64_t d
     take_batch->deadline_ns = deadline_ns;
     take_batch->done = done;
     take_batch->arg = arg;
+    store_batch_begin_span(store, take_batch);
     if (take_batch->err == 0 && take_batch->count == 0)
         take_batch->err = -EINVAL;
     if (take_batch->err < 0) {

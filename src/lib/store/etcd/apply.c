@@ -60,20 +60,25 @@ static int begin_revision(struct etcd *etcd, int64_t revision)
 
 /* ---- events ---- */
 
-static int apply_ours(struct etcd *etcd, struct str name, const Etcdserverpb__KeyValue *kv)
+static int apply_ours(struct etcd *etcd, bool deleted, struct str name, const Etcdserverpb__KeyValue *kv)
 {
     struct etcd_applying *applying = &etcd->follower.applying;
-    struct etcd_position *position = &applying->position;
+    struct etcd_head *head = &applying->position.head;
+    int err = 0;
 
-    if (name.len > strlen(ETCD_WRITER) && memcmp(name.s, ETCD_WRITER, strlen(ETCD_WRITER)) == 0)
+    if (!deleted && name.len > strlen(ETCD_WRITER) && memcmp(name.s, ETCD_WRITER, strlen(ETCD_WRITER)) == 0)
         applying->lane = etcd_writer_saw(etcd, name, etcd_str(kv->value), kv->mod_revision);
+    if (str_eq(name, STR(ETCD_FORMAT)) && (deleted || !etcd_schema_is_ours(etcd, kv)))
+        etcd_replaced(etcd);
     if (!str_eq(name, STR(ETCD_HEAD)))
         return 0;
-    if (kv->value.len != sizeof(position->head))
-        return -EPROTO;
-    position->head_revision = kv->mod_revision;
-    memcpy(&position->head, kv->value.data, sizeof(position->head));
-    return 0;
+    if (deleted) /* with the whole prefix, by hand */
+        *head = (struct etcd_head){0};
+    else
+        err = etcd_head_parse(kv, head);
+    if (err == 0)
+        etcd_reads_saw_head(etcd, head);
+    return err;
 }
 
 static int apply_record(struct etcd *etcd, bool deleted, const Etcdserverpb__KeyValue *kv, unsigned table,
@@ -106,7 +111,7 @@ static int apply_event(struct etcd *etcd, const Etcdserverpb__Event *event)
         return err;
     err = etcd_key_parse(&etcd->keys, etcd_str(kv->key), &table, &key);
     if (err == -ENOENT)
-        return deleted ? 0 : apply_ours(etcd, key, kv);
+        return apply_ours(etcd, deleted, key, kv);
     return err == 0 ? apply_record(etcd, deleted, kv, table, key) : 0;
 }
 

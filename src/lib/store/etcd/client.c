@@ -21,47 +21,47 @@ static const unsigned oldest_version[3] = {3, 5, 8}; /* whose progress notificat
 
 /* ---- errors ---- */
 
-static bool says(const struct rpc_status *status, const char *what)
-{
-    return strstr(status->message, what) != NULL;
-}
-
-/* The token is none, of another time, or of before a change of users. */
-static bool is_about_token(const struct rpc_status *status)
-{
-    return status->code == ERR_GRPC_UNAUTHENTICATED || says(status, "revision of auth store is old") ||
-           says(status, "user name is empty");
-}
+/* etcd's errors by which a call has certainly changed nothing, and those that tell what else to do. etcd's own clients
+ * tell them apart by these texts, too (api/v3rpc/rpctypes/error.go). It finds the definite ones before it proposes a
+ * request to the other members, or, those about permissions, before it applies one. Any other error, of etcd, of a
+ * proxy, or of this process's own client, may come after the request has been applied, or before it will be. */
+static const struct {
+    enum err_grpc code;
+    const char *message;
+    int err;
+} errors[] = {
+    {ERR_GRPC_UNAUTHENTICATED, "etcdserver: invalid auth token", -EAGAIN},
+    {ERR_GRPC_INVALID_ARGUMENT, "etcdserver: revision of auth store is old", -EAGAIN},
+    {ERR_GRPC_INVALID_ARGUMENT, "etcdserver: user name is empty", -EAGAIN},
+    {ERR_GRPC_PERMISSION_DENIED, "etcdserver: permission denied", -EACCES},
+    {ERR_GRPC_INVALID_ARGUMENT, "etcdserver: request is too large", -EMSGSIZE},
+    {ERR_GRPC_RESOURCE_EXHAUSTED, "etcdserver: too many requests", -EAGAIN},
+    {ERR_GRPC_OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted", -ERANGE},
+    {ERR_GRPC_OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision", -ERANGE},
+    {ERR_GRPC_RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded", -ENOSPC},
+};
 
 static int error_of(const struct rpc_status *status)
 {
     if (status->code == ERR_GRPC_OK)
         return 0;
-    if (is_about_token(status))
-        return -EAGAIN;
-    switch (status->code) {
-    case ERR_GRPC_INVALID_ARGUMENT:
-        return says(status, "request is too large") ? -EMSGSIZE : -EINVAL;
-    case ERR_GRPC_PERMISSION_DENIED:
-        return -EACCES;
-    case ERR_GRPC_OUT_OF_RANGE: /* a revision that is compacted, or still to come */
-        return -ERANGE;
-    case ERR_GRPC_RESOURCE_EXHAUSTED:
-        if (says(status, "space exceeded"))
-            return -ENOSPC;
-        return says(status, "too many requests") ? -EAGAIN
-               : says(status, "larger than max") ? -EMSGSIZE
-                                                 : -EHOSTUNREACH;
-    default:
-        return -EHOSTUNREACH;
-    }
+    for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++)
+        if (status->code == errors[i].code && strcmp(status->message, errors[i].message) == 0)
+            return errors[i].err;
+    return status->code == ERR_GRPC_RESOURCE_EXHAUSTED ? -EFBIG : -EHOSTUNREACH; /* a bound of gRPC's, mostly */
 }
 
-/* etcd says that its space is exceeded before it has done anything, and also after it has applied a transaction that
- * reached the quota. */
+/* The token is none, of another time, or of before a change of users. */
+static bool is_about_token(const struct rpc_status *status)
+{
+    return error_of(status) == -EAGAIN && status->code != ERR_GRPC_RESOURCE_EXHAUSTED;
+}
+
+/* etcd says that its space is exceeded (-ENOSPC) before it has done anything, and also after it has applied a
+ * transaction that reached the quota. -ENOMEM, -ENOBUFS: nothing was sent. */
 bool etcd_is_definite(int err)
 {
-    return err != -EHOSTUNREACH && err != -ENOSPC;
+    return err == -EAGAIN || err == -EACCES || err == -EMSGSIZE || err == -ENOMEM || err == -ENOBUFS;
 }
 
 bool etcd_is_away(const struct etcd_client *client, uint64_t now_ns)
@@ -254,6 +254,34 @@ int etcd_call_wait(struct etcd_client *client, const ProtobufCServiceDescriptor 
     client->world->await(&waiter.done);
     sem_destroy(&waiter.done);
     return waiter.err;
+}
+
+static void on_asked(void *arg, const struct rpc_status *status, const ProtobufCMessage *reply)
+{
+    struct call *call = arg;
+
+    call->called(call->arg, error_of(status), reply);
+    free(call);
+}
+
+void etcd_member_ask(struct etcd_client *client, unsigned endpoint, const char *method, const ProtobufCMessage *request,
+                     unsigned timeout_ms, etcd_called *called, void *arg)
+{
+    struct call *call = malloc(sizeof(*call));
+    struct rpc_call_options options;
+    struct token token;
+    int err = -ENOMEM;
+
+    if (call != NULL) {
+        options = options_with_token(client, timeout_ms, &token);
+        *call = (struct call){client, endpoint, token.number, called, arg};
+        err = client->world->unary(client->endpoints[endpoint].rpc, &etcdserverpb__maintenance__descriptor, method,
+                                   request, &options, on_asked, call);
+    }
+    if (err == 0)
+        return;
+    free(call);
+    called(arg, err, NULL);
 }
 
 struct member_call {

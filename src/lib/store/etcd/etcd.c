@@ -28,7 +28,7 @@ static size_t waiting_count(struct etcd *etcd)
     size_t count;
 
     pthread_mutex_lock(&etcd->mutex);
-    count = etcd->writer.count;
+    count = etcd->writer.count + etcd->writer.doubts;
     pthread_mutex_unlock(&etcd->mutex);
     return count;
 }
@@ -44,6 +44,7 @@ static void set_gauges(void *arg)
         metrics_set(etcd->metrics.bytes_used, (double)store_view_bytes(view->view));
     }
     etcd_view_unref(etcd, view);
+    metrics_set(etcd->etcd_fullness, etcd_room_fullness(etcd));
     metrics_set(etcd->metrics.queue_requests, (double)waiting_count(etcd));
     if (etcd_reads_age(etcd, &age_ms))
         metrics_set(etcd->age_seconds, (double)age_ms / 1000);
@@ -63,6 +64,9 @@ static void open_metrics(struct etcd *etcd)
                                         "Questions for the result of a commit whose answer was lost");
     etcd->age_seconds = store_metrics_single(registry, METRICS_GAUGE, "store_view_age_seconds",
                                              "How old the view may be: what stale reads are answered from");
+    etcd->etcd_fullness = store_metrics_single(registry, METRICS_GAUGE, "store_etcd_quota_used_ratio",
+                                               "Of etcd's quota, what the fullest member uses: from 15/16 on puts are "
+                                               "refused; 0: etcd does not tell");
     if (registry != NULL)
         metrics_on_scrape(registry, set_gauges, etcd);
 }
@@ -101,6 +105,8 @@ static int start(struct etcd *etcd, char *error, size_t error_size)
         err = etcd_views_open(etcd, error, error_size);
     if (err < 0)
         return err;
+    if (etcd->view != NULL)
+        etcd_reads_restart(etcd, &etcd->view->position);
     err = etcd_follower_start(etcd);
     if (err < 0)
         return store_fail(error, error_size, err, "etcd: no thread: %s", strerror(-err));
@@ -159,14 +165,17 @@ static int open_etcd(const struct store_options *options, const char *rest, stru
 /* A full disk is nothing that a restart mends. */
 static int health_etcd(const struct store *store)
 {
-    int err = etcd_view_trouble((const struct etcd *)store);
+    const struct etcd *etcd = (const struct etcd *)store;
+    int err = atomic_load(&etcd->replaced) ? -EIO : etcd_view_trouble(etcd);
 
     return err < 0 && err != -ENOSPC ? -EIO : 0;
 }
 
 static int ready_etcd(const struct store *store)
 {
-    return etcd_view_trouble((const struct etcd *)store);
+    const struct etcd *etcd = (const struct etcd *)store;
+
+    return atomic_load(&etcd->replaced) ? -EIO : etcd_view_trouble(etcd);
 }
 
 static void write_etcd(struct store *store, struct store_batch *take_batch)

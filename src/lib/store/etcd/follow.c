@@ -88,7 +88,7 @@ static bool attend(struct etcd *etcd, struct rpc_stream *stream)
     bool silent = false;
 
     pthread_mutex_lock(&etcd->mutex);
-    while (!follower->stopped && !follower->ended && !follower->failed && !silent) {
+    while (!follower->stopped && !follower->ended && !follower->failed && !follower->doubted && !silent) {
         uint64_t until_ns = etcd->world->monotonic_ns() + PROGRESS_NS;
 
         if (etcd->world->wait(&etcd->changed, &etcd->mutex, until_ns) != -ETIMEDOUT)
@@ -140,15 +140,15 @@ static void on_head(void *arg, int err, const ProtobufCMessage *reply)
     const Etcdserverpb__RangeResponse *response = (const Etcdserverpb__RangeResponse *)reply;
     struct history *history = arg;
     const struct etcd_position *position = history->position;
+    struct etcd_head head;
 
     if (err < 0)
         return;
     if (response->n_kvs == 0)
-        history->same = position->head_revision == 0;
+        history->same = position->head.revision == 0;
     else
-        history->same =
-            response->kvs[0]->mod_revision == position->head_revision &&
-            str_eq(etcd_str(response->kvs[0]->value), (struct str){(const char *)&position->head, sizeof(struct uuid)});
+        history->same = etcd_head_parse(response->kvs[0], &head) == 0 && head.revision == position->head.revision &&
+                        memcmp(&head.id, &position->head.id, sizeof(head.id)) == 0;
 }
 
 /* 0, -ERANGE: it has not (any more), or -errno. */
@@ -191,6 +191,7 @@ static int load(struct etcd *etcd)
     etcd_view_unref(etcd, follower->following);
     follower->following = NULL;
     etcd_view_serve(etcd, view);
+    etcd_reads_restart(etcd, &view->position);
     follower->following = etcd_view_ref(etcd);
     follower->distrusted = false;
     etcd_writer_forget(etcd);
@@ -204,6 +205,9 @@ static int follow(struct etcd *etcd)
     struct etcd_follower *follower = &etcd->follower;
     int err;
 
+    pthread_mutex_lock(&etcd->mutex);
+    follower->doubted = false; /* it is looked at now */
+    pthread_mutex_unlock(&etcd->mutex);
     if (follower->following == NULL)
         follower->following = etcd_view_ref(etcd);
     err = follower->following != NULL && !follower->distrusted ? check_history(etcd) : -ERANGE;

@@ -47,6 +47,15 @@ int etcd_key_parse(const struct etcd_keys *keys, struct str etcd_key, unsigned *
     return -ESRCH;
 }
 
+int etcd_head_parse(const Etcdserverpb__KeyValue *kv, struct etcd_head *ret_head)
+{
+    if (kv->value.len != sizeof(ret_head->id))
+        return -EPROTO;
+    ret_head->revision = kv->mod_revision;
+    memcpy(&ret_head->id, kv->value.data, sizeof(ret_head->id));
+    return 0;
+}
+
 /* Without its own four bytes. */
 static uint32_t checksum(const uint8_t *header, size_t header_len, struct str path, struct str value)
 {

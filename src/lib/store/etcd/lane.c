@@ -267,12 +267,16 @@ void etcd_lane_opened(struct etcd_lane *lane, int err, int64_t revision)
     struct etcd_writer *writer = &etcd->writer;
     struct etcd_answers answers = {0};
 
+    if (err == -ESTALE) {
+        etcd_replaced(etcd);
+        err = -EIO;
+    }
     pthread_mutex_lock(&etcd->mutex);
     etcd_lane_move(lane, err == 0 ? LANE_OPENED : LANE_NOT_OPENED);
     lane->name_revision = revision;
     if (err < 0)
         retry_later(lane);
-    while ((err == -ENOSPC || err == -EACCES) && writer->first != NULL)
+    while ((err == -ENOSPC || err == -EACCES || err == -EIO) && writer->first != NULL)
         etcd_fail_later(&answers, etcd_take_waiting(writer, &writer->first), err);
     pthread_mutex_unlock(&etcd->mutex);
     etcd_answers_give(etcd, &answers);

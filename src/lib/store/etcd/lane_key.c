@@ -9,11 +9,12 @@
 #define OLD_MS        (24 * 3600 * 1000ULL)
 #define OLD_REVISIONS 100000
 
-/* A transaction of one comparison with a key's revision. */
+/* A transaction that compares a key's revision, and where it makes one, also that the store is the one that was opened.
+ */
 struct small_txn {
-    struct buf key;
+    struct buf key, format;
     Etcdserverpb__TxnRequest txn;
-    Etcdserverpb__Compare compare, *compares[1];
+    Etcdserverpb__Compare compare, same_store, *compares[2];
     Etcdserverpb__RequestOp then, otherwise, *thens[1], *otherwises[1];
     Etcdserverpb__PutRequest put;
     Etcdserverpb__DeleteRangeRequest delete;
@@ -22,7 +23,7 @@ struct small_txn {
 
 static int begin(struct small_txn *txn, const struct etcd_keys *keys, const char *name, int64_t revision)
 {
-    txn->key = (struct buf){0};
+    txn->key = txn->format = (struct buf){0};
     etcd_key_name(keys, name, &txn->key);
     etcdserverpb__txn_request__init(&txn->txn);
     etcdserverpb__compare__init(&txn->compare);
@@ -58,6 +59,18 @@ static void then_delete(struct small_txn *txn)
     txn->then.request_delete_range = &txn->delete;
 }
 
+static int if_same_store(struct small_txn *txn, const struct etcd_keys *keys)
+{
+    etcd_key_name(keys, ETCD_FORMAT, &txn->format);
+    etcdserverpb__compare__init(&txn->same_store);
+    txn->same_store.target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE;
+    txn->same_store.key = etcd_data(buf_str(&txn->format));
+    txn->same_store.target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_CREATE_REVISION;
+    txn->same_store.create_revision = keys->format_created;
+    txn->compares[txn->txn.n_compare++] = &txn->same_store;
+    return buf_error(&txn->format);
+}
+
 static void otherwise_look(struct small_txn *txn)
 {
     etcdserverpb__range_request__init(&txn->range);
@@ -72,6 +85,7 @@ static void call(struct etcd *etcd, struct small_txn *txn, etcd_called *called, 
 {
     etcd_call(&etcd->client, &etcdserverpb__kv__descriptor, "Txn", &txn->txn.base, TIMEOUT_MS, called, arg);
     buf_release(&txn->key);
+    buf_release(&txn->format);
 }
 
 /* ---- opening ---- */
@@ -82,7 +96,7 @@ static void on_opened(void *arg, int err, const ProtobufCMessage *reply)
     struct etcd_lane *lane = arg;
 
     if (err == 0 && !response->succeeded)
-        err = -EEXIST;
+        err = -ESTALE;
     lane->opened(lane, err, err == 0 ? response->header->revision : 0);
 }
 
@@ -102,6 +116,8 @@ void etcd_lane_key_open(struct etcd_lane *lane, etcd_lane_key_opened *opened)
     make_name(lane, &id);
     if (err == 0)
         err = begin(&txn, &lane->etcd->keys, lane->name, 0);
+    if (err == 0)
+        err = if_same_store(&txn, &lane->etcd->keys);
     if (err < 0) {
         opened(lane, err, 0);
         return;

@@ -27,8 +27,9 @@ struct load {
     int64_t limit;        /* keys of a page */
     uint64_t last_seq;
     bool more;
-    int err;       /* of the view, not of etcd */
-    int reply_err; /* of etcd's answer */
+    bool same_store; /* its format is the one that was opened */
+    int err;         /* of the view, not of etcd */
+    int reply_err;   /* of etcd's answer */
 };
 
 /* ---- ranges ---- */
@@ -76,13 +77,9 @@ static int next_range(struct load *load, const Etcdserverpb__RangeResponse *page
 
 static int add_ours(struct load *load, struct str name, const Etcdserverpb__KeyValue *kv)
 {
-    if (!str_eq(name, STR(ETCD_HEAD)))
-        return 0;
-    if (kv->value.len != sizeof(load->position->head))
-        return -EPROTO;
-    load->position->head_revision = kv->mod_revision;
-    memcpy(&load->position->head, kv->value.data, sizeof(load->position->head));
-    return 0;
+    if (str_eq(name, STR(ETCD_FORMAT)))
+        load->same_store = etcd_schema_is_ours(load->etcd, kv);
+    return str_eq(name, STR(ETCD_HEAD)) ? etcd_head_parse(kv, &load->position->head) : 0;
 }
 
 static int add(struct load *load, struct store_view_txn *txn, const Etcdserverpb__KeyValue *kv)
@@ -185,7 +182,7 @@ static int get_all(struct load *load)
 
     while (err == 0 && load->more) {
         err = note_page(load, get_page(load));
-        if (err == -EMSGSIZE && load->limit > 1) { /* an answer beyond what we take */
+        if (err == -EFBIG && load->limit > 1) { /* an answer beyond what we take */
             load->limit /= 2;
             err = 0;
         } else if ((err == -EHOSTUNREACH || err == -EAGAIN) && ++failures < ATTEMPTS) {
@@ -221,6 +218,8 @@ int etcd_load(struct etcd *etcd, struct etcd_view **ret_view, char *error, size_
         return store_fail(error, error_size, err, "etcd: the records below %s cannot be loaded: %s", etcd->keys.prefix,
                           strerror(-err));
     }
+    if (!load.same_store)
+        etcd_replaced(etcd);
     *ret_view = load.view;
     return 0;
 }

@@ -1,6 +1,8 @@
 /* Reads. A linearizable one is asked for with all that have come since the last question was sent: etcd's answer names
- * the last revision of the prefix, and when the view has that, the reads are made. So none waits for another prefix's
- * writes, and a question is shared by as many readers as there are. */
+ * the head of the prefix, its last revision, and when the view has that, the reads are made. So none waits for another
+ * prefix's writes, and a question is shared by as many readers as there are. The view must have seen that very head
+ * (heads.c); where it has not, the follower looks whether etcd has another history, and the reads are asked for again.
+ */
 #include "store_etcd_internal.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -14,8 +16,8 @@
 struct etcd_read {
     struct etcd_read *next;
     uint64_t deadline_ns;
-    int64_t revision; /* WAITING: that it needs */
-    int err;          /* of one that ends */
+    struct etcd_head head; /* WAITING: that it needs */
+    int err;               /* of one that ends */
     store_reader *read;
     void *arg;
 };
@@ -54,7 +56,7 @@ static void list_take_due(struct etcd_read_list *list, struct etcd_read_list *en
 
     list_init(&rest);
     for (read = list->first; read != NULL; read = next) {
-        bool has = read->revision > 0 && read->revision <= applied;
+        bool has = read->head.revision > 0 && read->head.revision <= applied;
 
         next = read->next;
         if (!has && read->deadline_ns <= now_ns)
@@ -89,7 +91,8 @@ static struct etcd_read *end_some(struct etcd *etcd, struct etcd_read *read)
 {
     struct etcd_view *view = etcd_view_ref(etcd);
     struct store_snapshot *snapshot = NULL;
-    int err = view != NULL ? store_view_snapshot_take(view->view, &snapshot) : -EIO; /* no view: all have failed */
+    bool usable = view != NULL && !atomic_load(&etcd->replaced);
+    int err = usable ? store_view_snapshot_take(view->view, &snapshot) : -EIO; /* no view: all have failed */
 
     if (err == 0)
         store_view_snapshot_set_age(snapshot, 0);
@@ -121,6 +124,7 @@ static struct etcd_question *next_question(struct etcd_reads *reads, uint64_t no
             continue;
         question->under_way = true;
         question->begun_ns = reads->asked_ns = now_ns;
+        question->begun_head = etcd_heads_last(&reads->heads);
         list_move(&question->reads, &reads->fresh);
         return question;
     }
@@ -138,7 +142,6 @@ static void ask(struct etcd *etcd, struct etcd_question *question)
         return;
     strcpy(stpcpy(key, etcd->keys.prefix), ETCD_HEAD);
     request.key = etcd_data(str_of(key));
-    request.keys_only = true;
     etcd_call(&etcd->client, &etcdserverpb__kv__descriptor, "Range", &request.base, TIMEOUT_MS, on_head, question);
 }
 
@@ -175,78 +178,144 @@ static void end_reads(struct etcd *etcd, const struct etcd_read_list *ended)
     ask_next(etcd);
 }
 
-/* The view has all of before begun_ns when it has that revision. */
-static void note_fresh(struct etcd_reads *reads, int64_t revision, int64_t applied, uint64_t begun_ns)
+/* Under the lock: asked for again, before those that have come since. */
+static void take_back(struct etcd_reads *reads, struct etcd_read_list *list, uint64_t now_ns)
 {
-    if (revision <= applied) {
-        if (begun_ns > reads->fresh_ns)
-            reads->fresh_ns = begun_ns;
-    } else if (reads->next_revision == 0) {
-        reads->next_revision = revision;
-        reads->next_ns = begun_ns;
-    }
+    for (struct etcd_read *read = list->first; read != NULL; read = read->next)
+        read->head = (struct etcd_head){0};
+    list_move(list, &reads->fresh);
+    list_move(&reads->fresh, list);
+    reads->retry_ns = now_ns + RETRY_NS;
 }
 
-/* Under the lock. */
-static void take_answer(struct etcd *etcd, struct etcd_question *question, int64_t revision,
-                        struct etcd_read_list *ended)
+static void note_fresh(struct etcd_reads *reads, uint64_t begun_ns)
+{
+    if (begun_ns > reads->fresh_ns)
+        reads->fresh_ns = begun_ns;
+}
+
+/* Under the lock. What etcd's history is by its answer, as far as the view has come. */
+static enum etcd_history take_answer(struct etcd *etcd, struct etcd_question *question, const struct etcd_head *head,
+                                     uint64_t now_ns, struct etcd_read_list *ended)
 {
     struct etcd_reads *reads = &etcd->reads;
-    int64_t applied = atomic_load(&etcd->applied);
+    enum etcd_history history = ETCD_OTHER_HISTORY;
 
-    note_fresh(reads, revision, applied, question->begun_ns);
-    for (struct etcd_read *read = question->reads.first; read != NULL; read = read->next)
-        read->revision = revision;
-    list_move(revision <= applied ? ended : &reads->waiting, &question->reads);
+    if (head->revision > atomic_load(&etcd->applied)) {
+        for (struct etcd_read *read = question->reads.first; read != NULL; read = read->next)
+            read->head = *head;
+        list_move(&reads->waiting, &question->reads);
+        if (reads->next.revision == 0) {
+            reads->next = *head;
+            reads->next_ns = question->begun_ns;
+        }
+        return ETCD_SAME_HISTORY;
+    }
+    if (head->revision >= question->begun_head)
+        history = etcd_heads_find(&reads->heads, head);
+    if (history == ETCD_SAME_HISTORY) {
+        note_fresh(reads, question->begun_ns);
+        list_move(ended, &question->reads);
+    } else {
+        take_back(reads, &question->reads, now_ns);
+    }
+    return history;
 }
 
-/* Under the lock: they are asked for again, before those that have come since. */
-static void take_back(struct etcd_reads *reads, struct etcd_question *question, uint64_t now_ns)
+static bool parse_answer(const Etcdserverpb__RangeResponse *response, struct etcd_head *ret_head)
 {
-    list_move(&question->reads, &reads->fresh);
-    list_move(&reads->fresh, &question->reads);
-    reads->retry_ns = now_ns + RETRY_NS;
+    *ret_head = (struct etcd_head){0};
+    return response->n_kvs == 0 || etcd_head_parse(response->kvs[0], ret_head) == 0;
 }
 
 static void on_head(void *arg, int err, const ProtobufCMessage *reply)
 {
-    const Etcdserverpb__RangeResponse *response = (const Etcdserverpb__RangeResponse *)reply;
     struct etcd_question *question = arg, *next;
     struct etcd *etcd = question->etcd;
     struct etcd_reads *reads = &etcd->reads;
     uint64_t now_ns = etcd->world->monotonic_ns();
+    enum etcd_history history = ETCD_SAME_HISTORY;
     struct etcd_read_list ended;
+    struct etcd_head head;
 
     list_init(&ended);
     pthread_mutex_lock(&reads->mutex);
-    if (err < 0)
-        take_back(reads, question, now_ns);
+    if (err < 0 || !parse_answer((const Etcdserverpb__RangeResponse *)reply, &head))
+        take_back(reads, &question->reads, now_ns);
     else
-        take_answer(etcd, question, response->n_kvs > 0 ? response->kvs[0]->mod_revision : 1, &ended);
+        history = take_answer(etcd, question, &head, now_ns, &ended);
     question->under_way = false;
     /* Readers ask for more, mostly: one question for these and for those that wait already costs half of two. */
     next = ended.first == NULL ? next_question(reads, now_ns, false) : NULL;
     pthread_mutex_unlock(&reads->mutex);
+    if (history == ETCD_OTHER_HISTORY)
+        etcd_heads_doubt(etcd);
     ask(etcd, next);
     end_reads(etcd, &ended);
 }
 
 /* ---- the view has come further ---- */
 
+void etcd_reads_saw_head(struct etcd *etcd, const struct etcd_head *head)
+{
+    pthread_mutex_lock(&etcd->reads.mutex);
+    etcd_heads_add(&etcd->reads.heads, head);
+    pthread_mutex_unlock(&etcd->reads.mutex);
+}
+
+/* What waits may have been told of another history. */
+void etcd_reads_restart(struct etcd *etcd, const struct etcd_position *position)
+{
+    struct etcd_reads *reads = &etcd->reads;
+
+    pthread_mutex_lock(&reads->mutex);
+    etcd_heads_reset(&reads->heads, &position->head);
+    reads->next = (struct etcd_head){0};
+    take_back(reads, &reads->waiting, etcd->world->monotonic_ns());
+    pthread_mutex_unlock(&reads->mutex);
+}
+
+/* Those that have come to a head of another history are asked for again. Returns whether there are any. */
+static bool take_others(struct etcd_reads *reads, struct etcd_read_list *ended, uint64_t now_ns)
+{
+    struct etcd_read_list rest, others;
+    struct etcd_read *read, *next;
+    bool other;
+
+    list_init(&rest);
+    list_init(&others);
+    for (read = ended->first; read != NULL; read = next) {
+        next = read->next;
+        list_add(read->err < 0 || etcd_heads_find(&reads->heads, &read->head) == ETCD_SAME_HISTORY ? &rest : &others,
+                 read);
+    }
+    list_init(ended);
+    list_move(ended, &rest);
+    other = others.first != NULL;
+    if (other)
+        take_back(reads, &others, now_ns);
+    return other;
+}
+
 void etcd_reads_applied(struct etcd *etcd)
 {
     struct etcd_reads *reads = &etcd->reads;
     int64_t applied = atomic_load(&etcd->applied);
     struct etcd_read_list ended;
+    bool other;
 
     list_init(&ended);
     pthread_mutex_lock(&reads->mutex);
-    if (reads->next_revision != 0 && reads->next_revision <= applied) {
-        reads->fresh_ns = reads->next_ns > reads->fresh_ns ? reads->next_ns : reads->fresh_ns;
-        reads->next_revision = 0;
+    if (reads->next.revision != 0 && reads->next.revision <= applied) {
+        if (etcd_heads_find(&reads->heads, &reads->next) == ETCD_SAME_HISTORY)
+            note_fresh(reads, reads->next_ns);
+        reads->next = (struct etcd_head){0};
     }
     list_take_due(&reads->waiting, &ended, applied, 0, 0);
+    other = take_others(reads, &ended, etcd->world->monotonic_ns());
     pthread_mutex_unlock(&reads->mutex);
+    if (other)
+        etcd_heads_doubt(etcd);
     end_reads(etcd, &ended);
 }
 
@@ -256,7 +325,7 @@ bool etcd_reads_tick(struct etcd *etcd, uint64_t now_ns)
 {
     struct etcd_reads *reads = &etcd->reads;
     int64_t applied = atomic_load(&etcd->applied);
-    bool away = etcd_is_away(&etcd->client, now_ns), busy;
+    bool away = etcd_is_away(&etcd->client, now_ns), busy, other;
     uint64_t until_ns = away ? UINT64_MAX : now_ns; /* nobody waits for an etcd that is away */
     int late = away ? -EHOSTUNREACH : -ETIMEDOUT;
     struct etcd_question *question;
@@ -265,12 +334,15 @@ bool etcd_reads_tick(struct etcd *etcd, uint64_t now_ns)
     list_init(&ended);
     pthread_mutex_lock(&reads->mutex);
     list_take_due(&reads->waiting, &ended, applied, now_ns, late);
+    other = take_others(reads, &ended, now_ns);
     list_take_due(&reads->fresh, &ended, applied, until_ns, late);
     for (unsigned i = 0; i < ETCD_QUESTIONS; i++)
         list_take_due(&reads->questions[i].reads, &ended, applied, until_ns, late);
     question = next_question(reads, now_ns, now_ns >= reads->asked_ns + PULSE_NS);
     busy = reads->count > 0;
     pthread_mutex_unlock(&reads->mutex);
+    if (other)
+        etcd_heads_doubt(etcd);
     ask(etcd, question);
     end_reads(etcd, &ended);
     return busy;
@@ -303,7 +375,7 @@ void etcd_read(struct etcd *etcd, uint64_t deadline_ns, uint64_t max_stale_ms, s
     if (store_fault(STORE_FAULT_READ, &fault))
         return;
     max_stale_ms = fault.max_stale_ms;
-    if (max_stale_ms > 0 && etcd_reads_age(etcd, &age_ms) && age_ms <= max_stale_ms) {
+    if (max_stale_ms > 0 && !atomic_load(&etcd->replaced) && etcd_reads_age(etcd, &age_ms) && age_ms <= max_stale_ms) {
         read_view(etcd, age_ms, read, arg);
         return;
     }
@@ -316,6 +388,8 @@ void etcd_read(struct etcd *etcd, uint64_t deadline_ns, uint64_t max_stale_ms, s
     pthread_mutex_lock(&reads->mutex);
     if (reads->closed)
         err = -ECANCELED;
+    else if (atomic_load(&etcd->replaced))
+        err = -EIO;
     else if (reads->count == MAX_READS)
         err = -EAGAIN;
     if (err == 0) {

@@ -15,14 +15,15 @@
 #define ATTEMPTS   20
 #define RESTORE    "restore"
 
-enum { AT_FORMAT, AT_RESTORE, AT_HEAD, AT_ALL, PLACES };
+enum { AT_FORMAT, AT_RESTORE, AT_ALL, PLACES };
 
 struct schema {
     struct buf keys[PLACES];
-    struct buf format, restore;                               /* values */
-    int64_t format_revision, restore_revision, head_revision; /* 0: there is none */
-    int64_t count;                                            /* of all keys */
-    bool complete;                                            /* the reply had all of them */
+    struct buf format, restore;                /* values */
+    int64_t format_revision, restore_revision; /* 0: there is none */
+    int64_t format_created, written;           /* revisions */
+    int64_t count;                             /* of all keys */
+    bool complete;                             /* the reply had all of them */
     char *error;
     size_t error_size;
 };
@@ -38,6 +39,11 @@ static void release(struct schema *schema)
 }
 
 /* ---- reading ---- */
+
+static int64_t take_created(const Etcdserverpb__ResponseOp *op)
+{
+    return op->response_range->n_kvs > 0 ? op->response_range->kvs[0]->create_revision : 0;
+}
 
 static int64_t take_value(const Etcdserverpb__ResponseOp *op, struct buf *value)
 {
@@ -62,21 +68,19 @@ static void on_read(void *arg, int err, const ProtobufCMessage *reply)
 {
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)reply;
     struct schema *schema = arg;
-    struct buf unused = {0};
 
     if (err < 0 || !is_answer(response))
         return;
     schema->complete = true;
     schema->format_revision = take_value(response->responses[AT_FORMAT], &schema->format);
+    schema->format_created = take_created(response->responses[AT_FORMAT]);
     schema->restore_revision = take_value(response->responses[AT_RESTORE], &schema->restore);
-    schema->head_revision = take_value(response->responses[AT_HEAD], &unused);
     schema->count = response->responses[AT_ALL]->response_range->count;
-    buf_release(&unused);
 }
 
 static int read_schema(struct etcd *etcd, struct schema *schema)
 {
-    static const char *const names[PLACES] = {ETCD_FORMAT, RESTORE, ETCD_HEAD, ""};
+    static const char *const names[PLACES] = {ETCD_FORMAT, RESTORE, ""};
     Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
     Etcdserverpb__RangeRequest ranges[PLACES];
     Etcdserverpb__RequestOp ops[PLACES], *pointers[PLACES];
@@ -106,12 +110,14 @@ static int read_schema(struct etcd *etcd, struct schema *schema)
 
 static void on_written(void *arg, int err, const ProtobufCMessage *reply)
 {
-    if (err == 0)
-        *(bool *)arg = ((const Etcdserverpb__TxnResponse *)reply)->succeeded;
+    const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)reply;
+
+    if (err == 0 && response->succeeded)
+        *(int64_t *)arg = response->header->revision;
 }
 
 /* -EAGAIN: it is not as it was read any more. */
-static int write_schema(struct etcd *etcd, const struct schema *schema, struct str format, struct str restore)
+static int write_schema(struct etcd *etcd, struct schema *schema, struct str format, struct str restore)
 {
     Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
     const struct {
@@ -124,9 +130,9 @@ static int write_schema(struct etcd *etcd, const struct schema *schema, struct s
     Etcdserverpb__Compare compares[2], *compare_pointers[2];
     Etcdserverpb__PutRequest puts[2];
     Etcdserverpb__RequestOp ops[2], *op_pointers[2];
-    bool done = false;
     int err;
 
+    schema->written = 0;
     for (int i = 0; i < 2; i++) {
         etcdserverpb__compare__init(&compares[i]);
         etcdserverpb__put_request__init(&puts[i]);
@@ -144,8 +150,9 @@ static int write_schema(struct etcd *etcd, const struct schema *schema, struct s
     }
     txn.compare = compare_pointers;
     txn.success = op_pointers;
-    err = etcd_call_wait(&etcd->client, &etcdserverpb__kv__descriptor, "Txn", &txn.base, TIMEOUT_MS, on_written, &done);
-    return err == 0 && !done ? -EAGAIN : err;
+    err = etcd_call_wait(&etcd->client, &etcdserverpb__kv__descriptor, "Txn", &txn.base, TIMEOUT_MS, on_written,
+                         &schema->written);
+    return err == 0 && schema->written == 0 ? -EAGAIN : err;
 }
 
 static void make_format(const struct etcd_keys *keys, uint64_t base, struct buf *format)
@@ -221,7 +228,8 @@ static int check_format(struct etcd *etcd, struct schema *schema)
     return etcd->options.tables != NULL ? check_tables(etcd, schema, names) : find_tables(etcd, schema, names);
 }
 
-/* What holds a part of what it should is nothing to serve; what holds something is nothing to fill. */
+/* What holds a part of what it should is nothing to serve; what holds something is nothing to fill: a service that has
+ * been started there may be running, and would go on with sequence numbers of before. */
 static int check_restore(struct etcd *etcd, struct schema *schema)
 {
     const char *prefix = etcd->keys.prefix;
@@ -234,7 +242,13 @@ static int check_restore(struct etcd *etcd, struct schema *schema)
         return FAIL(schema, err, "etcd: what is at %s %s", prefix, why);
     if (same || etcd->options.mode != STORE_RESTORE)
         return 0;
-    return schema->head_revision == 0 ? 0 : FAIL(schema, -ENOTEMPTY, "etcd: what is at %s is not empty", prefix);
+    if (schema->count > 0)
+        return FAIL(
+            schema, -ENOTEMPTY,
+            "etcd: what is at %s is not empty: a service has been started there; end it, and delete all that begins "
+            "with %s",
+            prefix, prefix);
+    return 0;
 }
 
 static int check(struct etcd *etcd, struct schema *schema)
@@ -245,6 +259,7 @@ static int check(struct etcd *etcd, struct schema *schema)
         return FAIL(schema, -ENOENT, "etcd: there is nothing at %s", etcd->keys.prefix);
     if (schema->format_revision == 0 && schema->count > 0)
         return FAIL(schema, -EPROTO, "etcd: what is at %s is another program's", etcd->keys.prefix);
+    etcd->keys.format_created = schema->format_created;
     err = schema->format_revision != 0 ? check_format(etcd, schema) : 0;
     return err == 0 ? check_restore(etcd, schema) : err;
 }
@@ -264,8 +279,22 @@ static int prepare(struct etcd *etcd, struct schema *schema)
     if (err == 0 && !(str_eq(buf_str(&format), buf_str(&schema->format)) &&
                       (restore.len == 0 || str_eq(restore, buf_str(&schema->restore)))))
         err = write_schema(etcd, schema, buf_str(&format), restore);
+    if (err == 0 && etcd->keys.format_created == 0)
+        etcd->keys.format_created = schema->written;
     buf_release(&format);
     return err;
+}
+
+bool etcd_schema_is_ours(const struct etcd *etcd, const Etcdserverpb__KeyValue *format)
+{
+    return format->create_revision == etcd->keys.format_created &&
+           (etcd->options.mode == STORE_RESTORE ||
+            (format->value.len >= HEADER && store_get_u64(format->value.data + 16) == etcd->keys.base));
+}
+
+void etcd_replaced(struct etcd *etcd)
+{
+    atomic_store(&etcd->replaced, true);
 }
 
 static int agree(struct etcd *etcd, char *error, size_t error_size)

@@ -14,12 +14,14 @@
  *   follow.c       the thread that keeps the view up to date: the watch, its resumption, when to load anew
  *   apply.c        what the watch says, put into the view
  *   writer.c       the writer's thread
- *   batch.c        what of a batch is sent
+ *   batch.c        what of a batch is sent, and what an expectation that fails in the view costs
  *   lane.c         a lane of the writer: the states of its batch, the ends of its requests
  *   waiting.c      requests that wait for a lane
  *   lane_key.c     the keys of the lanes in etcd
  *   txn.c          a batch as etcd's transaction, and what its answer says
+ *   heads.c        the heads that the view has seen: is it still the same history?
  *   read.c         linearizable and stale reads
+ *   room.c         how full etcd is
  *   defragment.c   upkeep of etcd's files
  *
  * Locks: etcd.mutex (writer, follower, the view's pointer) and etcd_reads.mutex; none is held while another is taken,
@@ -95,7 +97,12 @@ int etcd_call_wait(struct etcd_client *client, const ProtobufCServiceDescriptor 
 typedef void etcd_answered(void *arg, const ProtobufCMessage *reply);
 int etcd_member_call(struct etcd_client *client, unsigned endpoint, const char *method, const ProtobufCMessage *request,
                      unsigned timeout_ms, etcd_answered *answered, void *arg, char *error, size_t error_size);
-/* A failed call has certainly changed nothing in etcd, and never will. */
+/* The same, not waited for: called as by etcd_call. Whether the member answers says nothing about which is preferred.
+ */
+void etcd_member_ask(struct etcd_client *client, unsigned endpoint, const char *method, const ProtobufCMessage *request,
+                     unsigned timeout_ms, etcd_called *called, void *arg);
+/* A failed call has certainly changed nothing in etcd, and never will. Of a transaction every other error leaves its
+ * result unknown. */
 bool etcd_is_definite(int err);
 /* etcd has not answered for so long that there is no use in waiting. */
 bool etcd_is_away(const struct etcd_client *client, uint64_t now_ns);
@@ -109,6 +116,23 @@ void etcd_client_avoid(struct etcd_client *client, unsigned endpoint); /* prefer
 
 int etcd_defragment(const char *rest, unsigned min_free_percent, store_defragmented *told, void *arg, char *error,
                     size_t error_size);
+
+/* ---- room ---- */
+
+/* Of a member's file. */
+struct etcd_room {
+    atomic_uint_fast64_t next_ns; /* when to ask again */
+    atomic_bool asked;
+    atomic_uint_fast64_t size, quota; /* as it last said; quota 0: not known */
+    atomic_uint_fast64_t sent;        /* to it since then */
+};
+
+struct etcd;
+
+void etcd_room_tick(struct etcd *etcd, uint64_t now_ns); /* asks the members, where it is time to */
+bool etcd_room_is_crowded(struct etcd *etcd);            /* only deletes fit */
+double etcd_room_fullness(struct etcd *etcd);            /* of the fullest member; 0: not known */
+void etcd_room_sent(struct etcd *etcd, uint64_t bytes);  /* of a transaction */
 
 /* ---- keys and values ---- */
 
@@ -131,6 +155,7 @@ struct etcd_keys {
      * position. */
     uint64_t base;
     int64_t restored_revision; /* by which all of them were there */
+    int64_t format_created;    /* the revision that made the format: of another one this is another store */
 };
 
 void etcd_keys_init(struct etcd_keys *keys, const char *prefix, const struct store_options *options);
@@ -179,13 +204,41 @@ static inline ProtobufCBinaryData etcd_data(struct str s)
 
 /* ---- the view ---- */
 
+struct etcd_head {
+    int64_t revision; /* 0: there is none */
+    struct uuid id;   /* its value: of the transaction that has put it */
+};
+
 /* How far a view has come, kept in it in the same transaction as the records. The head tells whether etcd still has the
  * history that the view has seen. */
 struct etcd_position {
     int64_t revision;
-    int64_t head_revision; /* 0: there was none */
-    struct uuid head;      /* its value */
+    struct etcd_head head;
 };
+
+/* From a key and value as etcd has them. -EPROTO: it is none. */
+int etcd_head_parse(const Etcdserverpb__KeyValue *kv, struct etcd_head *ret_head);
+
+#define ETCD_HEADS 1024
+
+struct etcd_heads {
+    struct etcd_head ring[ETCD_HEADS]; /* in the order of revisions */
+    size_t last, count;
+};
+
+enum etcd_history {
+    ETCD_SAME_HISTORY,    /* the view has seen this head */
+    ETCD_OTHER_HISTORY,   /* it has seen another one of that revision, or none */
+    ETCD_UNKNOWN_HISTORY, /* it is older than those that are known */
+};
+
+void etcd_heads_reset(struct etcd_heads *heads, const struct etcd_head *head);
+void etcd_heads_add(struct etcd_heads *heads, const struct etcd_head *head);
+int64_t etcd_heads_last(struct etcd_heads *heads); /* its revision */
+/* head: of a revision that the view has come to. */
+enum etcd_history etcd_heads_find(struct etcd_heads *heads, const struct etcd_head *head);
+/* A read has seen another history than the view's: the follower looks. Takes etcd.mutex. */
+void etcd_heads_doubt(struct etcd *etcd);
 
 struct etcd_view {
     struct store_view *view;
@@ -239,6 +292,7 @@ struct etcd_follower {
     /* Under etcd.mutex. */
     bool stopped;
     bool ended, failed;   /* the watch */
+    bool doubted;         /* etcd may have another history */
     uint64_t heard_ns;    /* when it last said something */
     uint64_t patience_ns; /* for how long it may say nothing */
     uint64_t moved_ns;    /* when loading or following last got on */
@@ -318,6 +372,7 @@ struct etcd_writer {
     /* Under etcd.mutex, with the lanes. */
     struct store_batch *first, **last; /* waiting, in order */
     size_t count, bytes;
+    size_t doubts, doubt_bytes; /* requests whose expectations wait for a read */
     bool closed;
 };
 
@@ -367,6 +422,7 @@ struct etcd_question {
     struct etcd *etcd;
     bool under_way;
     uint64_t begun_ns;
+    int64_t begun_head; /* that the view had then: its revision */
     struct etcd_read_list reads;
 };
 
@@ -377,8 +433,9 @@ struct etcd_reads {
     struct etcd_read_list waiting; /* for the view to reach their revision */
     struct etcd_question questions[ETCD_QUESTIONS];
     uint64_t retry_ns, asked_ns;
+    struct etcd_heads heads;
     uint64_t fresh_ns;     /* the view holds all that was committed before; 0: not known yet */
-    int64_t next_revision; /* when the view has that, fresh_ns is next_ns; 0: none is waited for */
+    struct etcd_head next; /* when the view has that, fresh_ns is next_ns; revision 0: none is waited for */
     uint64_t next_ns;
     bool closed;
 };
@@ -386,6 +443,9 @@ struct etcd_reads {
 void etcd_reads_init(struct etcd *etcd);
 void etcd_read(struct etcd *etcd, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg);
 void etcd_reads_applied(struct etcd *etcd);
+void etcd_reads_saw_head(struct etcd *etcd, const struct etcd_head *head); /* before its revision is applied */
+/* The view that is served from now on has come to that position. */
+void etcd_reads_restart(struct etcd *etcd, const struct etcd_position *position);
 /* What time brings: expiry, another try, a question to know how old the view is. Returns whether reads are waiting. */
 bool etcd_reads_tick(struct etcd *etcd, uint64_t now_ns);
 void etcd_reads_close(struct etcd *etcd);                     /* ends what is waiting */
@@ -412,14 +472,21 @@ struct etcd {
     atomic_int_fast64_t applied; /* the current view's revision */
     atomic_uint view_failures;   /* in a row */
     atomic_int view_err;         /* the last one's */
+    atomic_bool replaced;        /* see etcd_replaced */
 
+    struct etcd_room rooms[ETCD_MAX_ENDPOINTS];
     struct etcd_writer writer;
     struct etcd_reads reads;
     struct etcd_follower follower;
 
     struct store_metrics metrics;
-    struct metrics_series *loads, *view_errors, *watches, *fences, *age_seconds;
+    struct metrics_series *loads, *view_errors, *watches, *fences, *age_seconds, *etcd_fullness;
 };
 
+/* What was opened is no longer what is at the prefix: it was deleted, imported anew, or is another etcd's. base and
+ * schema may be others, so nothing is read or written any more: a restart looks at what is there. */
+void etcd_replaced(struct etcd *etcd);
+/* Whether a format that etcd has is that of the store which was opened. */
+bool etcd_schema_is_ours(const struct etcd *etcd, const Etcdserverpb__KeyValue *format);
 int etcd_schema_check(struct etcd *etcd, char *error, size_t error_size);
 int etcd_schema_restored(struct etcd *etcd, uint64_t last_seq);

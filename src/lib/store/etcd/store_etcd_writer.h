@@ -21,6 +21,9 @@ bool etcd_keys_are_marked(struct etcd_writer *writer, const struct store_batch *
 void etcd_wait_again(struct etcd_writer *writer, struct store_batch *take_request);
 /* Takes *link's request out; link then points to the next. */
 struct store_batch *etcd_take_waiting(struct etcd_writer *writer, struct store_batch **link);
+/* A request that is neither waiting nor on a lane counts as waiting where that is bounded. */
+void etcd_doubt_begun(struct etcd_writer *writer, const struct store_batch *request);
+void etcd_doubt_ended(struct etcd_writer *writer, const struct store_batch *request);
 /* Fills an idle lane with requests that wait; there may be none. */
 void etcd_choose(struct etcd_lane *lane);
 

@@ -38,8 +38,8 @@ int etcd_position_get(struct store_view *view, struct etcd_position *ret_positio
         err = -ENOENT;
     if (err == 0) {
         ret_position->revision = (int64_t)store_get_u64(value.s);
-        ret_position->head_revision = (int64_t)store_get_u64(value.s + 8);
-        memcpy(&ret_position->head, value.s + 16, sizeof(struct uuid));
+        ret_position->head.revision = (int64_t)store_get_u64(value.s + 8);
+        memcpy(&ret_position->head.id, value.s + 16, sizeof(struct uuid));
     }
     store_view_snapshot_give(snapshot);
     return err;
@@ -50,8 +50,8 @@ int etcd_position_put(struct store_view_txn *txn, const struct etcd_position *po
     uint8_t value[16 + sizeof(struct uuid)];
 
     store_put_u64(value, (uint64_t)position->revision);
-    store_put_u64(value + 8, (uint64_t)position->head_revision);
-    memcpy(value + 16, &position->head, sizeof(struct uuid));
+    store_put_u64(value + 8, (uint64_t)position->head.revision);
+    memcpy(value + 16, &position->head.id, sizeof(struct uuid));
     return store_view_note_put(txn, POSITION, (struct str){(char *)value, sizeof(value)});
 }
 

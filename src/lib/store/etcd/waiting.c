@@ -1,6 +1,7 @@
 /* Requests that wait for a lane, in the order of their coming, and the keys of those that are under way.
  *
- * Requests with a key in common are done in the order of their coming: the second waits until the first is answered.
+ * Requests with a key in common are done in the order of their coming: the second waits until the first is answered, or
+ * until an expectation of the first is found to fail in the view (batch.c).
  * Each key under way is counted in a table by its hash; two keys of one hash only wait for each other without need.
  *
  * All under etcd.mutex, but for answers, which are given without it. */
@@ -104,6 +105,19 @@ struct store_batch *etcd_take_waiting(struct etcd_writer *writer, struct store_b
     return request;
 }
 
+void etcd_doubt_begun(struct etcd_writer *writer, const struct store_batch *request)
+{
+    writer->doubts++;
+    writer->doubt_bytes += request_bytes(request);
+}
+
+void etcd_doubt_ended(struct etcd_writer *writer, const struct store_batch *request)
+{
+    assert(writer->doubts > 0);
+    writer->doubts--;
+    writer->doubt_bytes -= request_bytes(request);
+}
+
 static int put_error(const struct etcd *etcd, const struct store_batch *request)
 {
     const struct etcd_writer *writer = &etcd->writer;
@@ -112,8 +126,10 @@ static int put_error(const struct etcd *etcd, const struct store_batch *request)
         return -EMSGSIZE;
     if (writer->closed)
         return -ECANCELED;
-    if (writer->count >= etcd->options.max_queue ||
-        writer->bytes + request_bytes(request) > etcd->options.max_queue_bytes)
+    if (atomic_load(&etcd->replaced))
+        return -EIO;
+    if (writer->count + writer->doubts >= etcd->options.max_queue ||
+        writer->bytes + writer->doubt_bytes + request_bytes(request) > etcd->options.max_queue_bytes)
         return -ENOBUFS;
     return 0;
 }

@@ -2,8 +2,9 @@
  * of its own (lane.c).
  *
  * Timers: every TICK_NS, while there is something to do, requests whose deadline has come are answered, and reads get
- * their turn (read.c); every IDLE_TICK_NS otherwise. A lane that failed rests until its retry_ns. A batch that is small
- * next to those under way is held back for GATHER_NS at most. Lock: etcd.mutex; nothing is sent under it. */
+ * their turn (read.c), and members are asked how full they are (room.c); every IDLE_TICK_NS otherwise. A lane that
+ * failed rests until its retry_ns. A batch that is small next to those under way is held back for GATHER_NS at most.
+ * Lock: etcd.mutex; nothing is sent under it. */
 #include "store_etcd_writer.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -129,7 +130,7 @@ static bool is_busy(const struct etcd_writer *writer)
         for (unsigned n = 0; n < writer->lanes[i].count; n++)
             if (writer->lanes[i].requests[n] != NULL)
                 return true;
-    return writer->first != NULL;
+    return writer->first != NULL || writer->doubts > 0;
 }
 
 static void turn(struct etcd *etcd)
@@ -176,6 +177,7 @@ static void *run_writer(void *arg)
             continue;
         expire(etcd, now_ns);
         reading = etcd_reads_tick(etcd, now_ns);
+        etcd_room_tick(etcd, now_ns);
         tick_ns = now_ns + TICK_NS;
     } while (await(etcd, reading));
     return NULL;

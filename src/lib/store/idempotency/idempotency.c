@@ -1,47 +1,19 @@
-#include "idempotency.h"
-#include "clock.h"
+#include "idempotency_internal.h"
 #include "thread.h"
 #include <assert.h>
 #include <errno.h>
-#include <openssl/evp.h>
-#include <pthread.h>
 #include <search.h>
 #include <stdlib.h>
 
 #define MAX_RUNNING 16384
 
-#define MAX_WAIT_MS      60000 /* between sweeps: the clock may step */
-#define RETRY_MS         1000
-#define SPREAD_MS        200 /* replicas that met over the same keys wait for different times */
-#define SWEEP_TIMEOUT_MS 10000
-#define SWEEP_BATCHES    16 /* that are written at once, so that they share commits */
-
-/* A stored value: when it may be dropped (ms since 1970), the request's digest, the answer. */
+/* A stored value: a time that earlier versions dropped it by (ms since 1970), the request's digest, the answer. */
 #define DIGEST_LEN   32
 #define VALUE_HEADER (8 + DIGEST_LEN)
 
 struct running {
     size_t key_len;
     char key[];
-};
-
-struct idempotency {
-    struct store *store;
-    unsigned table;
-    uint64_t retention_ms;
-    EVP_MD *sha256; /* kept: to look it up takes as long as to digest a small request */
-
-    pthread_mutex_t mutex;
-    void *running; /* a tree of tsearch(3) */
-    size_t running_count;
-
-    pthread_t sweeper;
-    bool sweeping; /* there is a sweeper */
-    bool stopping; /* somebody waits until nothing is running any more */
-    bool stopped;
-    pthread_cond_t changed; /* stopped, nothing is running any more where that is waited for, or a batch was swept */
-
-    struct metrics_series *fresh, *repeated, *mismatched, *running_already, *swept;
 };
 
 bool idempotency_key_valid(struct str key)
@@ -64,18 +36,18 @@ static int digest(const struct idempotency *idempotency, struct str data, uint8_
 
 /* ---- the table ---- */
 
-static void index_by_expiry(struct store_index *index, const struct store_record *record)
+static void index_by_seq(struct store_index *index, const struct store_record *record)
 {
-    char key[8 + STORE_MAX_KEY];
+    uint8_t key[8 + STORE_MAX_KEY];
 
-    if (record->value.len < VALUE_HEADER)
+    if (record->value.len < VALUE_HEADER || str_eq(record->key, IDEMPOTENCY_TICKS_KEY))
         return;
-    memcpy(key, record->value.s, 8);
+    store_put_u64(key, record->seq);
     memcpy(key + 8, record->key.s, record->key.len);
-    store_index_add(index, (struct str){key, 8 + record->key.len}, STR_NULL);
+    store_index_add(index, (struct str){(const char *)key, 8 + record->key.len}, STR_NULL);
 }
 
-const struct store_table idempotency_table = {"idempotency", index_by_expiry, 1};
+const struct store_table idempotency_table = {"idempotency", index_by_seq, 2};
 
 /* ---- what is running ---- */
 
@@ -270,144 +242,6 @@ void idempotency_add(struct idempotency *idempotency, struct store_batch *batch,
     buf_release(&value);
 }
 
-/* ---- the sweeper: a thread that drops what has expired, some batches at a time ---- */
-
-struct sweep_batch {
-    struct sweep *sweep;
-    struct store_batch *deletes; /* of what has expired */
-    size_t count;
-};
-
-struct sweep {
-    struct idempotency *idempotency;
-    struct sweep_batch batches[SWEEP_BATCHES];
-    size_t batch_count;
-    uint64_t wait_ms; /* until the next one expires */
-
-    /* under the mutex, while there are any pending */
-    size_t pending;
-    int err; /* of a batch that failed */
-};
-
-/* False: there is no room for more. The seq makes sure that what is deleted is what has been seen: another replica may
- * have swept the record, and a client may have used its key again. A damaged record stays, and does not keep the
- * others.
- */
-static bool add_expired(struct sweep *sweep, struct store_snapshot *snapshot, struct str key)
-{
-    unsigned table = sweep->idempotency->table;
-    struct sweep_batch *batch = sweep->batch_count > 0 ? &sweep->batches[sweep->batch_count - 1] : NULL;
-    struct store_record record;
-
-    if (store_get(snapshot, table, key, &record) < 0)
-        return true;
-    if (batch == NULL || batch->count == STORE_MAX_BATCH) {
-        if (sweep->batch_count == SWEEP_BATCHES)
-            return false;
-        batch = &sweep->batches[sweep->batch_count++];
-        *batch = (struct sweep_batch){sweep, store_batch_new(), 0};
-    }
-    store_batch_delete(batch->deletes, table, key, STORE_AT, record.seq);
-    batch->count++;
-    return true;
-}
-
-static void collect(struct sweep *sweep, struct store_snapshot *snapshot, struct store_cursor *cursor)
-{
-    uint64_t now = now_ms();
-    struct store_record entry;
-
-    while (store_cursor_next(cursor, &entry) == 0) {
-        uint64_t expires_ms = store_get_u64(entry.key.s);
-
-        if (expires_ms > now) {
-            sweep->wait_ms = expires_ms - now < sweep->wait_ms ? expires_ms - now : sweep->wait_ms;
-            return;
-        }
-        if (!add_expired(sweep, snapshot, (struct str){entry.key.s + 8, entry.key.len - 8}))
-            return;
-    }
-}
-
-static void find_expired(void *arg, int err, struct store_snapshot *snapshot)
-{
-    struct sweep *sweep = arg;
-    struct store_cursor cursor;
-
-    if (err < 0 || store_cursor_open(snapshot, sweep->idempotency->table, true, &cursor) < 0)
-        return; /* the next sweep will find it */
-    collect(sweep, snapshot, &cursor);
-    store_cursor_close(&cursor);
-}
-
-static void on_swept(void *arg, const struct store_result *result)
-{
-    struct sweep_batch *batch = arg;
-    struct sweep *sweep = batch->sweep;
-    struct idempotency *idempotency = sweep->idempotency;
-
-    pthread_mutex_lock(&idempotency->mutex);
-    if (result->err == 0)
-        metrics_add(idempotency->swept, batch->count);
-    else
-        sweep->err = result->err;
-    sweep->pending--;
-    pthread_cond_broadcast(&idempotency->changed);
-    pthread_mutex_unlock(&idempotency->mutex);
-}
-
-static int write_all(struct sweep *sweep, uint64_t deadline_ns)
-{
-    struct idempotency *idempotency = sweep->idempotency;
-
-    sweep->pending = sweep->batch_count;
-    for (size_t i = 0; i < sweep->batch_count; i++)
-        store_write(idempotency->store, sweep->batches[i].deletes, deadline_ns, on_swept, &sweep->batches[i]);
-    pthread_mutex_lock(&idempotency->mutex);
-    while (sweep->pending > 0)
-        pthread_cond_wait(&idempotency->changed, &idempotency->mutex);
-    pthread_mutex_unlock(&idempotency->mutex);
-    return sweep->err;
-}
-
-/* Returns how long to wait before the next, in milliseconds. */
-static uint64_t sweep_once(struct idempotency *idempotency)
-{
-    uint64_t deadline_ns = clock_monotonic_ns() + SWEEP_TIMEOUT_MS * CLOCK_NS_PER_MS;
-    uint64_t wait_ms = idempotency->retention_ms < MAX_WAIT_MS ? idempotency->retention_ms : MAX_WAIT_MS;
-    struct sweep sweep = {.idempotency = idempotency, .wait_ms = wait_ms};
-
-    store_read_wait(idempotency->store, deadline_ns, MAX_WAIT_MS, find_expired, &sweep);
-    if (sweep.batch_count == 0)
-        return sweep.wait_ms;
-    switch (write_all(&sweep, deadline_ns)) {
-    case 0:
-        return 0;
-    case -ENOENT:
-    case -ESTALE:                                       /* another replica was first */
-        return clock_monotonic_ns() / 1000 % SPREAD_MS; /* random enough */
-    default:
-        return RETRY_MS;
-    }
-}
-
-static void *run_sweeper(void *arg)
-{
-    struct idempotency *idempotency = arg;
-    uint64_t until_ns = 0;
-
-    pthread_mutex_lock(&idempotency->mutex);
-    while (!idempotency->stopped) {
-        if (thread_wait_until(&idempotency->changed, &idempotency->mutex, until_ns) != -ETIMEDOUT)
-            continue;
-        pthread_mutex_unlock(&idempotency->mutex);
-        until_ns = sweep_once(idempotency) * CLOCK_NS_PER_MS + clock_monotonic_ns();
-        pthread_mutex_lock(&idempotency->mutex);
-    }
-    pthread_mutex_unlock(&idempotency->mutex);
-    return NULL;
-}
-
 /* ---- opening ---- */
 
 static void open_metrics(struct idempotency *idempotency, struct metrics *metrics)
@@ -437,12 +271,13 @@ int idempotency_open(struct store *store, unsigned table, uint64_t retention_ms,
     idempotency->store = store;
     idempotency->table = table;
     idempotency->retention_ms = retention_ms;
+    idempotency->tick_ns = clock_monotonic_ns();
     pthread_mutex_init(&idempotency->mutex, NULL);
     thread_cond_init(&idempotency->changed);
     open_metrics(idempotency, metrics);
     idempotency->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
     err = idempotency->sha256 == NULL ? -ENOMEM
-                                      : thread_start(&idempotency->sweeper, "sweeper", run_sweeper, idempotency);
+                                      : thread_start(&idempotency->sweeper, "sweeper", idempotency_sweep, idempotency);
     if (err < 0) {
         idempotency_free(idempotency);
         return err;

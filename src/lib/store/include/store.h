@@ -24,8 +24,10 @@
  */
 #pragma once
 #include "buf.h"
+#include "log.h"
 #include "metrics.h"
 #include "names.h"
+#include "span.h"
 
 #define STORE_MAX_KEY         256          /* bytes */
 #define STORE_MAX_VALUE       (256 * 1024) /* bytes */
@@ -81,6 +83,8 @@ struct store_options {
     size_t max_queue_bytes;    /* 0: STORE_QUEUE_BYTES */
     size_t max_call_bytes;     /* of calls in flight to each server of the store; 0: no bound */
     struct metrics *metrics;   /* may be NULL */
+    struct span_sink *spans;   /* of writes and reads on behalf of a trace; may be NULL */
+    struct log *log;           /* what somebody has to do something about; may be NULL */
 };
 
 /* error receives one line saying what is wrong and where. 0, -EINVAL (the URL), -EBUSY (a second process has it open),
@@ -126,6 +130,8 @@ void store_batch_delete(struct store_batch *batch, unsigned table, struct str ke
 void store_batch_check(struct store_batch *batch, unsigned table, struct str key, enum store_expect expect,
                        uint64_t seq);
 
+/* On whose behalf: writing it is a span of that trace. */
+void store_batch_set_trace(struct store_batch *batch, const struct trace *trace);
 /* Fails the batch with err (where it has not failed already): for functions that add operations for their caller. */
 void store_batch_fail(struct store_batch *batch, int err);
 
@@ -172,6 +178,9 @@ typedef void store_reader(void *arg, int err, struct store_snapshot *snapshot);
  * Errors: -EAGAIN (too many reads at once), -ETIMEDOUT, -EHOSTUNREACH (no connection), -EIO. */
 void store_read(struct store *store, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg);
 
+/* The same on behalf of a trace: a span of it, which ends when read is called. */
+void store_read_traced(struct store *store, const struct trace *trace, uint64_t deadline_ns, uint64_t max_stale_ms,
+                       store_reader *read, void *arg);
 /* The same, returning when read has returned: for tools, tests and threads of one's own. */
 void store_read_wait(struct store *store, uint64_t deadline_ns, uint64_t max_stale_ms, store_reader *read, void *arg);
 

@@ -12,7 +12,8 @@
 
 #define MAX_REQUESTS      1024 /* of one commit, which bounds what it dirties and how long it takes */
 #define MAX_REQUEST_BYTES (8 << 20)
-#define READER_CHECK_NS   (30 * CLOCK_NS_PER_S)
+#define READER_CHECK_NS   (5 * CLOCK_NS_PER_S)
+#define OLD_READER_NS     (60 * CLOCK_NS_PER_S) /* a snapshot that is reported */
 
 struct lmdb {
     struct store store;
@@ -21,7 +22,12 @@ struct lmdb {
     pthread_t writer;
     bool writing;       /* there is a writer */
     atomic_bool failed; /* see store_health */
+    struct log *log;
+    struct store_view_reader oldest; /* the writer's: of the last check */
+    bool reported;                   /* that reader */
+    atomic_uint_fast64_t oldest_ns;  /* when it was first seen; 0: there is none */
     struct store_metrics metrics;
+    struct metrics_series *oldest_seconds;
 };
 
 /* ---- one transaction ---- */
@@ -150,11 +156,14 @@ static void check_failed(struct lmdb *l)
     store_view_abort(&txn);
 }
 
-/* Where something does not fit, halves are tried, so that in the end only requests that do not fit alone fail. */
+/* Where something does not fit, halves are tried, so that in the end only requests that do not fit alone fail. What a
+ * reader that has died keeps from being used again is free at once. */
 static void commit(struct lmdb *l, struct store_batch **requests, size_t count)
 {
     int err = commit_once(l, requests, count);
 
+    if (err == -ENOSPC && store_view_check_readers(l->view) > 0)
+        err = commit_once(l, requests, count);
     if (err == -ENOSPC && count > 1) {
         commit(l, requests, count / 2);
         commit(l, requests + count / 2, count - count / 2);
@@ -164,6 +173,36 @@ static void commit(struct lmdb *l, struct store_batch **requests, size_t count)
         check_failed(l);
     for (size_t i = 0; i < count && err < 0; i++)
         requests[i]->result = (struct store_result){.err = err};
+}
+
+/* ---- readers ---- */
+
+static void report(struct lmdb *l, uint64_t age_ns)
+{
+    if (l->reported || age_ns < OLD_READER_NS)
+        return;
+    l->reported = true;
+    log_fields(l->log, LOG_WARNING, NULL,
+               "a process reads an old snapshot of the store: until it ends, deletes make no room",
+               (const struct log_field[]){LOG_INT("reader_pid", l->oldest.pid),
+                                          LOG_INT("seconds", (int64_t)(age_ns / CLOCK_NS_PER_S))},
+               2);
+}
+
+/* A snapshot keeps pages from being used again: those of backup tools may be held for any time. */
+static void check_readers(struct lmdb *l, uint64_t now_ns)
+{
+    struct store_view_reader oldest;
+
+    store_view_check_readers(l->view);
+    oldest = store_view_oldest_reader(l->view);
+    if (oldest.pid != l->oldest.pid || oldest.txn != l->oldest.txn) {
+        l->oldest = oldest;
+        l->reported = false;
+        atomic_store(&l->oldest_ns, oldest.pid != 0 ? now_ns : 0);
+    }
+    if (oldest.pid != 0)
+        report(l, now_ns - atomic_load(&l->oldest_ns));
 }
 
 /* ---- the writer ---- */
@@ -183,7 +222,7 @@ static void *run_writer(void *arg)
         for (size_t i = 0; i < count; i++)
             store_answer(&l->store, requests[i]);
         if (clock_monotonic_ns() >= check_ns) {
-            store_view_check_readers(l->view);
+            check_readers(l, clock_monotonic_ns());
             check_ns = clock_monotonic_ns() + READER_CHECK_NS;
         }
     }
@@ -195,7 +234,9 @@ static void *run_writer(void *arg)
 static void set_gauges(void *arg)
 {
     struct lmdb *l = arg;
+    uint64_t oldest_ns = atomic_load(&l->oldest_ns);
 
+    metrics_set(l->oldest_seconds, oldest_ns != 0 ? (double)(clock_monotonic_ns() - oldest_ns) / 1e9 : 0);
     metrics_set(l->metrics.queue_requests, (double)store_queue_count(&l->queue));
     metrics_set(l->metrics.readers, store_view_readers(l->view));
     metrics_set(l->metrics.bytes_used, (double)store_view_bytes(l->view));
@@ -203,6 +244,10 @@ static void set_gauges(void *arg)
 
 static void open_metrics(struct lmdb *l, const struct store_options *options)
 {
+    l->log = options->log;
+    l->oldest_seconds = store_metrics_single(options->metrics, METRICS_GAUGE, "store_oldest_reader_seconds",
+                                             "For how long a process has read the oldest snapshot: what it sees is not "
+                                             "used again");
     store_metrics_open(&l->metrics, options);
     if (options->metrics != NULL)
         metrics_on_scrape(options->metrics, set_gauges, l);

@@ -2,6 +2,7 @@
 #include "store_view_internal.h"
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 
 /* ---- the pool: read transactions are kept and renewed, since a new one takes a slot under LMDB's lock ---- */
 
@@ -89,11 +90,34 @@ uint64_t store_view_bytes(struct store_view *view)
     return bytes;
 }
 
-void store_view_check_readers(struct store_view *view)
+unsigned store_view_check_readers(struct store_view *view)
 {
-    int dead;
+    int dead = 0;
 
     mdb_reader_check(view->env, &dead);
+    return (unsigned)dead;
+}
+
+/* LMDB tells it as lines of a process, a thread and a transaction's number, or "-" where none is open. */
+static int note_reader(const char *line, void *arg)
+{
+    struct store_view_reader *oldest = arg;
+    unsigned long long txn;
+    int pid;
+
+    if (sscanf(line, "%d %*x %llu", &pid, &txn) == 2 && pid != 0 && txn < oldest->txn)
+        *oldest = (struct store_view_reader){pid, txn};
+    return 0;
+}
+
+struct store_view_reader store_view_oldest_reader(struct store_view *view)
+{
+    struct store_view_reader oldest = {0, UINT64_MAX};
+    MDB_envinfo info;
+
+    mdb_env_info(view->env, &info);
+    mdb_reader_list(view->env, note_reader, &oldest);
+    return oldest.pid != 0 && oldest.txn < info.me_last_txnid ? oldest : (struct store_view_reader){0};
 }
 
 /* ---- records ---- */

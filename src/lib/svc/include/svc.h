@@ -4,7 +4,7 @@
  * Life: options (environment, then flags; -n checks them and the files that they name, and exits; --help lists them;
  * --version) -> sockets bound -> start -> accepting, ready -> SIGTERM or SIGINT: not ready at once (gRPC health too),
  * serving on for SHUTDOWN_DELAY_SECONDS with Connection: close -> listeners closed, GOAWAY, in-flight requests finish
- * within SHUTDOWN_TIMEOUT_SECONDS -> stop -> log flushed -> exit 0. A second SIGTERM changes nothing; a second SIGINT
+ * within SHUTDOWN_TIMEOUT_SECONDS -> stop -> spans and log flushed -> exit 0. A second SIGTERM changes nothing; a second SIGINT
  * ends the process at once. A first signal that comes while start runs ends the process at once with status 0; stop is
  * not called then. Nothing has been accepted before start has returned, so nothing acknowledged is lost.
  *
@@ -29,6 +29,7 @@
 #include "metrics.h"
 #include "names.h"
 #include "rpc.h"
+#include "span.h"
 
 struct svc;
 
@@ -85,6 +86,7 @@ int svc_main(int argc, char **argv, const struct svc_def *def);
 const struct config *svc_config(const struct svc *svc);
 struct metrics *svc_metrics(const struct svc *svc);
 struct log *svc_log(const struct svc *svc);
+struct span_sink *svc_spans(const struct svc *svc); /* for clients and stores; NULL: no spans are made */
 unsigned svc_workers(const struct svc *svc);
 /* Bytes of the process's memory limit for that purpose; 0: there is no limit. */
 size_t svc_memory_part(const struct svc *svc, enum memory_part part);

@@ -35,6 +35,7 @@
 #include "loop.h"
 #include "metrics.h"
 #include "names.h"
+#include "span.h"
 #include "trace.h"
 
 struct budget;
@@ -50,6 +51,7 @@ struct http_client_def {
      * most) are one set. */
     const char *target;
     struct metrics *metrics;        /* may be NULL */
+    struct span_sink *spans;        /* of calls with a trace; may be NULL */
     unsigned workers;               /* loops of index 0 to workers - 1 may call it, one of each index */
     unsigned max_in_flight;         /* per worker; beyond it -ENOBUFS; 0: 1,000 */
     unsigned max_connections;       /* of all workers; 0: a quarter of the file descriptors that the process may have */
@@ -77,14 +79,15 @@ struct http_client_request {
     struct str method; /* empty: GET. Any token but CONNECT; methods are case-sensitive */
     struct str path;   /* with the query, as it is to be sent: begins with '/', no spaces or control characters */
     /* accept (by default application/json) and user-agent (by default slipway/VERSION) replace the defaults. Not those
-     * that the client writes: host, content-length, traceparent, idempotency-key, and the fields of a connection
-     * (connection, transfer-encoding, expect, upgrade, ...). */
+     * that the client writes: host, content-length, traceparent, tracestate, baggage, idempotency-key, and the
+     * fields of a connection (connection, transfer-encoding, expect, upgrade, ...). */
     const struct http_field *headers;
     unsigned header_count;
     struct str body;            /* without bytes: POST, PUT and PATCH are sent with content-length: 0 */
     struct str idempotency_key; /* 1 to 255 visible ASCII characters: sent as Idempotency-Key, which the peer must know.
                                  * It makes a call of any method retryable */
-    const struct trace *trace;  /* traceparent names a child of it; NULL: none is sent */
+    const struct trace *trace;  /* on whose behalf: traceparent names the call's span, or where there is none, the
+                                 * trace's; tracestate and baggage go along. NULL: none is sent */
     uint64_t timeout_ms;        /* of the whole call, all attempts together */
     size_t max_body;            /* bytes of this response's body; 0: the client's max_body */
 };

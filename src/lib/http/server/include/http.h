@@ -7,10 +7,10 @@
  *
  * The library does, for every route: 404 for an unknown path, 405 with Allow for a wrong method, HEAD for GET, OPTIONS
  * (also of "*"), 413 beyond max_body, 415 for a body with a Content-Encoding, 503 with Retry-After beyond the bound of
- * requests in flight, 504 when a deferred answer does not come within request_timeout_ms, traceparent, one log line and
- * the RED metrics a request (http_requests_total{method,path,status}, http_request_duration_seconds{method,path}; path
- * is the route's template, "other" for unknown paths; method is "other" for unknown ones; status 499: the client went
- * before its answer came).
+ * requests in flight, 504 when a deferred answer does not come within request_timeout_ms, trace context, a span, one
+ * log line and the RED metrics a request (http_requests_total{method,path,status},
+ * http_request_duration_seconds{method,path}; path is the route's template, "other" for unknown paths; method is
+ * "other" for unknown ones; status 499: the client went before its answer came).
  *
  * Limits: 100 headers and 417,792 bytes of a request's line and headers (431); 100 requests at a time on an
  * HTTP/2 connection. A connection without a request is closed after idle_timeout_ms. A request that has begun to come
@@ -44,6 +44,7 @@
 #include "loop.h"
 #include "metrics.h"
 #include "names.h"
+#include "span.h"
 #include "trace.h"
 
 #define HTTP_MAX_PARAMS  4
@@ -158,6 +159,7 @@ struct http_server_def {
     struct http_auth *auth;  /* who may call the routes; outlives the server; NULL: everybody */
     struct log *log;         /* may be NULL: no request lines */
     struct metrics *metrics; /* may be NULL */
+    struct span_sink *spans; /* of spans; may be NULL */
     bool unrecorded;         /* requests are neither counted nor logged; what is said of memory is */
     unsigned workers;        /* >= 1 */
     /* Over all workers; beyond it the longest idle one yields, see acceptor.h; 0: 10,000. At most one for 8 KiB of

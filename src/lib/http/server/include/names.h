@@ -1,6 +1,7 @@
 /* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
 #pragma once
 
+#pragma redefine_extname http_accept_trace slipway_http_accept_trace
 #pragma redefine_extname http_answer slipway_http_answer
 #pragma redefine_extname http_auth_admits slipway_http_auth_admits
 #pragma redefine_extname http_auth_free slipway_http_auth_free
@@ -79,6 +80,7 @@
 #pragma redefine_extname http_set_header slipway_http_set_header
 #pragma redefine_extname http_share_init slipway_http_share_init
 #pragma redefine_extname http_share_register slipway_http_share_register
+#pragma redefine_extname http_span_end slipway_http_span_end
 #pragma redefine_extname http_target_split slipway_http_target_split
 #pragma redefine_extname http_try slipway_http_try
 #pragma redefine_extname http_watch_bound_buffers slipway_http_watch_bound_buffers

@@ -15,6 +15,7 @@
 #pragma redefine_extname rpc_flight_begin slipway_rpc_flight_begin
 #pragma redefine_extname rpc_flight_count slipway_rpc_flight_count
 #pragma redefine_extname rpc_flight_end slipway_rpc_flight_end
+#pragma redefine_extname rpc_flight_end_span slipway_rpc_flight_end_span
 #pragma redefine_extname rpc_flight_fill_metadata slipway_rpc_flight_fill_metadata
 #pragma redefine_extname rpc_flight_landed slipway_rpc_flight_landed
 #pragma redefine_extname rpc_flight_recv_metadata slipway_rpc_flight_recv_metadata

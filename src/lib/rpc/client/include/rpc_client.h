@@ -6,6 +6,7 @@
 #include "err.h"
 #include "metrics.h"
 #include "names.h"
+#include "span.h"
 #include "trace.h"
 #include <protobuf-c/protobuf-c.h>
 
@@ -24,14 +25,18 @@ struct rpc_client_def {
     const char *name; /* of the peer, for metrics */
     /* "host:port" (resolved by dns, all addresses round robin), "1.2.3.4:5,1.2.3.4:6" or a gRPC target URI */
     const char *target;
-    const struct rpc_tls *tls;    /* NULL: cleartext; the names in it must outlive the client */
-    struct metrics *metrics;      /* may be NULL: grpc_client_started_total, grpc_client_handled_total, ..._seconds */
-    unsigned threads;             /* completion queues; 0: 1 */
-    size_t max_message;           /* bytes received; 0: 4 MiB; SIZE_MAX: no limit */
+    const struct rpc_tls *tls; /* NULL: cleartext; the names in it must outlive the client */
+    struct metrics *metrics;   /* may be NULL: grpc_client_started_total, grpc_client_handled_total, ..._seconds */
+    struct span_sink *spans;   /* of calls with a trace; may be NULL */
+    unsigned threads;          /* completion queues; 0: 1 */
+    size_t max_message;        /* bytes received; 0: 4 MiB; SIZE_MAX: no limit */
+    /* The server may compress responses. For long ones: C-core then takes a twelfth more CPU time for every call. */
+    bool accepts_gzip;
     unsigned max_in_flight;       /* calls; beyond it -ENOBUFS; 0: 10,000 */
     size_t max_memory;            /* bytes that calls may take: one for each 16 KiB; 0: no bound */
     unsigned resolve_interval_ms; /* least time between two resolutions; 0: 1,000 */
     unsigned connect_timeout_ms;  /* of one attempt; 0: 3,000 */
+    unsigned reconnect_ms;        /* pause after a failed attempt, at first; 0: 100; later up to 1,000, or as much */
     unsigned keepalive_ms;        /* a ping after so long without a sign of the peer; 0: 10,000 */
     unsigned dead_after_ms;       /* a connection is dropped when ping or data go unanswered for so long; 0: 2,000:
                                      what is then repeated elsewhere is in time for callers that wait for seconds */
@@ -64,7 +69,7 @@ struct rpc_call_options {
     uint64_t timeout_ms; /* must be > 0: every call has a deadline; streams may have a long one */
     const struct rpc_metadata *metadata;
     size_t metadata_count;
-    const struct trace *trace; /* the caller's; may be NULL */
+    const struct trace *trace; /* on whose behalf, sent along as by http_client.h; may be NULL */
     bool wait_for_ready;       /* wait for a connection until the deadline instead of failing at once */
     /* Where it is not NULL and the call begins, it gets a reference to the call, to be given to rpc_outgoing_unref, by
      * which the call can be cancelled: it is set before done can be called. */

@@ -2,15 +2,16 @@
  * driven (no thread a call), flow controlled, with health and reflection. The client is rpc_client.h.
  *
  * A service is a table of methods with handlers. All handlers of one call run in one thread, never two at a
- * time; rpc_send and rpc_finish may be called from any thread. A call's lifetime: on_open, on_message*, on_half_close,
- * on_close; on_close comes exactly once and last, whatever happened; after it the call must not be touched, except
- * by those who hold a reference (rpc_call_ref): for them rpc_send and rpc_finish do nothing then.
+ * time; another thread may call what is marked "any thread" as long as it holds a reference (rpc_call_ref) that was
+ * made for it before the call was handed over. A call's lifetime: on_open, on_message*, on_half_close, on_close;
+ * on_close comes exactly once and last, whatever happened; after it the call must not be touched, except by those who
+ * hold a reference: for them rpc_send and rpc_finish do nothing then.
  *
  * The library does for every call: size limit before unpacking (RESOURCE_EXHAUSTED), INVALID_ARGUMENT for bytes that
  * do not unpack or would take more than 16 times their size and 64 KiB in memory, UNIMPLEMENTED for unknown methods and
  * where not exactly one message comes that should, a bound on calls in flight (RESOURCE_EXHAUSTED) and on their length
- * (DEADLINE_EXCEEDED; a finished stream whose client takes nothing of it for max_call_ms is late, too), traceparent,
- * one log line, grpc_server_started_total, grpc_server_handled_total, grpc_server_handling_seconds;
+ * (DEADLINE_EXCEEDED; a finished stream whose client takes nothing of it for max_call_ms is late, too), trace context,
+ * a span, one log line, grpc_server_started_total, grpc_server_handled_total, grpc_server_handling_seconds;
  * grpc.health.v1.Health (Check, List, Watch) for "" and every service; reflection v1 and v1alpha. Their calls are
  * counted as all others, and logged only where the log's least severity is DEBUG.
  *
@@ -22,6 +23,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "names.h"
+#include "span.h"
 #include "trace.h"
 #include <protobuf-c/protobuf-c.h>
 
@@ -85,7 +87,7 @@ bool rpc_call_compress(struct rpc_call *call, bool compress);
 /* Whether the client compressed the message that on_message was called with; until on_message returns. */
 bool rpc_call_message_was_compressed(const struct rpc_call *call);
 bool rpc_call_cancelled(const struct rpc_call *call);   /* by the client or the deadline; any thread */
-struct rpc_call *rpc_call_ref(struct rpc_call *call);   /* for answers from another thread; any thread */
+struct rpc_call *rpc_call_ref(struct rpc_call *call);   /* for another thread, which needs one */
 struct rpc_call *rpc_call_unref(struct rpc_call *call); /* returns NULL */
 
 /* Packs and queues a message. 0: go on; 1: queued, but the queue is now full: send nothing more until on_writable (a
@@ -132,6 +134,7 @@ struct rpc_server_def {
     void *ready_state;          /* what ready gets; NULL: state */
     struct log *log;            /* may be NULL */
     struct metrics *metrics;    /* may be NULL */
+    struct span_sink *spans;    /* may be NULL */
     const struct rpc_interceptor *interceptors;
     size_t interceptor_count;
     /* Event loops that the server shares, of which it uses all; they outlive it. NULL: it has threads of its own. */

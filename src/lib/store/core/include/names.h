@@ -2,6 +2,7 @@
 #pragma once
 
 #pragma redefine_extname store_answer slipway_store_answer
+#pragma redefine_extname store_batch_begin_span slipway_store_batch_begin_span
 #pragma redefine_extname store_fail slipway_store_fail
 #pragma redefine_extname store_mark_check slipway_store_mark_check
 #pragma redefine_extname store_mark_make slipway_store_mark_make
@@ -17,3 +18,4 @@
 #pragma redefine_extname store_queue_put slipway_store_queue_put
 #pragma redefine_extname store_queue_release slipway_store_queue_release
 #pragma redefine_extname store_queue_take slipway_store_queue_take
+#pragma redefine_extname store_span_end slipway_store_span_end

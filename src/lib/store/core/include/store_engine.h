@@ -26,6 +26,8 @@ struct store_batch {
     struct store_op ops[STORE_MAX_BATCH];
     unsigned count;
     int err; /* of building it */
+    struct trace trace; /* of the span that writing it is; not sampled: it is none */
+    uint64_t begun_ns;
 
     uint64_t deadline_ns;
     store_written *done;
@@ -65,10 +67,14 @@ struct store {
     size_t table_count;
     enum store_mode mode;
     struct metrics_series *results[STORE_RESULTS];
+    struct span_sink *spans;
 };
 
 /* What a store that an engine has opened begins with. */
 void store_opened(struct store *store, const struct store_engine *engine, const struct store_options *options);
+void store_batch_begin_span(struct store *store, struct store_batch *batch);
+/* A span of what the store has done since begun_ns, where trace is sampled. count: operations of a batch; 0: a read. */
+void store_span_end(const struct store *store, const struct trace *trace, uint64_t begun_ns, unsigned count, int err);
 /* Calls done with the batch's result, counts it and frees the batch. */
 void store_answer(struct store *store, struct store_batch *take_batch);
 /* Writes a line into error and returns err: for `return store_fail(...)`. */

@@ -1,7 +1,10 @@
 /* idempotency -- a request that is sent twice is done once: keys kept with the write, in its transaction.
  *
  * A service gives it a table of its schema. A record: a client's key (namespaced by the caller, e.g. route or user) ->
- * a digest of the request and the answer to repeat, kept for retention_ms and then dropped by a thread of its own.
+ * a digest of the request and the answer to repeat, kept for retention_ms and then dropped by a thread of its own. Age
+ * is counted in ticks that the replicas make in common, each by its monotonic clock: a wrong time of day drops nothing.
+ * A key may stay for some 2 % longer, and for as long as no replica runs for a 64th of the retention. Where replicas
+ * have different retentions, the shortest holds for all keys.
  * A key whose first request is still running in this process is refused (-EBUSY: 409); between replicas the store's
  * expectation decides, and the loser repeats the winner's answer. Any thread.
  */
@@ -14,7 +17,7 @@
 
 struct idempotency;
 
-/* The table's definition, to be put into the schema: its index orders the records by expiry. */
+/* The table's definition, to be put into the schema: its index orders the records by their seq. */
 extern const struct store_table idempotency_table; /* named "idempotency" */
 
 int idempotency_open(struct store *store, unsigned table, uint64_t retention_ms, struct metrics *metrics,

@@ -8,4 +8,5 @@
 #pragma redefine_extname idempotency_key_valid slipway_idempotency_key_valid
 #pragma redefine_extname idempotency_open slipway_idempotency_open
 #pragma redefine_extname idempotency_release slipway_idempotency_release
+#pragma redefine_extname idempotency_sweep slipway_idempotency_sweep
 #pragma redefine_extname idempotency_table slipway_idempotency_table

@@ -21,6 +21,7 @@
 #pragma redefine_extname store_view_meta_put slipway_store_view_meta_put
 #pragma redefine_extname store_view_note_get slipway_store_view_note_get
 #pragma redefine_extname store_view_note_put slipway_store_view_note_put
+#pragma redefine_extname store_view_oldest_reader slipway_store_view_oldest_reader
 #pragma redefine_extname store_view_open slipway_store_view_open
 #pragma redefine_extname store_view_put slipway_store_view_put
 #pragma redefine_extname store_view_put_damaged slipway_store_view_put_damaged

@@ -29,8 +29,15 @@ size_t store_view_tables(const struct store_view *view, const struct store_table
 int store_view_restored(struct store_view *view, uint64_t last_seq);
 struct store_view *store_view_close(struct store_view *view); /* no transaction or snapshot may be left; returns NULL */
 
-/* Frees the slots of readers of other processes (backup tools) that have died. Any thread. */
-void store_view_check_readers(struct store_view *view);
+/* Frees the slots of readers of other processes (backup tools) that have died, and returns how many. Any thread. */
+unsigned store_view_check_readers(struct store_view *view);
+/* Who reads the oldest snapshot, if it is older than the last commit: no page that it sees is used again. Any thread.
+ */
+struct store_view_reader {
+    int pid;      /* 0: nobody */
+    uint64_t txn; /* LMDB's number of the snapshot */
+};
+struct store_view_reader store_view_oldest_reader(struct store_view *view);
 unsigned store_view_readers(struct store_view *view); /* snapshots in use. Any thread. */
 uint64_t store_view_bytes(struct store_view *view);   /* that data takes, as far as it can be read. Any thread. */
 

@@ -1,0 +1,18 @@
+/* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
+#pragma once
+
+#pragma redefine_extname collector_call slipway_collector_call
+#pragma redefine_extname collector_end_by slipway_collector_end_by
+#pragma redefine_extname collector_open slipway_collector_open
+#pragma redefine_extname collector_release slipway_collector_release
+#pragma redefine_extname collector_sleep slipway_collector_sleep
+#pragma redefine_extname otlp_check_endpoint slipway_otlp_check_endpoint
+#pragma redefine_extname otlp_check_resource slipway_otlp_check_resource
+#pragma redefine_extname otlp_close slipway_otlp_close
+#pragma redefine_extname otlp_open slipway_otlp_open
+#pragma redefine_extname otlp_request_pack slipway_otlp_request_pack
+#pragma redefine_extname otlp_resource_open slipway_otlp_resource_open
+#pragma redefine_extname otlp_resource_release slipway_otlp_resource_release
+#pragma redefine_extname otlp_response_rejected slipway_otlp_response_rejected
+#pragma redefine_extname otlp_sink slipway_otlp_sink
+#pragma redefine_extname otlp_span_pack slipway_otlp_span_pack

@@ -1,0 +1,90 @@
+/* Where spans go: by OpenTelemetry's environment variables
+ * (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/). */
+#include "otlp.h"
+#include "svc_context.h"
+#include "svc_traces.h"
+#include <errno.h>
+
+const struct config_option svc_trace_options[] = {
+    {"OTEL_EXPORTER_OTLP_ENDPOINT", "", .check = otlp_check_endpoint,
+     .help = "collector that gets spans by OTLP over gRPC: http://HOST:PORT; empty: no spans are made"},
+    {"OTEL_SDK_DISABLED", "false", CONFIG_BOOL, .help = "no spans are made"},
+    {"OTEL_SERVICE_NAME", "", .help = "service.name of spans; empty: the service's own"},
+    {"OTEL_RESOURCE_ATTRIBUTES", "", .check = otlp_check_resource, .help = "KEY=VALUE,... of all spans"},
+    {"OTEL_TRACES_SAMPLER", "parentbased_always_on", CONFIG_CHOICE,
+     .choices = "always_on|always_off|traceidratio|parentbased_always_on|parentbased_always_off|"
+                "parentbased_traceidratio",
+     .help = "which traces have spans"},
+    {"OTEL_TRACES_SAMPLER_ARG", "", .check = span_sampler_check_ratio,
+     .help = "the part of traces, 0 to 1, that the ratio samplers take; empty: 1"},
+    {"OTEL_BSP_MAX_QUEUE_SIZE", "2048", CONFIG_INT, 1, 1 << 20, .unit = "spans",
+     .help = "that wait for the collector; at most what a part of the memory limit holds"},
+    {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "512", CONFIG_INT, 1, 8192, .unit = "spans", .help = "sent at once"},
+    {"OTEL_BSP_SCHEDULE_DELAY", "5000", CONFIG_INT, 1, 3600000, .unit = "ms", .help = "until fewer are sent"},
+    {"OTEL_BSP_EXPORT_TIMEOUT", "30000", CONFIG_INT, 1, 3600000, .unit = "ms",
+     .help = "bound on sending a batch, with all its attempts"},
+    {0},
+};
+
+static unsigned unsigned_of(const struct svc *svc, const char *name)
+{
+    return (unsigned)config_int(svc->config, name);
+}
+
+/* OTEL_SERVICE_NAME goes before service.name among the attributes, which goes before the service's own name. */
+static int list_attributes(const struct svc *svc, struct buf *list)
+{
+    const char *name = config_string(svc->config, "OTEL_SERVICE_NAME");
+
+    buf_append_cstr(list, config_string(svc->config, "OTEL_RESOURCE_ATTRIBUTES"));
+    if (name[0] != '\0')
+        buf_append_cstr(list, ",service.name=");
+    for (; *name != '\0'; name++)
+        buf_printf(list, "%%%02x", (unsigned char)*name);
+    buf_append_char(list, '\0');
+    return buf_error(list);
+}
+
+static int open_exporter(struct svc *svc, const char *endpoint, const char *attributes)
+{
+    struct otlp_def def = {
+        .endpoint = endpoint,
+        .service = svc->def->name,
+        .resource = attributes,
+        .max_queue = unsigned_of(svc, "OTEL_BSP_MAX_QUEUE_SIZE"),
+        .max_batch = unsigned_of(svc, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
+        .delay_ms = unsigned_of(svc, "OTEL_BSP_SCHEDULE_DELAY"),
+        .timeout_ms = unsigned_of(svc, "OTEL_BSP_EXPORT_TIMEOUT"),
+        .max_memory = svc_memory_part(svc, MEMORY_SPANS),
+        .metrics = svc->metrics,
+    };
+    int r = span_sampler_parse(config_string(svc->config, "OTEL_TRACES_SAMPLER"),
+                               config_string(svc->config, "OTEL_TRACES_SAMPLER_ARG"), &def.sampler);
+
+    return r == 0 ? otlp_open(&def, &svc->otlp) : r;
+}
+
+int svc_traces_open(struct svc *svc)
+{
+    const char *endpoint = config_string(svc->config, "OTEL_EXPORTER_OTLP_ENDPOINT");
+    struct buf attributes = {0};
+    int r;
+
+    if (endpoint[0] == '\0' || config_bool(svc->config, "OTEL_SDK_DISABLED"))
+        return 0;
+    r = list_attributes(svc, &attributes);
+    if (r == 0)
+        r = open_exporter(svc, endpoint, attributes.data);
+    buf_release(&attributes);
+    return r == -EINVAL ? svc_fail(svc, "OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES: too many, or not UTF-8") : r;
+}
+
+void svc_traces_close(struct svc *svc, unsigned timeout_ms)
+{
+    svc->otlp = otlp_close(svc->otlp, timeout_ms);
+}
+
+struct span_sink *svc_spans(const struct svc *svc)
+{
+    return svc->otlp != NULL ? otlp_sink(svc->otlp) : NULL;
+}
