@@ -193,7 +193,7 @@ def health_watches(line: Line) -> Script:
     )
 
 
-@attack(on=GRPC, connections=2500)
+@attack(on=GRPC, connections=4000)
 def unending_calls(line: Line) -> Script:
     """CVE-2020-8663: more connections than the listener takes, each with a call that does not end, so that none is idle:
     Watch of the health service, or a list of which nothing is taken."""

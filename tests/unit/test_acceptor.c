@@ -275,7 +275,7 @@ Test(acceptor, is_crowded_when_almost_all_connections_are_busy)
     serve(&server, 2, CLIENTS);
     for (unsigned i = 0; i < CLIENTS; i++) {
         fds[i] = join(&server);
-        if (i < CLIENTS - CLIENTS / 8)
+        if (i < CLIENTS - CLIENTS / 4)
             in_loop(&server, set_busy, i);
     }
     cr_expect_not(acceptor_is_crowded(server.acceptor));
@@ -284,7 +284,7 @@ Test(acceptor, is_crowded_when_almost_all_connections_are_busy)
     in_loop(&server, set_idle, 0);
     cr_expect_not(acceptor_is_crowded(server.acceptor));
     in_loop(&server, set_busy, 0);
-    for (unsigned i = 0; i < CLIENTS / 4; i++)
+    for (unsigned i = 0; i < CLIENTS / 2; i++)
         in_loop(&server, run_end, i);
     cr_expect_not(acceptor_is_crowded(server.acceptor));
     end(&server);

@@ -71,7 +71,7 @@
 #define HANDSHAKES_MS  20 /* for those that have begun to end, once new ones are dropped */
 #define DRAIN_TRIES    50
 #define LOOKS          64
-#define CROWDED_PART   8 /* of max_connections: are not all busy */
+#define CROWDED_PART   4 /* of max_connections: are not all busy */
 #define WARN_NS        (10 * CLOCK_NS_PER_S)
 #define CACHE_LINE     64
 
