@@ -26,10 +26,10 @@ void rpc_room_open(struct rpc_server *server)
 static size_t held_by_call(struct rpc_call *call)
 {
     size_t bytes = sizeof(*call) + call->head.bytes + call->in.capacity + call->backlog_capacity;
+    bool locked = rpc_call_lock(call);
 
-    pthread_mutex_lock(&call->lock);
     bytes += call->out.bytes;
-    pthread_mutex_unlock(&call->lock);
+    rpc_call_unlock(call, locked);
     return bytes;
 }
 
