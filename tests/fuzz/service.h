@@ -104,7 +104,12 @@ static inline int service_connect(int port)
 /* The service may have closed meanwhile. */
 static inline void service_send(int fd, struct str bytes)
 {
-    if (bytes.len > 0 && send(fd, bytes.s, bytes.len, MSG_NOSIGNAL) < 0)
+    ssize_t sent = 0;
+
+    do
+        sent = bytes.len > 0 ? send(fd, bytes.s, bytes.len, MSG_NOSIGNAL) : 0;
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0)
         MUST(errno == EPIPE || errno == ECONNRESET);
 }
 
@@ -115,7 +120,9 @@ static inline bool service_receive(int fd, struct buf *output)
     ssize_t len;
 
     MUST(room != NULL);
-    len = recv(fd, room, 64 * 1024, 0);
+    do
+        len = recv(fd, room, 64 * 1024, 0);
+    while (len < 0 && errno == EINTR);     /* libFuzzer's alarm: with a time limit the kernel does not begin again */
     MUST(len >= 0 || errno == ECONNRESET); /* else neither an answer nor an end within the bound */
     output->len += len > 0 ? (size_t)len : 0;
     return len > 0;

@@ -5,7 +5,8 @@
  * Properties: the write takes effect at most once; "written" is answered only if it did; "failed" only if it never will.
  *
  * Broken variants: BLIND_RETRY (tries again without expecting the id to be absent), FAIL_UNKNOWN (answers "failed" when the
- * answer is lost), NO_FENCE (reads back once, finds nothing, and answers "failed" while the attempt may still arrive).
+ * answer is lost), NO_FENCE (reads back once, finds nothing, and answers "failed" while the attempt may still arrive),
+ * TRUST_ERROR (answers "failed" when etcd answers with an error).
  */
 #define ATTEMPTS 2
 
@@ -14,7 +15,7 @@ bool id_there = false, fenced = false;
 byte in_flight = 0; /* attempts that etcd may still commit */
 mtype = { pending, written, failed }
 mtype answer = pending;
-bool reply = false;
+bool reply = false, error = false;
 
 /* etcd commits an attempt at some time, or it is lost on the way. */
 active proctype etcd()
@@ -34,6 +35,7 @@ active proctype etcd()
         fi;
         if
         :: id_there -> reply = true
+        :: true -> error = true       /* whether it has taken effect or not */
         :: true -> skip               /* the answer is lost */
         fi }
     od
@@ -45,8 +47,11 @@ active proctype writer()
     do
     :: attempts < ATTEMPTS ->
         attempts++;
-        atomic { reply = false; in_flight++ };
+        atomic { reply = false; error = false; in_flight++ };
         if
+#ifdef TRUST_ERROR
+        :: error -> atomic { answer = failed; break }
+#endif
         :: reply -> atomic { answer = written; break }
         :: true -> skip /* timed out: unknown */
         fi;

@@ -199,7 +199,7 @@ func (c *cluster) addMembers() error {
 		p.args = []string{"--name", p.name, "--data-dir", filepath.Join(p.folder, "data"), "--log-level", "error",
 			"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
 			"--initial-advertise-peer-urls", peer, "--initial-cluster", strings.Join(all, ","),
-			"--heartbeat-interval", "50", "--election-timeout", "500"}
+			"--heartbeat-interval", "50", "--election-timeout", "500", "--quota-backend-bytes", fmt.Sprint(quotaBytes)}
 	}
 	return nil
 }

@@ -41,11 +41,17 @@ func newSchedule(seed uint64, c *cluster, onlyKills bool) *schedule {
 	if c.options.clock != "" {
 		s.kinds = append(s.kinds, "step clock")
 	}
+	if len(c.members) > 0 {
+		s.kinds = append(s.kinds, "make room", "make room", "lose member")
+	}
+	if len(c.members) > 2 {
+		s.kinds = append(s.kinds, "lose disk")
+	}
 	if c.isolated && c.options.features != "" {
 		s.kinds = append(s.kinds, "fill disk")
 	}
 	if c.isolated && len(c.members) > 0 {
-		s.kinds = append(s.kinds, "cut replica", "cut replica", "cut", "lose packets", "slow link")
+		s.kinds = append(s.kinds, "cut replica", "compact behind", "cut", "lose packets", "slow link")
 	}
 	return s
 }
@@ -64,8 +70,10 @@ func (s *schedule) next() fault {
 	}
 	service := s.first + s.random.IntN(s.all-s.first)
 	switch f.kind {
-	case "cut replica", "step clock":
+	case "cut replica", "compact behind", "step clock":
 		f.target = service
+	case "lose member", "lose disk":
+		f.target %= s.first
 	}
 	if !s.quick {
 		f.pause *= 4
@@ -113,14 +121,27 @@ func (c *cluster) inflict(f fault, say func(string)) error {
 			hold()
 			err = free(hit[0].data)
 		}
-	case "cut replica":
-		say(fmt.Sprintf("cut %s from all of etcd for %v", target.name, f.hold))
+	case "make room":
+		say("compact and defragment etcd")
+		err = c.makeRoom()
+	case "lose member":
+		say(fmt.Sprintf("SIGKILL %s, for %v", target.name, f.hold))
+		target.kill()
+		hold()
+	case "lose disk":
+		say("lose the disk of " + target.name)
+		err = c.loseDisk(target)
+	case "cut replica", "compact behind":
+		say(fmt.Sprintf("cut %s from all of etcd for %v: %s", target.name, f.hold, f.kind))
 		for _, member := range c.members {
 			if err == nil {
 				err = cut(target.place, member.place)
 			}
 		}
 		hold()
+		if f.kind == "compact behind" {
+			err = first(err, c.compact())
+		}
 		err = first(err, healLinks())
 	case "cut":
 		say(fmt.Sprintf("cut %s from %s for %v", target.name, other.name, f.hold))
@@ -167,7 +188,7 @@ func first(a, b error) error {
 // held is how long it lasts before it is healed.
 func (f fault) held() time.Duration {
 	switch f.kind {
-	case "kill", "kill leader", "kill all", "step clock":
+	case "kill", "kill leader", "kill all", "step clock", "make room", "lose disk":
 		return 0
 	}
 	return f.hold
@@ -175,7 +196,7 @@ func (f fault) held() time.Duration {
 
 func (f fault) kills(c *cluster) int {
 	switch f.kind {
-	case "kill", "kill leader":
+	case "kill", "kill leader", "lose member", "lose disk":
 		return 1
 	case "kill all":
 		return len(c.processes)

@@ -25,7 +25,7 @@ const (
 //	delete  Missing.
 //	read    Value, or Missing. Age: it was asked to be quick, and says how old it may be.
 //	save    Arg: the name; Token: the idempotency key.
-//	list    Values: everything that is there, in order. Complete lists are made at the end only.
+//	list    Values: everything that is there, in order; while others write, each page is of another moment.
 type Op struct {
 	Process int      `json:"process"`
 	Service string   `json:"service"`

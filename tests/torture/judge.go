@@ -156,14 +156,15 @@ func nothingForeign(service string, ops []Op) Finding {
 	return finding
 }
 
-// Every note whose creation was acknowledged is in the list, unless a deletion was tried. Values of a list are the
+// Every note whose creation was acknowledged before the list was begun is in it, unless a deletion was tried before its
+// end. Values of a list are the
 // contents of notes: those that the last write left, which linearizable judges; here their keys count.
 func notesThere(ops []Op) Finding {
 	finding := Finding{Check: "notes: every acknowledged note is listed"}
-	gone := map[string]bool{}
+	gone := map[string]int64{} // since when it may be
 	for _, op := range ops {
-		if op.Kind == "delete" && op.Result != refused {
-			gone[op.Key] = true
+		if since, there := gone[op.Key]; op.Kind == "delete" && op.Result != refused && (!there || op.Start < since) {
+			gone[op.Key] = op.Start
 		}
 	}
 	forLists(ops, func(list Op) {
@@ -172,7 +173,8 @@ func notesThere(ops []Op) Finding {
 			there[origin(token)] = true
 		}
 		for _, op := range ops {
-			if op.Kind != "create" || op.Result != ok || gone[op.Key] {
+			since, deleted := gone[op.Key]
+			if op.Kind != "create" || op.Result != ok || op.End > list.Start || deleted && since < list.End {
 				continue
 			}
 			finding.Looked++

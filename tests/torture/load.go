@@ -13,6 +13,8 @@ import (
 
 const (
 	repeatProcess = -200                    // none of the load's
+	listProcess   = 1000                    // nor this
+	listPause     = 3 * time.Second         // between lists while clients write
 	serverTimeout = 2000 * time.Millisecond // what a service may take
 	clientTimeout = 3000 * time.Millisecond // and then nobody waits any more
 	keyOps        = 40                      // operations on a key: a longer history says no more, and takes long to judge

@@ -145,6 +145,7 @@ func torture(o *options, isolated bool) ([]Finding, error) {
 	l := &load{history: history, targets: c.targets(), pace: o.pace, stop: make(chan struct{})}
 	notes := newNotesLoad(l)
 	l.run(o.clients, o.seed, 0, notes.operate)
+	l.run(1, o.seed, listProcess, notes.listSometimes)
 	features := &featuresLoad{load: l, grpc: newGRPCClient()}
 	if o.features != "" {
 		l.run(o.clients, o.seed, o.clients, features.operate)
@@ -157,6 +158,11 @@ func torture(o *options, isolated bool) ([]Finding, error) {
 	}
 	for _, p := range c.processes {
 		if err := p.waitReady(); err != nil {
+			return []Finding{c.healthy()}, err
+		}
+	}
+	if len(c.members) > 0 { // nobody compacts as often as clients write here
+		if err := c.makeRoom(); err != nil {
 			return []Finding{c.healthy()}, err
 		}
 	}

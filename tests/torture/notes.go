@@ -47,7 +47,11 @@ func (n *notesLoad) call(address, method, path string, headers map[string]string
 	defer cancel()
 	var body io.Reader
 	if content != "" {
-		text, _ := json.Marshal(map[string]any{"title": content, "body": strings.Repeat("x", 100), "tags": []string{origin(content)}})
+		note := map[string]any{"title": content}
+		if method != "PATCH" {
+			note["body"], note["tags"] = strings.Repeat("x", 100), []string{origin(content)}
+		}
+		text, _ := json.Marshal(note)
 		body = bytes.NewReader(text)
 	}
 	request, err := http.NewRequestWithContext(ctx, method, "http://"+address+path, body)
@@ -56,7 +60,9 @@ func (n *notesLoad) call(address, method, path string, headers map[string]string
 	}
 	// http.Client would repeat some requests by itself, and one record would stand for two.
 	request.GetBody = nil
-	if content != "" {
+	if method == "PATCH" {
+		request.Header.Set("Content-Type", "application/merge-patch+json")
+	} else if content != "" {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	for name, value := range headers {
@@ -157,6 +163,8 @@ func (n *notesLoad) seen(note *hotNote, op *Op) {
 	}
 }
 
+func putOrPatch(dice int) string { return []string{"PUT", "PATCH"}[dice%2] }
+
 func (n *notesLoad) operate(process int, random *rand.Rand) {
 	dice := random.IntN(100)
 	if dice < 5 {
@@ -185,11 +193,11 @@ func (n *notesLoad) operate(process int, random *rand.Rand) {
 		}
 	case dice < 72:
 		op.Kind, op.Arg = "write", note.origin+" "+n.name(process)
-		answer = n.call(address, "PUT", path, nil, op.Arg)
+		answer = n.call(address, putOrPatch(dice), path, nil, op.Arg)
 		op.Tag = answer.tag
 	case dice < 98:
 		op.Kind, op.Arg, op.Expect = "cas", note.origin+" "+n.name(process), content
-		answer = n.call(address, "PUT", path, map[string]string{"If-Match": tag}, op.Arg)
+		answer = n.call(address, putOrPatch(dice), path, map[string]string{"If-Match": tag}, op.Arg)
 		op.Tag = answer.tag
 	default:
 		op.Kind = "delete"
@@ -233,11 +241,21 @@ func (n *notesLoad) final() {
 			op.Value, op.Tag = answer.content, answer.tag
 			n.history.add(op)
 		})
-		n.list(process, address)
+		if !n.list(process, address) {
+			n.note("notes: no final list")
+		}
 	}
 }
 
-func (n *notesLoad) list(process int, address string) {
+func (n *notesLoad) listSometimes(process int, random *rand.Rand) {
+	n.list(process, n.target("notes", random))
+	select {
+	case <-n.stop:
+	case <-time.After(listPause):
+	}
+}
+
+func (n *notesLoad) list(process int, address string) bool {
 	op := Op{Process: process, Service: "notes", Kind: "list", Start: n.history.now(), Result: ok}
 	for cursor := ""; ; {
 		answer := n.call(address, "GET", "/v1/notes?limit=100"+cursor, nil, "")
@@ -247,7 +265,6 @@ func (n *notesLoad) list(process int, address string) {
 		}
 		if answer.status != 200 || json.Unmarshal(answer.body, &page) != nil {
 			op.Result = unknown
-			n.note("notes: no final list")
 			break
 		}
 		for _, note := range page.Notes {
@@ -260,4 +277,5 @@ func (n *notesLoad) list(process int, address string) {
 	}
 	op.End = n.history.now()
 	n.history.add(op)
+	return op.Result == ok
 }

@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 
-enum { LOOPS = 3, MAX = 64 };
+enum { LOOPS = 3, MAX = 80 };
 
 /* Connections that do nothing, in the order of their opening. */
 struct conn {
@@ -20,7 +20,7 @@ struct conn {
     struct server *server;
     unsigned loop;
     int fd;
-    atomic_bool open, stays; /* stays: it says that it is not idle */
+    atomic_bool open, has_begun; /* a part of a request */
 };
 
 struct server {
@@ -57,15 +57,17 @@ static bool open_conn(void *arg, unsigned loop, int take_fd, const struct sockad
     return true;
 }
 
-static bool yield_conn(void *arg, struct acceptor_place *place)
+static bool has_begun(void *arg, struct acceptor_place *place)
+{
+    return ((struct conn *)((char *)place - offsetof(struct conn, place)))->has_begun;
+}
+
+static void yield_conn(void *arg, struct acceptor_place *place)
 {
     struct conn *conn = (struct conn *)((char *)place - offsetof(struct conn, place));
 
-    if (conn->stays)
-        return false;
     conn->message.run = close_conn;
     loop_post(conn->server->loops[conn->loop], &conn->message);
-    return true;
 }
 
 static bool is_paused(void *arg)
@@ -97,6 +99,7 @@ static void serve_bounded(struct server *server, const char *host, unsigned loop
                                                       .address_bound = address_bound,
                                                       .arg = server,
                                                       .open = open_conn,
+                                                      .has_begun = has_begun,
                                                       .yield = yield_conn,
                                                       .is_paused = is_paused,
                                                       .drained = drained},
@@ -214,21 +217,78 @@ Test(acceptor, of_all_loops_the_connection_yields_that_has_been_idle_for_longest
         close(fds[i]);
 }
 
-Test(acceptor, who_is_not_idle_after_all_is_passed_over)
+Test(acceptor, who_has_begun_a_request_is_passed_over_once)
 {
     static struct server server;
-    int fds[4];
+    struct timespec tick = {0, 5000000};
+    int fds[6];
 
     serve(&server, 1, 3);
     for (int i = 0; i < 3; i++)
         fds[i] = join(&server);
-    server.conns[0].stays = true;
+    server.conns[0].has_begun = true;
     net_send_text(fds[1], "x"); /* nobody reads it: a request that has come */
+    nanosleep(&tick, NULL);
     fds[3] = join(&server);
     cr_expect(net_closed(fds[2]));
     cr_expect(server.conns[0].open && server.conns[1].open);
+    nanosleep(&tick, NULL);
+    in_loop(&server, set_busy, 1); /* it has come whole, and is answered */
+    in_loop(&server, set_idle, 1);
+    fds[4] = join(&server);
+    cr_expect(net_closed(fds[0]) || net_closed(fds[3]));
+    fds[5] = join(&server);
+    cr_expect(net_closed(fds[0]) && net_closed(fds[3]));
+    cr_expect(server.conns[1].open);
     end(&server);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 6; i++)
+        close(fds[i]);
+}
+
+Test(acceptor, clients_that_all_have_begun_a_request_keep_nobody_out)
+{
+    enum { SLOW = 70 }; /* more than are looked at for one */
+    static struct server server;
+    int fds[SLOW + 4];
+
+    serve(&server, 2, SLOW);
+    for (int i = 0; i < SLOW; i++) {
+        fds[i] = join(&server);
+        net_send_text(fds[i], "x");
+    }
+    for (int i = SLOW; i < SLOW + 4; i++)
+        fds[i] = join(&server);
+    cr_expect_eq(metric(&server, "listener_refused_total"), 0);
+    for (int i = SLOW; i < SLOW + 4; i++)
+        cr_expect(server.conns[i].open);
+    end(&server);
+    for (int i = 0; i < SLOW + 4; i++)
+        close(fds[i]);
+}
+
+Test(acceptor, is_crowded_when_almost_all_connections_are_busy)
+{
+    enum { CLIENTS = 32 };
+    static struct server server;
+    int fds[CLIENTS];
+
+    serve(&server, 2, CLIENTS);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        fds[i] = join(&server);
+        if (i < CLIENTS - CLIENTS / 8)
+            in_loop(&server, set_busy, i);
+    }
+    cr_expect_not(acceptor_is_crowded(server.acceptor));
+    in_loop(&server, set_busy, CLIENTS - 1);
+    cr_expect(acceptor_is_crowded(server.acceptor));
+    in_loop(&server, set_idle, 0);
+    cr_expect_not(acceptor_is_crowded(server.acceptor));
+    in_loop(&server, set_busy, 0);
+    for (unsigned i = 0; i < CLIENTS / 4; i++)
+        in_loop(&server, run_end, i);
+    cr_expect_not(acceptor_is_crowded(server.acceptor));
+    end(&server);
+    for (int i = 0; i < CLIENTS; i++)
         close(fds[i]);
 }
 

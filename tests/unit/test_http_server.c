@@ -420,33 +420,60 @@ Test(http_server, silent_connections_lock_nobody_out)
     fixture_close(&f);
 }
 
-Test(http_server, requests_in_progress_do_not_yield_and_a_new_connection_is_refused)
+Test(http_server, requests_being_answered_do_not_yield_and_a_new_connection_is_refused)
 {
     struct waiting *waiting = waiting_new();
     struct fixture f =
         fixture_open((struct http_server_def){.routes = routes, .state = waiting, .max_connections = 2, .workers = 2});
-    int deferred = fixture_connect(&f), half = fixture_connect(&f), refused, last;
+    int first = fixture_connect(&f), second = fixture_connect(&f), refused, last;
 
-    net_send_text(deferred, LATER);
-    net_send_text(half, "POST /hello HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\nab");
-    NET_AWAIT(waiting->count == 1 && fixture_metric(&f, CONNECTIONS) == 2);
+    net_send_text(first, LATER);
+    net_send_text(second, LATER);
+    NET_AWAIT(waiting->count == 2);
     refused = fixture_connect(&f);
     cr_expect(net_closed(refused));
     cr_expect_eq(fixture_metric(&f, REFUSED), 1);
-    net_send_text(half, "cd");
-    expect_answer(half, 200);
+    answer_all(waiting);
+    expect_answer(first, 200);
+    expect_answer(second, 200);
     last = fixture_connect(&f);
     expect(last, HELLO, 200, "hello");
-    cr_expect(net_closed(half));
-    answer_all(waiting);
-    expect_answer(deferred, 200);
     cr_expect_eq(fixture_metric(&f, REFUSED), 1);
-    close(deferred);
-    close(half);
+    close(first);
+    close(second);
     close(refused);
     close(last);
     fixture_close(&f);
     free(waiting);
+}
+
+#define HALF "POST /hello HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\nab"
+
+Test(http_server, a_half_sent_request_yields_when_no_connection_is_idle)
+{
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .max_connections = 2});
+    struct timespec tick = {0, 20000000}; /* the order is known to a millisecond */
+    int half = fixture_connect(&f), silent, other, last;
+
+    net_send_text(half, HALF);
+    silent = fixture_connect(&f);
+    NET_AWAIT(fixture_metric(&f, CONNECTIONS) == 2);
+    nanosleep(&tick, NULL);
+    other = fixture_connect(&f);
+    cr_expect(net_closed(silent));
+    net_send_text(half, "cd");
+    expect_answer(half, 200);
+    net_send_text(half, HALF);
+    net_send_text(other, HALF);
+    last = fixture_connect(&f);
+    expect(last, HELLO, 200, "hello");
+    cr_expect_eq(fixture_metric(&f, CONNECTIONS), 2);
+    cr_expect_eq(fixture_metric(&f, REFUSED), 0);
+    close(half);
+    close(silent);
+    close(other);
+    close(last);
+    fixture_close(&f);
 }
 
 Test(http_server, idle_and_half_sent_requests_are_closed)

@@ -262,6 +262,35 @@ Test(http_slow, whoever_holds_a_large_part_of_what_all_clients_hold_makes_room)
     cr_expect_eq(closed_beside(20 << 20, false), 0, "the others hold most");
 }
 
+/* All hold the same: one of them has been answered since the others came. */
+Test(http_slow, whoever_was_answered_longest_ago_is_closed_first)
+{
+    enum { BEFORE = 20, AFTER = 16 };
+    struct fixture f = fixture_open((struct http_server_def){.routes = routes, .max_memory = 8 << 20});
+    static char head[200000];
+    int honest = fixture_connect(&f), fds[BEFORE + AFTER];
+    struct net_answer answer;
+
+    memset(head, 'y', sizeof(head));
+    memcpy(head, "GET /hello HTTP/1.1\r\nx: ", 24);
+    for (int i = 0; i < BEFORE + AFTER; i++) {
+        if (i == BEFORE) {
+            cr_assert(is_served(honest));
+            net_send(honest, head, sizeof(head));
+        }
+        fds[i] = fixture_connect(&f);
+        send(fds[i], head, sizeof(head), MSG_NOSIGNAL); /* it may be closed meanwhile */
+    }
+    NET_AWAIT(fixture_metric(&f, "http_memory_closed_total{server=\"test\"}") > 0);
+    net_ask(honest, "\r\nhost: test\r\n\r\n", &answer);
+    cr_expect_eq(answer.status, 200);
+    net_answer_release(&answer);
+    for (int i = 0; i < BEFORE + AFTER; i++)
+        close(fds[i]);
+    close(honest);
+    fixture_close(&f);
+}
+
 #define BURST 200
 
 Test(http_slow, the_memory_of_a_burst_is_given_back)

@@ -2,6 +2,7 @@
 #include "rpc_fixture.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <grpc/grpc.h>
 #include <sys/socket.h>
 
 static struct fixture fixture;
@@ -72,6 +73,17 @@ Test(rpc_client, fails_at_once_without_a_server)
     fixture.server = rpc_server_close(fixture.server);
     answer = fixture_call(&fixture, 100, 0, (struct rpc_call_options){.timeout_ms = 60000});
     cr_assert_eq(answer.code, ERR_GRPC_UNAVAILABLE, "%s", answer.message);
+}
+
+/* The client's end waits for C-core's, though not for ever. */
+Test(rpc_client, ends_in_the_pause_before_an_attempt_to_connect)
+{
+    fixture.client = rpc_client_free(fixture.client);
+    fixture.server = rpc_server_close(fixture.server);
+    fixture_connect(&fixture, (struct rpc_client_def){.reconnect_ms = 60000});
+    cr_assert_eq(fixture_call(&fixture, 100, 0, (struct rpc_call_options){0}).code, ERR_GRPC_UNAVAILABLE);
+    fixture.client = rpc_client_free(fixture.client);
+    cr_assert(!grpc_is_initialized());
 }
 
 Test(rpc_client, waits_for_a_server_where_it_is_told_to)

@@ -14,18 +14,26 @@
  * STATES of a place
  *
  *   OUTSIDE -- acceptor_join --> IDLE <--> BUSY          one of acceptor->connections
- *                                 |
- *                                 v yields
+ *                                 |         ^
+ *                                 v is seen | acceptor_busy
+ *                               BEGUN ------+            the same: a part of a request has come, as was seen when a
+ *                                 |                      place was needed
+ *                                 v yields, as IDLE does
  *                              YIELDED                   one of acceptor->spare: its place is another's
- *   any of the last three -- acceptor_left --> OUTSIDE
+ *   any of the last four -- acceptor_left --> OUTSIDE
  *
  * WHO YIELDS
  *
  * Each loop keeps its idle places in the order of since_ms, and publishes the first one's in idle_since_ms, so that the
  * loop that accepts finds the loop whose connection has been idle for longest without a lock. The new connection goes
  * there, and takes the place of the first one that is really idle. One whose socket has bytes that were not read, or of
- * which the server says that a request has begun, goes to the end of the order; after LOOKS of them the new connection
- * is refused. Another loop may have taken the idle connection meanwhile: then the next one of the loop yields.
+ * which the server says that a request has begun, is BEGUN from then on: others yield before it that have been idle, or
+ * BEGUN, for longer. So a request that is on its way has time to come, and clients that send their requests slowly keep
+ * nobody out. After LOOKS at idle places the first of them yields nevertheless. Another loop may have taken the
+ * connection meanwhile: then the next one of the loop yields.
+ *
+ * Connections whose requests are being answered do not yield. So that they do not take all places, the server asks
+ * acceptor_is_crowded before a connection becomes one of them, and refuses the request.
  *
  * FILE DESCRIPTORS
  *
@@ -63,6 +71,7 @@
 #define HANDSHAKES_MS  20 /* for those that have begun to end, once new ones are dropped */
 #define DRAIN_TRIES    50
 #define LOOKS          64
+#define CROWDED_PART   8 /* of max_connections: are not all busy */
 #define WARN_NS        (10 * CLOCK_NS_PER_S)
 #define CACHE_LINE     64
 
@@ -82,9 +91,9 @@ struct acceptor_loop {
     struct net_peer *arriving; /* of the connection that is being opened */
     struct loop_timer retry_timer, drain_timer;
     struct loop_message drain_message;
-    struct places idle; /* the one that has been idle for longest is the first */
-    atomic_uint connections;
-    _Atomic uint64_t idle_since_ms; /* of the first of idle; UINT64_MAX: there is none */
+    struct places idle, begun; /* the one that has been so for longest is the first */
+    atomic_uint connections, busy;
+    _Atomic uint64_t idle_since_ms; /* of the first of both; UINT64_MAX: there is none */
 };
 
 struct acceptor {
@@ -104,31 +113,53 @@ struct acceptor {
 
 /* ---- places ---- */
 
-static void publish_idle(struct acceptor_loop *loop)
+static uint64_t since_ms(const struct acceptor_place *place)
 {
-    const struct acceptor_place *first = TAILQ_FIRST(&loop->idle);
-
-    atomic_store_explicit(&loop->idle_since_ms, first != NULL ? first->since_ms : UINT64_MAX, memory_order_relaxed);
+    return place != NULL ? place->since_ms : UINT64_MAX;
 }
 
-static void append_idle(struct acceptor_place *place)
+/* The one that is to yield first; NULL: there is none. */
+static struct acceptor_place *first_to_yield(const struct acceptor_loop *loop)
+{
+    struct acceptor_place *idle = TAILQ_FIRST(&loop->idle), *begun = TAILQ_FIRST(&loop->begun);
+
+    return since_ms(begun) <= since_ms(idle) ? begun : idle;
+}
+
+static void publish_idle(struct acceptor_loop *loop)
+{
+    atomic_store_explicit(&loop->idle_since_ms, since_ms(first_to_yield(loop)), memory_order_relaxed);
+}
+
+static struct places *list_of(const struct acceptor_place *place)
+{
+    return place->state == ACCEPTOR_BEGUN ? &place->loop->begun : &place->loop->idle;
+}
+
+static void append(struct acceptor_place *place, int state)
 {
     struct acceptor_loop *loop = place->loop;
 
-    place->state = ACCEPTOR_IDLE;
+    assert(state == ACCEPTOR_IDLE || state == ACCEPTOR_BEGUN);
+    place->state = state;
     place->since_ms = h2o_now(loop_h2o(loop->loop));
-    TAILQ_INSERT_TAIL(&loop->idle, place, link);
-    if (TAILQ_FIRST(&loop->idle) == place)
+    TAILQ_INSERT_TAIL(list_of(place), place, link);
+    if (first_to_yield(loop) == place)
         publish_idle(loop);
 }
 
-static void remove_idle(struct acceptor_place *place)
+static bool may_yield(const struct acceptor_place *place)
+{
+    return place->state == ACCEPTOR_IDLE || place->state == ACCEPTOR_BEGUN;
+}
+
+static void remove_place(struct acceptor_place *place)
 {
     struct acceptor_loop *loop = place->loop;
-    bool was_first = TAILQ_FIRST(&loop->idle) == place;
+    bool was_first = first_to_yield(loop) == place;
 
-    assert(place->state == ACCEPTOR_IDLE);
-    TAILQ_REMOVE(&loop->idle, place, link);
+    assert(may_yield(place));
+    TAILQ_REMOVE(list_of(place), place, link);
     if (was_first)
         publish_idle(loop);
 }
@@ -140,23 +171,44 @@ void acceptor_join(struct acceptor *acceptor, unsigned loop, struct acceptor_pla
     place->loop = &acceptor->loops[loop];
     place->fd = fd;
     place->peer = place->loop->arriving;
-    append_idle(place);
+    append(place, ACCEPTOR_IDLE);
+}
+
+/* Written by the loop alone. */
+static void count_busy(struct acceptor_loop *loop, unsigned more)
+{
+    atomic_store_explicit(&loop->busy, atomic_load_explicit(&loop->busy, memory_order_relaxed) + more,
+                          memory_order_relaxed);
 }
 
 void acceptor_busy(struct acceptor_place *place)
 {
     assert(place->state != ACCEPTOR_OUTSIDE);
-    if (place->state != ACCEPTOR_IDLE)
+    if (!may_yield(place))
         return;
-    remove_idle(place);
+    remove_place(place);
     place->state = ACCEPTOR_BUSY;
+    count_busy(place->loop, 1);
 }
 
 void acceptor_idle(struct acceptor_place *place)
 {
     assert(place->state != ACCEPTOR_OUTSIDE);
-    if (place->state == ACCEPTOR_BUSY)
-        append_idle(place);
+    if (place->state != ACCEPTOR_BUSY)
+        return;
+    count_busy(place->loop, -1u);
+    append(place, ACCEPTOR_IDLE);
+}
+
+bool acceptor_is_crowded(const struct acceptor *acceptor)
+{
+    unsigned busy = 0, most = acceptor->def.max_connections - acceptor->def.max_connections / CROWDED_PART;
+
+    if (acceptor_connections(acceptor) < most)
+        return false;
+    for (unsigned i = 0; i < acceptor->def.loop_count; i++)
+        busy += atomic_load_explicit(&acceptor->loops[i].busy, memory_order_relaxed);
+    return busy > most;
 }
 
 static void count_in(struct acceptor_loop *loop)
@@ -184,8 +236,10 @@ void acceptor_left(struct acceptor_place *place)
     bool yielded = place->state == ACCEPTOR_YIELDED;
 
     assert(place->state != ACCEPTOR_OUTSIDE && loop_is_current(loop->loop));
-    if (place->state == ACCEPTOR_IDLE)
-        remove_idle(place);
+    if (may_yield(place))
+        remove_place(place);
+    if (place->state == ACCEPTOR_BUSY)
+        count_busy(loop, -1u);
     place->state = ACCEPTOR_OUTSIDE;
     net_peers_leave(acceptor->peers, place->peer);
     resume_accepting(loop);
@@ -245,34 +299,42 @@ static bool has_unread_bytes(int fd)
     return ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
-static bool yields(struct acceptor_place *place)
+static bool has_begun(struct acceptor_place *place)
 {
     const struct acceptor_def *def = &place->loop->acceptor->def;
 
-    return !has_unread_bytes(place->fd) && def->yield(def->arg, place);
+    return has_unread_bytes(place->fd) || (def->has_begun != NULL && def->has_begun(def->arg, place));
 }
 
-/* Has the connection that has been idle for longest yield its place. False: none is idle. */
+static void yield(struct acceptor_place *place)
+{
+    struct acceptor *acceptor = place->loop->acceptor;
+
+    remove_place(place);
+    place->state = ACCEPTOR_YIELDED;
+    acceptor->def.yield(acceptor->def.arg, place);
+    atomic_fetch_add_explicit(&acceptor->idle_closed, 1, memory_order_relaxed);
+    metrics_add(acceptor->idle_closed_total, 1);
+    warn(acceptor);
+}
+
+/* Has a connection yield its place. False: all are busy. */
 static bool make_place(struct acceptor_loop *loop)
 {
-    struct acceptor *acceptor = loop->acceptor;
-    struct acceptor_place *place, *first_moved = NULL;
+    struct acceptor_place *place;
 
-    for (int i = 0; i < LOOKS && (place = TAILQ_FIRST(&loop->idle)) != NULL && place != first_moved; i++) {
-        bool done = yields(place);
-
-        remove_idle(place);
-        if (done) {
-            place->state = ACCEPTOR_YIELDED;
-            atomic_fetch_add_explicit(&acceptor->idle_closed, 1, memory_order_relaxed);
-            metrics_add(acceptor->idle_closed_total, 1);
-            warn(acceptor);
+    for (int i = 0; i < LOOKS; i++) {
+        if ((place = first_to_yield(loop)) == NULL)
+            return false;
+        if (place->state == ACCEPTOR_BEGUN || !has_begun(place)) {
+            yield(place);
             return true;
         }
-        append_idle(place);
-        first_moved = first_moved != NULL ? first_moved : place;
+        remove_place(place);
+        append(place, ACCEPTOR_BEGUN);
     }
-    return false;
+    yield(TAILQ_FIRST(&loop->begun));
+    return true;
 }
 
 /* ---- from a loop to another ---- */
@@ -629,14 +691,14 @@ static struct metrics_series *series(const struct acceptor_def *def, const struc
 
 static void open_metrics(struct acceptor *acceptor)
 {
-    static const struct metrics_def idle_closed = {.name = "listener_idle_closed_total",
-                                                   .help =
-                                                       "Idle connections closed for new ones: the listener was full.",
-                                                   .type = METRICS_COUNTER,
-                                                   .labels = {"server"}};
+    static const struct metrics_def idle_closed = {
+        .name = "listener_idle_closed_total",
+        .help = "Connections without a whole request closed for new ones: the listener was full.",
+        .type = METRICS_COUNTER,
+        .labels = {"server"}};
     static const struct metrics_def refused = {
         .name = "listener_refused_total",
-        .help = "New connections closed at once: the listener was full, and none was idle.",
+        .help = "New connections closed at once: the listener was full, and all others were busy.",
         .type = METRICS_COUNTER,
         .labels = {"server"}};
 
@@ -663,6 +725,7 @@ static void init_loop(struct acceptor *acceptor, unsigned index)
                                    .listen_fd = -1,
                                    .idle_since_ms = UINT64_MAX};
     TAILQ_INIT(&loop->idle);
+    TAILQ_INIT(&loop->begun);
 }
 
 /* The first loop has the socket itself, each of the others a copy of the descriptor: h2o closes what it is given. */

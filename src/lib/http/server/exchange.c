@@ -95,8 +95,11 @@ static void end_exchange(void *memory)
     if (exchange->reply != NULL)
         conn->replies -= exchange->reply->charged;
     http_reply_free(exchange->reply);
-    if (--conn->exchanges == 0)
+    if (--conn->exchanges == 0) {
         acceptor_idle(&conn->place);
+        h2o_linklist_unlink(&conn->link);
+        h2o_linklist_insert(&exchange->worker->conns, &conn->link);
+    }
     if (exchange->h2o->version < 0x200)
         end_http1(exchange);
     if (exchange->body_len > 0)
@@ -142,7 +145,8 @@ static bool count_in(struct http_server *server, const struct http_exchange *exc
         conn->begun_ms = 0; /* it is whole, and the only one */
     acceptor_busy(&conn->place);
     return before >= server->def.max_in_flight || bytes_before + len > server->def.max_bodies ||
-           share_is_taken(own, before, server->def.max_in_flight, acceptor_connections(server->acceptor));
+           share_is_taken(own, before, server->def.max_in_flight, acceptor_connections(server->acceptor)) ||
+           (own == 0 && acceptor_is_crowded(server->acceptor));
 }
 
 struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_source *source)

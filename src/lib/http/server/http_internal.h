@@ -126,7 +126,7 @@ struct http_worker {
     struct loop_timer receive_timer;
     struct loop_message discourage_message, share_message;
     struct loop_hook memory_hook, intake_hook;
-    h2o_linklist_t conns;
+    h2o_linklist_t conns;      /* in the order of their last answer, or opening */
     h2o_linklist_t unchecked;  /* connections whose h2o callback may have to be replaced */
     struct http_conn *reading; /* whose bytes are to be given to h2o: it is not closed meanwhile */
     /* Told of bytes that were read, before h2o has them. False: the connection holds too much, and is to be closed. Set

@@ -45,14 +45,14 @@ static bool open_conn(void *arg, unsigned index, int take_fd, const struct socka
     return true;
 }
 
-static bool yield_conn(void *arg, struct acceptor_place *place)
+static bool has_begun(void *arg, struct acceptor_place *place)
 {
-    struct http_conn *conn = H2O_STRUCT_FROM_MEMBER(struct http_conn, place, place);
+    return !http_watch_is_idle(H2O_STRUCT_FROM_MEMBER(struct http_conn, place, place));
+}
 
-    if (!http_watch_is_idle(conn))
-        return false;
-    http_conn_cut(conn);
-    return true;
+static void yield_conn(void *arg, struct acceptor_place *place)
+{
+    http_conn_cut(H2O_STRUCT_FROM_MEMBER(struct http_conn, place, place));
 }
 
 /* ---- leaving ---- */
@@ -277,6 +277,7 @@ static int open_acceptor(struct http_server *server, int take_listen_fd)
                                .address_bound = server->def.address_bound,
                                .arg = server,
                                .open = open_conn,
+                               .has_begun = has_begun,
                                .yield = yield_conn,
                                .drained = drained};
     int err;

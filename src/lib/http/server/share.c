@@ -1,9 +1,10 @@
 /* A connection's share of a turn of the loop. h2o hands over every request that it finds in a connection's input, one
  * after the other: a connection that sends requests faster than they are handled, pipelined or reset at once, would
  * keep all others waiting for as long as its input lasts. So a connection has at most SHARE requests handled in a turn,
- * and none after SHARE_NS from the first one; those that are refused because there are too many are handled in any case,
- * which is short work and frees their memory. Further ones have begun, with their deadlines, and wait for the next turn: in
- * the worker's list, in the order of their arrival. What the client resets in the meantime is never handled.
+ * and none after SHARE_NS from the first one; those that are refused because there are too many are handled in any
+ * case, which is short work and frees their memory. Further ones have begun, with their deadlines, and wait for the
+ * next turn: in the worker's list, in the order of their arrival. What the client resets in the meantime is never
+ * handled.
  *
  * The worker's message is posted when the list is no longer empty, and runs in the next turn. */
 #include "clock.h"

@@ -4,8 +4,9 @@
  * its acceptance until acceptor_left.
  *
  * When max_connections are open, or the process has no file descriptor left, the listener is full: the connection that
- * has been idle for longest yields its place to the new one. Idle means: no request in progress. If none is idle, the
- * new connection is closed at once. Both are counted (listener_idle_closed_total, listener_refused_total) and logged.
+ * has been idle for longest yields its place to the new one. Idle means: no whole request has come that is not answered
+ * yet; those of which a part has come yield later. If none is idle, the new connection is closed at once. Both are
+ * counted (listener_idle_closed_total, listener_refused_total) and logged.
  *
  * The connections of one client address can be bounded, too: further ones are closed at once, counted
  * (listener_address_refused_total) and logged. How many an address has is counted for each acceptor.
@@ -35,7 +36,7 @@ struct sockaddr_storage;
 struct acceptor_place { /* private */
     TAILQ_ENTRY(acceptor_place) link;
     struct acceptor_loop *loop;
-    enum { ACCEPTOR_OUTSIDE, ACCEPTOR_BUSY, ACCEPTOR_IDLE, ACCEPTOR_YIELDED } state;
+    enum { ACCEPTOR_OUTSIDE, ACCEPTOR_BUSY, ACCEPTOR_IDLE, ACCEPTOR_BEGUN, ACCEPTOR_YIELDED } state;
     int fd;
     struct net_peer *peer; /* by which it is counted; NULL: its address is not bounded */
     uint64_t since_ms;     /* while idle: since when, by the loop's clock */
@@ -59,9 +60,10 @@ struct acceptor_def {
     /* Takes a connected socket (non-blocking, TCP_NODELAY) and gives it to acceptor_join. False: it has closed the
      * socket, and there is no connection. */
     bool (*open)(void *arg, unsigned loop, int take_fd, const struct sockaddr_storage *peer);
-    /* Begins to close an idle connection, which ends within a turn of the loop; does not call acceptor_left itself.
-     * False: it is not idle after all. */
-    bool (*yield)(void *arg, struct acceptor_place *place);
+    /* Whether a part of a request has come on an idle connection, beyond what the socket still holds; may be NULL. */
+    bool (*has_begun)(void *arg, struct acceptor_place *place);
+    /* Begins to close an idle connection, which ends within a turn of the loop; does not call acceptor_left itself. */
+    void (*yield)(void *arg, struct acceptor_place *place);
     bool (*is_paused)(void *arg);              /* nothing is accepted while it is true; may be NULL */
     void (*drained)(void *arg, unsigned loop); /* the loop accepts no more, after acceptor_drain */
 };
@@ -83,8 +85,12 @@ struct acceptor *acceptor_free(struct acceptor *acceptor);
 /* How many there are: at most max_connections, except in a drain, which accepts the whole backlog. */
 unsigned acceptor_connections(const struct acceptor *acceptor);
 
+/* Whether busy connections take almost all places. A request that makes one more connection busy is to be refused then:
+ * connections that are not busy yield, so that new ones are heard. Any thread. */
+bool acceptor_is_crowded(const struct acceptor *acceptor);
+
 /* Within open. The connection is idle from here on. */
 void acceptor_join(struct acceptor *acceptor, unsigned loop, struct acceptor_place *place, int fd);
-void acceptor_busy(struct acceptor_place *place); /* a request has begun; again: nothing */
+void acceptor_busy(struct acceptor_place *place); /* it has a request to be answered; again: nothing */
 void acceptor_idle(struct acceptor_place *place); /* its last request has ended; again: nothing */
 void acceptor_left(struct acceptor_place *place); /* the connection is closed; may be freed */

@@ -6,6 +6,7 @@
 #pragma redefine_extname acceptor_drain slipway_acceptor_drain
 #pragma redefine_extname acceptor_free slipway_acceptor_free
 #pragma redefine_extname acceptor_idle slipway_acceptor_idle
+#pragma redefine_extname acceptor_is_crowded slipway_acceptor_is_crowded
 #pragma redefine_extname acceptor_is_draining slipway_acceptor_is_draining
 #pragma redefine_extname acceptor_join slipway_acceptor_join
 #pragma redefine_extname acceptor_left slipway_acceptor_left

@@ -79,12 +79,15 @@ static size_t or_default(size_t value, size_t if_zero)
  * soon, connections tried again soon, and peers that have vanished are noticed. */
 static void fill(struct rpc_client *client, const struct rpc_client_def *def)
 {
+    size_t reconnect_ms = or_default(def->reconnect_ms, RECONNECT_MIN_MS);
+
     add_string(client, GRPC_ARG_SERVICE_CONFIG, client->service_config);
     add_integer(client, GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
     add_integer(client, GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS,
                 or_default(def->resolve_interval_ms, DEFAULT_RESOLVE_MS));
-    add_integer(client, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, RECONNECT_MIN_MS);
-    add_integer(client, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, RECONNECT_MAX_MS);
+    add_integer(client, GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, reconnect_ms);
+    add_integer(client, GRPC_ARG_MAX_RECONNECT_BACKOFF_MS,
+                reconnect_ms > RECONNECT_MAX_MS ? reconnect_ms : RECONNECT_MAX_MS);
     add_integer(client, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, /* whatever its name: it bounds a single attempt */
                 or_default(def->connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS));
     add_integer(client, GRPC_ARG_KEEPALIVE_TIME_MS, or_default(def->keepalive_ms, DEFAULT_KEEPALIVE_MS));

@@ -78,6 +78,8 @@ void rpc_channel_done(struct rpc_client *client, struct rpc_channel *channel)
     pthread_mutex_unlock(&client->lock);
     if (!last)
         return;
+    /* C-core's end waits for the pause before the next attempt to connect, which nothing else ends. */
+    grpc_channel_reset_connect_backoff(channel->grpc);
     grpc_channel_destroy(channel->grpc);
     free(channel);
 }

@@ -459,6 +459,12 @@ static void count_beginning(struct rpc_call *call)
         call->out.compress_from = server->def.compress_from;
 }
 
+/* Was its connection idle before? */
+static bool is_only(const struct rpc_call *call)
+{
+    return TAILQ_FIRST(&call->conn->calls) == call && TAILQ_NEXT(call, link) == NULL;
+}
+
 /* Counts it in; returns whether there are too many. */
 static bool count_in(struct rpc_call *call)
 {
@@ -466,7 +472,8 @@ static bool count_in(struct rpc_call *call)
     unsigned max = call->entry->quiet ? server->def.max_in_flight / 2 + RPC_QUIET_RECEIVING : server->def.max_in_flight;
     unsigned used = atomic_fetch_add(&share_of(call)->in_flight, 1), own = call->conn->in_flight[call->entry->quiet]++;
 
-    return used >= max || share_is_taken(own, used, max, acceptor_connections(server->acceptor));
+    return used >= max || share_is_taken(own, used, max, acceptor_connections(server->acceptor)) ||
+           (is_only(call) && acceptor_is_crowded(server->acceptor));
 }
 
 void rpc_call_begin(struct rpc_call *call)

@@ -210,16 +210,19 @@ static void on_timer(struct loop_timer *timer)
     rpc_conn_dirty(conn);
 }
 
-/* The client repeats elsewhere what it sends now: it is beyond the last stream that GOAWAY names. */
-bool rpc_conn_yield(struct rpc_conn *conn)
+bool rpc_conn_owes(const struct rpc_conn *conn)
 {
-    if (!TAILQ_EMPTY(&conn->calls) || conn->rest != NULL)
-        return false;
+    return conn->rest != NULL;
+}
+
+/* The client repeats elsewhere what it sends now: it is beyond the last stream that GOAWAY names. */
+void rpc_conn_yield(struct rpc_conn *conn)
+{
+    assert(TAILQ_EMPTY(&conn->calls));
     nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
                           NGHTTP2_NO_ERROR, NULL, 0);
     conn->broken = true;
     rpc_conn_dirty(conn);
-    return true;
 }
 
 /* ---- sending ---- */

@@ -382,9 +382,9 @@ struct rpc_conn {
 
 /* Takes a socket that was accepted. False: there was no memory, and it is closed. */
 bool rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer);
-/* Sends GOAWAY and closes it at the end of the turn; false where it has a call, or replies that the
- * kernel has not taken. */
-bool rpc_conn_yield(struct rpc_conn *conn);
+bool rpc_conn_owes(const struct rpc_conn *conn); /* replies that the kernel has not taken */
+/* Sends GOAWAY as far as the socket takes it, and closes it at the end of the turn. It has no call. */
+void rpc_conn_yield(struct rpc_conn *conn);
 void rpc_conn_flush(struct rpc_conn *conn); /* the connection may be gone */
 void rpc_conn_leave(struct rpc_conn *conn); /* is moved away: GOAWAY, and so on */
 void rpc_conn_cut(struct rpc_conn *conn);   /* ends its calls and frees it */

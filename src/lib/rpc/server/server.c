@@ -160,9 +160,14 @@ static bool open_conn(void *arg, unsigned loop, int take_fd, const struct sockad
     return rpc_conn_open(server->loops[loop], take_fd, peer);
 }
 
-static bool yield_conn(void *arg, struct acceptor_place *place)
+static bool has_begun(void *arg, struct acceptor_place *place)
 {
-    return rpc_conn_yield(RPC_OWNER(place, struct rpc_conn, place));
+    return rpc_conn_owes(RPC_OWNER(place, struct rpc_conn, place));
+}
+
+static void yield_conn(void *arg, struct acceptor_place *place)
+{
+    rpc_conn_yield(RPC_OWNER(place, struct rpc_conn, place));
 }
 
 static bool is_paused(void *arg)
@@ -192,6 +197,7 @@ static int open_acceptor(struct rpc_server *server, int take_listen_fd)
                              .address_bound = server->def.address_bound,
                              .arg = server,
                              .open = open_conn,
+                             .has_begun = has_begun,
                              .yield = yield_conn,
                              .is_paused = is_paused,
                              .drained = drained,

@@ -1,5 +1,5 @@
-/* Spans of writes and reads (traced.c). A write's lasts from store_write to its answer, so that it shows what waiting
- * in the queue, committing and syncing take together. */
+/* Spans of writes and of reads (traced_read.c). A write's lasts from store_write to its answer, so that it shows what
+ * waiting in the queue, committing and syncing take together. */
 #include "clock.h"
 #include "store_engine.h"
 #include <errno.h>

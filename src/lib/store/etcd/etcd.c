@@ -105,6 +105,8 @@ static int start(struct etcd *etcd, char *error, size_t error_size)
         err = etcd_views_open(etcd, error, error_size);
     if (err < 0)
         return err;
+    if (etcd->view != NULL)
+        etcd_reads_restart(etcd, &etcd->view->position);
     err = etcd_follower_start(etcd);
     if (err < 0)
         return store_fail(error, error_size, err, "etcd: no thread: %s", strerror(-err));

@@ -191,6 +191,7 @@ static int load(struct etcd *etcd)
     etcd_view_unref(etcd, follower->following);
     follower->following = NULL;
     etcd_view_serve(etcd, view);
+    etcd_reads_restart(etcd, &view->position);
     follower->following = etcd_view_ref(etcd);
     follower->distrusted = false;
     etcd_writer_forget(etcd);
@@ -271,14 +272,6 @@ int etcd_follower_wait_ready(struct etcd *etcd, char *error, size_t error_size)
         store_fail(error, error_size, 0, "%s", follower->err < 0 ? follower->error : "etcd does not answer");
     pthread_mutex_unlock(&etcd->mutex);
     return err;
-}
-
-void etcd_follower_doubt(struct etcd *etcd)
-{
-    pthread_mutex_lock(&etcd->mutex);
-    etcd->follower.doubted = true;
-    etcd->world->wake(&etcd->changed);
-    pthread_mutex_unlock(&etcd->mutex);
 }
 
 void etcd_follower_stop(struct etcd *etcd)

@@ -3,7 +3,7 @@
  * come to the same revision, but not with the same value. So a read does not trust a revision alone.
  *
  * A linearizable answer that was asked for when the view had a head is that head, or a later one: an earlier one tells
- * of another history, too. Lock: the caller's. */
+ * of another history, too. Lock: the caller's, but for etcd_heads_doubt. */
 #include "store_etcd_internal.h"
 
 static struct etcd_head *at(struct etcd_heads *heads, size_t back)
@@ -45,4 +45,12 @@ enum etcd_history etcd_heads_find(struct etcd_heads *heads, const struct etcd_he
             return ETCD_OTHER_HISTORY;
     }
     return ETCD_UNKNOWN_HISTORY;
+}
+
+void etcd_heads_doubt(struct etcd *etcd)
+{
+    pthread_mutex_lock(&etcd->mutex);
+    etcd->follower.doubted = true;
+    etcd->world->wake(&etcd->changed);
+    pthread_mutex_unlock(&etcd->mutex);
 }

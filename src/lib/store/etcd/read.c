@@ -249,7 +249,7 @@ static void on_head(void *arg, int err, const ProtobufCMessage *reply)
     next = ended.first == NULL ? next_question(reads, now_ns, false) : NULL;
     pthread_mutex_unlock(&reads->mutex);
     if (history == ETCD_OTHER_HISTORY)
-        etcd_follower_doubt(etcd);
+        etcd_heads_doubt(etcd);
     ask(etcd, next);
     end_reads(etcd, &ended);
 }
@@ -315,7 +315,7 @@ void etcd_reads_applied(struct etcd *etcd)
     other = take_others(reads, &ended, etcd->world->monotonic_ns());
     pthread_mutex_unlock(&reads->mutex);
     if (other)
-        etcd_follower_doubt(etcd);
+        etcd_heads_doubt(etcd);
     end_reads(etcd, &ended);
 }
 
@@ -342,7 +342,7 @@ bool etcd_reads_tick(struct etcd *etcd, uint64_t now_ns)
     busy = reads->count > 0;
     pthread_mutex_unlock(&reads->mutex);
     if (other)
-        etcd_follower_doubt(etcd);
+        etcd_heads_doubt(etcd);
     ask(etcd, question);
     end_reads(etcd, &ended);
     return busy;

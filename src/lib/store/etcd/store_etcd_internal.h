@@ -237,6 +237,8 @@ void etcd_heads_add(struct etcd_heads *heads, const struct etcd_head *head);
 int64_t etcd_heads_last(struct etcd_heads *heads); /* its revision */
 /* head: of a revision that the view has come to. */
 enum etcd_history etcd_heads_find(struct etcd_heads *heads, const struct etcd_head *head);
+/* A read has seen another history than the view's: the follower looks. Takes etcd.mutex. */
+void etcd_heads_doubt(struct etcd *etcd);
 
 struct etcd_view {
     struct store_view *view;
@@ -305,8 +307,6 @@ void etcd_apply_abandon(struct etcd *etcd); /* what has not come wholly when the
 int etcd_follower_start(struct etcd *etcd);
 /* Waits until there is a view to serve. 0, or what hinders it for good, or for 30 s. */
 int etcd_follower_wait_ready(struct etcd *etcd, char *error, size_t error_size);
-/* A read has seen another history than the view's: the follower looks. */
-void etcd_follower_doubt(struct etcd *etcd);
 void etcd_follower_stop(struct etcd *etcd); /* cancels the client's calls: the follower may wait for one */
 
 /* ---- writing ---- */

@@ -382,7 +382,6 @@ void etcd_view_serve(struct etcd *etcd, struct etcd_view *take_view)
     etcd->view = take_view;
     atomic_store(&etcd->applied, take_view->position.revision);
     pthread_mutex_unlock(&etcd->mutex);
-    etcd_reads_restart(etcd, &take_view->position);
     etcd_view_unref(etcd, old);
 }
 

@@ -44,6 +44,7 @@
 #pragma redefine_extname rpc_conn_flush slipway_rpc_conn_flush
 #pragma redefine_extname rpc_conn_leave slipway_rpc_conn_leave
 #pragma redefine_extname rpc_conn_open slipway_rpc_conn_open
+#pragma redefine_extname rpc_conn_owes slipway_rpc_conn_owes
 #pragma redefine_extname rpc_conn_pinged slipway_rpc_conn_pinged
 #pragma redefine_extname rpc_conn_ponged slipway_rpc_conn_ponged
 #pragma redefine_extname rpc_conn_sent slipway_rpc_conn_sent

@@ -31,7 +31,8 @@ struct store_view *store_view_close(struct store_view *view); /* no transaction 
 
 /* Frees the slots of readers of other processes (backup tools) that have died, and returns how many. Any thread. */
 unsigned store_view_check_readers(struct store_view *view);
-/* Who reads the oldest snapshot, if it is older than the last commit: no page that it sees is used again. Any thread. */
+/* Who reads the oldest snapshot, if it is older than the last commit: no page that it sees is used again. Any thread.
+ */
 struct store_view_reader {
     int pid;      /* 0: nobody */
     uint64_t txn; /* LMDB's number of the snapshot */

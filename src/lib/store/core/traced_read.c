@@ -1,4 +1,4 @@
-/* Reads on behalf of a trace. */
+/* Reads with a span: from store_read_traced until the reader has returned. */
 #include "clock.h"
 #include "store_engine.h"
 #include <stdlib.h>

@@ -1,0 +1,69 @@
+/* Linearizable reads behind an etcd that is replaced: restored from a backup, or another one at the same addresses. Its
+ * history is another one then, and may come to the same revisions. A read asks for the head, which names a revision and,
+ * by its value, the history; it is made when the view has seen that very head. The view is loaded anew at some time after
+ * the replacement. Until then it is still the old history's.
+ *
+ * Property: a read that began after a write was acknowledged in the present history shows that history, and the write.
+ *
+ * Broken variants: REVISION_ONLY (the view's revision is compared, not its head).
+ */
+#define LAST 3
+
+byte present = 0;     /* etcd's history: 0, later 1 */
+byte log_end[2];      /* its last revision */
+byte acknowledged[2]; /* the last revision that a writer has been told of */
+byte view_history = 0, applied = 0;
+
+active proctype writers() /* of other replicas */
+{
+    end: do
+    :: atomic { log_end[present] < LAST -> log_end[present]++; acknowledged[present] = log_end[present] }
+    od
+}
+
+active proctype operator()
+{
+    end: do
+    :: atomic { present == 0 -> present = 1 }
+    od
+}
+
+active proctype follower()
+{
+    end: do
+    :: atomic { view_history == present && applied < log_end[present] -> applied++ }
+    :: atomic { view_history != present -> view_history = present; applied = log_end[present] }
+    od
+}
+
+active [2] proctype reader()
+{
+    byte began_history, began, head_history, head;
+
+    atomic { began_history = present; began = acknowledged[present] };
+    end: do
+    :: true ->
+        atomic { head_history = present; head = log_end[present] }; /* etcd's answer */
+        do
+        :: applied < head -> applied >= head
+        :: atomic { applied >= head ->
+#ifdef REVISION_ONLY
+            break
+#else
+            if
+            :: view_history == head_history -> break
+            :: else -> head = 255; break /* another history: it asks again */
+            fi
+#endif
+            }
+        od;
+        if
+        :: head == 255 -> skip
+        :: else -> break
+        fi
+    od;
+    atomic {
+        assert(view_history >= began_history);
+        assert(view_history > began_history || applied >= began)
+    }
+}
