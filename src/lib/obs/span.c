@@ -35,13 +35,12 @@ int span_sampler_parse(const char *name, const char *arg, struct span_sampler *r
 {
     bool parent_based = strncmp(name, PARENT_BASED, strlen(PARENT_BASED)) == 0;
     const char *base = name + (parent_based ? strlen(PARENT_BASED) : 0);
-    double ratio = 1;
+    double ratio = strcmp(base, "always_off") == 0 ? 0 : 1;
+    bool by_ratio = strcmp(base, "traceidratio") == 0;
 
-    if (strcmp(base, "always_off") == 0)
-        ratio = 0;
-    else if (strcmp(base, "traceidratio") == 0 && parse_ratio(arg, &ratio) != 0)
+    if (!by_ratio && strcmp(base, "always_on") != 0 && strcmp(base, "always_off") != 0)
         return -EINVAL;
-    else if (strcmp(base, "always_on") != 0 && strcmp(base, "traceidratio") != 0)
+    if (by_ratio && parse_ratio(arg, &ratio) != 0)
         return -EINVAL;
     *ret_sampler = (struct span_sampler){.below = (uint64_t)(ratio * (double)SPAN_ALL), .regardless = !parent_based};
     return 0;

@@ -35,8 +35,9 @@ extern const double metrics_seconds[11];
 struct metrics *metrics_new(void); /* NULL out of memory */
 struct metrics *metrics_free(struct metrics *metrics);
 
-/* Makes a family, or returns the one of the same name (whose type and labels must be the same, or it asserts). The def's strings must outlive
- * the registry. NULL out of memory. NULL registry: NULL. Everything below accepts NULL and does nothing. */
+/* Makes a family, or returns the one of the same name (whose type and labels must be the same, or it asserts). The
+ * def's strings must outlive the registry. NULL out of memory. NULL registry: NULL. Everything below accepts NULL and
+ * does nothing. */
 struct metrics_family *metrics_family(struct metrics *metrics, const struct metrics_def *def);
 /* The series with these label values (as many as the family has label names), copied. NULL out of memory. */
 struct metrics_series *metrics_series(struct metrics_family *family, const struct str *values);

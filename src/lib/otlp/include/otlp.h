@@ -36,4 +36,4 @@ struct otlp *otlp_close(struct otlp *otlp, unsigned timeout_ms);
 
 /* For options: NULL, or what it must be. An empty text is right: there is no collector. */
 const char *otlp_check_endpoint(const char *endpoint);
-const char *otlp_check_resource(const char *resource);
+const char *otlp_check_resource(const char *list);

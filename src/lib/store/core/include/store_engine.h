@@ -25,7 +25,7 @@ struct store_batch {
     struct buf bytes;         /* keys and values */
     struct store_op ops[STORE_MAX_BATCH];
     unsigned count;
-    int err; /* of building it */
+    int err;            /* of building it */
     struct trace trace; /* of the span that writing it is; not sampled: it is none */
     uint64_t begun_ns;
 
