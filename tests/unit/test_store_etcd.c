@@ -1494,6 +1494,49 @@ Test(etcd, without_etcd_stale_reads_go_on_and_writes_fail_in_time)
     cr_expect_eq(pending.calls, 1);
 }
 
+static bool has_bytes(void *arg)
+{
+    struct stat file;
+
+    return stat(arg, &file) == 0 && file.st_size == 8;
+}
+
+static bool is_found_stale(void *arg)
+{
+    struct look found = look(arg, STR("k"), 1000, 3600 * 1000);
+
+    return found.err == 0 && found.found && found.age_ms > 0;
+}
+
+/* A view that was kept is of use at once: where etcd is away, too, and it is known how old it is. */
+Test(etcd, after_a_restart_without_etcd_stale_reads_go_on)
+{
+    struct replica replica = {.view = "view"};
+    char fresh[PATH_MAX];
+    int err;
+
+    start_members(1);
+    open_replica(&replica);
+    put_any(replica.store, THINGS, STR("k"), STR("1"));
+    cr_assert(has(replica.store, THINGS, STR("k"), STR("1")));
+    snprintf(fresh, sizeof(fresh), "%s/view/fresh", fixture.folder);
+    wait_until(has_bytes, fresh);
+    close_replica(&replica);
+    etcd_member_kill(&cluster, 0);
+
+    open_replica(&replica);
+    cr_expect(is_found_stale(replica.store));
+    err = look(replica.store, STR("k"), 500, 0).err;
+    cr_expect(err == -ETIMEDOUT || err == -EHOSTUNREACH, "%s", strerror(-err));
+    err = put_within(replica.store, STR("k"), STORE_ANY, 500);
+    cr_expect(err == -ETIMEDOUT || err == -EHOSTUNREACH, "%s", strerror(-err));
+    cr_expect_eq(store_health(replica.store), 0);
+    etcd_member_start(&cluster, 0);
+    wait_until(can_write, replica.store);
+    cr_expect(has(replica.store, THINGS, STR("k"), STR("1")));
+    close_replica(&replica);
+}
+
 /* ---- the memory of etcd ---- */
 
 #define REWRITERS    8

@@ -457,25 +457,29 @@ static int get_first_token(struct etcd_client *client, struct status *status, ch
     return -EAGAIN;
 }
 
-static int reach(struct etcd_client *client, struct status *status, char *error, size_t error_size)
+int etcd_client_reach(struct etcd_client *client, uint64_t within_ns, char *error, size_t error_size)
 {
-    uint64_t until_ns = client->world->monotonic_ns() + OPEN_TIMEOUT_NS;
+    uint64_t until_ns = client->world->monotonic_ns() + within_ns;
+    struct status status = {.client = client};
     int err;
 
+    sem_init(&status.done, 0, 0);
     do {
-        err = client->url->user != NULL ? get_first_token(client, status, error, error_size) : 0;
+        err = client->url->user != NULL ? get_first_token(client, &status, error, error_size) : 0;
         if (err == 0)
             err = check_members(client, error, error_size);
         if (err == -EAGAIN)
             client->world->sleep(200 * 1000 * 1000);
     } while (err == -EAGAIN && client->world->monotonic_ns() < until_ns);
+    sem_destroy(&status.done);
+    if (err == 0)
+        atomic_store(&client->answered_ns, client->world->monotonic_ns());
     return err == -EAGAIN ? -EHOSTUNREACH : err;
 }
 
-int etcd_client_open(struct etcd_client *client, const struct etcd_world *world, const struct etcd_url *url,
-                     struct metrics *metrics, char *error, size_t error_size)
+int etcd_client_connect(struct etcd_client *client, const struct etcd_world *world, const struct etcd_url *url,
+                        struct metrics *metrics, char *error, size_t error_size)
 {
-    struct status status = {.client = client};
     int err = 0;
 
     pthread_mutex_init(&client->mutex, NULL);
@@ -490,13 +494,15 @@ int etcd_client_open(struct etcd_client *client, const struct etcd_world *world,
             store_fail(error, error_size, err, "etcd at %s%s: %s", url->endpoints[i],
                        url->ca != NULL ? ", or a file of ca, cert, key" : "", strerror(-err));
     }
-    if (err < 0)
-        return err;
-    sem_init(&status.done, 0, 0);
-    err = reach(client, &status, error, error_size);
-    sem_destroy(&status.done);
-    atomic_store(&client->answered_ns, client->world->monotonic_ns());
     return err;
+}
+
+int etcd_client_open(struct etcd_client *client, const struct etcd_world *world, const struct etcd_url *url,
+                     struct metrics *metrics, char *error, size_t error_size)
+{
+    int err = etcd_client_connect(client, world, url, metrics, error, error_size);
+
+    return err < 0 ? err : etcd_client_reach(client, OPEN_TIMEOUT_NS, error, error_size);
 }
 
 void etcd_client_cancel(struct etcd_client *client)

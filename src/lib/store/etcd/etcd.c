@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define OPEN_NS (30 * CLOCK_NS_PER_S)
+#define KEPT_NS (3 * CLOCK_NS_PER_S) /* where there is a view to go on with */
+
 static struct etcd *etcd_new(const struct etcd_world *world, const struct store_options *options)
 {
     struct etcd *etcd = calloc(1, sizeof(*etcd));
@@ -12,7 +15,7 @@ static struct etcd *etcd_new(const struct etcd_world *world, const struct store_
         return NULL;
     etcd->world = world;
     etcd->options = *options;
-    etcd->lock_fd = -1;
+    etcd->lock_fd = etcd->fresh_fd = -1;
     etcd->writer.last = &etcd->writer.first;
     pthread_mutex_init(&etcd->mutex, NULL);
     world->cond_init(&etcd->changed);
@@ -93,16 +96,36 @@ static void close_etcd(struct store *store)
     free(etcd);
 }
 
-static int start(struct etcd *etcd, char *error, size_t error_size)
+int etcd_attach(struct etcd *etcd, uint64_t within_ns, char *error, size_t error_size)
 {
-    int err;
+    int err = etcd_client_reach(&etcd->client, within_ns, error, error_size);
 
-    etcd->client.max_call_bytes = etcd->options.max_call_bytes;
-    err = etcd_client_open(&etcd->client, etcd->world, &etcd->url, etcd->options.metrics, error, error_size);
     if (err == 0)
         err = etcd_schema_check(etcd, error, error_size);
     if (err == 0)
+        atomic_store(&etcd->attached, true);
+    return err;
+}
+
+/* Without an answer of etcd there is nothing to serve but a view that the last run has kept. */
+static int attach_or_go_on(struct etcd *etcd, char *error, size_t error_size)
+{
+    bool kept = etcd->view != NULL && etcd->reads.fresh_ns != 0;
+    int err = etcd_attach(etcd, kept ? KEPT_NS : OPEN_NS, error, error_size);
+
+    return err == -EHOSTUNREACH && kept ? 0 : err;
+}
+
+static int start(struct etcd *etcd, char *error, size_t error_size)
+{
+    bool inspects = etcd->options.mode == STORE_INSPECT; /* takes the tables that it finds, and keeps no view */
+    int err;
+
+    err = etcd_client_connect(&etcd->client, etcd->world, &etcd->url, etcd->options.metrics, error, error_size);
+    if (err == 0 && !inspects)
         err = etcd_views_open(etcd, error, error_size);
+    if (err == 0)
+        err = attach_or_go_on(etcd, error, error_size);
     if (err < 0)
         return err;
     if (etcd->view != NULL)
@@ -110,12 +133,13 @@ static int start(struct etcd *etcd, char *error, size_t error_size)
     err = etcd_follower_start(etcd);
     if (err < 0)
         return store_fail(error, error_size, err, "etcd: no thread: %s", strerror(-err));
-    err = etcd_follower_wait_ready(etcd, error, error_size);
+    if (atomic_load(&etcd->attached))
+        err = etcd_follower_wait_ready(etcd, error, error_size);
     if (err < 0)
         return err;
     etcd->store.tables = etcd->keys.tables;
     etcd->store.table_count = etcd->keys.table_count;
-    if (etcd->options.mode == STORE_SERVE)
+    if (etcd->options.mode == STORE_SERVE && atomic_load(&etcd->attached))
         etcd_lanes_clean(etcd);
     err = etcd_writer_start(etcd); /* it does what time brings, even where nothing is written */
     return err < 0 ? store_fail(error, error_size, err, "etcd: no writer: %s", strerror(-err)) : 0;

@@ -172,6 +172,16 @@ static int check_history(struct etcd *etcd)
 
 /* ---- the thread ---- */
 
+static bool is_stopped(struct etcd *etcd)
+{
+    bool stopped;
+
+    pthread_mutex_lock(&etcd->mutex);
+    stopped = etcd->follower.stopped;
+    pthread_mutex_unlock(&etcd->mutex);
+    return stopped;
+}
+
 static int load(struct etcd *etcd)
 {
     struct etcd_follower *follower = &etcd->follower;
@@ -200,11 +210,26 @@ static int load(struct etcd *etcd)
     return 0;
 }
 
+/* Where etcd did not answer at the start: once it does, it may turn out to be another store's. */
+static bool attach(struct etcd *etcd)
+{
+    char error[256];
+    int err = 0;
+
+    if (!atomic_load(&etcd->attached))
+        err = etcd_attach(etcd, 0, error, sizeof(error));
+    if (err < 0 && err != -EHOSTUNREACH && !is_stopped(etcd))
+        etcd_replaced(etcd);
+    return err == 0;
+}
+
 static int follow(struct etcd *etcd)
 {
     struct etcd_follower *follower = &etcd->follower;
     int err;
 
+    if (!attach(etcd))
+        return -EHOSTUNREACH;
     pthread_mutex_lock(&etcd->mutex);
     follower->doubted = false; /* it is looked at now */
     pthread_mutex_unlock(&etcd->mutex);

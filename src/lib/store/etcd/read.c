@@ -330,6 +330,7 @@ bool etcd_reads_tick(struct etcd *etcd, uint64_t now_ns)
     int late = away ? -EHOSTUNREACH : -ETIMEDOUT;
     struct etcd_question *question;
     struct etcd_read_list ended;
+    uint64_t fresh_ns;
 
     list_init(&ended);
     pthread_mutex_lock(&reads->mutex);
@@ -339,10 +340,12 @@ bool etcd_reads_tick(struct etcd *etcd, uint64_t now_ns)
     for (unsigned i = 0; i < ETCD_QUESTIONS; i++)
         list_take_due(&reads->questions[i].reads, &ended, applied, until_ns, late);
     question = next_question(reads, now_ns, now_ns >= reads->asked_ns + PULSE_NS);
+    fresh_ns = reads->fresh_ns;
     busy = reads->count > 0;
     pthread_mutex_unlock(&reads->mutex);
     if (other)
         etcd_heads_doubt(etcd);
+    etcd_fresh_put(etcd, fresh_ns);
     ask(etcd, question);
     end_reads(etcd, &ended);
     return busy;

@@ -82,6 +82,11 @@ struct etcd_client {
 /* Waits for an answer of at least one member, up to 30 s, and checks the version of those that answer. */
 int etcd_client_open(struct etcd_client *client, const struct etcd_world *world, const struct etcd_url *url,
                      struct metrics *metrics, char *error, size_t error_size);
+/* The same in two steps: connections, and an answer within within_ns. -EHOSTUNREACH: there was none; it may be asked
+ * for again. */
+int etcd_client_connect(struct etcd_client *client, const struct etcd_world *world, const struct etcd_url *url,
+                        struct metrics *metrics, char *error, size_t error_size);
+int etcd_client_reach(struct etcd_client *client, uint64_t within_ns, char *error, size_t error_size);
 void etcd_client_cancel(struct etcd_client *client); /* ends the calls under way, and any later one; does not wait */
 void etcd_client_close(struct etcd_client *client);  /* ends the calls under way; also a half opened one */
 
@@ -263,6 +268,10 @@ int etcd_view_trouble(const struct etcd *etcd);
 /* How long to wait before the next try. */
 uint64_t etcd_view_pause_ns(const struct etcd *etcd);
 
+/* Until when the kept view has everything, on this machine's monotonic clock: for the next run, which may have no etcd.
+ */
+void etcd_fresh_put(struct etcd *etcd, uint64_t fresh_ns);
+
 int etcd_position_get(struct store_view *view, struct etcd_position *ret_position); /* -ENOENT: it is not complete */
 int etcd_position_put(struct store_view_txn *txn, const struct etcd_position *position);
 /* One record, as etcd has it, into the view. beyond: its key is greater than all that are there. */
@@ -304,6 +313,8 @@ struct etcd_follower {
 int etcd_apply(struct etcd *etcd, const Etcdserverpb__WatchResponse *response);
 void etcd_apply_abandon(struct etcd *etcd); /* what has not come wholly when the watch ends: it comes again */
 
+/* Checks etcd's versions and the schema. 0, -EHOSTUNREACH: etcd does not answer; else what is wrong. */
+int etcd_attach(struct etcd *etcd, uint64_t within_ns, char *error, size_t error_size);
 int etcd_follower_start(struct etcd *etcd);
 /* Waits until there is a view to serve. 0, or what hinders it for good, or for 30 s. */
 int etcd_follower_wait_ready(struct etcd *etcd, char *error, size_t error_size);
@@ -473,6 +484,9 @@ struct etcd {
     atomic_uint view_failures;   /* in a row */
     atomic_int view_err;         /* the last one's */
     atomic_bool replaced;        /* see etcd_replaced */
+    atomic_bool attached;        /* etcd has answered since the start, and has what was expected */
+    int fresh_fd;                /* of the view's folder: see etcd_fresh_put; -1: none */
+    uint64_t kept_fresh_ns;      /* what stands there: the writer's thread's */
 
     struct etcd_room rooms[ETCD_MAX_ENDPOINTS];
     struct etcd_writer writer;

@@ -3,7 +3,9 @@
  *   DIR/lock      held with flock(2) by the process that uses the folder
  *   DIR/boot      the boot id of the machine when the views were made: they are not synced, so after a crash of the
  *                 machine, which another boot id tells of, they are thrown away unread
- *   DIR/view-N/   a view; the one with the greatest N that is complete counts, the others are left over
+ *   DIR/fresh     8 bytes, of the same boot as well: the time of the monotonic clock until which the view has
+ * everything; so the next run knows how old the view is, though etcd may not answer DIR/view-N/   a view; the one with
+ * the greatest N that is complete counts, the others are left over
  */
 #include "store_etcd_internal.h"
 #include <assert.h>
@@ -293,6 +295,32 @@ static void find_view(struct etcd *etcd)
         etcd_view_serve(etcd, view);
 }
 
+/* What stands there is of this boot: else there is no view. */
+static int open_fresh(struct etcd *etcd, int folder, char *error, size_t error_size)
+{
+    uint8_t bytes[8];
+
+    etcd->fresh_fd = openat(folder, "fresh", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (etcd->fresh_fd < 0)
+        return store_fail(error, error_size, -errno, "view directory %s: %s", etcd->url.view, strerror(errno));
+    if (etcd->view != NULL && pread(etcd->fresh_fd, bytes, sizeof(bytes), 0) == sizeof(bytes) &&
+        store_get_u64(bytes) <= etcd->world->monotonic_ns())
+        etcd->reads.fresh_ns = etcd->kept_fresh_ns = store_get_u64(bytes);
+    return 0;
+}
+
+/* A failure costs the next run what it could have read, and nothing else. */
+void etcd_fresh_put(struct etcd *etcd, uint64_t fresh_ns)
+{
+    uint8_t bytes[8];
+
+    if (etcd->fresh_fd < 0 || fresh_ns == etcd->kept_fresh_ns)
+        return;
+    store_put_u64(bytes, fresh_ns);
+    if (pwrite(etcd->fresh_fd, bytes, sizeof(bytes), 0) == sizeof(bytes))
+        etcd->kept_fresh_ns = fresh_ns;
+}
+
 static int open_folder(struct etcd *etcd, int folder, char *error, size_t error_size)
 {
     char boot[64];
@@ -310,7 +338,7 @@ static int open_folder(struct etcd *etcd, int folder, char *error, size_t error_
             return store_fail(error, error_size, err, "view directory %s: %s", etcd->url.view, strerror(-err));
     }
     find_view(etcd);
-    return 0;
+    return open_fresh(etcd, folder, error, error_size);
 }
 
 int etcd_views_open(struct etcd *etcd, char *error, size_t error_size)
@@ -338,6 +366,8 @@ void etcd_views_close(struct etcd *etcd)
         etcd->view->dir = NULL;
         view_free(etcd->view);
     }
+    if (etcd->fresh_fd >= 0)
+        close(etcd->fresh_fd);
     if (etcd->lock_fd >= 0)
         close(etcd->lock_fd);
 }

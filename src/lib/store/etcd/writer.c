@@ -53,7 +53,7 @@ static enum act next_act(struct etcd_lane *lane, uint64_t now_ns)
 {
     struct etcd_writer *writer = &lane->etcd->writer;
 
-    if (lane->retry_ns > now_ns)
+    if (lane->retry_ns > now_ns || !atomic_load(&lane->etcd->attached))
         return REST;
     if (lane->state == LANE_UNKNOWN) {
         etcd_lane_move(lane, LANE_FENCE);
