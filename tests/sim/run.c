@@ -454,6 +454,7 @@ static void heal(void)
 
 struct completion {
     struct replica *replica;
+    int64_t revision; /* etcd's when it was asked for */
     bool done, complete;
     int err;
 };
@@ -463,7 +464,7 @@ static void on_complete(void *arg, int err, struct store_snapshot *snapshot)
     struct completion *completion = arg;
 
     completion->err = err;
-    completion->complete = err == 0 && judge_is_complete(snapshot);
+    completion->complete = err == 0 && judge_is_complete(snapshot, completion->revision);
     completion->done = true;
     sim_wake(completion);
 }
@@ -476,12 +477,13 @@ static void *run_complete(void *arg)
     return NULL;
 }
 
-/* Nobody writes any more: a linearizable read must show all that there is. */
+/* A linearizable read must show all that there is. Writes that were given up may still come to their end. */
 static void check_complete(struct replica *replica)
 {
     struct completion *completion = sim_alloc(sizeof(*completion));
 
     completion->replica = replica;
+    completion->revision = cluster_state()->revision;
     sim_spawn(replica->process, "complete", run_complete, completion);
     while (!completion->done)
         sim_block(completion, SIM_NEVER_NS);
