@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define OLD_WATCH_NS (10 * CLOCK_NS_PER_S) /* after which no stream of before is left */
+
 static void index_value(struct store_index *index, const struct store_record *record)
 {
     char key[16 + STORE_MAX_KEY];
@@ -367,7 +369,8 @@ void judge_read_end(struct judge_read *read, int err, struct store_snapshot *sna
                      (unsigned long long)age_ms, (unsigned long long)read->max_stale_ms);
     look(snapshot, shown);
     then_ns = read->begun_ns - age_ms * CLOCK_NS_PER_MS; /* its age was found when it began, or later */
-    if (read->epoch != cluster_epoch() || then_ns < judge.epoch_ns)
+    /* What a watch had sent before a snapshot was restored may come later: a view may then have it for a while. */
+    if (read->epoch != cluster_epoch() || (age_ms > 0 && then_ns < judge.epoch_ns + OLD_WATCH_NS))
         return;
     floor = age_ms > 0 ? floor_of_time(then_ns) : read->floor;
     revision = find_revision(shown, floor);

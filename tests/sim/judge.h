@@ -17,9 +17,9 @@
 
 enum { THINGS, KEYS, JUDGE_TABLES };
 
-#define JUDGE_KEYS    8
-#define JUDGE_OPS     4
-#define JUDGE_PREFIX  "sim"
+#define JUDGE_KEYS     8
+#define JUDGE_OPS      4
+#define JUDGE_PREFIX   "sim"
 #define JUDGE_SLACK_NS (2 * CLOCK_NS_PER_S) /* an answer may be so late */
 
 extern const struct store_table judge_tables[JUDGE_TABLES];

@@ -251,7 +251,8 @@ static void end_cut_link(void *arg)
 
 static void cut_link(void)
 {
-    unsigned replica = (unsigned)sim_below(run.options.replicas), member = (unsigned)sim_below(run.options.cluster.members);
+    unsigned replica = (unsigned)sim_below(run.options.replicas),
+             member = (unsigned)sim_below(run.options.cluster.members);
     uintptr_t link = replica * CLUSTER_MAX + member;
 
     network_cut((int)replica, member, true);
@@ -549,8 +550,7 @@ static void start(const char *folder)
     network_start(&options->network);
     judge_start();
     for (unsigned i = 0; i < options->replicas; i++) {
-        run.replicas[i] =
-            (struct replica){.number = (int)i, .members = options->cluster.members, .folder = folder};
+        run.replicas[i] = (struct replica){.number = (int)i, .members = options->cluster.members, .folder = folder};
         replica_start(&run.replicas[i]);
     }
     run.active_clients = options->clients;
