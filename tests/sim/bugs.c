@@ -140,8 +140,8 @@ WRAPPED(enum etcd_history, etcd_heads_find, struct etcd_heads *heads, const stru
 }
 
 /* Now and then a record of the watch does not come into the view. */
-WRAPPED(int, etcd_view_put, struct etcd *etcd, struct store_view_txn *txn, const Etcdserverpb__KeyValue *kv, bool beyond,
-        uint64_t *last_seq)
+WRAPPED(int, etcd_view_put, struct etcd *etcd, struct store_view_txn *txn, const Etcdserverpb__KeyValue *kv,
+        bool beyond, uint64_t *last_seq)
 {
     if (bug_planted == BUG_RECORD_NOT_APPLIED && !beyond && kv->mod_revision % 16 == 0)
         return 0;

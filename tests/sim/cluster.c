@@ -250,8 +250,8 @@ static void answer_reads(struct call *call)
 
 static bool is_read(const struct call *call)
 {
-    return strcmp(call->method, "Range") == 0 || (strcmp(call->method, "Txn") == 0 &&
-                                                  mvcc_reads_only((const Etcdserverpb__TxnRequest *)call->request));
+    return strcmp(call->method, "Range") == 0 ||
+           (strcmp(call->method, "Txn") == 0 && mvcc_reads_only((const Etcdserverpb__TxnRequest *)call->request));
 }
 
 static void give_waiting(unsigned number)
@@ -575,7 +575,8 @@ static void pump(struct cluster_stream *stream)
     }
     events = sim_alloc(size * sizeof(*events));
     from = mvcc_revision_from(cluster.state, stream->next_revision);
-    for (size_t i = from; i < cluster.state->revision_count && cluster.state->revisions[i].revision <= entry.revision; i++) {
+    for (size_t i = from; i < cluster.state->revision_count && cluster.state->revisions[i].revision <= entry.revision;
+         i++) {
         const struct mvcc_revision *revision = &cluster.state->revisions[i];
 
         for (size_t n = 0; n < revision->count; n++) {
@@ -621,11 +622,8 @@ struct cluster_stream *cluster_stream_open(unsigned member, cluster_sent *sent, 
 {
     struct cluster_stream *stream = sim_alloc(sizeof(*stream));
 
-    *stream = (struct cluster_stream){.next = cluster.members[member].streams,
-                                      .member = member,
-                                      .sent = sent,
-                                      .ended = ended,
-                                      .arg = arg};
+    *stream = (struct cluster_stream){
+        .next = cluster.members[member].streams, .member = member, .sent = sent, .ended = ended, .arg = arg};
     cluster.members[member].streams = stream;
     return stream;
 }
@@ -708,8 +706,8 @@ static void on_pulse(void *arg)
 {
     uint64_t now_ns = sim_now_ns();
 
-    if (!cluster.electing && (cluster.leader < 0 || !cluster.members[cluster.leader].up ||
-                              !has_majority((unsigned)cluster.leader))) {
+    if (!cluster.electing &&
+        (cluster.leader < 0 || !cluster.members[cluster.leader].up || !has_majority((unsigned)cluster.leader))) {
         cluster.electing = true;
         sim_after(sim_below(ELECTION_NS), on_elected, NULL);
     }

@@ -111,15 +111,9 @@ static const struct test_case cases[] = {
       {"watch +2", "created"},
       {"events", "put c=3 +2, put b=2 +2, del a +2, put a=4 +3"}}},
     {"a watch may begin in the future",
-     {{"watch +2", "created"},
-      {"put a 1", "+1 yes(ok)"},
-      {"put a 2", "+2 yes(ok)"},
-      {"events", "put a=2 +2"}}},
+     {{"watch +2", "created"}, {"put a 1", "+1 yes(ok)"}, {"put a 2", "+2 yes(ok)"}, {"events", "put a=2 +2"}}},
     {"a notification of progress comes behind the events",
-     {{"watch +1", "created"},
-      {"put a 1", "+1 yes(ok)"},
-      {"events", "put a=1 +1"},
-      {"progress", "+1"}}},
+     {{"watch +1", "created"}, {"put a 1", "+1 yes(ok)"}, {"events", "put a=1 +1"}, {"progress", "+1"}}},
     {"a watch of what is compacted ends",
      {{"put a 1", "+1 yes(ok)"},
       {"put a 2", "+2 yes(ok)"},
@@ -129,7 +123,8 @@ static const struct test_case cases[] = {
       {"events", "compacted +3"},
       {"watch +3", "created"},
       {"events", "put a=3 +3"}}},
-    {"long messages are cut, in the middle of a revision, too", {{"big 8", "done"}, {"pieces", "cut, whole, in order"}}},
+    {"long messages are cut, in the middle of a revision, too",
+     {{"big 8", "done"}, {"pieces", "cut, whole, in order"}}},
 };
 
 /* In an etcd with a quota of 16 MiB. */
@@ -288,8 +283,8 @@ static void say_range(const Etcdserverpb__RangeResponse *response)
     say("{");
     for (size_t i = 0; i < response->n_kvs; i++) {
         const Etcdserverpb__KeyValue *kv = response->kvs[i];
-        size_t prefix = (size_t)((const char *)memchr(kv->key.data + 1, '/', kv->key.len - 1) + 1 -
-                                 (const char *)kv->key.data);
+        size_t prefix =
+            (size_t)((const char *)memchr(kv->key.data + 1, '/', kv->key.len - 1) + 1 - (const char *)kv->key.data);
 
         say("%s%.*s=%.*s created", i > 0 ? ", " : "", (int)(kv->key.len - prefix), (const char *)kv->key.data + prefix,
             (int)kv->value.len, (const char *)kv->value.data);
@@ -873,8 +868,12 @@ static void start_in_memory(struct part *part, uint64_t bytes)
 
     sim_init(1, false);
     network_start(&(struct network_options){.delay_ns = CLOCK_NS_PER_MS});
-    cluster_start(&(struct cluster_options){
-        .members = 1, .quota = bytes, .tells_quota = true, .fragment_bytes = 2 << 20, .commit_ns = 30 * CLOCK_NS_PER_MS, .apply_ns = 1});
+    cluster_start(&(struct cluster_options){.members = 1,
+                                            .quota = bytes,
+                                            .tells_quota = true,
+                                            .fragment_bytes = 2 << 20,
+                                            .commit_ns = 30 * CLOCK_NS_PER_MS,
+                                            .apply_ns = 1});
     sim_spawn(&process, "conformance", run_in_memory, part);
     sim_run();
 }

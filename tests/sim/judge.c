@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define OLD_WATCH_NS (10 * CLOCK_NS_PER_S) /* after which no stream of before is left */
+
 static void index_value(struct store_index *index, const struct store_record *record)
 {
     char key[16 + STORE_MAX_KEY];
@@ -328,17 +330,17 @@ struct judge_read *judge_read_begin(uint64_t deadline_ns, uint64_t max_stale_ms)
     *read = (struct judge_read){.number = ++judge.counts.reads,
                                 .epoch = cluster_epoch(),
                                 .floor = judge.floor,
+                                .begun_ns = sim_now_ns(),
                                 .deadline_ns = deadline_ns,
                                 .max_stale_ms = max_stale_ms};
     judge.counts.stale_reads += max_stale_ms > 0;
     return read;
 }
 
-/* What was committed so long ago. */
-static int64_t floor_of_age(uint64_t age_ms)
+/* What was committed by then. */
+static int64_t floor_of_time(uint64_t then_ns)
 {
     const struct mvcc *state = cluster_state();
-    uint64_t then_ns = sim_now_ns() - age_ms * CLOCK_NS_PER_MS;
 
     for (size_t i = state->revision_count; i > 0; i--)
         if (state->revisions[i - 1].at_ns <= then_ns)
@@ -349,8 +351,8 @@ static int64_t floor_of_age(uint64_t age_ms)
 void judge_read_end(struct judge_read *read, int err, struct store_snapshot *snapshot)
 {
     struct shown shown[JUDGE_KEYS];
-    uint64_t age_ms;
-    int64_t revision;
+    uint64_t age_ms, then_ns;
+    int64_t floor, revision;
 
     if (read->ended)
         sim_violated("read %llu is answered twice", (unsigned long long)read->number);
@@ -366,23 +368,25 @@ void judge_read_end(struct judge_read *read, int err, struct store_snapshot *sna
         sim_violated("read %llu is %llu ms old, and may be %llu", (unsigned long long)read->number,
                      (unsigned long long)age_ms, (unsigned long long)read->max_stale_ms);
     look(snapshot, shown);
-    if (read->epoch != cluster_epoch() || sim_now_ns() - age_ms * CLOCK_NS_PER_MS < judge.epoch_ns)
+    then_ns = read->begun_ns - age_ms * CLOCK_NS_PER_MS; /* its age was found when it began, or later */
+    /* What a watch had sent before a snapshot was restored may come later: a view may then have it for a while. */
+    if (read->epoch != cluster_epoch() || (age_ms > 0 && then_ns < judge.epoch_ns + OLD_WATCH_NS))
         return;
-    revision = find_revision(shown, age_ms > 0 ? floor_of_age(age_ms) : read->floor);
+    floor = age_ms > 0 ? floor_of_time(then_ns) : read->floor;
+    revision = find_revision(shown, floor);
     if (revision == 0)
         sim_violated("read %llu shows what was at no revision from %lld on (age %llu ms)",
-                     (unsigned long long)read->number,
-                     (long long)(age_ms > 0 ? floor_of_age(age_ms) : read->floor), (unsigned long long)age_ms);
+                     (unsigned long long)read->number, (long long)floor, (unsigned long long)age_ms);
     if (age_ms == 0 && revision > judge.floor)
         judge.floor = revision;
 }
 
-bool judge_is_complete(struct store_snapshot *snapshot)
+bool judge_is_complete(struct store_snapshot *snapshot, int64_t revision)
 {
     struct shown shown[JUDGE_KEYS];
 
     look(snapshot, shown);
-    return is_shown(shown, cluster_state()->revision);
+    return find_revision(shown, revision) != 0;
 }
 
 void judge_check_time(uint64_t deadline_ns, uint64_t pause_until, const char *what, uint64_t number)

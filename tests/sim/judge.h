@@ -17,9 +17,9 @@
 
 enum { THINGS, KEYS, JUDGE_TABLES };
 
-#define JUDGE_KEYS    8
-#define JUDGE_OPS     4
-#define JUDGE_PREFIX  "sim"
+#define JUDGE_KEYS     8
+#define JUDGE_OPS      4
+#define JUDGE_PREFIX   "sim"
 #define JUDGE_SLACK_NS (2 * CLOCK_NS_PER_S) /* an answer may be so late */
 
 extern const struct store_table judge_tables[JUDGE_TABLES];
@@ -48,7 +48,7 @@ struct judge_read {
     uint64_t number;
     unsigned epoch;
     int64_t floor;
-    uint64_t deadline_ns, max_stale_ms;
+    uint64_t begun_ns, deadline_ns, max_stale_ms;
     bool ended;
     int err;
 };
@@ -63,8 +63,8 @@ void judge_lost(struct judge_request *request); /* its replica has died */
 
 struct judge_read *judge_read_begin(uint64_t deadline_ns, uint64_t max_stale_ms);
 void judge_read_end(struct judge_read *read, int err, struct store_snapshot *snapshot);
-/* The snapshot must have all that etcd has. */
-bool judge_is_complete(struct store_snapshot *snapshot);
+/* The snapshot has all that etcd had at a revision. */
+bool judge_is_complete(struct store_snapshot *snapshot, int64_t revision);
 
 void judge_restored(int64_t snapshot_revision);
 void judge_check_time(uint64_t deadline_ns, uint64_t pause_until, const char *what, uint64_t number);

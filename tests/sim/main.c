@@ -270,7 +270,8 @@ int main(int argc, char **argv)
     if (sims.jobs < 1 || sims.jobs > MAX_JOBS)
         return usage();
     snprintf(sims.folder, sizeof(sims.folder), "%s/slipway-sim-XXXXXX", base);
-    sims.running = mmap(NULL, MAX_JOBS * sizeof(*sims.running), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    sims.running =
+        mmap(NULL, MAX_JOBS * sizeof(*sims.running), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (mkdtemp(sims.folder) == NULL || sims.running == MAP_FAILED) {
         perror("sim");
         return 2;

@@ -219,10 +219,11 @@ struct mvcc_status mvcc_compact(struct mvcc *mvcc, int64_t revision)
     for (size_t i = 0; i < mvcc->key_count; i++) {
         const struct mvcc_key *key = mvcc->keys[i];
 
-        for (size_t v = 0; v < key->count; v++) { /* what this compaction makes superfluous, and the one before did not */
-            int64_t until = v + 1 < key->count               ? key->versions[v + 1].mod
+        for (size_t v = 0; v < key->count;
+             v++) { /* what this compaction makes superfluous, and the one before did not */
+            int64_t until = v + 1 < key->count              ? key->versions[v + 1].mod
                             : key->versions[v].version == 0 ? key->versions[v].mod
-                                                             : INT64_MAX;
+                                                            : INT64_MAX;
 
             if (until <= revision && until > mvcc->compacted)
                 mvcc->used -= bytes_of(key, &key->versions[v]);

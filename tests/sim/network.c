@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RESEND_NS    (200 * CLOCK_NS_PER_MS) /* of what is on its way while a link is cut */
-#define DEAD_NS      (8 * CLOCK_NS_PER_S)    /* after which a connection is given up */
-#define REFUSED_NS   (2 * CLOCK_NS_PER_MS)   /* until nobody's port is found to be closed */
-#define MAX_THREADS  2
+#define RESEND_NS   (200 * CLOCK_NS_PER_MS) /* of what is on its way while a link is cut */
+#define DEAD_NS     (8 * CLOCK_NS_PER_S)    /* after which a connection is given up */
+#define REFUSED_NS  (2 * CLOCK_NS_PER_MS)   /* until nobody's port is found to be closed */
+#define MAX_THREADS 2
 
 static struct {
     struct network_options options;
@@ -92,8 +92,8 @@ struct rpc_stream {
     bool ended;
     struct cluster_stream *at_member;
     struct message *to_first, **to_last, *from_first, **from_last; /* on their way to the member, and from it */
-    uint64_t to_ns, from_ns;                                      /* when the last of them arrives */
-    uint64_t stuck_ns;                                            /* since when nothing gets through; 0: it does */
+    uint64_t to_ns, from_ns;                                       /* when the last of them arrives */
+    uint64_t stuck_ns;                                             /* since when nothing gets through; 0: it does */
 };
 
 static bool is_cut(const struct rpc_client *client)
@@ -301,9 +301,9 @@ static void end_stream(struct rpc_stream *stream, int code, const char *message)
     *own = stream->next_of_client;
     if (stream->at_member != NULL)
         cluster_stream_close(stream->at_member);
-    sim_note("stream of process %d to member %u ends: %d", stream->client->process->number, stream->client->member, code);
-    deliver(&stream->client->workers[0],
-            (struct delivery){.stream = stream, .status = {(enum err_grpc)code, message}});
+    sim_note("stream of process %d to member %u ends: %d", stream->client->process->number, stream->client->member,
+             code);
+    deliver(&stream->client->workers[0], (struct delivery){.stream = stream, .status = {(enum err_grpc)code, message}});
 }
 
 /* True: the link is cut, and what has arrived is to be sent again later. */
@@ -396,11 +396,8 @@ static int stream_open(struct rpc_client *client, const ProtobufCServiceDescript
     if (client->cancelled)
         return -ECANCELED;
     stream = sim_alloc(sizeof(*stream));
-    *stream = (struct rpc_stream){.next = network.streams,
-                                  .next_of_client = client->streams,
-                                  .client = client,
-                                  .handlers = handlers,
-                                  .arg = arg};
+    *stream = (struct rpc_stream){
+        .next = network.streams, .next_of_client = client->streams, .client = client, .handlers = handlers, .arg = arg};
     stream->to_last = &stream->to_first;
     stream->from_last = &stream->from_first;
     network.streams = client->streams = stream;

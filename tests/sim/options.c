@@ -1,11 +1,21 @@
 #include "options.h"
 
 const char *const sim_fault_names[FAULTS] = {
-    [FAULT_CUT_LINK] = "cut-link",         [FAULT_CUT_MEMBERS] = "cut-members",   [FAULT_KILL_MEMBER] = "kill-member",
-    [FAULT_ELECT] = "elect",               [FAULT_STALL_MEMBER] = "stall-member", [FAULT_HOLD_WATCHES] = "hold-watches",
-    [FAULT_BREAK_STREAM] = "break-stream", [FAULT_COMPACT] = "compact",           [FAULT_FULL] = "full",
-    [FAULT_RESTORE] = "restore",           [FAULT_CRASH] = "crash",               [FAULT_REBOOT] = "reboot",
-    [FAULT_RESTART] = "restart",           [FAULT_PAUSE] = "pause",               [FAULT_CLOCK] = "clock",
+    [FAULT_CUT_LINK] = "cut-link",
+    [FAULT_CUT_MEMBERS] = "cut-members",
+    [FAULT_KILL_MEMBER] = "kill-member",
+    [FAULT_ELECT] = "elect",
+    [FAULT_STALL_MEMBER] = "stall-member",
+    [FAULT_HOLD_WATCHES] = "hold-watches",
+    [FAULT_BREAK_STREAM] = "break-stream",
+    [FAULT_COMPACT] = "compact",
+    [FAULT_FULL] = "full",
+    [FAULT_RESTORE] = "restore",
+    [FAULT_CRASH] = "crash",
+    [FAULT_REBOOT] = "reboot",
+    [FAULT_RESTART] = "restart",
+    [FAULT_PAUSE] = "pause",
+    [FAULT_CLOCK] = "clock",
 };
 
 /* One in two seeds has a rate at all, so that faults also come alone. */

@@ -26,7 +26,7 @@ struct sim_options {
     unsigned replicas, clients;
     uint64_t faulty_ns; /* how long faults are made */
     uint64_t think_ns;  /* up to: between the requests of a client */
-    int64_t bump; /* of the revision, by which a snapshot is restored: 0: not as the runbook says */
+    int64_t bump;       /* of the revision, by which a snapshot is restored: 0: not as the runbook says */
     unsigned value_bytes;
     unsigned preemption;
     uint64_t fault_ns[FAULTS]; /* on average between two of a kind; 0: never */

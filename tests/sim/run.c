@@ -251,7 +251,8 @@ static void end_cut_link(void *arg)
 
 static void cut_link(void)
 {
-    unsigned replica = (unsigned)sim_below(run.options.replicas), member = (unsigned)sim_below(run.options.cluster.members);
+    unsigned replica = (unsigned)sim_below(run.options.replicas),
+             member = (unsigned)sim_below(run.options.cluster.members);
     uintptr_t link = replica * CLUSTER_MAX + member;
 
     network_cut((int)replica, member, true);
@@ -454,6 +455,7 @@ static void heal(void)
 
 struct completion {
     struct replica *replica;
+    int64_t revision; /* etcd's when it was asked for */
     bool done, complete;
     int err;
 };
@@ -463,7 +465,7 @@ static void on_complete(void *arg, int err, struct store_snapshot *snapshot)
     struct completion *completion = arg;
 
     completion->err = err;
-    completion->complete = err == 0 && judge_is_complete(snapshot);
+    completion->complete = err == 0 && judge_is_complete(snapshot, completion->revision);
     completion->done = true;
     sim_wake(completion);
 }
@@ -476,12 +478,13 @@ static void *run_complete(void *arg)
     return NULL;
 }
 
-/* Nobody writes any more: a linearizable read must show all that there is. */
+/* A linearizable read must show all that there is. Writes that were given up may still come to their end. */
 static void check_complete(struct replica *replica)
 {
     struct completion *completion = sim_alloc(sizeof(*completion));
 
     completion->replica = replica;
+    completion->revision = cluster_state()->revision;
     sim_spawn(replica->process, "complete", run_complete, completion);
     while (!completion->done)
         sim_block(completion, SIM_NEVER_NS);
@@ -547,8 +550,7 @@ static void start(const char *folder)
     network_start(&options->network);
     judge_start();
     for (unsigned i = 0; i < options->replicas; i++) {
-        run.replicas[i] =
-            (struct replica){.number = (int)i, .members = options->cluster.members, .folder = folder};
+        run.replicas[i] = (struct replica){.number = (int)i, .members = options->cluster.members, .folder = folder};
         replica_start(&run.replicas[i]);
     }
     run.active_clients = options->clients;

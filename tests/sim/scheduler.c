@@ -287,9 +287,8 @@ bool sim_block(const void *on, uint64_t until_ns)
         sim.blocked->link = &fiber->next;
     sim.blocked = fiber;
     if (until_ns != SIM_NEVER_NS)
-        add_timer((struct timer){.at_ns = until_ns > sim.now_ns ? until_ns : sim.now_ns,
-                                 .fiber = fiber,
-                                 .generation = fiber->generation});
+        add_timer((struct timer){
+            .at_ns = until_ns > sim.now_ns ? until_ns : sim.now_ns, .fiber = fiber, .generation = fiber->generation});
     switch_to_scheduler(fiber);
     return fiber->timed_out;
 }

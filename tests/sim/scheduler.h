@@ -1,8 +1,8 @@
 /* scheduler -- the scheduler of the simulation: everything runs on one thread of the operating system.
  *
- * A simulated process has fibers for its threads. A fiber runs until it blocks, or until it leaves its last mutex, where
- * it may be preempted. Which of several runnable fibers runs next is drawn from the seed. The clock stands still while a
- * fiber is runnable and then moves to the next timer. So a run depends on the seed alone.
+ * A simulated process has fibers for its threads. A fiber runs until it blocks, or until it leaves its last mutex,
+ * where it may be preempted. Which of several runnable fibers runs next is drawn from the seed. The clock stands still
+ * while a fiber is runnable and then moves to the next timer. So a run depends on the seed alone.
  *
  * Memory is not given back: each seed runs in a process of its own, which ends with it.
  */

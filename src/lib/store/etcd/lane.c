@@ -199,12 +199,22 @@ void etcd_writer_applied(struct etcd *etcd)
     etcd_answers_give(etcd, &answers);
 }
 
+/* A fresh view has all that was committed before it was loaded. So a batch that was committed behind it is of a history
+ * that etcd does not have any more (it was restored, or replaced): no view will ever come to it. */
 void etcd_writer_forget(struct etcd *etcd)
 {
+    struct etcd_answers answers = {0};
+
     pthread_mutex_lock(&etcd->mutex);
-    for (unsigned i = 0; i < ETCD_LANES; i++)
-        etcd->writer.lanes[i].seen_revision = 0;
+    for (unsigned i = 0; i < ETCD_LANES; i++) {
+        struct etcd_lane *lane = &etcd->writer.lanes[i];
+
+        lane->seen_revision = 0;
+        if (lane->state == LANE_COMMITTED && lane->revision > atomic_load(&etcd->applied))
+            end_all(lane, ETCD_FAIL(-EINPROGRESS), LANE_APPLIED, &answers);
+    }
     pthread_mutex_unlock(&etcd->mutex);
+    etcd_answers_give(etcd, &answers);
 }
 
 /* ---- a transaction's answer ---- */

@@ -194,12 +194,13 @@ static void note_fresh(struct etcd_reads *reads, uint64_t begun_ns)
         reads->fresh_ns = begun_ns;
 }
 
-/* Under the lock. What etcd's history is by its answer, as far as the view has come. */
+/* Under the lock. What etcd's history is by its answer, as far as the view has come. revision: etcd's own, then. */
 static enum etcd_history take_answer(struct etcd *etcd, struct etcd_question *question, const struct etcd_head *head,
-                                     uint64_t now_ns, struct etcd_read_list *ended)
+                                     int64_t revision, uint64_t now_ns, struct etcd_read_list *ended)
 {
     struct etcd_reads *reads = &etcd->reads;
     enum etcd_history history = ETCD_OTHER_HISTORY;
+    int64_t last = etcd_heads_last(&reads->heads);
 
     if (head->revision > atomic_load(&etcd->applied)) {
         for (struct etcd_read *read = question->reads.first; read != NULL; read = read->next)
@@ -211,7 +212,8 @@ static enum etcd_history take_answer(struct etcd *etcd, struct etcd_question *qu
         }
         return ETCD_SAME_HISTORY;
     }
-    if (head->revision >= question->begun_head)
+    /* Where etcd had come to the view's last head, its head was that one or a later one. */
+    if (head->revision >= question->begun_head && (head->revision >= last || revision < last))
         history = etcd_heads_find(&reads->heads, head);
     if (history == ETCD_SAME_HISTORY) {
         note_fresh(reads, question->begun_ns);
@@ -230,6 +232,7 @@ static bool parse_answer(const Etcdserverpb__RangeResponse *response, struct etc
 
 static void on_head(void *arg, int err, const ProtobufCMessage *reply)
 {
+    const Etcdserverpb__RangeResponse *response = (const Etcdserverpb__RangeResponse *)reply;
     struct etcd_question *question = arg, *next;
     struct etcd *etcd = question->etcd;
     struct etcd_reads *reads = &etcd->reads;
@@ -240,10 +243,10 @@ static void on_head(void *arg, int err, const ProtobufCMessage *reply)
 
     list_init(&ended);
     pthread_mutex_lock(&reads->mutex);
-    if (err < 0 || !parse_answer((const Etcdserverpb__RangeResponse *)reply, &head))
+    if (err < 0 || !parse_answer(response, &head))
         take_back(reads, &question->reads, now_ns);
     else
-        history = take_answer(etcd, question, &head, now_ns, &ended);
+        history = take_answer(etcd, question, &head, response->header->revision, now_ns, &ended);
     question->under_way = false;
     /* Readers ask for more, mostly: one question for these and for those that wait already costs half of two. */
     next = ended.first == NULL ? next_question(reads, now_ns, false) : NULL;
