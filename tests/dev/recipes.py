@@ -55,9 +55,8 @@ def all_are_described(folder: Path) -> Iterator[str]:
     groups = {
         line.split()[0] for line in (ROOT / "scripts/packages.debian").read_text().splitlines() if line[:1] != "#"
     }
-    tools = set(re.findall(r"^([a-z][a-z-]+) +\S+(?: \S+)?$", (ROOT / "scripts/tools").read_text(), re.MULTILINE)) | {
-        "etcd"
-    }
+    tools = set(re.findall(r"^([a-z][a-z-]+) +\S+(?: \S+)?$", (ROOT / "scripts/tools").read_text(), re.MULTILINE))
+    tools |= {"etcd", "otelcol"}
     yield from (f"./dev lists {name}, or just does" for name in sorted(set(listed()) ^ set(just)))
     for recipe in just:
         known = fields(recipe)
