@@ -3,8 +3,9 @@
  * when the file of a member has come to CROWDED of the quota: what is left is for deletes, which make room.
  *
  * Each member is asked for its size: every POLL_NS, and every CLOSE_POLL_NS from half of the quota on. What this
- * process has sent since then counts, too. etcd tells its quota from version 3.6 on; where it does not, only etcd
- * bounds its file. The writer's thread asks; answers come in threads of the client. */
+ * process has sent since the answer before the last one counts, too, because the size that etcd tells is up to 0.1 s
+ * old. etcd tells its quota from version 3.6 on; where it does not, only etcd bounds its file. The writer's thread
+ * asks; answers come in threads of the client. */
 #include "store_etcd_internal.h"
 #include <errno.h>
 
@@ -19,7 +20,7 @@ static void on_status(void *arg, int err, const ProtobufCMessage *reply)
     struct etcd_room *room = arg;
 
     if (err == 0) {
-        atomic_store(&room->sent, 0);
+        atomic_store(&room->sent_before, atomic_exchange(&room->sent, 0));
         atomic_store(&room->size, (uint64_t)(status->dbsize > 0 ? status->dbsize : 0));
         atomic_store(&room->quota, (uint64_t)(status->dbsizequota > 0 ? status->dbsizequota : 0));
     }
@@ -30,7 +31,9 @@ static double fullness(struct etcd_room *room)
 {
     uint64_t quota = atomic_load(&room->quota);
 
-    return quota > 0 ? (double)(atomic_load(&room->size) + atomic_load(&room->sent)) / (double)quota : 0;
+    return quota > 0 ? (double)(atomic_load(&room->size) + atomic_load(&room->sent) + atomic_load(&room->sent_before)) /
+                           (double)quota
+                     : 0;
 }
 
 double etcd_room_fullness(struct etcd *etcd)

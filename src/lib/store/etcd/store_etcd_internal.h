@@ -129,7 +129,8 @@ struct etcd_room {
     atomic_uint_fast64_t next_ns; /* when to ask again */
     atomic_bool asked;
     atomic_uint_fast64_t size, quota; /* as it last said; quota 0: not known */
-    atomic_uint_fast64_t sent;        /* to it since then */
+    atomic_uint_fast64_t sent;        /* since then */
+    atomic_uint_fast64_t sent_before; /* since the answer before, until then */
 };
 
 struct etcd;
