@@ -196,7 +196,7 @@ static int run_bugs(void)
     unsigned found = 0, missed = 0;
 
     sims.quiet = true;
-    for (unsigned i = 1; i < BUGS; i++) {
+    for (unsigned i = 1; i < BUG_RARE; i++) {
         bug_planted = (enum bug)i;
         run_seeds(1);
         if (sims.failed > 0) {
