@@ -96,17 +96,6 @@ static void close_etcd(struct store *store)
     free(etcd);
 }
 
-int etcd_attach(struct etcd *etcd, uint64_t within_ns, char *error, size_t error_size)
-{
-    int err = etcd_client_reach(&etcd->client, within_ns, error, error_size);
-
-    if (err == 0)
-        err = etcd_schema_check(etcd, error, error_size);
-    if (err == 0)
-        atomic_store(&etcd->attached, true);
-    return err;
-}
-
 /* Without an answer of etcd there is nothing to serve but a view that the last run has kept. */
 static int attach_or_go_on(struct etcd *etcd, char *error, size_t error_size)
 {

@@ -359,3 +359,14 @@ int etcd_schema_restored(struct etcd *etcd, uint64_t last_seq)
     }
     return err;
 }
+
+int etcd_attach(struct etcd *etcd, uint64_t within_ns, char *error, size_t error_size)
+{
+    int err = etcd_client_reach(&etcd->client, within_ns, error, error_size);
+
+    if (err == 0)
+        err = etcd_schema_check(etcd, error, error_size);
+    if (err == 0)
+        atomic_store(&etcd->attached, true);
+    return err;
+}
