@@ -821,6 +821,22 @@ class Schemas(unittest.TestCase):
         ):
             self.assertNotEqual(self.changed(file, old, new), [], f"{old} -> {new}")
 
+    def test_nothing_personal_is_readable_in_the_envelope(self) -> None:
+        """Fields that name a person, a device or what was watched are reached through the sealed body only."""
+        fields: dict[str, list[tuple[str, str]]] = {}
+        for line in schemas.describe(HERE / "proto"):
+            message, kind, *rest = line.split()
+            if kind == "field":
+                fields.setdefault(message, []).append((rest[1], rest[2]))
+        package = "streaming.events.v1."
+        readable = [("", package + "Envelope")]
+        for _, type_ in readable:
+            readable += fields.get(type_, [])
+        personal = {"profile_id", "session_id", "device_id", "family_id", "from_profile_id", "position_ms", "unit_id"}
+        self.assertEqual(personal & {name for name, _ in readable}, set())
+        self.assertIn(("sealed_body", "bytes"), readable)
+        self.assertNotIn("account_id", {name for name, _ in fields[package + "Envelope"]})
+
     def test_compatible_changes_pass(self) -> None:
         for file, old, new in (
             ("library.proto", "  bool saved = 3;\n", "  bool saved = 3;\n  string list = 5;\n"),
