@@ -157,6 +157,7 @@ class Books(unittest.TestCase):
                 books.fees_invoiced("EUR", 7),
                 books.recognised("EUR", price),
                 books.refunded("USD", books.Return(price, price, 100)),
+                books.credited("USD", books.Return(price, price, 100)),
                 books.dispute_withdrawn("EUR", price),
                 books.dispute_won("EUR", price),
                 books.dispute_lost("EUR", books.Return(price, price, 100, price // 2)),
