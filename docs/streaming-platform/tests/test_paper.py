@@ -511,12 +511,12 @@ class AlertRules(unittest.TestCase):
 
     def test_unknown_payments_page_by_their_share_at_every_stage(self) -> None:
         """The same eleven are many of 480 attempts an hour and few of 1,200."""
-        by = '{region="west",provider="one"}'
+        by = '{region="west",provider="one",kind="refund"}'
 
         def fires(unknown: int, per_hour: int) -> bool:
-            series = {f"billing_unknown_payments{by}": f"{unknown}x240"}
+            series = {f"billing_unknown_calls{by}": f"{unknown}x240"}
             if per_hour:
-                series[f"billing_attempts_total{by}"] = f"0+{per_hour // 60}x240"
+                series[f"billing_calls_total{by}"] = f"0+{per_hour // 60}x240"
             return self.firing(group(slo.THRESHOLDS), series, 240, "TUnknown", every=5) != set()
 
         found = [fires(11, 480), fires(11, 1_200), fires(30, 1_200), fires(11, 0), fires(10, 0)]

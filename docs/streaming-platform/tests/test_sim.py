@@ -45,7 +45,7 @@ class Ledger(unittest.TestCase):
 
         for fact in ("refunded", "dispute_lost"):
             with self.subTest(fact), patch.object(books, fact, swapped(getattr(books, fact))):
-                findings = ledger.simulate(accounts=12, months=2, seed=7).findings
+                findings = ledger.simulate(accounts=16, months=2, seed=7).findings
                 self.assertEqual([f.claim for f in findings if not f.holds], [ledger.RIGHT])
 
     def test_a_wrong_end_of_dunning_is_found(self) -> None:
