@@ -233,7 +233,7 @@ class Delivery(unittest.TestCase):
     def test_shards_are_counted_as_the_design_says(self) -> None:
         plant = run(SCENARIOS["large"]).plant
         self.assertEqual(plant.shards, 2 * 125)
-        self.assertEqual(plant.postgres_nodes, plant.shards * 5)  # three zones at home, two at the neighbour
+        self.assertEqual(plant.postgres_nodes, (plant.shards + 3) * 5)  # three pairs have a cluster of keys each
 
     def test_fees_are_those_of_the_zones(self) -> None:
         i = replace(SCENARIOS["small"], app_shop_share=0.0)

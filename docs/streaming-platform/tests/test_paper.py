@@ -511,12 +511,12 @@ class AlertRules(unittest.TestCase):
 
     def test_unknown_payments_page_by_their_share_at_every_stage(self) -> None:
         """The same eleven are many of 480 attempts an hour and few of 1,200."""
-        by = '{region="west",provider="one"}'
+        by = '{region="west",provider="one",kind="refund"}'
 
         def fires(unknown: int, per_hour: int) -> bool:
-            series = {f"billing_unknown_payments{by}": f"{unknown}x240"}
+            series = {f"billing_unknown_calls{by}": f"{unknown}x240"}
             if per_hour:
-                series[f"billing_attempts_total{by}"] = f"0+{per_hour // 60}x240"
+                series[f"billing_calls_total{by}"] = f"0+{per_hour // 60}x240"
             return self.firing(group(slo.THRESHOLDS), series, 240, "TUnknown", every=5) != set()
 
         found = [fires(11, 480), fires(11, 1_200), fires(30, 1_200), fires(11, 0), fires(10, 0)]
@@ -820,6 +820,22 @@ class Schemas(unittest.TestCase):
             ("playback.proto", "CODEC_AV1 = 3", "CODEC_VVC = 3"),
         ):
             self.assertNotEqual(self.changed(file, old, new), [], f"{old} -> {new}")
+
+    def test_nothing_personal_is_readable_in_the_envelope(self) -> None:
+        """Fields that name a person, a device or what was watched are reached through the sealed body only."""
+        fields: dict[str, list[tuple[str, str]]] = {}
+        for line in schemas.describe(HERE / "proto"):
+            message, kind, *rest = line.split()
+            if kind == "field":
+                fields.setdefault(message, []).append((rest[1], rest[2]))
+        package = "streaming.events.v1."
+        readable = [("", package + "Envelope")]
+        for _, type_ in readable:
+            readable += fields.get(type_, [])
+        personal = {"profile_id", "session_id", "device_id", "family_id", "from_profile_id", "position_ms", "unit_id"}
+        self.assertEqual(personal & {name for name, _ in readable}, set())
+        self.assertIn(("sealed_body", "bytes"), readable)
+        self.assertNotIn("account_id", {name for name, _ in fields[package + "Envelope"]})
 
     def test_compatible_changes_pass(self) -> None:
         for file, old, new in (

@@ -45,8 +45,29 @@ class Ledger(unittest.TestCase):
 
         for fact in ("refunded", "dispute_lost"):
             with self.subTest(fact), patch.object(books, fact, swapped(getattr(books, fact))):
-                findings = ledger.simulate(accounts=12, months=2, seed=7).findings
+                findings = ledger.simulate(accounts=16, months=2, seed=7).findings
                 self.assertEqual([f.claim for f in findings if not f.holds], [ledger.RIGHT])
+
+    def test_a_wrong_end_of_dunning_is_found(self) -> None:
+        """Each replacement is a fault that the claims must see: they are about invoices that end void, too."""
+
+        def voided(currency: str, gross: int) -> list[books.Line]:
+            p = books.Price(gross)
+            return [("chargebacks", currency, p.net), ("tax", currency, p.tax), ("receivable", currency, -gross)]
+
+        def unapplied(currency: str, gross: int, fee: int) -> list[books.Line]:
+            return [("clearing", currency, gross - fee), ("fees", currency, fee), ("revenue", currency, -gross)]
+
+        for what, name, fault, claims in (
+            (books, "voided", voided, {ledger.RIGHT}),
+            (books, "unapplied", unapplied, {ledger.RIGHT}),
+            (ledger, "ATTEMPTS", 5, {ledger.ENDED}),
+            (ledger, "ATTEMPTS", 2, {ledger.ENDED}),
+            (ledger, "EARNING", ledger.EARNING.replace("= 'paid'", "IN ('open', 'paid')"), {ledger.ORDER}),
+        ):
+            with self.subTest(f"{name} {fault}"), patch.object(what, name, fault):
+                findings = ledger.simulate(seed=7).findings
+                self.assertLessEqual(claims, {f.claim for f in findings if not f.holds})
 
     def test_a_fact_that_contradicts_the_state_is_kept_and_reported(self) -> None:
         """A payment that counts as failed was captured: it is neither dropped nor taken for known."""
@@ -136,6 +157,7 @@ class Books(unittest.TestCase):
                 books.fees_invoiced("EUR", 7),
                 books.recognised("EUR", price),
                 books.refunded("USD", books.Return(price, price, 100)),
+                books.credited("USD", books.Return(price, price, 100)),
                 books.dispute_withdrawn("EUR", price),
                 books.dispute_won("EUR", price),
                 books.dispute_lost("EUR", books.Return(price, price, 100, price // 2)),

@@ -278,12 +278,14 @@ def control(i: Inputs, a: Audience) -> Control:
 def plant(i: Inputs, a: Audience, m: Media, c: Control) -> Plant:
     spare = a.provisioned
     busy = spare / 2  # each pair has its own busiest hour; in an evacuation telemetry is sampled
-    service_cores = c.calls_s * i.core_ms_per_hop / 1000 / i.service_utilisation * spare
+    sealing = c.client_events_s * i.seal_passes * i.seal_core_us / 1e6  # cores
+    service_cores = (c.calls_s * i.core_ms_per_hop / 1000 + sealing) / i.service_utilisation * spare
     ranking_cores = c.profiles * i.ranking_core_s / 86_400 / i.batch_utilisation
     client_bytes = c.client_events_s / a.peak_ratio * i.event_bytes * 86_400
     all_bytes = c.event_mb_s / a.peak_ratio * 1e6 * 86_400
-    # Product events are kept in two regions, telemetry in one.
-    lake = (client_bytes * i.lake_days * 2 + (all_bytes - client_bytes) * i.telemetry_days) / i.lake_compression
+    # Product events are kept in two regions, telemetry in one. Sealed bytes do not compress, so events are compressed before.
+    lake = client_bytes * i.lake_days * 2 / i.sealed_compression
+    lake += (all_bytes - client_bytes) * i.telemetry_days / i.lake_compression
     log_disk = all_bytes * i.log_days * 3 / (i.broker_tb * 1e12)
     stored = c.profiles * i.profile_kb * 1e3 * i.data_copies / (i.node_tb * 1e12)
     library = max(c.library_writes_s * i.data_copies / i.node_writes, stored)
@@ -299,7 +301,7 @@ def plant(i: Inputs, a: Audience, m: Media, c: Control) -> Plant:
         licence_machines=_at_least(own_licences / CORES_PER_MACHINE, 0),
         search_machines=_at_least(search / CORES_PER_MACHINE, 2 * i.regions if i.subscribers >= 1e6 else 0),
         shards=shards,
-        postgres_nodes=_at_least(shards * i.shard_copies, 3),
+        postgres_nodes=_at_least((shards + i.regions / 2) * i.shard_copies, 3),  # and a cluster of keys in each pair
         library_nodes=_at_least(library, 3 * i.regions if i.subscribers >= 1e6 else 0),
         cache_tb=c.profiles * i.cache_kb_per_profile * 1e3 * 3 * 2 / 1e12,  # a copy a zone, room for the neighbour's
         lake_pb=lake / 1e15,

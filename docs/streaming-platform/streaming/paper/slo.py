@@ -397,7 +397,7 @@ def _rule(name: str, expression: str, wait: str, labels: dict[str, str], summary
 # By what has a cause of its own. Shards, databases, volumes, consumers and certificates fail together: one group.
 GROUP_BY = (
     *("slo", "threshold", "severity", "region", "country", "cdn", "provider"),
-    *("currency", "entity", "step", "counterparty", "topic"),
+    *("currency", "entity", "step", "counterparty", "topic", "kind", "plan"),
 )
 INHIBIT = (
     # While an objective burns so fast that it pages, its slices make no tickets. No page is ever held back.

@@ -130,7 +130,7 @@ def _plant(results: Results) -> str:
             ("search machines", lambda r: short(r.plant.search_machines)),
             ("log brokers", lambda r: short(r.plant.log_brokers)),
             (
-                "PostgreSQL shards and their nodes",
+                "PostgreSQL shards; nodes, those of the keys included",
                 lambda r: f"{short(r.plant.shards)}, {short(r.plant.postgres_nodes)}",
             ),
             ("wide-column nodes", lambda r: short(r.plant.library_nodes)),

@@ -304,7 +304,7 @@ def _special(results: Results) -> dict[str, str]:
         "fill_at_60": short(large.delivery.fill_servers * 0.4 / (1 - large.delivery.edge_hit)),
         "large.rerank_hours": f"{24 * large.inputs.batch_utilisation:.1f}",
         "large.region_profiles": magnitude(large.control.profiles * region),
-        "large.key_gb": short(large.control.profiles * 100 / 1e9),
+        "large.key_gb": short((large.control.profiles + large.inputs.subscribers) * 100 / 1e9),
         "medium.list_eur": f"{run(replace(medium, cdn_usd_per_gb=0.02)).per_subscriber:.2f}",
         "fill_gbps": f"{night * 8 / (6 * 3600) / 1e9:.1f}",
         "fill_share": f"{night * large.inputs.edge_sites * 30.4 / (large.delivery.egress_pb * 1e15):.0%}",

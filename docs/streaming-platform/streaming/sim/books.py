@@ -24,14 +24,14 @@ class Book:
 
 
 CHART = (
-    Book(1000, "bank", "asset", "money received; equals the bank's statement"),
+    Book(1000, "bank", "asset", "payouts received; other movements of the account are in the company's general ledger"),
     Book(1050, "in transit", "asset", "paid out by the provider, not yet on the bank's statement"),
     Book(1100, "clearing", "asset", "captured less fees, not yet paid out; equals the balance at the payment provider"),
     Book(1200, "receivable", "asset", "invoiced and not yet captured"),
     Book(1300, "disputed", "asset", "withdrawn by an open chargeback"),
     Book(1900, "fx clearing", "asset", "both sides of a conversion, at the booking rate"),
     Book(2100, "tax", "liability", "sales tax or VAT owed, by country and rate"),
-    Book(2200, "deferred revenue", "liability", "invoiced for days that are not over"),
+    Book(2200, "deferred revenue", "liability", "invoiced for days that are not over, or that wait for a payment or a dispute"),
     Book(2300, "accrued fees", "liability", "fees of captured payments that the provider invoices later"),
     Book(2400, "unapplied payments", "liability", "owed to the customer: captured, invoice not open; refund failed"),
     Book(4000, "revenue", "income", "recognised: the days are over"),

@@ -63,8 +63,7 @@ class Provider:
         row = self.db.execute("SELECT status, fee FROM charge WHERE key = ?", (key,)).fetchone()
         if row:
             return str(row[0]), int(row[1])
-        luck = chance(self.seed, "outcome", payment)
-        status = "failed" if luck < 0.15 else "action" if luck < 0.22 else "captured"
+        status = self._outcome(payment, invoice)
         self.db.execute("BEGIN IMMEDIATE")
         fee = 0 if status == "failed" else gross * 2 // 100
         values = (key, payment, invoice, currency, gross, fee, status)
@@ -77,14 +76,22 @@ class Provider:
         self.db.execute("COMMIT")
         return status, fee
 
+    def _outcome(self, payment: str, invoice: str) -> str:
+        """One invoice in eight meets a card that declines every attempt."""
+        if chance(self.seed, "dead card", invoice) < 0.125:
+            return "failed"
+        luck = chance(self.seed, "outcome", payment)
+        return "failed" if luck < 0.15 else "action" if luck < 0.22 else "captured"
+
     def _emit(self, fact: Fact) -> None:
         lost = chance(self.seed, "lost", *fact.key) < 0.08
         columns = "kind, object, payment, currency, gross, fee, sent, lost"
         self.db.execute(f"INSERT INTO event ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*vars(fact).values(), lost))
 
     def live(self, rng: random.Random) -> None:
-        """Customers authenticate, ask for their money back and dispute; banks decide; balances are paid out."""
+        """Customers authenticate, pay late, ask for their money back and dispute; banks decide; balances are paid out."""
         self.db.execute("BEGIN IMMEDIATE")
+        self._pay_late(rng)
         query = "SELECT id, payment, currency, gross, fee, status FROM charge WHERE examined = 0 AND status <> 'failed'"
         for id_, payment, currency, gross, fee, status in self.db.execute(query).fetchall():
             if status == "action":
@@ -106,6 +113,23 @@ class Provider:
         if rng.random() < 0.2:
             self.pay_out()
         self.db.execute("COMMIT")
+
+    def _pay_late(self, rng: random.Random) -> None:
+        """Half of the customers whose card declined every attempt pay by the mailed link, some after the invoice is void.
+
+        Such a payment is not refunded or disputed here.
+        """
+        query = (
+            "SELECT invoice, currency, gross FROM charge GROUP BY invoice "
+            "HAVING count(DISTINCT payment) >= 3 AND min(status) = 'failed' AND max(status) = 'failed'"
+        )
+        for invoice, currency, gross in self.db.execute(query).fetchall():
+            if chance(self.seed, "link", invoice) < 0.5 and rng.random() < 0.2:
+                payment, fee = f"{invoice}-link", gross * 2 // 100
+                columns = "(key, payment, invoice, currency, gross, fee, status, examined)"
+                values = (payment, payment, invoice, currency, gross, fee)
+                self.db.execute(f"INSERT INTO charge {columns} VALUES (?, ?, ?, ?, ?, ?, 'captured', 1)", values)
+                self._emit(Fact("captured", payment, payment, currency, gross, fee))
 
     def _refund(self, luck: float, charge: int, payment: str, currency: str, gross: int) -> None:
         """All at once, a half, or two halves."""
@@ -138,10 +162,10 @@ class Provider:
         query = "SELECT id, currency, net, sent FROM payout WHERE status = 'sent' ORDER BY id"
         for id_, currency, net, sent in self.db.execute(query).fetchall():
             luck = rng.random()
-            if luck < 0.05:
+            if luck < 0.12:
                 self.db.execute("UPDATE payout SET status = 'returned' WHERE id = ?", (id_,))
                 self._emit(Fact("payout returned", id_, "", currency, net, sent=sent))
-            elif luck < 0.40:
+            elif luck < 0.45:
                 self.db.execute("UPDATE payout SET status = 'received' WHERE id = ?", (id_,))
                 self.db.execute("INSERT INTO bank VALUES (?, ?)", (id_, sent))
 
