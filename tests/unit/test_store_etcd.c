@@ -314,26 +314,27 @@ Test(etcd, refuses_members_that_are_too_old)
     rpc_server_close(server);
 }
 
-static struct {
+struct said {
     enum err_grpc code;
     const char *message;
-} said;
+    int err;
+    bool definite;
+};
+
+static _Atomic(const struct said *) said;
 
 static void answer_said(struct rpc_call *call, const ProtobufCMessage *message)
 {
-    rpc_finish(call, said.code, said.message);
+    const struct said *now = atomic_load(&said);
+
+    rpc_finish(call, now->code, now->message);
 }
 
 /* Every error of a transaction leaves its result unknown, unless it is known that etcd says it before it does anything.
  */
 Test(etcd, errors_are_definite_only_where_etcd_says_them_in_its_words)
 {
-    static const struct {
-        enum err_grpc code;
-        const char *message;
-        int err;
-        bool definite;
-    } cases[] = {
+    static const struct said cases[] = {
         {ERR_GRPC_INVALID_ARGUMENT, "etcdserver: request is too large", -EMSGSIZE, true},
         {ERR_GRPC_PERMISSION_DENIED, "etcdserver: permission denied", -EACCES, true},
         {ERR_GRPC_RESOURCE_EXHAUSTED, "etcdserver: too many requests", -EAGAIN, true},
@@ -365,11 +366,10 @@ Test(etcd, errors_are_definite_only_where_etcd_says_them_in_its_words)
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         int err;
 
-        said.code = cases[i].code;
-        said.message = cases[i].message;
+        atomic_store(&said, &cases[i]);
         err = etcd_call_wait(&raw, &etcdserverpb__kv__descriptor, "Txn", &txn.base, 10000, NULL, NULL);
-        cr_expect_eq(err, cases[i].err, "%s: %s", said.message, strerror(-err));
-        cr_expect_eq(etcd_is_definite(err), cases[i].definite, "%s", said.message);
+        cr_expect_eq(err, cases[i].err, "%s: %s", cases[i].message, strerror(-err));
+        cr_expect_eq(etcd_is_definite(err), cases[i].definite, "%s", cases[i].message);
     }
     etcd_client_close(&raw);
     raw.url = NULL;
