@@ -131,6 +131,8 @@ def test_an_export_that_hangs_ends(start, tmp_path: Path, stopped: bool):
     out = tmp_path / "pipe"
     os.mkfifo(f"{out}.new")
     command = [harness.program("store-tool"), "export", f"lmdb://{notes.data}", out, "1"]
+    if "TSAN_OPTIONS" in os.environ and not stopped:
+        pytest.skip("TSan keeps a signal back until the next call that it knows")
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     with open(f"{out}.new", "rb", buffering=0) as pipe:
         assert pipe.read(1)  # and no more

@@ -17,12 +17,12 @@ enum bug {
     BUG_LANE_NOT_COMPARED,
     BUG_NO_EXPECTATIONS,
     BUG_CUT_IS_COMMITTED,
-    BUG_DELETES_NOT_SEEN,
     BUG_HEAD_IGNORED,
     BUG_EARLIER_HEADS_TRUSTED,
     BUG_RECORD_NOT_APPLIED,
     BUG_RARE, /* from here on: found too seldom for --bugs */
     BUG_NOT_FORGOTTEN = BUG_RARE,
+    BUG_DELETES_NOT_SEEN,
     BUGS
 };
 

@@ -299,6 +299,17 @@ Test(lmdb, snapshots_are_bounded_and_used_again)
 
 /* ---- readers of other processes ---- */
 
+#if defined(__SANITIZE_THREAD__)
+#define THREADS_AFTER_FORK false
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREADS_AFTER_FORK false
+#endif
+#endif
+#ifndef THREADS_AFTER_FORK
+#define THREADS_AFTER_FORK true
+#endif
+
 static void hold_snapshot(void *arg, int err, struct store_snapshot *snapshot)
 {
     char byte = err == 0 ? 1 : 0;
@@ -356,11 +367,13 @@ Test(lmdb, a_reader_that_hangs_is_told_and_costs_nothing_once_it_has_died)
     int err = 0;
     pid_t pid;
 
+    if (!THREADS_AFTER_FORK)
+        cr_skip("ThreadSanitizer has no threads after fork");
     options.max_bytes = 1 << 20;
     store = open_store(options);
     put_any(store, 0, STR("k"), large);
     store = store_close(store);
-    pid = start_reader(options.url); /* while this process has one thread: ThreadSanitizer wants it so for fork(2) */
+    pid = start_reader(options.url);
     options.metrics = metrics;
     store = open_store(options);
     while (err == 0)
@@ -759,17 +772,6 @@ Test(lmdb, an_index_is_built_over_damage)
 }
 
 /* ---- crashes ---- */
-
-#if defined(__SANITIZE_THREAD__)
-#define THREADS_AFTER_FORK false
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define THREADS_AFTER_FORK false
-#endif
-#endif
-#ifndef THREADS_AFTER_FORK
-#define THREADS_AFTER_FORK true
-#endif
 
 enum { WRITERS = 8, KILLS = 20, PARTS = 3 };
 

@@ -422,8 +422,8 @@ static enum collector_result result_of(const struct call *call)
     return is_retryable(call->grpc_status) ? COLLECTOR_AGAIN : COLLECTOR_FAILED;
 }
 
-static enum collector_result call_once(struct collector *collector, struct str message, uint64_t deadline_ns,
-                                       struct buf *response)
+static enum collector_result attempt(struct collector *collector, struct str message, uint64_t deadline_ns,
+                                     struct buf *response)
 {
     struct call call = {.rest = message, .grpc_status = GRPC_NO_STATUS, .response = response};
 
@@ -442,12 +442,12 @@ enum collector_result collector_call(struct collector *collector, struct str mes
                                      struct buf *response)
 {
     bool reused = collector->conn != NULL;
-    enum collector_result result = call_once(collector, message, deadline_ns, response);
+    enum collector_result result = attempt(collector, message, deadline_ns, response);
 
     /* The collector may close a connection that nothing was sent over for long: that is no failure of its. */
     if (result == COLLECTOR_AGAIN && reused && collector->conn == NULL &&
         clock_monotonic_ns() < end_of(collector, deadline_ns))
-        result = call_once(collector, message, deadline_ns, response);
+        result = attempt(collector, message, deadline_ns, response);
     if (response->len >= OTLP_GRPC_PREFIX) {
         response->len -= OTLP_GRPC_PREFIX;
         memmove(response->data, response->data + OTLP_GRPC_PREFIX, response->len);
