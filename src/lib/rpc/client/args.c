@@ -98,9 +98,6 @@ static void fill(struct rpc_client *client, const struct rpc_client_def *def)
     add_integer(client, GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     add_integer(client, GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1); /* its connections end with the client */
     add_integer(client, GRPC_ARG_ENABLE_CHANNELZ, 0);           /* statistics of each call that nobody can ask for */
-    /* Two filters that every call passes. The first also tells the server what the client accepts. */
-    add_integer(client, GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, def->accepts_gzip);
-    add_integer(client, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, def->accepts_gzip);
     /* Never: a filter that every call passes would only close connections of half an hour without a call, and servers
      * end theirs long before. */
     add_integer(client, GRPC_ARG_CLIENT_IDLE_TIMEOUT_MS, INT_MAX);

@@ -25,13 +25,11 @@ struct rpc_client_def {
     const char *name; /* of the peer, for metrics */
     /* "host:port" (resolved by dns, all addresses round robin), "1.2.3.4:5,1.2.3.4:6" or a gRPC target URI */
     const char *target;
-    const struct rpc_tls *tls; /* NULL: cleartext; the names in it must outlive the client */
-    struct metrics *metrics;   /* may be NULL: grpc_client_started_total, grpc_client_handled_total, ..._seconds */
-    struct span_sink *spans;   /* of calls with a trace; may be NULL */
-    unsigned threads;          /* completion queues; 0: 1 */
-    size_t max_message;        /* bytes received; 0: 4 MiB; SIZE_MAX: no limit */
-    /* The server may compress responses. For long ones: C-core then takes a twelfth more CPU time for every call. */
-    bool accepts_gzip;
+    const struct rpc_tls *tls;    /* NULL: cleartext; the names in it must outlive the client */
+    struct metrics *metrics;      /* may be NULL: grpc_client_started_total, grpc_client_handled_total, ..._seconds */
+    struct span_sink *spans;      /* of calls with a trace; may be NULL */
+    unsigned threads;             /* completion queues; 0: 1 */
+    size_t max_message;           /* bytes received; 0: 4 MiB; SIZE_MAX: no limit */
     unsigned max_in_flight;       /* calls; beyond it -ENOBUFS; 0: 10,000 */
     size_t max_memory;            /* bytes that calls may take: one for each 16 KiB; 0: no bound */
     unsigned resolve_interval_ms; /* least time between two resolutions; 0: 1,000 */
