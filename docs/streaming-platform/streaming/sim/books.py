@@ -31,7 +31,12 @@ CHART = (
     Book(1300, "disputed", "asset", "withdrawn by an open chargeback"),
     Book(1900, "fx clearing", "asset", "both sides of a conversion, at the booking rate"),
     Book(2100, "tax", "liability", "sales tax or VAT owed, by country and rate"),
-    Book(2200, "deferred revenue", "liability", "invoiced for days that are not over, or that wait for a payment or a dispute"),
+    Book(
+        2200,
+        "deferred revenue",
+        "liability",
+        "invoiced for days that are not over, or that wait for a payment or a dispute",
+    ),
     Book(2300, "accrued fees", "liability", "fees of captured payments that the provider invoices later"),
     Book(2400, "unapplied payments", "liability", "owed to the customer: captured, invoice not open; refund failed"),
     Book(4000, "revenue", "income", "recognised: the days are over"),

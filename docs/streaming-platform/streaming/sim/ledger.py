@@ -727,7 +727,9 @@ class Judge:
         query = "SELECT count(*) FROM invoice WHERE state NOT IN ('paid', 'void')"
         (open_,) = self.ledger.execute(query).fetchone()
         dunned = self._dunned_wrongly()
-        detail = f"{wrong} payments differ, {open_} invoices are still open, {dunned} dunned too often or void too early"
+        detail = (
+            f"{wrong} payments differ, {open_} invoices are still open, {dunned} dunned too often or void too early"
+        )
         self.verdict.claim(ENDED, not (wrong or open_ or dunned), detail)
 
     def _dunned_wrongly(self) -> int:
