@@ -26,7 +26,7 @@ static int __attribute__((format(printf, 2, 3))) fail(int err, const char *forma
 
 /* ---- out ---- */
 
-/* A signal that kills works on a stopped process, too, but says nothing: it comes a second later. */
+/* SIGALRM prints why the process ends. SIGKILL follows a second later, because it also ends a stopped process. */
 struct patience {
     unsigned seconds;
     timer_t warn, kill;
@@ -41,10 +41,10 @@ static void give_up(int signal)
     _exit(1);
 }
 
-static void wind(struct patience *patience, unsigned seconds)
+static void wind(struct patience *patience)
 {
-    timer_settime(patience->warn, 0, &(struct itimerspec){.it_value.tv_sec = seconds}, NULL);
-    timer_settime(patience->kill, 0, &(struct itimerspec){.it_value.tv_sec = seconds > 0 ? seconds + 1 : 0}, NULL);
+    timer_settime(patience->warn, 0, &(struct itimerspec){.it_value.tv_sec = patience->seconds}, NULL);
+    timer_settime(patience->kill, 0, &(struct itimerspec){.it_value.tv_sec = patience->seconds + 1}, NULL);
     patience->wound_ns = clock_monotonic_ns();
 }
 
@@ -57,7 +57,7 @@ static int begin_patience(struct patience *patience, unsigned seconds)
     if (signal(SIGALRM, give_up) == SIG_ERR || timer_create(CLOCK_MONOTONIC, &warn, &patience->warn) != 0)
         return -errno;
     if (timer_create(CLOCK_MONOTONIC, &kill, &patience->kill) == 0) {
-        wind(patience, seconds);
+        wind(patience);
         return 0;
     }
     timer_delete(patience->warn);
@@ -67,7 +67,7 @@ static int begin_patience(struct patience *patience, unsigned seconds)
 static void note_progress(struct patience *patience)
 {
     if (clock_monotonic_ns() - patience->wound_ns > CLOCK_NS_PER_S / 4)
-        wind(patience, patience->seconds);
+        wind(patience);
 }
 
 static void end_patience(struct patience *patience)

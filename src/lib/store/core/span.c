@@ -22,16 +22,10 @@ void store_batch_begin_span(struct store *store, struct store_batch *batch)
     batch->begun_ns = clock_monotonic_ns();
 }
 
-/* An expectation that fails is an answer. */
-static bool is_failure(int err)
-{
-    return err != 0 && err != -EEXIST && err != -ENOENT && err != -ESTALE;
-}
-
 void store_span_end(const struct store *store, const struct trace *trace, uint64_t begun_ns, unsigned count, int err)
 {
     const char *engine = store->engine->scheme;
-    bool is_remote = strcmp(engine, "lmdb") != 0, failed = is_failure(err);
+    bool is_remote = strcmp(engine, "lmdb") != 0, failed = err != 0 && !store_is_conflict(err); /* that is an answer */
     const struct span_attribute attributes[] = {
         SPAN_STR("db.system.name", str_of(engine)),
         SPAN_STR("db.operation.name", count > 0 ? STR("write") : STR("read")),

@@ -39,11 +39,6 @@ static int check_ops(struct store_snapshot *snapshot, struct store_batch *reques
 
 /* ---- expectations that fail in the view ---- */
 
-static bool is_expectation(int err)
-{
-    return err == -EEXIST || err == -ENOENT || err == -ESTALE;
-}
-
 struct doubt {
     struct etcd *etcd;
     struct store_batch *request;
@@ -137,9 +132,9 @@ static bool check_batch(struct etcd_lane *lane)
 
         if (results[i] < 0) {
             request->result.err = results[i];
-            if (is_expectation(results[i]))
+            if (store_is_conflict(results[i]))
                 etcd_doubt_begun(&lane->etcd->writer, request);
-            etcd_lane_end(lane, i, ETCD_ANSWER, is_expectation(results[i]) ? &doubts : &answers);
+            etcd_lane_end(lane, i, ETCD_ANSWER, store_is_conflict(results[i]) ? &doubts : &answers);
             continue;
         }
         lane->first[count] = ops;

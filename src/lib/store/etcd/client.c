@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define OPEN_TIMEOUT_NS    (30 * CLOCK_NS_PER_S)
 #define CONNECT_TIMEOUT_MS 1000
 #define KEEPALIVE_MS       6000 /* etcd takes more than one ping in 5 s as an offence */
 #define AWAY_NS            (5 * CLOCK_NS_PER_S)
@@ -206,24 +205,36 @@ static void on_answer(void *arg, const struct rpc_status *status, const Protobuf
     free(call);
 }
 
-void etcd_call(struct etcd_client *client, const ProtobufCServiceDescriptor *service, const char *method,
-               const ProtobufCMessage *request, unsigned timeout_ms, etcd_called *called, void *arg)
+/* call: without the token's number. */
+static void begin_call(const struct call *call, const ProtobufCServiceDescriptor *service, const char *method,
+                       const ProtobufCMessage *request, unsigned timeout_ms, rpc_unary_done *done)
 {
-    struct call *call = malloc(sizeof(*call));
+    struct etcd_client *client = call->client;
+    struct call *kept = malloc(sizeof(*kept));
     struct rpc_call_options options;
     struct token token;
     int err = -ENOMEM;
 
-    if (call != NULL) {
+    if (kept != NULL) {
         options = options_with_token(client, timeout_ms, &token);
-        *call = (struct call){client, atomic_load(&client->preferred), token.number, called, arg};
-        err = client->world->unary(client->endpoints[call->endpoint].rpc, service, method, request, &options, on_answer,
-                                   call);
+        *kept = *call;
+        kept->token_number = token.number;
+        err =
+            client->world->unary(client->endpoints[call->endpoint].rpc, service, method, request, &options, done, kept);
     }
     if (err == 0)
         return;
-    free(call);
-    called(arg, err, NULL);
+    free(kept);
+    call->called(call->arg, err, NULL);
+}
+
+void etcd_call(struct etcd_client *client, const ProtobufCServiceDescriptor *service, const char *method,
+               const ProtobufCMessage *request, unsigned timeout_ms, etcd_called *called, void *arg)
+{
+    const struct call call = {
+        .client = client, .endpoint = atomic_load(&client->preferred), .called = called, .arg = arg};
+
+    begin_call(&call, service, method, request, timeout_ms, on_answer);
 }
 
 struct waiter {
@@ -267,21 +278,9 @@ static void on_asked(void *arg, const struct rpc_status *status, const ProtobufC
 void etcd_member_ask(struct etcd_client *client, unsigned endpoint, const char *method, const ProtobufCMessage *request,
                      unsigned timeout_ms, etcd_called *called, void *arg)
 {
-    struct call *call = malloc(sizeof(*call));
-    struct rpc_call_options options;
-    struct token token;
-    int err = -ENOMEM;
+    const struct call call = {.client = client, .endpoint = endpoint, .called = called, .arg = arg};
 
-    if (call != NULL) {
-        options = options_with_token(client, timeout_ms, &token);
-        *call = (struct call){client, endpoint, token.number, called, arg};
-        err = client->world->unary(client->endpoints[endpoint].rpc, &etcdserverpb__maintenance__descriptor, method,
-                                   request, &options, on_asked, call);
-    }
-    if (err == 0)
-        return;
-    free(call);
-    called(arg, err, NULL);
+    begin_call(&call, &etcdserverpb__maintenance__descriptor, method, request, timeout_ms, on_asked);
 }
 
 struct member_call {
@@ -502,7 +501,7 @@ int etcd_client_open(struct etcd_client *client, const struct etcd_world *world,
 {
     int err = etcd_client_connect(client, world, url, metrics, error, error_size);
 
-    return err < 0 ? err : etcd_client_reach(client, OPEN_TIMEOUT_NS, error, error_size);
+    return err < 0 ? err : etcd_client_reach(client, ETCD_OPEN_NS, error, error_size);
 }
 
 void etcd_client_cancel(struct etcd_client *client)

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define OPEN_NS (30 * CLOCK_NS_PER_S)
 #define KEPT_NS (3 * CLOCK_NS_PER_S) /* where there is a view to go on with */
 
 static struct etcd *etcd_new(const struct etcd_world *world, const struct store_options *options)
@@ -100,7 +99,7 @@ static void close_etcd(struct store *store)
 static int attach_or_go_on(struct etcd *etcd, char *error, size_t error_size)
 {
     bool kept = etcd->view != NULL && etcd->reads.fresh_ns != 0;
-    int err = etcd_attach(etcd, kept ? KEPT_NS : OPEN_NS, error, error_size);
+    int err = etcd_attach(etcd, kept ? KEPT_NS : ETCD_OPEN_NS, error, error_size);
 
     return err == -EHOSTUNREACH && kept ? 0 : err;
 }

@@ -10,7 +10,6 @@
 #define PROGRESS_NS (1 * CLOCK_NS_PER_S)  /* between requests for a progress notification */
 #define SILENCE_NS  (4 * CLOCK_NS_PER_S)  /* after which a watch is taken for dead */
 #define BEHIND_NS   (15 * CLOCK_NS_PER_S) /* the same while there is more to come: etcd may have to read it from disk */
-#define OPEN_NS     (30 * CLOCK_NS_PER_S)
 
 /* ---- the watch ---- */
 
@@ -172,16 +171,6 @@ static int check_history(struct etcd *etcd)
 
 /* ---- the thread ---- */
 
-static bool is_stopped(struct etcd *etcd)
-{
-    bool stopped;
-
-    pthread_mutex_lock(&etcd->mutex);
-    stopped = etcd->follower.stopped;
-    pthread_mutex_unlock(&etcd->mutex);
-    return stopped;
-}
-
 static int load(struct etcd *etcd)
 {
     struct etcd_follower *follower = &etcd->follower;
@@ -218,7 +207,7 @@ static bool attach(struct etcd *etcd)
 
     if (!atomic_load(&etcd->attached))
         err = etcd_attach(etcd, 0, error, sizeof(error));
-    if (err < 0 && err != -EHOSTUNREACH && !is_stopped(etcd))
+    if (err == -EPROTO) /* any other error may pass */
         etcd_replaced(etcd);
     return err == 0;
 }
@@ -287,10 +276,10 @@ int etcd_follower_wait_ready(struct etcd *etcd, char *error, size_t error_size)
 
     pthread_mutex_lock(&etcd->mutex);
     while (follower->moved_ns != 0 && err == 0) {
-        uint64_t until_ns = follower->moved_ns + OPEN_NS;
+        uint64_t until_ns = follower->moved_ns + ETCD_OPEN_NS;
 
         if (etcd->world->wait(&etcd->changed, &etcd->mutex, until_ns) == -ETIMEDOUT && follower->moved_ns != 0 &&
-            etcd->world->monotonic_ns() >= follower->moved_ns + OPEN_NS)
+            etcd->world->monotonic_ns() >= follower->moved_ns + ETCD_OPEN_NS)
             err = follower->err < 0 ? follower->err : -EHOSTUNREACH;
     }
     if (err < 0)

@@ -175,7 +175,9 @@ static void saw_deleted(struct etcd_lane *lane, unsigned table, struct str key)
 void etcd_writer_saw_record(struct etcd_lane *lane, bool deleted, unsigned table, struct str key, unsigned position)
 {
     pthread_mutex_lock(&lane->etcd->mutex);
-    if (deleted)
+    if (lane->seen_revision == 0)
+        ; /* the lane has its next batch already, which the watch has not come to */
+    else if (deleted)
         saw_deleted(lane, table, key);
     else if (position < ETCD_BATCH_OPERATIONS)
         lane->seen[position] = true;

@@ -5,7 +5,8 @@
  * Each member is asked for its size: every POLL_NS, and every CLOSE_POLL_NS from half of the quota on. What this
  * process has sent since the answer before the last one counts, too, because the size that etcd tells is up to 0.1 s
  * old. etcd tells its quota from version 3.6 on; where it does not, only etcd bounds its file. The writer's thread
- * asks; answers come in threads of the client. */
+ * asks; answers come in threads of the client. A member that does not answer MAX_FAILURES times in a row does not
+ * count: what the others are sent does not grow its file. */
 #include "store_etcd_internal.h"
 #include <errno.h>
 
@@ -13,6 +14,7 @@
 #define CLOSE_POLL_NS (200 * CLOCK_NS_PER_MS)
 #define TIMEOUT_MS    1000
 #define CROWDED       (15.0 / 16)
+#define MAX_FAILURES  10
 
 static void on_status(void *arg, int err, const ProtobufCMessage *reply)
 {
@@ -20,9 +22,12 @@ static void on_status(void *arg, int err, const ProtobufCMessage *reply)
     struct etcd_room *room = arg;
 
     if (err == 0) {
+        room->failures = 0;
         atomic_store(&room->sent_before, atomic_exchange(&room->sent, 0));
         atomic_store(&room->size, (uint64_t)(status->dbsize > 0 ? status->dbsize : 0));
         atomic_store(&room->quota, (uint64_t)(status->dbsizequota > 0 ? status->dbsizequota : 0));
+    } else if (++room->failures == MAX_FAILURES) {
+        atomic_store(&room->quota, 0);
     }
     atomic_store(&room->asked, false);
 }

@@ -327,6 +327,17 @@ int etcd_schema_check(struct etcd *etcd, char *error, size_t error_size)
     return err == -EAGAIN ? -EHOSTUNREACH : err;
 }
 
+int etcd_attach(struct etcd *etcd, uint64_t within_ns, char *error, size_t error_size)
+{
+    int err = etcd_client_reach(&etcd->client, within_ns, error, error_size);
+
+    if (err == 0)
+        err = etcd_schema_check(etcd, error, error_size);
+    if (err == 0)
+        atomic_store(&etcd->attached, true);
+    return err;
+}
+
 /* ---- the end of a restoration ---- */
 
 static int end_restoration(struct etcd *etcd, uint64_t last_seq)
@@ -357,16 +368,5 @@ int etcd_schema_restored(struct etcd *etcd, uint64_t last_seq)
             etcd->world->sleep(100 * 1000 * 1000);
         err = end_restoration(etcd, last_seq);
     }
-    return err;
-}
-
-int etcd_attach(struct etcd *etcd, uint64_t within_ns, char *error, size_t error_size)
-{
-    int err = etcd_client_reach(&etcd->client, within_ns, error, error_size);
-
-    if (err == 0)
-        err = etcd_schema_check(etcd, error, error_size);
-    if (err == 0)
-        atomic_store(&etcd->attached, true);
     return err;
 }

@@ -79,14 +79,17 @@ struct etcd_client {
     bool authenticating;
 };
 
-/* Waits for an answer of at least one member, up to 30 s, and checks the version of those that answer. */
-int etcd_client_open(struct etcd_client *client, const struct etcd_world *world, const struct etcd_url *url,
-                     struct metrics *metrics, char *error, size_t error_size);
-/* The same in two steps: connections, and an answer within within_ns. -EHOSTUNREACH: there was none; it may be asked
- * for again. */
+#define ETCD_OPEN_NS (30 * CLOCK_NS_PER_S) /* to wait for etcd when a store is opened */
+
+/* Opens connections, without waiting for them. */
 int etcd_client_connect(struct etcd_client *client, const struct etcd_world *world, const struct etcd_url *url,
                         struct metrics *metrics, char *error, size_t error_size);
+/* Waits within_ns for an answer of at least one member, and checks the version of those that answer. -EHOSTUNREACH:
+ * there was none; it may be called again. */
 int etcd_client_reach(struct etcd_client *client, uint64_t within_ns, char *error, size_t error_size);
+/* Both, within ETCD_OPEN_NS. */
+int etcd_client_open(struct etcd_client *client, const struct etcd_world *world, const struct etcd_url *url,
+                     struct metrics *metrics, char *error, size_t error_size);
 void etcd_client_cancel(struct etcd_client *client); /* ends the calls under way, and any later one; does not wait */
 void etcd_client_close(struct etcd_client *client);  /* ends the calls under way; also a half opened one */
 
@@ -131,6 +134,7 @@ struct etcd_room {
     atomic_uint_fast64_t size, quota; /* as it last said; quota 0: not known */
     atomic_uint_fast64_t sent;        /* since then */
     atomic_uint_fast64_t sent_before; /* since the answer before, until then */
+    unsigned failures;                /* of questions, in a row; of whoever has asked */
 };
 
 struct etcd;
@@ -314,8 +318,6 @@ struct etcd_follower {
 int etcd_apply(struct etcd *etcd, const Etcdserverpb__WatchResponse *response);
 void etcd_apply_abandon(struct etcd *etcd); /* what has not come wholly when the watch ends: it comes again */
 
-/* Checks etcd's versions and the schema. 0, -EHOSTUNREACH: etcd does not answer; else what is wrong. */
-int etcd_attach(struct etcd *etcd, uint64_t within_ns, char *error, size_t error_size);
 int etcd_follower_start(struct etcd *etcd);
 /* Waits until there is a view to serve. 0, or what hinders it for good, or for 30 s. */
 int etcd_follower_wait_ready(struct etcd *etcd, char *error, size_t error_size);
@@ -498,10 +500,15 @@ struct etcd {
     struct metrics_series *loads, *view_errors, *watches, *fences, *age_seconds, *etcd_fullness;
 };
 
+/* ---- the schema ---- */
+
 /* What was opened is no longer what is at the prefix: it was deleted, imported anew, or is another etcd's. base and
  * schema may be others, so nothing is read or written any more: a restart looks at what is there. */
 void etcd_replaced(struct etcd *etcd);
 /* Whether a format that etcd has is that of the store which was opened. */
 bool etcd_schema_is_ours(const struct etcd *etcd, const Etcdserverpb__KeyValue *format);
 int etcd_schema_check(struct etcd *etcd, char *error, size_t error_size);
+/* Waits for an answer of etcd, then checks its members' versions and the schema. 0, -EHOSTUNREACH: etcd does not
+ * answer; else what is wrong. */
+int etcd_attach(struct etcd *etcd, uint64_t within_ns, char *error, size_t error_size);
 int etcd_schema_restored(struct etcd *etcd, uint64_t last_seq);

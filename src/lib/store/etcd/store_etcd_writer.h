@@ -41,7 +41,7 @@ enum etcd_lane_event {
     LANE_NOT_FENCED, /* that failed */
     LANE_FENCED,     /* the key is gone, or another's */
     LANE_COMMIT,     /* the batch is in etcd: by its answer, the watch, or its key */
-    LANE_APPLIED,    /* and in the view */
+    LANE_APPLIED,    /* and in the view, or no request waits for that */
     LANE_EVENTS
 };
 

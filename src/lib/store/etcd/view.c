@@ -3,9 +3,9 @@
  *   DIR/lock      held with flock(2) by the process that uses the folder
  *   DIR/boot      the boot id of the machine when the views were made: they are not synced, so after a crash of the
  *                 machine, which another boot id tells of, they are thrown away unread
- *   DIR/fresh     8 bytes, of the same boot as well: the time of the monotonic clock until which the view has
- * everything; so the next run knows how old the view is, though etcd may not answer DIR/view-N/   a view; the one with
- * the greatest N that is complete counts, the others are left over
+ *   DIR/fresh     8 bytes, of the same boot, too: the time of the monotonic clock until which the view has everything;
+ *                 so the next run knows how old the view is, even while etcd does not answer
+ *   DIR/view-N/   a view; the one with the greatest N that is complete counts, the others are left over
  */
 #include "store_etcd_internal.h"
 #include <assert.h>

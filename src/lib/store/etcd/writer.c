@@ -87,6 +87,14 @@ static void act(struct etcd_lane *lane, enum act act)
 
 /* ---- what time brings ---- */
 
+static bool has_requests(const struct etcd_lane *lane)
+{
+    for (unsigned i = 0; i < lane->count; i++)
+        if (lane->requests[i] != NULL)
+            return true;
+    return false;
+}
+
 static void expire_waiting(struct etcd *etcd, uint64_t now_ns, struct etcd_answers *answers)
 {
     struct etcd_writer *writer = &etcd->writer;
@@ -100,7 +108,8 @@ static void expire_waiting(struct etcd *etcd, uint64_t now_ns, struct etcd_answe
             link = &(*link)->next;
 }
 
-/* What is in etcd is answered, though the view may lack it: a read that comes later waits for that. */
+/* What is in etcd is answered, though the view may lack it: a read that comes later waits for that. Then the lane is
+ * free: the view may never come to its revision, where etcd has lost that (it was restored). */
 static void expire_sent(struct etcd_lane *lane, uint64_t now_ns, struct etcd_answers *answers)
 {
     bool known = lane->state == LANE_COMMITTED && lane->known;
@@ -108,6 +117,8 @@ static void expire_sent(struct etcd_lane *lane, uint64_t now_ns, struct etcd_ans
     for (unsigned i = 0; i < lane->count; i++)
         if (lane->requests[i] != NULL && lane->requests[i]->deadline_ns <= now_ns)
             etcd_lane_end(lane, i, known ? ETCD_ANSWER : ETCD_FAIL(-EINPROGRESS), answers);
+    if (lane->state == LANE_COMMITTED && !has_requests(lane))
+        etcd_lane_move(lane, LANE_APPLIED);
 }
 
 static void expire(struct etcd *etcd, uint64_t now_ns)
@@ -127,9 +138,8 @@ static void expire(struct etcd *etcd, uint64_t now_ns)
 static bool is_busy(const struct etcd_writer *writer)
 {
     for (unsigned i = 0; i < ETCD_LANES; i++)
-        for (unsigned n = 0; n < writer->lanes[i].count; n++)
-            if (writer->lanes[i].requests[n] != NULL)
-                return true;
+        if (has_requests(&writer->lanes[i]))
+            return true;
     return writer->first != NULL || writer->doubts > 0;
 }
 

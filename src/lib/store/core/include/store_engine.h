@@ -8,6 +8,7 @@
 #pragma once
 #include "names.h"
 #include "store.h"
+#include <errno.h>
 #include <pthread.h>
 
 struct store_op {
@@ -39,6 +40,10 @@ struct str store_op_key(const struct store_batch *batch, unsigned op);
 struct str store_op_value(const struct store_batch *batch, unsigned op);
 /* Does a record, or none (NULL), meet what an operation expects? 0, -EEXIST, -ENOENT or -ESTALE. */
 int store_op_check(const struct store_op *op, const struct store_record *record);
+static inline bool store_is_conflict(int err) /* one of these errors */
+{
+    return err == -EEXIST || err == -ENOENT || err == -ESTALE;
+}
 
 struct store_engine {
     const char *scheme; /* "lmdb" */
