@@ -877,6 +877,7 @@ static void begin_and_reset(const char *const *more)
     free(call);
 }
 
+/* What was refused by that frame and code, as in /metrics. */
 static uint64_t refused(const char *frame, const char *code)
 {
     static const struct metrics_def def = {
@@ -1081,7 +1082,6 @@ Test(rpc_server, closes_the_connection_of_a_client_whose_streams_are_reset_too_o
     assert_status(get(100, NULL), "0");
 }
 
-/* What was refused by that frame and code, as in /metrics. */
 static void await_refusal(void)
 {
     while (!connection.eof)
@@ -1399,19 +1399,6 @@ Test(rpc_server, tells_a_connection_to_leave_at_its_age)
 
 /* ---- a full listener ---- */
 
-static void reopen_measured(struct rpc_server_def def)
-{
-    fixture.metrics = metrics_new();
-    reopen(def);
-}
-
-static void close_measured(void)
-{
-    close_fixture();
-    fixture.metrics = metrics_free(fixture.metrics);
-    open_fixture();
-}
-
 static double listener_metric(const char *name)
 {
     struct buf text = {0};
@@ -1464,7 +1451,7 @@ Test(rpc_server, when_the_listener_is_full_an_idle_connection_yields_and_is_told
 {
     int other;
 
-    reopen_measured((struct rpc_server_def){.max_connections = 1});
+    reopen_with_metrics((struct rpc_server_def){.max_connections = 1});
     assert_status(get(100, NULL), "0");
     nghttp2_submit_ping(connection.session, NGHTTP2_FLAG_NONE, NULL);
     while (connection.pongs == 0) /* then all that was sent has been read */
@@ -1477,7 +1464,7 @@ Test(rpc_server, when_the_listener_is_full_an_idle_connection_yields_and_is_told
     cr_assert_gt(connection.last_stream, 0); /* the call that has been answered */
     cr_assert_eq(listener_metric("listener_idle_closed_total"), 1);
     close(other);
-    close_measured();
+    close_with_metrics();
 }
 
 Test(rpc_server, a_connection_with_a_call_does_not_yield_and_a_new_one_is_refused)
@@ -1486,7 +1473,7 @@ Test(rpc_server, a_connection_with_a_call_does_not_yield_and_a_new_one_is_refuse
     struct buf body = {0};
     int other;
 
-    reopen_measured((struct rpc_server_def){.max_connections = 1});
+    reopen_with_metrics((struct rpc_server_def){.max_connections = 1});
     append_point(&body, ORDER_HOLD, 0);
     held->body = (const uint8_t *)body.data;
     held->body_len = body.len;
@@ -1497,7 +1484,7 @@ Test(rpc_server, a_connection_with_a_call_does_not_yield_and_a_new_one_is_refuse
     NET_AWAIT(listener_metric("listener_refused_total") == 1);
     cr_assert(!connection.eof && !held->closed);
     buf_release(&body);
-    close_measured();
+    close_with_metrics();
     free(held);
     close(other);
 }
@@ -1594,6 +1581,96 @@ Test(rpc_server, closes_the_connection_that_holds_most_where_all_clients_hold_to
     grpc_disconnect(&honest);
     for (int i = 0; i < 3; i++)
         free(calls[i]);
+    buf_release(&body);
+}
+
+static void yield_all(void *arg)
+{
+    struct rpc_loop *loop = arg;
+    struct rpc_conn *conn;
+
+    TAILQ_FOREACH(conn, &loop->conns, link)
+    {
+        rpc_conn_yield(conn);
+        cr_expect_eq(conn->state, RPC_CONN_LEAVING);
+    }
+}
+
+static void in_loops(void (*function)(void *loop))
+{
+    for (unsigned i = 0; i < fixture.server->loop_count; i++)
+        loop_call(fixture.server->loops[i]->loop, function, fixture.server->loops[i]);
+}
+
+/* GOAWAY will say that what is read in the rest of the turn was not begun, and clients repeat it. */
+Test(rpc_server, a_connection_that_yields_begins_no_call)
+{
+    assert_status(get(100, NULL), "0");
+    in_loops(yield_all);
+    while (!connection.eof)
+        grpc_turn(&connection);
+    cr_expect_eq(connection.goaways, 1u);
+}
+
+static bool is_gone, is_ended;
+
+static void look_for_end(void *arg)
+{
+    const struct rpc_loop *loop = arg;
+    const struct rpc_conn *conn = TAILQ_FIRST(&loop->conns);
+
+    is_gone = is_gone && conn == NULL;
+    is_ended = is_ended || (conn != NULL && conn->state == RPC_CONN_ENDED);
+}
+
+static bool ends(void)
+{
+    is_gone = true;
+    in_loops(look_for_end);
+    return is_gone || is_ended;
+}
+
+/* A close would reset it, where it still sends something, before it has read the last reply. */
+Test(rpc_server, lingers_where_the_client_has_not_answered_the_ping)
+{
+    assert_status(get(100, NULL), "0");
+    rpc_server_drain(fixture.server);
+    is_ended = false;
+    NET_AWAIT(ends()); /* for as long as an answer is waited for */
+    cr_expect(is_ended);
+}
+
+/* Each with a call that is not answered. */
+static struct grpc_call *hold(struct grpc_connection *to, struct str body)
+{
+    struct grpc_call *call = call_new();
+
+    grpc_connect(to, fixture.port, 65535);
+    call->body = (const uint8_t *)body.s;
+    call->body_len = body.len;
+    grpc_begin(to, GET_FEATURE, NULL, call);
+    fixture_wait(&fixture.entered);
+    return call;
+}
+
+/* Else clients that hold their calls would have the pod taken out of service. */
+Test(rpc_server, when_most_connections_are_busy_another_one_is_refused_calls_and_told_that_all_is_well)
+{
+    enum { MAX = 16, BUSY = 12 };
+    struct grpc_connection busy[BUSY];
+    struct grpc_call *calls[BUSY];
+    struct buf body = {0};
+
+    reopen((struct rpc_server_def){.max_connections = MAX, .max_connection_age_ms = 3600000});
+    append_point(&body, ORDER_HOLD, 0);
+    for (int i = 0; i < BUSY; i++)
+        calls[i] = hold(&busy[i], buf_str(&body));
+    assert_status(get(100, NULL), "8");
+    assert_status(call_with("/grpc.health.v1.Health/Check", (struct str){"\0\0\0\0\0", 5}, NULL), "0");
+    for (int i = 0; i < BUSY; i++) {
+        grpc_disconnect(&busy[i]);
+        free(calls[i]);
+    }
     buf_release(&body);
 }
 

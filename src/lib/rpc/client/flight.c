@@ -159,7 +159,8 @@ void rpc_flight_count(struct rpc_flight *flight, enum err_grpc code)
 {
     if (code == ERR_GRPC_UNAVAILABLE || code == ERR_GRPC_DEADLINE_EXCEEDED)
         rpc_channel_failed(flight->client);
-    rpc_flight_end_span(flight, code);
+    if (flight->traced && span_is_wanted(flight->client->spans, &flight->trace))
+        rpc_flight_end_span(flight, code);
     rpc_stats_handled(&flight->method->stats, code, clock_monotonic_ns() - flight->begun_ns);
 }
 

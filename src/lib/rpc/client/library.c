@@ -11,7 +11,7 @@
 #include <time.h>
 
 #define WAIT_NS (2 * CLOCK_NS_PER_S) /* it takes 1 to 10 ms */
-#define LOOK_NS (CLOCK_NS_PER_S / 1000)
+#define LOOK_NS CLOCK_NS_PER_MS
 
 static atomic_uint users;
 

@@ -2,7 +2,8 @@
  *
  *   client.c                  the client's life
  *   unary.c, stream.c         a call of each sort
- *   flight.c, metadata.c      what calls have in common
+ *   flight.c, metadata.c, span.c   what calls have in common
+ *   outgoing.c                the reference by which a call is cancelled
  *   method.c                  the methods that have been called
  *   channel.c                 the channel for new calls, and when it is replaced
  *   args.c, target.c, credentials.c   what C-core is told of a channel
@@ -201,12 +202,14 @@ grpc_op rpc_flight_recv_status(struct rpc_flight *flight);
 void rpc_flight_landed(struct rpc_flight *flight);
 void rpc_flight_count(struct rpc_flight *flight, enum err_grpc code);
 void rpc_flight_end(struct rpc_flight *flight);
-/* span.c; rpc_flight_count calls it. */
-void rpc_flight_end_span(const struct rpc_flight *flight, enum err_grpc code);
+/* The status that came; *ret_text keeps its message, for gpr_free. */
+struct rpc_status rpc_flight_status(const struct rpc_flight *flight, char **ret_text);
+
+/* ---- span.c ---- */
+
+void rpc_flight_end_span(const struct rpc_flight *flight, enum err_grpc code); /* of one whose span is wanted */
+
 /* ---- outgoing.c: the reference by which a call is cancelled ---- */
 
 struct rpc_outgoing *rpc_outgoing_new(void); /* two references; NULL out of memory */
 void rpc_outgoing_set(struct rpc_outgoing *outgoing, grpc_call *grpc);
-
-/* The status that came; *ret_text keeps its message, for gpr_free. */
-struct rpc_status rpc_flight_status(const struct rpc_flight *flight, char **ret_text);

@@ -23,8 +23,6 @@ void rpc_flight_end_span(const struct rpc_flight *flight, enum err_grpc code)
         SPAN_STR("error.type", str_of(code != ERR_GRPC_OK ? err_grpc_name(code) : NULL)),
     };
 
-    if (!flight->traced)
-        return;
     span_end(client->spans, &(struct span){.trace = &flight->trace,
                                            .kind = SPAN_CLIENT,
                                            .name = name,

@@ -98,7 +98,6 @@ static void *account_malloc(size_t size, void *account)
     if (block != NULL)
         return block;
     block = aligned_alloc(ALIGNMENT, (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
-
     if (block == NULL)
         abort();
     rpc_account_add(account, malloc_usable_size(block));

@@ -465,6 +465,16 @@ static bool is_only(const struct rpc_call *call)
     return TAILQ_FIRST(&call->conn->calls) == call && TAILQ_NEXT(call, link) == NULL;
 }
 
+/* Would it make one connection too many busy? Health and reflection get an eighth of them beyond the others: a server
+ * that is full is healthy. */
+static bool is_crowded(const struct rpc_call *call, unsigned used)
+{
+    const struct rpc_server *server = call->loop->server;
+
+    return is_only(call) && acceptor_is_crowded(server->acceptor) &&
+           !(call->entry->quiet && used < server->def.max_connections / 8);
+}
+
 /* Counts it in; returns whether there are too many. */
 static bool count_in(struct rpc_call *call)
 {
@@ -473,7 +483,7 @@ static bool count_in(struct rpc_call *call)
     unsigned used = atomic_fetch_add(&share_of(call)->in_flight, 1), own = call->conn->in_flight[call->entry->quiet]++;
 
     return used >= max || share_is_taken(own, used, max, acceptor_connections(server->acceptor)) ||
-           (is_only(call) && acceptor_is_crowded(server->acceptor));
+           is_crowded(call, used);
 }
 
 void rpc_call_begin(struct rpc_call *call)

@@ -13,7 +13,8 @@
  * - NOTICED: GOAWAY with the largest stream id and a ping were sent. The client begins no new call once it has read
  *   that; calls that crossed it are served. Until the ping is answered, or for NOTICE_NS, then LEAVING.
  * - LEAVING: GOAWAY with the last stream's id was sent. Until no call is left (nghttp2 wants neither to read nor to
- *   write). Then the connection is closed if nothing of a call was sent after the ping (unread is false), else ENDED.
+ *   write). Then the connection is closed if the client has answered the ping and nothing of a call was sent after it,
+ *   or nothing of a call was ever sent (unread is false); else ENDED.
  * - ENDED: shut for sending; closed when the client closes, or after LINGER_NS. A close with unread bytes would reset
  *   the connection, and the client might lose the last answers.
  *
@@ -147,7 +148,10 @@ void rpc_conn_leave(struct rpc_conn *conn)
 void rpc_conn_ponged(struct rpc_conn *conn, const uint8_t opaque[8])
 {
     conn->ping_ns = 0;
-    if (conn->state == RPC_CONN_NOTICED && memcmp(opaque, leave_ping, sizeof(leave_ping)) == 0)
+    if (memcmp(opaque, leave_ping, sizeof(leave_ping)) != 0)
+        return;
+    conn->unread = conn->unread_after;
+    if (conn->state == RPC_CONN_NOTICED)
         begin_no_call(conn, NGHTTP2_NO_ERROR, STR_NULL);
 }
 
@@ -156,11 +160,11 @@ void rpc_conn_sent(struct rpc_conn *conn, const nghttp2_frame *frame)
     bool is_ping = frame->hd.type == NGHTTP2_PING && !(frame->hd.flags & NGHTTP2_FLAG_ACK);
 
     if (is_ping && memcmp(frame->ping.opaque_data, leave_ping, sizeof(leave_ping)) == 0)
-        conn->unread = false;
+        conn->unread_after = false;
     else if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA ||
              frame->hd.type == NGHTTP2_RST_STREAM ||
              (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR))
-        conn->unread = true;
+        conn->unread = conn->unread_after = true;
     if (frame->hd.type != NGHTTP2_PING && frame->hd.type != NGHTTP2_SETTINGS) {
         conn->pinged_ns = 0;
         conn->ping_strikes = 0;
@@ -219,8 +223,8 @@ bool rpc_conn_owes(const struct rpc_conn *conn)
 void rpc_conn_yield(struct rpc_conn *conn)
 {
     assert(TAILQ_EMPTY(&conn->calls));
-    nghttp2_submit_goaway(conn->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(conn->session),
-                          NGHTTP2_NO_ERROR, NULL, 0);
+    if (conn->state < RPC_CONN_LEAVING) /* else it was told; and it begins no call that is read in this turn */
+        begin_no_call(conn, NGHTTP2_NO_ERROR, STR_NULL);
     conn->broken = true;
     rpc_conn_dirty(conn);
 }

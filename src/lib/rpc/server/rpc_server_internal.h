@@ -2,16 +2,17 @@
  *
  *   server.c       the server: its limits, loops, connections, drain
  *   loop.c         its part in an event loop, which HTTP may use too: what is done at the end of a turn
+ *   room.c         closes connections that hold most where all clients hold too much
  *   session.c      what nghttp2 tells of a connection
  *   conn.c         connections: their states and timer, sending and receiving
+ *   refusal.c      what HTTP/2 refuses
  *   call.c         the life of a call
- *   room.c         closes connections that hold most where all clients hold too much
  *   response.c     what a call sends
  *   input.c        what comes on a call
  *   health.c, reflection.c   services that every server has
  *   handler.c      what handlers call
  *   due.c          references to calls, and which of them are run at the end of the turn
- *   method.c, descriptor.c, head.c, in.c, out.c, pack.c, account.c
+ *   method.c, descriptor.c, head.c, in.c, out.c, pack.c, deflate.c, account.c, span.c
  *
  * A file uses those below it only. Loops, connections and what of a call is not under its lock belong to the thread of
  * their loop.
@@ -371,11 +372,12 @@ struct rpc_conn {
     int32_t begun;                        /* the last stream that the client has begun */
     int32_t skipped_after, skipped_until; /* streams that it has skipped lie between these two */
     unsigned empty;                       /* DATA frames without data in a row */
-    bool unread;                          /* something of a call was sent, and the leave ping not after it */
-    bool refused;                         /* rpc_refuse was called: it is shut once its GOAWAY is sent */
-    bool broken;                          /* to be closed once what is there has been sent, as far as that goes */
-    bool waits;                           /* for the socket to take more; nothing is sent until then */
-    uint8_t *rest;                        /* what the socket did not take */
+    bool unread;       /* something of a call was sent, and no answer to a leave ping after it has come */
+    bool unread_after; /* something of a call was sent, and the leave ping not after it */
+    bool refused;      /* rpc_refuse was called: it is shut once its GOAWAY is sent */
+    bool broken;       /* to be closed once what is there has been sent, as far as that goes */
+    bool waits;        /* for the socket to take more; nothing is sent until then */
+    uint8_t *rest;     /* what the socket did not take */
     size_t rest_len, rest_offset;
     char remote_ip[NET_IP_SIZE];
 };

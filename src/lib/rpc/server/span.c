@@ -1,7 +1,7 @@
 /* The span of a call, when it has ended. */
 #include "rpc_server_internal.h"
 
-/* Of a server, what a client does wrong is not an error. */
+/* As OpenTelemetry's semantic conventions say for servers. */
 static bool is_failure(enum err_grpc code)
 {
     return code == ERR_GRPC_UNKNOWN || code == ERR_GRPC_DEADLINE_EXCEEDED || code == ERR_GRPC_UNIMPLEMENTED ||
@@ -10,7 +10,7 @@ static bool is_failure(enum err_grpc code)
 
 static struct str nth_value(void *request, const char *name, size_t index)
 {
-    return rpc_call_metadata_at(request, name, index);
+    return rpc_head_find(&((struct rpc_call *)request)->head, name, index);
 }
 
 static void *allocate(void *request, size_t len)
@@ -25,7 +25,7 @@ void rpc_span_begin(struct rpc_call *call)
     span_accept(call->loop->server->def.spans, &carrier, call, &call->trace);
 }
 
-void rpc_span_end(struct rpc_call *call, enum err_grpc code, uint64_t duration_ns)
+static void end_wanted(struct rpc_call *call, enum err_grpc code, uint64_t duration_ns)
 {
     struct span_sink *spans = call->loop->server->def.spans;
     const struct str path = call->entry->path;
@@ -39,8 +39,6 @@ void rpc_span_end(struct rpc_call *call, enum err_grpc code, uint64_t duration_n
         SPAN_STR("error.type", str_of(is_failure(code) ? err_grpc_name(code) : NULL)),
     };
 
-    if (call->entry->quiet)
-        return;
     span_end(spans, &(struct span){.trace = &call->trace,
                                    .kind = SPAN_SERVER,
                                    .name = name,
@@ -49,4 +47,10 @@ void rpc_span_end(struct rpc_call *call, enum err_grpc code, uint64_t duration_n
                                    .error = code == call->status ? str_of(call->status_message) : STR_NULL,
                                    .attributes = attributes,
                                    .attribute_count = sizeof(attributes) / sizeof(attributes[0])});
+}
+
+void rpc_span_end(struct rpc_call *call, enum err_grpc code, uint64_t duration_ns)
+{
+    if (!call->entry->quiet && span_is_wanted(call->loop->server->def.spans, &call->trace))
+        end_wanted(call, code, duration_ns);
 }

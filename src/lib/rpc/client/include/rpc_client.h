@@ -34,10 +34,11 @@ struct rpc_client_def {
     size_t max_memory;            /* bytes that calls may take: one for each 16 KiB; 0: no bound */
     unsigned resolve_interval_ms; /* least time between two resolutions; 0: 1,000 */
     unsigned connect_timeout_ms;  /* of one attempt; 0: 3,000 */
-    unsigned reconnect_ms;        /* pause after a failed attempt, at first; 0: 100; later up to 1,000, or as much */
-    unsigned keepalive_ms;        /* a ping after so long without a sign of the peer; 0: 10,000 */
-    unsigned dead_after_ms;       /* a connection is dropped when ping or data go unanswered for so long; 0: 2,000:
-                                     what is then repeated elsewhere is in time for callers that wait for seconds */
+    unsigned reconnect_ms;  /* pause after the first failed attempt to connect; 0: 100; it grows to 1,000 at most, or
+                               stays as it is if longer */
+    unsigned keepalive_ms;  /* a ping after so long without a sign of the peer; 0: 10,000 */
+    unsigned dead_after_ms; /* a connection is dropped when ping or data go unanswered for so long; 0: 2,000:
+                               what is then repeated elsewhere is in time for callers that wait for seconds */
     /* Retry UNAVAILABLE (up to 3 more times) for the methods named below. Retries are throttled: each failed attempt
      * takes a token of 1,000, each success gives a tenth of one back, and there is no retry while half or more are
      * gone. */

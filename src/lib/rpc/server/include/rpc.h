@@ -66,8 +66,8 @@ struct rpc_method {
 void *rpc_call_service_state(const struct rpc_call *call); /* the server def's state */
 void rpc_call_set_data(struct rpc_call *call, void *data); /* the handler's own; handlers' thread */
 void *rpc_call_data(const struct rpc_call *call);
-const struct trace *rpc_call_trace(const struct rpc_call *call);
-uint64_t rpc_call_deadline_ns(const struct rpc_call *call);                  /* monotonic; never beyond max_call_ms */
+const struct trace *rpc_call_trace(const struct rpc_call *call); /* its state and baggage: until on_close returns */
+uint64_t rpc_call_deadline_ns(const struct rpc_call *call);      /* monotonic; never beyond max_call_ms */
 struct str rpc_call_metadata(const struct rpc_call *call, const char *name); /* first value; STR_NULL; until on_close */
 /* The value of that name that came as number index, from 0; STR_NULL. Values of names ending in -bin are bytes. */
 struct str rpc_call_metadata_at(const struct rpc_call *call, const char *name, size_t index);
