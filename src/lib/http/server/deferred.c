@@ -39,6 +39,8 @@ struct http_gate *http_gate_unref(struct http_gate *gate)
 
 static void free_deferral(struct http_deferral *deferral) /* gate locked; unlocks */
 {
+    if (deferral->charged > 0 && deferral->gate->loop != NULL) /* else the server may be gone, with its budget */
+        budget_give(&deferral->gate->server->memory, deferral->charged);
     http_gate_unref(deferral->gate);
     http_reply_free(deferral->reply);
     free(deferral);
@@ -94,18 +96,27 @@ static void keep_strings(struct http_deferral *deferral)
 
 struct http_deferred *http_deferral_new(struct http_exchange *exchange)
 {
-    const struct trace *trace = &exchange->req.trace;
-    struct http_deferral *deferral = malloc(sizeof(*deferral) + trace->state.len + trace->baggage.len);
+    struct budget *memory = &exchange->worker->server->memory;
+    struct trace trace = exchange->req.trace;
+    size_t charged = trace.state.len + trace.baggage.len;
+    struct http_deferral *deferral;
 
     assert(!exchange->was_deferred && !exchange->answered);
-    if (deferral == NULL)
+    if (charged > 0 && !budget_take(memory, charged)) { /* the answer needs neither */
+        trace.state = trace.baggage = STR_NULL;
+        charged = 0;
+    }
+    if ((deferral = malloc(sizeof(*deferral) + charged)) == NULL) {
+        budget_give(memory, charged);
         return NULL;
+    }
     *deferral = (struct http_deferral){.deferred = {.answer = answer,
                                                     .loop = exchange->req.loop,
-                                                    .trace = exchange->req.trace,
+                                                    .trace = trace,
                                                     .deadline_ns = exchange->deadline_ns},
                                        .message = {.run = deliver},
                                        .exchange = exchange,
+                                       .charged = charged,
                                        .must_be_sent = !http_method_is_safe(exchange->method),
                                        .gate = exchange->worker->gate};
     keep_strings(deferral);

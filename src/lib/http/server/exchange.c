@@ -76,6 +76,20 @@ static void end_http1(const struct http_exchange *exchange)
         http_linger(conn);
 }
 
+/* The lists of a trace may have been joined from fields that take no memory themselves: HPACK's table has them. */
+static void charge_trace(struct http_exchange *exchange)
+{
+    exchange->trace_len = exchange->req.trace.state.len + exchange->req.trace.baggage.len;
+    http_conn_of(exchange->h2o)->heads += exchange->trace_len;
+    budget_add(&exchange->worker->server->memory, exchange->trace_len);
+}
+
+static void give_back_trace(const struct http_exchange *exchange)
+{
+    http_conn_of(exchange->h2o)->heads -= exchange->trace_len;
+    budget_give(&exchange->worker->server->memory, exchange->trace_len);
+}
+
 /* h2o disposes of the request's memory when the response has been sent or its stream or connection has gone. */
 static void end_exchange(void *memory)
 {
@@ -92,6 +106,8 @@ static void end_exchange(void *memory)
         exchange->status = STATUS_GONE;
     count_reset(exchange);
     http_record(exchange, latency_ns);
+    if (exchange->trace_len > 0)
+        give_back_trace(exchange);
     if (exchange->reply != NULL)
         conn->replies -= exchange->reply->charged;
     http_reply_free(exchange->reply);
@@ -169,6 +185,8 @@ struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_sour
     http_target_split((struct str){h2o->input.path.base, h2o->input.path.len}, &exchange->req);
     exchange->path = http_paths_match(&worker->server->paths, exchange->req.path, exchange->req.params);
     http_accept_trace(&exchange->req, worker->server->def.spans);
+    if (exchange->req.trace.state.len + exchange->req.trace.baggage.len > 0)
+        charge_trace(exchange);
     set_deadline(exchange, exchange->start_ns);
     exchange->too_many = count_in(worker->server, exchange);
     return exchange;

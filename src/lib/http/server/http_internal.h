@@ -195,7 +195,7 @@ struct http_conn {
     size_t buffers;    /* bytes, when http_watch last looked */
     size_t replies;    /* bytes of those not yet taken */
     size_t strange;    /* of buffers: those of unfinished requests without a token that the server knows */
-    size_t heads;      /* bytes of large heads of HTTP/2 requests */
+    size_t heads;      /* bytes of large heads of HTTP/2 requests, and of requests' traces */
     unsigned waits;    /* turns of the receive timer in which it was neither idle nor had a request */
     uint64_t begun_ms; /* when the oldest request began that is not whole, at the last look; 0: none */
     /* Bytes received when it was last seen without a half-sent HTTP/2 request, and without output under way. */
@@ -306,6 +306,7 @@ struct http_exchange {
     bool waited;                    /* for its connection's share of a turn */
     bool was_deferred, answered, too_many;
     size_t body_len;          /* as received: req.body may be left out */
+    size_t trace_len;         /* of req.trace's strings, as charged */
     bool client_left;         /* before it was answered, which nobody will read */
     struct http_reply *reply; /* kept until it has been sent; NULL: not answered */
     int status;
@@ -345,6 +346,7 @@ struct http_deferral {
     struct loop_message message;
     struct http_exchange *exchange; /* loop's thread; NULL once the request has been answered otherwise or has gone */
     bool must_be_sent;              /* the reply: its request may have had an effect */
+    size_t charged;                 /* to the server's budget: the strings behind it */
     struct http_gate *gate;
     struct http_reply *reply;
 };
