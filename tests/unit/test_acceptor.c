@@ -339,6 +339,8 @@ Test(acceptor, nothing_is_accepted_while_it_is_paused)
     first = join(&server);
     server.paused = true;
     second = net_connect("127.0.0.1", server.port);
+    for (int i = 0; i < 2; i++)
+        in_loop(&server, set_idle, 0); /* a turn of the loop, in which it would be accepted */
     cr_expect_eq(server.opened, 1);
     server.paused = false;
     NET_AWAIT(server.opened == 2);

@@ -41,10 +41,14 @@ Test(err, a_grpc_status_becomes_an_errno_of_the_same_status)
     cr_assert_eq(err_from_grpc(ERR_GRPC_ABORTED), -EAGAIN);
     cr_assert_eq(err_from_grpc(ERR_GRPC_INTERNAL), -EIO);
     cr_assert_eq(err_from_grpc(1234), -EIO);
+    for (int status = 1; status <= 16; status++)
+        if (status != ERR_GRPC_ABORTED && status != ERR_GRPC_UNKNOWN && status != ERR_GRPC_OUT_OF_RANGE &&
+            status != ERR_GRPC_UNAUTHENTICATED)
+            cr_assert_eq((int)err_grpc_status(err_from_grpc(status)), status, "status %d", status);
 }
 
 /* Of what the client has done wrong, the log says 4xx. */
-Test(base, the_http_status_of_a_grpc_status)
+Test(err, the_http_status_of_a_grpc_status)
 {
     static const enum err_grpc clients[] = {
         ERR_GRPC_CANCELLED,         ERR_GRPC_INVALID_ARGUMENT,   ERR_GRPC_NOT_FOUND,           ERR_GRPC_ALREADY_EXISTS,
@@ -60,10 +64,6 @@ Test(base, the_http_status_of_a_grpc_status)
         cr_assert_eq(err_grpc_http_status(servers[i]) / 100, 5, "%s", err_grpc_name(servers[i]));
     cr_assert_eq(err_grpc_http_status(17), 500);
     cr_assert_eq(err_grpc_http_status(-1), 500);
-    for (int status = 1; status <= 16; status++)
-        if (status != ERR_GRPC_ABORTED && status != ERR_GRPC_UNKNOWN && status != ERR_GRPC_OUT_OF_RANGE &&
-            status != ERR_GRPC_UNAUTHENTICATED)
-            cr_assert_eq((int)err_grpc_status(err_from_grpc(status)), status, "status %d", status);
 }
 
 Test(clock, writes_rfc_3339)

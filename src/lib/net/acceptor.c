@@ -261,19 +261,24 @@ static bool take_place(struct acceptor *acceptor)
 
 /* ---- a full listener ---- */
 
-static void warn(struct acceptor *acceptor)
+static void write_warning(struct acceptor *acceptor)
 {
     const struct log_field fields[] = {
         LOG_CSTR("server", acceptor->def.server), LOG_INT("connections", acceptor_connections(acceptor)),
         LOG_INT("max_connections", acceptor->def.max_connections),
         LOG_INT("idle_closed", (int64_t)acceptor->idle_closed), LOG_INT("refused", (int64_t)acceptor->refused)};
 
+    log_fields(
+        acceptor->def.log, LOG_WARNING, NULL,
+        "the listener is full: a new connection takes the place of the one that has been idle for longest, or is "
+        "refused",
+        fields, sizeof(fields) / sizeof(fields[0]));
+}
+
+static void warn(struct acceptor *acceptor)
+{
     if (seldom(&acceptor->warn_ns, WARN_NS))
-        log_fields(
-            acceptor->def.log, LOG_WARNING, NULL,
-            "the listener is full: a new connection takes the place of the one that has been idle for longest, or is "
-            "refused",
-            fields, sizeof(fields) / sizeof(fields[0]));
+        write_warning(acceptor);
 }
 
 static void warn_of_address(struct acceptor *acceptor, const struct sockaddr_storage *peer)

@@ -578,6 +578,7 @@ static void read_process(void *arg)
     struct rusage usage;
     struct rlimit fds;
     double virtual = 0, resident = 0;
+    int entries = count_entries("/proc/self/fd"), threads = count_entries("/proc/self/task");
 
     if (getrusage(RUSAGE_SELF, &usage) == 0)
         metrics_set(process->cpu, seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime));
@@ -586,8 +587,10 @@ static void read_process(void *arg)
     read_memory(&virtual, &resident);
     metrics_set(process->virtual, virtual);
     metrics_set(process->resident, resident);
-    metrics_set(process->open_fds, count_entries("/proc/self/fd") - 1); /* without the one that counts */
-    metrics_set(process->threads, count_entries("/proc/self/task"));
+    if (entries > 0)                                 /* else no descriptor is free: the last value stays */
+        metrics_set(process->open_fds, entries - 1); /* without the one that counts */
+    if (threads > 0)
+        metrics_set(process->threads, threads);
     metrics_set(process->clock, (double)clock_realtime_ns() / (double)CLOCK_NS_PER_S);
 }
 

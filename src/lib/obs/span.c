@@ -1,4 +1,5 @@
 #include "span.h"
+#include "hex.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -56,17 +57,10 @@ static bool is_sampled(const struct span_sampler *sampler, const struct trace *t
     return number >> 1 < sampler->below;
 }
 
-static bool has_parent(const struct trace *trace)
-{
-    static const uint8_t none[sizeof(trace->parent_id)];
-
-    return memcmp(trace->parent_id, none, sizeof(none)) != 0;
-}
-
 void span_begin(const struct span_sink *sink, struct str traceparent, struct trace *ret_trace)
 {
     trace_begin(traceparent, false, ret_trace);
-    if (sink != NULL && (sink->sampler.regardless || !has_parent(ret_trace)))
+    if (sink != NULL && (sink->sampler.regardless || !trace_has_parent(ret_trace)))
         ret_trace->sampled = is_sampled(&sink->sampler, ret_trace);
 }
 
@@ -88,7 +82,7 @@ static struct str list_of(const struct span_carrier *carrier, void *request, con
     size_t len = 0, count = 0;
     char *to;
 
-    if (carrier->value(request, name, 1).s == NULL)
+    if (value.s == NULL || carrier->value(request, name, 1).s == NULL)
         return value.len <= max && is_text(value) ? value : STR_NULL;
     for (; (value = carrier->value(request, name, count)).s != NULL; count++) {
         len += value.len + 1;
@@ -111,7 +105,7 @@ static struct str list_of(const struct span_carrier *carrier, void *request, con
 static bool is_hex(struct str text)
 {
     for (size_t i = 0; i < text.len; i++)
-        if (!((text.s[i] >= '0' && text.s[i] <= '9') || ((text.s[i] | 32) >= 'a' && (text.s[i] | 32) <= 'f')))
+        if (hex_digit(text.s[i]) < 0)
             return false;
     return true;
 }
@@ -146,7 +140,7 @@ void span_accept(const struct span_sink *sink, const struct span_carrier *carrie
     else if (carrier->value(request, "traceparent", 1).s != NULL)
         parent = STR_NULL;
     span_begin(sink, parent, ret_trace);
-    if (is_w3c && has_parent(ret_trace))
+    if (is_w3c && trace_has_parent(ret_trace))
         ret_trace->state = list_of(carrier, request, "tracestate", SPAN_MAX_STATE);
     ret_trace->baggage = list_of(carrier, request, "baggage", SPAN_MAX_BAGGAGE);
 }

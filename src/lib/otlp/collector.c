@@ -6,6 +6,7 @@
  * Waiting: each wait polls the socket and wake_fd, until the call's deadline or collector_end_by's, whichever is first.
  * getaddrinfo(3) cannot be bounded; otlp_close does not wait for a thread that is in it. */
 #include "clock.h"
+#include "err.h"
 #include "otlp_internal.h"
 #include <errno.h>
 #include <netdb.h>
@@ -197,9 +198,10 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, cons
 {
     struct call *call = call_of(session, stream);
 
-    if (call != NULL)
-        buf_append(call->response, data, len);
-    return 0;
+    if (call == NULL)
+        return 0;
+    buf_append(call->response, data, len);
+    return buf_error(call->response) == 0 ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_close(nghttp2_session *session, int32_t stream, uint32_t error, void *arg)
@@ -391,9 +393,11 @@ static int run(struct collector *collector, struct call *call, uint64_t deadline
     struct collector_conn *conn = collector->conn;
     int r = submit(collector, call);
 
-    while (r == 0 && !call->ended) {
-        int more = flush(conn);
+    while (r == 0) {
+        int more = flush(conn); /* also what is due when the call has ended */
 
+        if (call->ended) /* by a reset or a GOAWAY: the connection is of no use */
+            return call->reset ? -ECONNRESET : 0;
         if (more < 0)
             return more;
         r = wait_for(collector, conn->fd, (short)(POLLIN | (more > 0 ? POLLOUT : 0)), deadline_ns);
@@ -402,20 +406,17 @@ static int run(struct collector *collector, struct call *call, uint64_t deadline
     return r;
 }
 
-/* As the specification of OTLP says. */
+/* As the specification of OTLP says. RESOURCE_EXHAUSTED is retryable only with a RetryInfo, which is not read. */
 static bool is_retryable(int grpc_status)
 {
-    static const bool retryable[17] = {
-        [1] = true, [4] = true, [8] = true, [10] = true, [11] = true, [14] = true, [15] = true};
-
-    return grpc_status >= 0 && grpc_status < 17 && retryable[grpc_status];
+    return grpc_status == ERR_GRPC_CANCELLED || grpc_status == ERR_GRPC_DEADLINE_EXCEEDED ||
+           grpc_status == ERR_GRPC_ABORTED || grpc_status == ERR_GRPC_OUT_OF_RANGE ||
+           grpc_status == ERR_GRPC_UNAVAILABLE || grpc_status == ERR_GRPC_DATA_LOSS;
 }
 
 static enum collector_result result_of(const struct call *call)
 {
-    if (call->reset)
-        return COLLECTOR_AGAIN;
-    if (call->grpc_status == 0)
+    if (call->grpc_status == ERR_GRPC_OK)
         return COLLECTOR_OK;
     if (call->grpc_status == GRPC_NO_STATUS) /* a proxy's answer */
         return call->http_status == 429 || call->http_status >= 502 ? COLLECTOR_AGAIN : COLLECTOR_FAILED;
@@ -444,7 +445,7 @@ enum collector_result collector_call(struct collector *collector, struct str mes
     bool reused = collector->conn != NULL;
     enum collector_result result = attempt(collector, message, deadline_ns, response);
 
-    /* The collector may close a connection that nothing was sent over for long: that is no failure of its. */
+    /* The collector may have closed a connection that was idle: try once more at once, over a new one. */
     if (result == COLLECTOR_AGAIN && reused && collector->conn == NULL &&
         clock_monotonic_ns() < end_of(collector, deadline_ns))
         result = attempt(collector, message, deadline_ns, response);

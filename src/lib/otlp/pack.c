@@ -1,5 +1,6 @@
 /* The messages of otlp_trace.proto, packed. */
 #include "clock.h"
+#include "hex.h"
 #include "otlp_internal.h"
 #include "uuid.h"
 #include "varint.h"
@@ -118,22 +119,16 @@ static void add_attribute(struct pairs *pairs, const struct span_attribute *attr
 
 /* ---- spans ---- */
 
-static bool is_zero(const uint8_t id[8])
-{
-    static const uint8_t zero[8];
-
-    return memcmp(id, zero, sizeof(zero)) == 0;
-}
-
 static void fill_span(const struct span *span, span_message *message, struct scratch *scratch)
 {
     const struct trace *trace = span->trace;
 
     message->trace_id = bytes_of(trace->trace_id, sizeof(trace->trace_id));
     message->span_id = bytes_of(trace->span_id, sizeof(trace->span_id));
-    if (!is_zero(trace->parent_id))
+    if (trace_has_parent(trace))
         message->parent_span_id = bytes_of(trace->parent_id, sizeof(trace->parent_id));
-    message->trace_state = text_of(trace->state, scratch);
+    if (trace->state.len <= MAX_TEXT) /* a part of it would be another state */
+        message->trace_state = text_of(trace->state, scratch);
     message->name = text_of(span->name, scratch);
     message->kind = span->kind;
     message->end_time_unix_nano = clock_realtime_ns();
@@ -179,11 +174,6 @@ struct otlp_span *otlp_span_pack(const struct span *span)
 
 /* ---- the resource ---- */
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-}
-
 /* In place. */
 static int percent_decode(struct str *text)
 {
@@ -194,12 +184,11 @@ static int percent_decode(struct str *text)
         char c = text->s[i];
 
         if (c == '%') {
-            int high = i + 2 < text->len ? hex_digit(text->s[i + 1]) : -1;
-            int low = i + 2 < text->len ? hex_digit(text->s[i + 2]) : -1;
+            int byte = i + 2 < text->len ? hex_byte(text->s + i + 1) : -1;
 
-            if (high < 0 || low < 0)
+            if (byte < 0)
                 return -EINVAL;
-            c = (char)(high << 4 | low);
+            c = (char)byte;
             i += 2;
         }
         to[len++] = c;
@@ -225,14 +214,14 @@ static int add_resource(struct otlp_resource *resource, struct str key, struct s
 
 static int parse_attribute(struct otlp_resource *resource, struct str text)
 {
-    const char *equals = memchr(text.s, '=', text.len);
+    struct str key, value = text;
     size_t code_points;
-    struct str key, value;
 
-    if (equals == NULL)
+    str_next(&value, '=', &key);
+    if (value.s == NULL)
         return -EINVAL;
-    key = str_trim((struct str){text.s, (size_t)(equals - text.s)});
-    value = str_trim((struct str){equals + 1, text.len - (size_t)(equals + 1 - text.s)});
+    key = str_trim(key);
+    value = str_trim(value);
     if (key.len == 0 || percent_decode(&value) != 0 || str_utf8_length(key, &code_points) != 0 ||
         str_utf8_length(value, &code_points) != 0)
         return -EINVAL;
@@ -241,17 +230,12 @@ static int parse_attribute(struct otlp_resource *resource, struct str text)
 
 static int parse_list(struct otlp_resource *resource, struct str list)
 {
+    struct str item;
     int r = 0;
 
-    while (r == 0 && list.len > 0) {
-        const char *comma = memchr(list.s, ',', list.len);
-        size_t len = comma != NULL ? (size_t)(comma - list.s) : list.len;
-
-        if (str_trim((struct str){list.s, len}).len > 0)
-            r = parse_attribute(resource, (struct str){list.s, len});
-        len += comma != NULL;
-        list = (struct str){list.s + len, list.len - len};
-    }
+    while (r == 0 && str_next(&list, ',', &item))
+        if (str_trim(item).len > 0)
+            r = parse_attribute(resource, item);
     return r;
 }
 

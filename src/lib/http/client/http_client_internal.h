@@ -5,6 +5,8 @@
  *   response.c   the framing of responses
  *   hosts.c      addresses as a worker knows them, and the choice of one
  *   call.c       the end of a call
+ *   span.c       the spans of a call and of a new connection
+ *   throttle.c   whether calls may be repeated
  *   pool.c       connections: their number, memory, the idle ones, their end
  *   request.c    what is sent
  *   resolve.c    the target's addresses
@@ -178,8 +180,8 @@ void client_request_release(struct http_call *call);
 
 /* ---- connections: pool.c; all of a worker's loop ---- */
 
-#define CLIENT_FREE_INPUT                                                                                              \
-    CLIENT_MAX_HEAD /* bytes of an input buffer that are not charged: max_connections bounds them */
+/* Bytes of an input buffer that are not charged: max_connections bounds them. */
+#define CLIENT_FREE_INPUT CLIENT_MAX_HEAD
 
 struct client_conn {
     h2o_linklist_t link; /* of host's idle */

@@ -13,7 +13,6 @@
 #include "clock.h"
 #include "http_client_internal.h"
 #include <errno.h>
-#include <strings.h>
 
 #define MAX_CHUNK_HEADING (64 * 1024) /* bytes of a chunked body's framing; as many more as the body may have */
 

@@ -11,11 +11,12 @@
  *   framing.c      the framing of HTTP/1 requests
  *   linger.c       connections that are closed while their clients still send
  *   record.c       metrics and log line of an exchange
+ *   span.c         its span
  *   refusal.c      what HTTP/2 refuses, counted and logged
  *   head.c         heads of HTTP/2 requests, before h2o decodes them
  *   watch.c        memory of clients, requests that do not come wholly
  *   try.c          runs a handler without a server
- *   route.c, request.c, reply.c, auth.c
+ *   route.c, request.c, reply.c, percent.c, auth.c
  *
  * A file uses those below it only.
  */

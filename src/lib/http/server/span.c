@@ -12,13 +12,6 @@ static struct str name_of(const struct http_exchange *exchange, char *name, size
     return str_of(name);
 }
 
-static struct str header(const h2o_req_t *h2o, const h2o_token_t *token)
-{
-    ssize_t at = h2o_find_header(&h2o->headers, token, -1);
-
-    return at < 0 ? STR_NULL : (struct str){h2o->headers.entries[at].value.base, h2o->headers.entries[at].value.len};
-}
-
 void http_span_end(const struct http_exchange *exchange, uint64_t latency_ns)
 {
     struct span_sink *spans = exchange->worker->server->def.spans;
@@ -38,7 +31,7 @@ void http_span_end(const struct http_exchange *exchange, uint64_t latency_ns)
         SPAN_STR("url.scheme", STR("http")),
         SPAN_STR("server.address", host),
         SPAN_STR("client.address", str_of(http_conn_of(h2o)->remote_ip)),
-        SPAN_STR("user_agent.original", header(h2o, H2O_TOKEN_USER_AGENT)),
+        SPAN_STR("user_agent.original", http_header(&exchange->req, "user-agent")),
         SPAN_STR("network.protocol.version", h2o->version >= 0x200   ? STR("2")
                                              : h2o->version == 0x100 ? STR("1.0")
                                                                      : STR("1.1")),

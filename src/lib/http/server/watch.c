@@ -23,12 +23,11 @@
  * is how little is held before a token has been asked for.
  *
  * Where the bound is exceeded, or something did not fit, every worker closes its connections that hold most, down to
- * half of what an equal share would be, until three quarters of the bound are used. The same where the process's budget
- * for all clients is almost used up, if the server has a third of what is used or more (budget_surplus_of_whole). The
- * memory of those that have no
- * request being answered is free at once, that of the others after h2o's next turn; until then requests are refused.
- * Soon after, h2o and the allocator are made to give back what they keep for reuse: they would keep the heap as large
- * as it ever was.
+ * half of what an equal share would be, until three quarters of the bound are used. The same is done where the
+ * process's budget for all clients is almost used up and the server holds a third of what is used, or more
+ * (budget_surplus_of_whole). The memory of connections that have no request being answered is free at once, that of the
+ * others after h2o's next turn; until then requests are refused. Soon after, h2o and the allocator are made to give
+ * back what they keep for reuse: they would keep the heap as large as it ever was.
  */
 #include "clock.h"
 #include "http_auth.h"

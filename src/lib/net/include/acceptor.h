@@ -11,8 +11,9 @@
  * The connections of one client address can be bounded, too: further ones are closed at once, counted
  * (listener_address_refused_total) and logged. How many an address has is counted for each acceptor.
  *
- * Threads: acceptor_open, _start, _drain, _stop, _wait, _free and _connections may be called from any thread that is
- * not one of the loops; callbacks, and what takes an acceptor_place, run in the loop of the connection.
+ * Threads: acceptor_open, _start, _drain, _stop, _wait and _free are called from a thread that is not one of the loops;
+ * _connections, _is_draining and _is_crowded from any. What takes an acceptor_place runs in the loop of the connection,
+ * as do open, has_begun and yield; is_paused and drained run in the loop that accepts.
  */
 #pragma once
 #include "names.h"
@@ -85,8 +86,8 @@ struct acceptor *acceptor_free(struct acceptor *acceptor);
 /* How many there are: at most max_connections, except in a drain, which accepts the whole backlog. */
 unsigned acceptor_connections(const struct acceptor *acceptor);
 
-/* Whether busy connections take almost all places. A request that makes one more connection busy is to be refused then:
- * connections that are not busy yield, so that new ones are heard. Any thread. */
+/* Whether busy connections take more than three quarters of max_connections. A request that makes one more connection
+ * busy is to be refused then: connections that are not busy yield, so that new ones are heard. Any thread. */
 bool acceptor_is_crowded(const struct acceptor *acceptor);
 
 /* Within open. The connection is idle from here on. */

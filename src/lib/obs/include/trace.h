@@ -14,6 +14,13 @@ struct trace {
     struct str state, baggage;
 };
 
+static inline bool trace_has_parent(const struct trace *trace)
+{
+    static const uint8_t none[sizeof(trace->parent_id)];
+
+    return memcmp(trace->parent_id, none, sizeof(none)) != 0;
+}
+
 #define TRACE_PARENT_LEN   55 /* of a version 00 header */
 #define TRACE_ID_TEXT_SIZE 33
 #define SPAN_ID_TEXT_SIZE  17

@@ -7,7 +7,8 @@
  *
  * The library does, for every route: 404 for an unknown path, 405 with Allow for a wrong method, HEAD for GET, OPTIONS
  * (also of "*"), 413 beyond max_body, 415 for a body with a Content-Encoding, 503 with Retry-After beyond the bound of
- * requests in flight, 504 when a deferred answer does not come within request_timeout_ms, trace context, a span, one
+ * requests in flight, and where more than three quarters of max_connections have a request in progress and another one
+ * sends its first; 504 when a deferred answer does not come within request_timeout_ms, trace context, a span, one
  * log line and the RED metrics a request (http_requests_total{method,path,status},
  * http_request_duration_seconds{method,path}; path is the route's template, "other" for unknown paths; method is
  * "other" for unknown ones; status 499: the client went before its answer came).
