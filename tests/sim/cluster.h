@@ -1,6 +1,6 @@
 /* cluster -- an etcd of several members in memory: a replicated log, members that have applied a part of it, a leader
  * that needs a majority, watches, the quota and its alarm. What a client sees follows etcd 3.6 (conformance.c compares
- * the two). Faults are functions here; when they come is decided in faults.c.
+ * the two). Faults are functions here; run.c decides when they come.
  *
  * An answer may be given after the member's death or never: the network (network.c) knows what has become of the
  * connection.

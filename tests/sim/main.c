@@ -97,11 +97,17 @@ static void add(struct run_result *total, const struct run_result *result)
 
 static void end_job(struct job *job, int status)
 {
+    bool planted = bug_planted != BUG_NONE;
     char path[PATH_MAX];
 
     seed_folder(job->seed, path);
     remove_tree(path);
     job->pid = 0;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 2) { /* no finding: it has not run */
+        fprintf(stderr, "sim: seed %llu could not be started in %s\n", (unsigned long long)job->seed, sims.folder);
+        remove_tree(sims.folder);
+        exit(2);
+    }
     sims.done++;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         add(&sims.total, &job->result);
@@ -115,8 +121,8 @@ static void end_job(struct job *job, int status)
         return;
     if (WIFSIGNALED(status))
         printf("seed %llu: ended by signal %d\n", (unsigned long long)job->seed, WTERMSIG(status));
-    printf("FAILED seed %llu: ./dev sim --seed %llu --trace\n", (unsigned long long)job->seed,
-           (unsigned long long)job->seed);
+    printf("FAILED seed %llu: ./dev sim --seed %llu --trace%s%s\n", (unsigned long long)job->seed,
+           (unsigned long long)job->seed, planted ? " --bug " : "", planted ? bug_names[bug_planted] : "");
 }
 
 static bool wait_job(void)
@@ -267,8 +273,10 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i - 1], "--bug") != 0 || !bug_plant(value))
             return usage();
     }
-    if (sims.jobs < 1 || sims.jobs > MAX_JOBS)
+    if (sims.jobs < 1)
         return usage();
+    if (sims.jobs > MAX_JOBS)
+        sims.jobs = MAX_JOBS;
     snprintf(sims.folder, sizeof(sims.folder), "%s/slipway-sim-XXXXXX", base);
     sims.running =
         mmap(NULL, MAX_JOBS * sizeof(*sims.running), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

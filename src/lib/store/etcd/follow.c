@@ -151,9 +151,9 @@ static void on_head(void *arg, int err, const ProtobufCMessage *reply)
 }
 
 /* 0, -ERANGE: it has not (any more), or -errno. */
-static int check_history(struct etcd *etcd)
+static int check_history(struct etcd *etcd, const struct etcd_position *position)
 {
-    struct history history = {.position = &etcd->follower.following->position};
+    struct history history = {.position = position};
     Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
     struct buf key = {0};
     int err;
@@ -179,6 +179,10 @@ static int load(struct etcd *etcd)
     int err;
 
     err = etcd_load(etcd, &view, error, sizeof(error));
+    if (err == 0 && check_history(etcd, &view->position) < 0) { /* it has changed while pages were on their way */
+        etcd_view_unref(etcd, view);
+        return -ERANGE;
+    }
     if (err < 0) {
         pthread_mutex_lock(&etcd->mutex);
         snprintf(follower->error, sizeof(follower->error), "%s", error);
@@ -224,7 +228,7 @@ static int follow(struct etcd *etcd)
     pthread_mutex_unlock(&etcd->mutex);
     if (follower->following == NULL)
         follower->following = etcd_view_ref(etcd);
-    err = follower->following != NULL && !follower->distrusted ? check_history(etcd) : -ERANGE;
+    err = follower->following != NULL && !follower->distrusted ? check_history(etcd, &follower->following->position) : -ERANGE;
     if (err == -ERANGE)
         err = load(etcd);
     if (err < 0)

@@ -32,4 +32,4 @@ struct idempotency {
 /* The record of the ticks: no client's key, which has visible characters only. */
 #define IDEMPOTENCY_TICKS_KEY ((struct str){"\0ticks", 6})
 
-void *idempotency_sweep(void *idempotency); /* the sweeper's thread */
+void *idempotency_sweep(void *arg); /* the sweeper's thread; arg: the struct idempotency */
