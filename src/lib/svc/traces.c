@@ -14,15 +14,17 @@ const struct config_option svc_trace_options[] = {
     {"OTEL_TRACES_SAMPLER", "parentbased_always_on", CONFIG_CHOICE,
      .choices = "always_on|always_off|traceidratio|parentbased_always_on|parentbased_always_off|"
                 "parentbased_traceidratio",
-     .help = "which traces have spans"},
+     .help = "which traces are sampled, and so have spans"},
     {"OTEL_TRACES_SAMPLER_ARG", "", .check = span_sampler_check_ratio,
-     .help = "the part of traces, 0 to 1, that the ratio samplers take; empty: 1"},
+     .help = "share of traces that the ratio samplers take, 0 to 1; empty: 1"},
     {"OTEL_BSP_MAX_QUEUE_SIZE", "2048", CONFIG_INT, 1, 1 << 20, .unit = "spans",
-     .help = "that wait for the collector; at most what a part of the memory limit holds"},
-    {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "512", CONFIG_INT, 1, 8192, .unit = "spans", .help = "sent at once"},
-    {"OTEL_BSP_SCHEDULE_DELAY", "5000", CONFIG_INT, 1, 3600000, .unit = "ms", .help = "until fewer are sent"},
+     .help = "spans queued for the collector; also bounded by 1/64 of the memory limit"},
+    {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "512", CONFIG_INT, 1, 8192, .unit = "spans",
+     .help = "spans in one request to the collector"},
+    {"OTEL_BSP_SCHEDULE_DELAY", "5000", CONFIG_INT, 1, 3600000, .unit = "ms",
+     .help = "longest wait before a batch that is not full is sent"},
     {"OTEL_BSP_EXPORT_TIMEOUT", "30000", CONFIG_INT, 1, 3600000, .unit = "ms",
-     .help = "bound on sending a batch, with all its attempts"},
+     .help = "time to send a batch, retries included; then it is dropped"},
     {0},
 };
 

@@ -41,7 +41,7 @@ static inline bool budget_exceeded(struct budget *budget)
     return false;
 }
 
-/* How many of those that are wanted fit into a bound in bytes (0: no bound), each of that size; at least 1. */
+/* How many of the wanted items of size bytes fit into max bytes (0: no bound); at least 1. */
 static inline unsigned budget_fit(unsigned wanted, size_t max, size_t size)
 {
     size_t fit = max / size;
@@ -51,8 +51,8 @@ static inline unsigned budget_fit(unsigned wanted, size_t max, size_t size)
     return fit > 0 ? (unsigned)fit : 1;
 }
 
-/* What the holders of a part are to free so that there is room in the whole: where that is almost used up, and the part
- * has a third of it or more, down to seven eighths of the whole. So it is never those who hold little. */
+/* How many bytes this part must free so that the whole is used to seven eighths. 0 unless more than 15/16 of the whole
+ * are used and this part holds a third of that or more, so those who hold little are spared. */
 static inline size_t budget_surplus_of_whole(struct budget *budget)
 {
     struct budget *whole = budget->whole;

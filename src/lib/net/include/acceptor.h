@@ -4,9 +4,9 @@
  * its acceptance until acceptor_left.
  *
  * When max_connections are open, or the process has no file descriptor left, the listener is full: the connection that
- * has been idle for longest yields its place to the new one. Idle means: no whole request has come that is not answered
- * yet; those of which a part has come yield later. If none is idle, the new connection is closed at once. Both are
- * counted (listener_idle_closed_total, listener_refused_total) and logged.
+ * has been idle for longest yields its place to the new one. A connection is idle while it
+ * has no complete request to answer; one that has received part of a request yields later. If none is idle, the new
+ * connection is closed at once. Both are counted (listener_idle_closed_total, listener_refused_total) and logged.
  *
  * The connections of one client address can be bounded, too: further ones are closed at once, counted
  * (listener_address_refused_total) and logged. How many an address has is counted for each acceptor.
@@ -90,7 +90,7 @@ unsigned acceptor_connections(const struct acceptor *acceptor);
  * busy is to be refused then: connections that are not busy yield, so that new ones are heard. Any thread. */
 bool acceptor_is_crowded(const struct acceptor *acceptor);
 
-/* Within open. The connection is idle from here on. */
+/* To be called by the callback open. The connection is idle from then on. */
 void acceptor_join(struct acceptor *acceptor, unsigned loop, struct acceptor_place *place, int fd);
 void acceptor_busy(struct acceptor_place *place); /* it has a request to be answered; again: nothing */
 void acceptor_idle(struct acceptor_place *place); /* its last request has ended; again: nothing */

@@ -228,7 +228,8 @@ static int follow(struct etcd *etcd)
     pthread_mutex_unlock(&etcd->mutex);
     if (follower->following == NULL)
         follower->following = etcd_view_ref(etcd);
-    err = follower->following != NULL && !follower->distrusted ? check_history(etcd, &follower->following->position) : -ERANGE;
+    err = follower->following != NULL && !follower->distrusted ? check_history(etcd, &follower->following->position)
+                                                               : -ERANGE;
     if (err == -ERANGE)
         err = load(etcd);
     if (err < 0)
