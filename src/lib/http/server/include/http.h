@@ -70,7 +70,21 @@ struct http_route {
     const char *accepts; /* of a PATCH: the media type that it takes, which OPTIONS says; may be NULL */
     /* Answered also when there are too many requests, or too little memory: for probes, whose replies are small. */
     bool always;
+    bool open;              /* answered to clients without a token, too, where others need one */
+    struct str description; /* what http_describe answers */
 };
+
+/* A service's description of its HTTP API (OpenAPI 3.1), as an element of its table of routes: GET /openapi.json, for
+ * which no client needs a token. json is the array that the build makes of src/NAME/openapi.json, NAME_openapi_json of
+ * NAME_openapi.h. The build adds what this server does for every route (scripts/describe). */
+#define HTTP_DESCRIPTION(json)                                                                                         \
+    {                                                                                                                  \
+        .method = "GET", .path = "/openapi.json", .handler = http_describe, .open = true, .description = {             \
+            (const char *)(json),                                                                                      \
+            json##_len                                                                                                 \
+        }                                                                                                              \
+    }
+struct http_reply *http_describe(struct http_req *req);
 
 /* ---- the request: loop's thread only ---- */
 
