@@ -23,7 +23,7 @@ import yaml
 
 import etcd
 import harness
-from examples import with_peers
+from described import with_peers
 from harness import ROOT, Service
 
 MONITORING = ROOT / "k8s/components/monitoring"
