@@ -129,6 +129,10 @@ check:
 coverage *args:
     @scripts/coverage "$@"
 
+# the site out of README.md and docs/, into build/site
+docs *args:
+    @scripts/docs "$@"
+
 # benchmarks as ratios beside a peer or a baseline; without a name: lists them
 bench *args:
     @scripts/bench "$@"

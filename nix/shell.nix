@@ -29,6 +29,7 @@ tools.mkShell {
     kubectl
     kustomize
     nixfmt
+    nodejs
     rclone
     ruff
     shellcheck
