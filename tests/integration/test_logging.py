@@ -302,6 +302,16 @@ def test_text_is_for_people(tmp_path: Path) -> None:
     assert any(re.search(r"INFO     listening protocol=http address=\S+ port=\d+$", line) for line in lines)
 
 
+def test_each_metric_is_described(systems: dict[str, Service], http: httpx.Client) -> None:
+    """In docs/metrics.md, which describes no others."""
+    source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.c"))
+    named = set(re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+)+)`", (ROOT / "docs/metrics.md").read_text())) - {"build_id"}
+    for service in systems.values():
+        families = set(re.findall(r"^# TYPE (\S+) ", http.get(f"{service.admin_url}/metrics").text, re.MULTILINE))
+        assert len(families) > 20 and families <= named
+    assert not [name for name in named if f'"{name}"' not in source]
+
+
 def test_queries_ask_for_members_of_lines() -> None:
     """Of docs/log-queries.md."""
     known = {f"httpRequest.{name}" for name in REQUEST} | {"severity", "trace", "resource.type", "labels.service"}
