@@ -112,6 +112,11 @@ restore file dir *flags: store-tool
 fetch-backup bucket identity file *name: store-tool
     @SLIPWAY_BUILD="{{ root }}/build" "{{ root }}/scripts/backup" fetch "$@"
 
+# log lines of a service, or of all: just logs SERVICE|all [--trace ID] [--errors] [--cluster]
+[no-cd]
+logs *args:
+    @"{{ root }}/scripts/logs" "$@"
+
 # source lines for the crash reports in log lines: just symbolize [--build DIR] [FILE...]
 [no-cd]
 symbolize *args:

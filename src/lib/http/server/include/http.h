@@ -53,10 +53,19 @@
 
 struct budget;
 struct http_auth;
+struct net_listing;
 struct http_req;
 struct http_reply;
 struct http_deferred;
 struct http_server;
+
+/* A request that has ended, for http_route's observe. */
+struct http_observed {
+    const struct http_route *route;
+    const char *method; /* of the request: "HEAD" where a route of GET serves it */
+    int status;
+    uint64_t latency_ns;
+};
 
 struct http_route {
     const char *method; /* GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS; NULL ends a table */
@@ -66,10 +75,12 @@ struct http_route {
     struct http_reply *(*handler)(struct http_req *req);
     size_t max_body; /* bytes; beyond it 413. 0: the body of a GET or DELETE is ignored */
     /* Optional: called once a request, in the loop's thread, when the response has been sent or given up. */
-    void (*observe)(void *state, const struct http_route *route, int status, uint64_t latency_ns);
+    void (*observe)(void *state, const struct http_observed *observed);
     const char *accepts; /* of a PATCH: the media type that it takes, which OPTIONS says; may be NULL */
     /* Answered also when there are too many requests, or too little memory: for probes, whose replies are small. */
     bool always;
+    /* Requests below 400 are neither counted nor logged, and have no span: monitoring's, not users'. */
+    bool unrecorded;
 };
 
 /* ---- the request: loop's thread only ---- */
@@ -166,7 +177,9 @@ struct http_server_def {
     /* Over all workers; beyond it the longest idle one yields, see acceptor.h; 0: 10,000. At most one for 8 KiB of
      * max_memory. */
     unsigned max_connections;
-    const struct acceptor_address_bound *address_bound; /* outlives the server; NULL: no bound */
+    /* Of connections of one client; proxies are excepted, and theirs are the X-Forwarded-For and X-Forwarded-Proto that
+     * log lines and spans believe. Outlives the server; NULL: no bound, and no proxies. */
+    const struct acceptor_address_bound *address_bound;
     unsigned max_lingering; /* per worker: closed connections whose clients still send, beyond max_connections; 0: 64 */
     /* Requests over all workers; beyond it 503; 0: 10,000. At most one for 8 KiB of max_memory. When three quarters are
      * in flight, a connection that has an equal share of all gets 503 too. */
@@ -195,4 +208,6 @@ struct http_server *
 http_server_close(struct http_server *server); /* drops what is left, ends the workers; returns NULL */
 unsigned http_server_workers(const struct http_server *server);
 struct loop *http_server_loop(const struct http_server *server, unsigned index); /* of a worker; ends with the server */
+/* Lists a worker's requests in flight, the oldest first, and its connections, at most max of each. In its thread. */
+void http_server_list(struct http_server *server, unsigned index, unsigned max, const struct net_listing *listing);
 uint64_t http_server_last_turn_ns(const struct http_server *server); /* the oldest of its loops': liveness */
