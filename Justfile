@@ -41,6 +41,10 @@ integration *args: build release
 interop *args: build
     @tests/interop/run "$@"
 
+# the descriptions of HTTP APIs: linted, held against the running services
+test-api *args: build
+    @tests/api/run "$@"
+
 # fuzz what reads the bytes of others: just fuzz [TARGET|all [SECONDS]]
 fuzz *args:
     @scripts/fuzz "$@"

@@ -59,6 +59,7 @@ let
     "VERSION"
     "meson.build"
     "meson_options.txt"
+    "scripts/describe"
     "scripts/embed"
     "scripts/find-sources"
     "scripts/rpc-stubs"

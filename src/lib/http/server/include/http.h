@@ -81,7 +81,21 @@ struct http_route {
     bool always;
     /* Requests below 400 are neither counted nor logged, and have no span: monitoring's, not users'. */
     bool unrecorded;
+    bool open;              /* answered to clients without a token, too, where others need one */
+    struct str description; /* what http_describe answers */
 };
+
+/* A service's description of its HTTP API (OpenAPI 3.1), as an element of its table of routes: GET /openapi.json, for
+ * which no client needs a token. json is the array that the build makes of src/NAME/openapi.json, NAME_openapi_json of
+ * NAME_openapi.h. The build adds what this server does for every route (scripts/describe). */
+#define HTTP_DESCRIPTION(json)                                                                                         \
+    {                                                                                                                  \
+        .method = "GET", .path = "/openapi.json", .handler = http_describe, .open = true, .description = {             \
+            (const char *)(json),                                                                                      \
+            json##_len                                                                                                 \
+        }                                                                                                              \
+    }
+struct http_reply *http_describe(struct http_req *req);
 
 /* ---- the request: loop's thread only ---- */
 

@@ -14,6 +14,7 @@
 #pragma redefine_extname http_deferred_deadline_ns slipway_http_deferred_deadline_ns
 #pragma redefine_extname http_deferred_loop slipway_http_deferred_loop
 #pragma redefine_extname http_deferred_trace slipway_http_deferred_trace
+#pragma redefine_extname http_describe slipway_http_describe
 #pragma redefine_extname http_dispatch slipway_http_dispatch
 #pragma redefine_extname http_each_header slipway_http_each_header
 #pragma redefine_extname http_each_query slipway_http_each_query
