@@ -61,6 +61,7 @@ let
     "meson_options.txt"
     "scripts/embed"
     "scripts/find-sources"
+    "scripts/proto"
     "scripts/rpc-stubs"
     "proto"
   ];
