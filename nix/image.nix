@@ -21,7 +21,6 @@ target.runCommand "${spec.name}-layout"
       spec
       // {
         inherit components nixpkgs preferred;
-        inherit (import ./project.nix) source_url;
         system = targetSystem;
         architecture = architectures.${targetSystem};
         programs = map (source: {

@@ -3,6 +3,7 @@
   target,
   tools,
   h2oLibraries,
+  more ? [ ], # on Linux
 }:
 let
   python = tools.python3.withPackages (import ./python-packages.nix);
@@ -63,6 +64,7 @@ tools.mkShell {
         wrk
         zlib
       ])
+      ++ more
     else
       [ ]
   );
