@@ -168,7 +168,16 @@ let
       streamOf
       summary
       ;
-    shell = more: import ./shell.nix { inherit target tools h2oLibraries more; };
+    shell =
+      more:
+      import ./shell.nix {
+        inherit
+          target
+          tools
+          h2oLibraries
+          more
+          ;
+      };
     inherit target tools;
   };
 
@@ -203,7 +212,7 @@ let
       {
         inherit name;
         inherit (service) version;
-        inherit (service.passthru) sources;
+        inherit (service) sources;
         own = true;
         license = "Apache-2.0";
         bounds = { inherit (bounds) plain grpc; };
