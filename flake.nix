@@ -65,7 +65,7 @@
       overlays.default = final: _: {
         slipway =
           (import ./nix {
-            inherit lib;
+            lib = pick attributes.lib final.lib;
             target = pick (builtins.attrNames attributes.target) final;
             tools = pick (builtins.attrNames attributes.tools) final;
             nixpkgs = "an overlay's";

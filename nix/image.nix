@@ -21,6 +21,7 @@ target.runCommand "${spec.name}-layout"
       spec
       // {
         inherit components nixpkgs preferred;
+        project_url = (import ./project.nix).source_url;
         system = targetSystem;
         architecture = architectures.${targetSystem};
         programs = map (source: {

@@ -1,8 +1,9 @@
 # A service of another repository (flake.nix: lib.mkService): compiled, linked and packed as those of this tree are.
 #
-# mkService { name, src } -- src is the folder that holds VERSION, src/ (main.c, service.toml, further .c, .h and .json files),
-# and proto/ (NAME.proto) if there are any. The result: package (the program), image (a program that writes the image to its
-# standard output; image.layout is an OCI layout), devShell, and apps (build-image for Skaffold, manifests).
+# mkService { name, src, source_url } -- src is the folder that holds VERSION, src/ (main.c, service.toml, further .c, .h and
+# .json files), and proto/ (NAME.proto) if there are any; source_url is the address of the repository, for the image's labels and
+# provenance. The result: package (the program), image (a program that writes the image to its standard output; image.layout is
+# an OCI layout), devShell, and apps (build-image for Skaffold, manifests).
 {
   lib,
   runCommandCC,
@@ -74,7 +75,7 @@ in
   name,
   src,
   license ? "Apache-2.0",
-  source_url ? "",
+  source_url,
 }:
 let
   sources = import ./source.nix {

@@ -12,6 +12,7 @@
           inherit system;
           name = "hello";
           src = ./.;
+          source_url = "https://github.com/OWNER/hello";
         };
       each = f: builtins.mapAttrs (system: _: f (service system)) slipway.packages;
     in
