@@ -3,6 +3,7 @@
   target,
   tools,
   h2oLibraries,
+  more ? [ ], # on Linux
 }:
 let
   python = tools.python3.withPackages (import ./python-packages.nix);
@@ -64,6 +65,7 @@ tools.mkShell {
         wrk
         zlib
       ])
+      ++ more
     else
       [ ]
   );
