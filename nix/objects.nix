@@ -36,6 +36,7 @@ let
   withHeaders = builtins.filter (from: filesOf from ".h" != [ ]) folders;
   sources = filesOf folder ".c";
   described = builtins.elem "openapi.json" (filesOf folder ".json");
+  hasWww = builtins.pathExists (../src + "/${folder}/www");
 in
 runCommandCC "objects-${name}"
   {
@@ -45,18 +46,22 @@ runCommandCC "objects-${name}"
       inherit lib;
       name = "objects-${name}";
       wanted =
-        pathsIn folder (sources ++ lib.optional described "openapi.json")
+        pathsIn folder (sources ++ lib.optional described "openapi.json" ++ lib.optional hasWww "www")
         ++ builtins.concatMap (from: pathsIn from (filesOf from ".h")) withHeaders;
     };
   }
-  # openapi.json is completed and becomes the array FOLDER_openapi_json, as in meson.build. Objects of different layers have
-  # different names: they become members of one archive.
+  # openapi.json is completed and becomes the array FOLDER_openapi_json, and the files below www become the table FOLDER_www,
+  # as in meson.build. Objects of different layers have different names: they become members of one archive.
   ''
     cp -r --no-preserve=mode $src/src .
     ${lib.optionalString described ''
       data=$(printf ${folder}_openapi | tr - _)
       python3 ${../scripts/describe} src/${folder}/openapi.json described.json
       python3 ${../scripts/embed} described.json ''${data}_json src/${folder}/$data.c src/${folder}/$data.h
+    ''}
+    ${lib.optionalString hasWww ''
+      data=$(printf '${folder}_www' | tr - _)
+      python3 ${../scripts/embed} src/${folder}/www $data src/${folder}/$data.c src/${folder}/$data.h
     ''}
     mkdir $out
     export PWD=/proc/self/cwd # what gcc calls the folder in debug information: that of the build has another name each time

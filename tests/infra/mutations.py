@@ -447,6 +447,12 @@ MODULES: dict[str, list[Mutation]] = {
             ("an alert can be made before its metric is there", "= true #", "= false #"),
             ("what is said names instance and value", "humanizeDuration }}", "humanize }}"),
         ),
+        Mutation(
+            "a crash report of a service is told",
+            "modules/observability/crashes.tf",
+            "jsonPayload.crash.signal:*",
+            "jsonPayload.crash:none",
+        ),
         *in_file(
             "modules/observability/dashboards.tf",
             ("a dashboard is made of its JSON", "= each.value", '= "{}"'),
