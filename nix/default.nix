@@ -62,6 +62,7 @@ let
     "VERSION"
     "meson.build"
     "meson_options.txt"
+    "scripts/describe"
     "scripts/embed"
     "scripts/find-sources"
     "scripts/proto"

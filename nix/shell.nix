@@ -30,6 +30,7 @@ tools.mkShell {
     kubectl
     kustomize
     nixfmt
+    nodejs
     rclone
     ruff
     shellcheck
