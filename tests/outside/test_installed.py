@@ -62,7 +62,7 @@ def symbols(file: Path, *options: str) -> set[str]:
 def test_the_library_is_installed_and_no_service(installed: Installed) -> None:
     prefix = installed.headers.parent.parent
     assert {folder.name for folder in prefix.iterdir()} == {"include", "lib", "libexec"}
-    assert {program.name for program in (prefix / "libexec/slipway").iterdir()} == {"embed", "proto", "rpc-stubs"}
+    assert {program.name for program in (prefix / "libexec/slipway").iterdir()} == {"describe", "embed", "proto", "rpc-stubs"}
     listed = run(ROOT / "scripts/public", "headers").split()
     wanted = {Path(header).name for header in listed} | OF_MESSAGES | {"names.h"}
     assert {header.name for header in installed.headers.iterdir()} == wanted
