@@ -678,7 +678,7 @@ class AlertRules(unittest.TestCase):
         config = json.loads((HERE / "alertmanager.json").read_text())
         apart = set(config["route"]["group_by"])
         self.assertLessEqual({"slo", "severity", "region", "country", "cdn"}, apart)
-        together = {"shard", "database", "volume", "consumer", "name", "of"}  # many of them have one cause
+        together = {"shard", "database", "volume", "consumer", "name", "of", "system", "stream", "set"}  # many of them have one cause
         for t in slo.load_thresholds(HERE):
             self.assertLessEqual(set(t.by) - together, apart, t.id)
         for rule in config["inhibit_rules"]:
@@ -836,6 +836,21 @@ class Schemas(unittest.TestCase):
         self.assertEqual(personal & {name for name, _ in readable}, set())
         self.assertIn(("sealed_body", "bytes"), readable)
         self.assertNotIn("account_id", {name for name, _ in fields[package + "Envelope"]})
+
+    def test_what_names_an_account_cannot_carry_a_subject(self) -> None:
+        """One posting with both would lead from the account to all of its sealed events, after their erasure as well."""
+        for body in ('ledger_posted { account_id: "a" }', 'erasure_ordered { subject_id: "a" }'):
+            self.assertEqual(self.encoded(body), 0)
+            self.assertNotEqual(self.encoded(f'subject_id: "s" {body}'), 0, body)
+        described = schemas.describe(HERE / "proto")
+        for field in ("2 traceparent string", "3 produced_at_ms int64"):
+            self.assertIn(f"streaming.events.v1.PersonalBody field {field} single", described)
+
+    def encoded(self, text: str) -> int:
+        """The status of protoc for an envelope that is written as text."""
+        command = ["protoc", f"--proto_path={HERE / 'proto'}", "--encode=streaming.events.v1.Envelope"]
+        command.append("streaming/events/v1/envelope.proto")
+        return subprocess.run(command, input=text.encode(), capture_output=True, timeout=60, check=False).returncode
 
     def test_compatible_changes_pass(self) -> None:
         for file, old, new in (
