@@ -35,6 +35,19 @@ static void add_string(struct line *line, const char *key, struct str value)
     buf_append_char(line->out, ',');
 }
 
+/* Appends text that stands within a string, as in a JSON string: no byte of a client can end the string or the line, or
+ * reach a terminal as a control character. */
+static void append_escaped(struct buf *out, struct str value)
+{
+    size_t begin = out->len;
+
+    buf_append_json_string(out, value);
+    if (out->failed)
+        return;
+    memmove(out->data + begin, out->data + begin + 1, out->len - begin - 2);
+    out->len -= 2;
+}
+
 static void add_optional(struct line *line, const char *key, struct str value)
 {
     if (value.len > 0)
@@ -75,15 +88,34 @@ static void add_latency(struct line *line, uint64_t latency_ns)
     buf_append_cstr(line->out, "s\"},");
 }
 
+/* SCHEME://HOST and the path, where all are known; else what the request line has. */
+static void add_url(struct line *line, const struct log_request *request)
+{
+    struct str host = log_cut(request->host, line->limit), url = log_cut(request->url, line->limit);
+
+    if (request->scheme.len == 0 || host.len == 0 || url.len == 0 || url.s[0] != '/') {
+        add_optional(line, "requestUrl", request->url);
+        return;
+    }
+    line->truncated |= host.len < request->host.len || url.len < request->url.len;
+    buf_append_cstr(line->out, "\"requestUrl\":\"");
+    buf_append_str(line->out, request->scheme);
+    buf_append_cstr(line->out, "://");
+    append_escaped(line->out, host);
+    append_escaped(line->out, url);
+    buf_append_cstr(line->out, "\",");
+}
+
 /* Its 64 bit integers are strings, as in all of Google's JSON. No printf here or below: it would take most of a
  * request's line's time. */
 static void add_request(struct line *line, const struct log_request *request)
 {
     buf_append_cstr(line->out, "\"httpRequest\":{");
     add_optional(line, "requestMethod", request->method);
-    add_optional(line, "requestUrl", request->url);
+    add_url(line, request);
     add_optional(line, "userAgent", request->user_agent);
     add_optional(line, "remoteIp", request->remote_ip);
+    add_optional(line, "serverIp", request->server_ip);
     add_optional(line, "referer", request->referer);
     add_optional(line, "protocol", request->protocol);
     add_number(line, "\"status\":", (uint64_t)request->status);
@@ -132,18 +164,6 @@ static void append_json(const struct log_line *constants, const struct log_entry
 }
 
 /* ---- text ---- */
-
-/* As in a JSON string, so that no byte of a client can end the line or reach the terminal as a control character. */
-static void append_escaped(struct buf *out, struct str value)
-{
-    size_t begin = out->len;
-
-    buf_append_json_string(out, value);
-    if (out->failed)
-        return;
-    memmove(out->data + begin, out->data + begin + 1, out->len - begin - 2);
-    out->len -= 2;
-}
 
 static bool is_plain(struct str value)
 {
