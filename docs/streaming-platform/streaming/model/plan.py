@@ -309,15 +309,15 @@ class Cash:
 
 
 def cash(share: float = 1.0) -> Cash:
-    """With this share of the planned subscribers."""
+    """With this share of the planned subscribers. Raises ValueError if what was spent never comes back."""
+    if margin(share * STAGES[0].inputs.subscribers) <= 0:
+        raise ValueError("the money never comes back")
     a = approval()
     left, path = -a.quotes - sum(a.until_sale.values()), []
     while left < 0 or len(path) < GROWN_MONTHS:
         subscribers = share * subscribers_after(len(path) + 0.5)
         left += subscribers * margin(subscribers)
         path.append(left)
-        if len(path) > 600:
-            raise ValueError("the money never comes back")
     low = min(path)
     zero = next(month for month, value in enumerate(path) if value >= 0 and month > path.index(low))
     return Cash(low, path.index(low) + 1, zero + 1, path[GROWN_MONTHS - 1])
