@@ -41,6 +41,10 @@ integration *args: build release
 interop *args: build
     @tests/interop/run "$@"
 
+# the descriptions of HTTP APIs: linted, held against the running services
+test-api *args: build
+    @tests/api/run "$@"
+
 # fuzz what reads the bytes of others: just fuzz [TARGET|all [SECONDS]]
 fuzz *args:
     @scripts/fuzz "$@"
@@ -133,6 +137,10 @@ check:
 # lines of src/ that the tests run, in %; fails below 90
 coverage *args:
     @scripts/coverage "$@"
+
+# the site out of README.md and docs/, into build/site
+docs *args:
+    @scripts/docs "$@"
 
 # benchmarks as ratios beside a peer or a baseline; without a name: lists them
 bench *args:

@@ -1,5 +1,6 @@
 /* demo -- says hello, fails at random, and measures itself the way its dashboards and alerts expect: HTTP in. */
 #include "demo.h"
+#include "demo_openapi.h"
 #include "svc.h"
 #include <stdio.h>
 #include <sys/random.h>
@@ -54,6 +55,7 @@ static const struct http_route routes[] = {
     {.method = "GET", .path = "/demo/hello", .handler = hello_get, .observe = observe},
     {.method = "GET", .path = "/demo/random-error", .handler = random_error, .observe = observe},
     {.method = "GET", .path = "/metrics", .handler = metrics_get, .unrecorded = true},
+    HTTP_DESCRIPTION(demo_openapi_json),
     {0},
 };
 

@@ -454,6 +454,18 @@ MODULES: dict[str, list[Mutation]] = {
             "jsonPayload.crash:none",
         ),
         *in_file(
+            "modules/observability/dashboards.tf",
+            ("a dashboard is made of its JSON", "= each.value", '= "{}"'),
+        ),
+        *in_file(
+            "modules/observability/variables.tf",
+            (
+                "rejects_a_dashboard_that_is_none",
+                "can(jsondecode(dashboard).displayName)",
+                "can(jsondecode(dashboard))",
+            ),
+        ),
+        *in_file(
             "modules/observability/main.tf",
             (
                 "somebody is told of every alert",
@@ -752,6 +764,7 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
             "layers/alerts/main.tf",
             ("what Prometheus' rules tell of is told", '!= "Restarts"', '!= "EtcdNearlyFull"'),
             ("what Prometheus' rules tell of is told", "can(local.records[part]) ?", "false ?"),
+            ("every dashboard is there", 'dashboards", "*.json")', 'dashboards", "d*.json")'),
         ),
         Mutation(
             "what Prometheus' rules tell of is told",

@@ -168,6 +168,7 @@ static int open_admin(struct svc *svc)
                                                       .state = &svc->admin,
                                                       .log = svc->log,
                                                       .metrics = svc->metrics,
+                                                      .compress = true,
                                                       .unrecorded = true,
                                                       .workers = 1,
                                                       .max_connections = svc->descriptors.admin,

@@ -178,3 +178,23 @@ run "rejects_forgetting_at_once" {
   }
   expect_failures = [var.log_days]
 }
+
+run "dashboards" {
+  command = plan
+  variables {
+    dashboards = { demo = "{\"displayName\": \"Demo\"}" }
+  }
+
+  assert {
+    condition     = jsondecode(google_monitoring_dashboard.dashboards["demo"].dashboard_json).displayName == "Demo"
+    error_message = "a dashboard is made of its JSON"
+  }
+}
+
+run "rejects_a_dashboard_that_is_none" {
+  command = plan
+  variables {
+    dashboards = { demo = "{\"title\": \"Demo\"}" }
+  }
+  expect_failures = [var.dashboards]
+}

@@ -80,11 +80,13 @@ void http_record(const struct http_exchange *exchange, uint64_t latency_ns)
 {
     const struct http_server *server = exchange->worker->server;
     const struct http_route *route = exchange->req.route;
+    /* A stream may take hours, which says nothing of how fast it was answered. */
+    uint64_t answered_ns = exchange->head_ns > 0 ? exchange->head_ns : latency_ns;
 
     assert(exchange->status >= 200 && exchange->status <= 599);
     if (server->def.unrecorded || (route != NULL && route->unrecorded && exchange->status < 400))
         return;
-    count(exchange->worker, exchange->path, exchange->method, exchange->status, latency_ns, &exchange->req.trace);
+    count(exchange->worker, exchange->path, exchange->method, exchange->status, answered_ns, &exchange->req.trace);
     if (server->def.log != NULL)
         write_line(exchange, latency_ns);
     http_span_end(exchange, latency_ns);
@@ -92,7 +94,7 @@ void http_record(const struct http_exchange *exchange, uint64_t latency_ns)
         route->observe(server->def.state, &(struct http_observed){.route = route,
                                                                   .method = http_method_name(exchange->method),
                                                                   .status = exchange->status,
-                                                                  .latency_ns = latency_ns});
+                                                                  .latency_ns = answered_ns});
 }
 
 void http_record_refusal(const struct http_conn *conn, const struct http_reply *reply, const struct trace *trace,

@@ -31,6 +31,8 @@
  * http_memory_closed_total{server} count it; a log line says it, at most once in 10 s. What a single request can add at
  * a time is not covered: a reply that is being made, and one read of a socket.
  *
+ * Replies may be written over time: http_stream.h, and http_events.h for server-sent events.
+ *
  * Streams that HTTP/2 refuses are counted by http2_refused_total{server,frame,code} and logged, at most once in 10 s.
  *
  * What is not HTTP/1 by RFC 9112 is refused with 400, 431, 501 or 505 and closes the connection (decision 74 says what
@@ -53,6 +55,7 @@
 
 struct budget;
 struct http_auth;
+struct http_cors;
 struct net_listing;
 struct http_req;
 struct http_reply;
@@ -81,7 +84,24 @@ struct http_route {
     bool always;
     /* Requests below 400 are neither counted nor logged, and have no span: monitoring's, not users'. */
     bool unrecorded;
+    bool open;              /* answered to clients without a token, too, where others need one */
+    struct str description; /* what http_describe answers */
+    /* Its replies carry secrets: they are never compressed. The length of what is compressed tells whoever can see it,
+     * and choose a part of the text, what else is in there (BREACH). */
+    bool secret;
 };
+
+/* A service's description of its HTTP API (OpenAPI 3.1), as an element of its table of routes: GET /openapi.json, for
+ * which no client needs a token. json is the array that the build makes of src/NAME/openapi.json, NAME_openapi_json of
+ * NAME_openapi.h. The build adds what this server does for every route (scripts/describe). */
+#define HTTP_DESCRIPTION(json)                                                                                         \
+    {                                                                                                                  \
+        .method = "GET", .path = "/openapi.json", .handler = http_describe, .open = true, .description = {             \
+            (const char *)(json),                                                                                      \
+            json##_len                                                                                                 \
+        }                                                                                                              \
+    }
+struct http_reply *http_describe(struct http_req *req);
 
 /* ---- the request: loop's thread only ---- */
 
@@ -89,6 +109,7 @@ struct http_source;
 
 struct http_req {
     const struct http_source *source; /* private */
+    bool coded_tags;                  /* private: conditions may have tags of compressed replies */
     void *state;                      /* of the server's def */
     const struct http_route *route;
     struct loop *loop;                  /* the worker that runs it */
@@ -124,8 +145,10 @@ void http_keep(struct http_req *req, void *p, void (*release)(void *p));
  * checks a request, that it has no objection. No constructor returns it: out of memory they return a reply of status
  * 500 with a body of its own, which http_set_header leaves as it is. Statuses are 200 to 599; a content_type must be
  * static. */
-struct http_reply *http_reply_new(int status);                                              /* no body */
-struct http_reply *http_reply_text(int status, const char *content_type, struct str body);  /* copies body */
+struct http_reply *http_reply_new(int status);                                             /* no body */
+struct http_reply *http_reply_text(int status, const char *content_type, struct str body); /* copies body */
+/* Does not copy the body, which outlives the server: a constant. */
+struct http_reply *http_reply_static(int status, const char *content_type, struct str body);
 struct http_reply *http_reply_take(int status, const char *content_type, struct buf *body); /* steals body's bytes */
 struct json_t;
 struct http_reply *http_reply_json(int status, struct json_t *take_json); /* compact; steals the reference; NULL: 500 */
@@ -172,8 +195,14 @@ struct http_server_def {
     struct log *log;         /* may be NULL: no request lines */
     struct metrics *metrics; /* may be NULL */
     struct span_sink *spans; /* of spans; may be NULL */
-    bool unrecorded;         /* requests are neither counted nor logged; what is said of memory is */
-    unsigned workers;        /* >= 1 */
+    /* Replies of 1 KiB to 1 MiB are compressed by gzip for clients that accept it: text, JSON and XML by their content
+     * type. Not compressed are routes with .secret, replies with Set-Cookie, Content-Encoding or Cache-Control:
+     * no-transform, requests with a Cookie, and streams. Entity tags of compressed replies end in -gzip, and handlers
+     * see conditions without that; replies that may be compressed have Vary: Accept-Encoding. */
+    bool compress;
+    const struct http_cors *cors; /* outlives the server; NULL: pages of other origins read nothing */
+    bool unrecorded;              /* requests are neither counted nor logged; what is said of memory is */
+    unsigned workers;             /* >= 1 */
     /* Over all workers; beyond it the longest idle one yields, see acceptor.h; 0: 10,000. At most one for 8 KiB of
      * max_memory. */
     unsigned max_connections;
@@ -184,6 +213,7 @@ struct http_server_def {
     /* Requests over all workers; beyond it 503; 0: 10,000. At most one for 8 KiB of max_memory. When three quarters are
      * in flight, a connection that has an equal share of all gets 503 too. */
     unsigned max_in_flight;
+    unsigned max_streams;        /* of them, replies that are streams, see http_stream.h; 0: half of max_in_flight */
     size_t max_bodies;           /* bytes of the bodies of those requests; beyond it 503; 0: 64 MiB */
     size_t max_memory;           /* bytes that clients may make the server hold, see above; 0: no bound */
     struct budget *whole;        /* of which these bytes are a part; may be NULL */
