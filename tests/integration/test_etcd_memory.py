@@ -104,7 +104,9 @@ def group() -> Iterator[cgroup.Group]:
 
 
 def test_rewriting_the_largest_notes(tmp_path: Path, group: cgroup.Group, start: Callable[..., Service]) -> None:
-    flags = [flag for flag in cgroup.container(*MEMBER)["args"] if re.match("--(auto-compaction|quota|snapshot)-", flag)]
+    flags = [
+        flag for flag in cgroup.container(*MEMBER)["args"] if re.match("--(auto-compaction|quota|snapshot)-", flag)
+    ]
     assert len(flags) == 5
     memory = Memory(group)
     with etcd.running(tmp_path / "etcd", *flags, prefix=group.prefix) as address:
