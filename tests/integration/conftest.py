@@ -17,6 +17,7 @@ import pytest
 from grpc_tools import protoc
 
 import cgroup
+import described
 import examples
 import harness
 from harness import ROOT, Service
@@ -33,7 +34,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 def start_with_peers(start: Callable[..., Service]) -> Callable[..., Service]:
     """start(NAME), and before it the services that it asks."""
 
-    return partial(examples.with_peers, start)
+    return partial(described.with_peers, start)
 
 
 @pytest.fixture

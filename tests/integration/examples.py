@@ -1,23 +1,20 @@
 """examples -- the requests by which the tests of what all services have in common ask each of them: those of its declaration,
-src/NAME/service.toml; and a service with those that it asks."""
+src/NAME/service.toml."""
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import grpc
 from google.protobuf import descriptor_pool, json_format, message_factory
 from google.protobuf.message import Message
 
-from harness import ROOT, Service
-from system import DECLARED, PLACES
+from system import DECLARED
 
-PROTO = ROOT / "proto"
+PROTO = Path(__file__).resolve().parents[2] / "proto"
 # Paths: one that is answered with 200, also while the service is under load, and one that is refused with 4xx.
 HTTP = {name: one.example.http for name, one in DECLARED.items() if one.http}
 
@@ -56,18 +53,3 @@ class Unary:
 
 
 GRPC = {name: Unary(one.example.rpc, *one.example.messages) for name, one in DECLARED.items() if one.grpc}
-
-
-def with_peers(start: Callable[..., Service], name: str, **settings: object) -> Service:
-    """A service, and before it those that it asks."""
-    peers = {}
-    for variable, peer in PLACES[name].peers.items() if name in PLACES else []:
-        service = with_peers(start, peer)
-        peers[variable] = service.grpc_address if peer in GRPC else service.http_url.removeprefix("http://")
-    return start(name, **peers, **settings)
-
-
-def described_api(name: str) -> dict[str, Any]:
-    """The description of a service's HTTP API, as it serves it."""
-    command = [ROOT / "scripts/describe", ROOT / "src" / name / "openapi.json"]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from examples import HTTP, described_api
+from described import described_api
+from examples import HTTP
 from harness import ROOT, Service
 
 METHODS = {"get", "put", "post", "patch", "delete"}

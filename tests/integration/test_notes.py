@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 import harness
-from examples import described_api
+from described import described_api
 from harness import Service
 
 Start = Callable[..., Service]

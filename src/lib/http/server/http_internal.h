@@ -222,7 +222,7 @@ struct http_conn {
     void (*close)(struct http_conn *conn);
     const h2o_req_t *too_large; /* the HTTP/2 request that h2o is made to refuse just now */
     struct http_framing framing;
-    uint64_t received; /* bytes, when http_intake last looked; not with h2o 2.2.5 */
+    uint64_t received; /* bytes */
     uint64_t opened_ns;
     bool is_proxy; /* a trusted one: what it says of the client is believed */
     char remote_ip[NET_IP_SIZE], local_ip[NET_IP_SIZE];
