@@ -126,6 +126,11 @@ static struct loop *loop_of(const void *server, unsigned worker)
     return http_server_loop(((const struct server *)server)->http, worker);
 }
 
+static void list(void *server, unsigned worker, unsigned max, const struct net_listing *listing)
+{
+    http_server_list(((struct server *)server)->http, worker, max, listing);
+}
+
 static uint64_t last_turn_ns(const void *server)
 {
     return http_server_last_turn_ns(((const struct server *)server)->http);
@@ -143,4 +148,6 @@ const struct svc_server_type svc_http_server = {
     .close = close_http,
     .last_turn_ns = last_turn_ns,
     .loop = loop_of,
+    .list_loop = loop_of,
+    .list = list,
 };

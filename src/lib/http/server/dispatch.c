@@ -35,7 +35,7 @@ static struct http_reply *reply_to(struct http_exchange *exchange)
         return http_problem(503, "the server is closing");
     if ((refusal = refuse_load(exchange)) != NULL)
         return refusal;
-    if (auth != NULL &&
+    if (auth != NULL && !exchange->req.route->open &&
         !http_auth_admits(auth, http_header(&exchange->req, "authorization"), clock_monotonic_ns(), &refusal))
         return refusal;
     return http_route_run(&exchange->req, exchange->path->param_count);

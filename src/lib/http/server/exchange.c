@@ -93,7 +93,7 @@ static void give_back_trace(const struct http_exchange *exchange)
 /* h2o disposes of the request's memory when the response has been sent or its stream or connection has gone. */
 static void end_exchange(void *memory)
 {
-    struct http_exchange *exchange = memory;
+    struct http_exchange *exchange = *(struct http_exchange **)memory;
     struct http_server *server = exchange->worker->server;
     struct http_conn *conn = http_conn_of(exchange->h2o);
     uint64_t latency_ns = clock_monotonic_ns() - exchange->start_ns;
@@ -170,9 +170,11 @@ static bool count_in(struct http_server *server, const struct http_exchange *exc
 
 struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_source *source)
 {
-    struct http_exchange *exchange = h2o_mem_alloc_shared(&h2o->pool, sizeof(*exchange), end_exchange);
+    struct http_exchange *exchange = h2o_compat_alloc(&h2o->pool, sizeof(*exchange));
+    struct http_exchange **end = h2o_mem_alloc_shared(&h2o->pool, sizeof(*end), end_exchange); /* before the pool's */
     struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, h2o, h2o->conn->ctx);
 
+    *end = exchange;
     *exchange = (struct http_exchange){
         .req = {.source = source,
                 .state = worker->server->def.state,

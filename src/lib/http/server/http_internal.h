@@ -13,6 +13,8 @@
  *   linger.c       connections that are closed while their clients still send
  *   record.c       metrics and log line of an exchange
  *   span.c         its span
+ *   client.c       whom it comes from
+ *   list.c         requests in flight and connections, for people
  *   refusal.c      what HTTP/2 refuses, counted and logged
  *   head.c         heads of HTTP/2 requests, before h2o decodes them
  *   watch.c        memory of clients, requests that do not come wholly
@@ -34,6 +36,7 @@
 #include "http_stream.h"
 #include "include/names.h"
 #include "net_listen.h"
+#include "net_networks.h"
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -219,8 +222,10 @@ struct http_conn {
     void (*close)(struct http_conn *conn);
     const h2o_req_t *too_large; /* the HTTP/2 request that h2o is made to refuse just now */
     struct http_framing framing;
-    uint64_t received; /* bytes, when http_intake last looked; not with h2o 2.2.5 */
-    char remote_ip[NET_IP_SIZE];
+    uint64_t received; /* bytes */
+    uint64_t opened_ns;
+    bool is_proxy; /* a trusted one: what it says of the client is believed */
+    char remote_ip[NET_IP_SIZE], local_ip[NET_IP_SIZE];
 };
 
 static inline struct http_conn *http_conn_of(const h2o_req_t *h2o)
@@ -347,6 +352,10 @@ void http_exchanges_fail(struct http_worker *worker); /* answers 503 to all that
 void http_exchanges_look(struct http_worker *worker);
 void http_record(const struct http_exchange *exchange, uint64_t latency_ns);   /* record.c; once, at its end */
 void http_span_end(const struct http_exchange *exchange, uint64_t latency_ns); /* span.c; likewise */
+/* Of the client: the address that the connection comes from, or whom a trusted proxy names; "http" or "https", as the
+ * client spoke to the proxy. */
+void http_client_ip(const struct http_exchange *exchange, char ret_ip[NET_IP_SIZE]);
+struct str http_client_scheme(const struct http_exchange *exchange);
 /* Of a request that was refused before there was an exchange. */
 void http_record_refusal(const struct http_conn *conn, const struct http_reply *reply, const struct trace *trace,
                          uint64_t latency_ns);

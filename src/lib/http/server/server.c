@@ -29,15 +29,18 @@ static bool open_conn(void *arg, unsigned index, int take_fd, const struct socka
     struct http_server *server = arg;
     struct http_worker *worker = &server->workers[index];
     struct http_conn *conn = h2o_mem_alloc(sizeof(*conn));
-    h2o_socket_t *socket = h2o_evloop_socket_create(worker->h2o.loop, take_fd, H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
+    h2o_socket_t *socket = h2o_evloop_socket_create(worker->h2o.loop, take_fd,
+                                                    H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION | H2O_SOCKET_FLAG_DONT_READ);
 
-    *conn = (struct http_conn){.hosts = {server->h2o.hosts[0]}, .worker = worker, .socket = socket};
+    *conn = (struct http_conn){
+        .hosts = {server->h2o.hosts[0]}, .worker = worker, .socket = socket, .opened_ns = clock_monotonic_ns()};
     if (h2o_linklist_is_empty(&worker->conns))
         http_watch_start(worker);
     h2o_linklist_insert(&worker->conns, &conn->link);
     http_watch_open(conn);
     acceptor_join(server->acceptor, index, &conn->place, take_fd);
     net_ip_text(peer, conn->remote_ip);
+    conn->is_proxy = acceptor_is_proxy(server->def.address_bound, peer);
     socket->on_close.cb = on_close;
     socket->on_close.data = conn;
     h2o_accept(&(h2o_accept_ctx_t){.ctx = &worker->h2o, .hosts = conn->hosts}, socket);
@@ -204,6 +207,21 @@ static void open_memory_metrics(struct http_server *server)
     server->closed_total = own_series(server, &closed);
 }
 
+/* What fails has a series from the start on. One that comes with the first failures has no rate before the next ones:
+ * an alert would miss them. */
+static void open_failures(struct http_server *server)
+{
+    static const struct str statuses[] = {STR("500"), STR("502"), STR("503"), STR("504"), STR("507")};
+
+    for (unsigned i = 0; i < server->paths.count; i++)
+        for (unsigned method = 0; method < HTTP_OTHER_METHOD; method++)
+            for (unsigned j = 0;
+                 server->paths.paths[i].routes[method] != NULL && j < sizeof(statuses) / sizeof(*statuses); j++)
+                metrics_series(server->requests,
+                               (const struct str[]){str_of(http_method_name(method)),
+                                                    str_of(server->paths.paths[i].template), statuses[j]});
+}
+
 static void open_metrics(struct http_server *server)
 {
     static const struct metrics_def requests = {.name = "http_requests_total",
@@ -223,6 +241,14 @@ static void open_metrics(struct http_server *server)
                                                  .help = "HTTP requests that are being answered.",
                                                  .type = METRICS_GAUGE,
                                                  .labels = {"server"}};
+    static const struct metrics_def max_connections = {.name = "http_connections_max",
+                                                       .help = "Bound of http_connections.",
+                                                       .type = METRICS_GAUGE,
+                                                       .labels = {"server"}};
+    static const struct metrics_def max_in_flight = {.name = "http_requests_in_flight_max",
+                                                     .help = "Bound of http_requests_in_flight.",
+                                                     .type = METRICS_GAUGE,
+                                                     .labels = {"server"}};
     static const struct metrics_def streams = {.name = "http_streams",
                                                .help = "Streaming replies that are open.",
                                                .type = METRICS_GAUGE,
@@ -238,8 +264,12 @@ static void open_metrics(struct http_server *server)
         return;
     server->requests = metrics_family(metrics, &requests);
     server->durations = metrics_family(metrics, &durations);
+    if (!server->def.unrecorded)
+        open_failures(server);
     server->connections_gauge = own_series(server, &connections);
     server->in_flight_gauge = own_series(server, &in_flight);
+    metrics_set(own_series(server, &max_connections), server->def.max_connections);
+    metrics_set(own_series(server, &max_in_flight), server->def.max_in_flight);
     server->streams_gauge = own_series(server, &streams);
     server->streams_cut_total = own_series(server, &streams_cut);
     open_memory_metrics(server);

@@ -56,10 +56,19 @@
 struct budget;
 struct http_auth;
 struct http_cors;
+struct net_listing;
 struct http_req;
 struct http_reply;
 struct http_deferred;
 struct http_server;
+
+/* A request that has ended, for http_route's observe. */
+struct http_observed {
+    const struct http_route *route;
+    const char *method; /* of the request: "HEAD" where a route of GET serves it */
+    int status;
+    uint64_t latency_ns;
+};
 
 struct http_route {
     const char *method; /* GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS; NULL ends a table */
@@ -69,14 +78,30 @@ struct http_route {
     struct http_reply *(*handler)(struct http_req *req);
     size_t max_body; /* bytes; beyond it 413. 0: the body of a GET or DELETE is ignored */
     /* Optional: called once a request, in the loop's thread, when the response has been sent or given up. */
-    void (*observe)(void *state, const struct http_route *route, int status, uint64_t latency_ns);
+    void (*observe)(void *state, const struct http_observed *observed);
     const char *accepts; /* of a PATCH: the media type that it takes, which OPTIONS says; may be NULL */
     /* Answered also when there are too many requests, or too little memory: for probes, whose replies are small. */
     bool always;
+    /* Requests below 400 are neither counted nor logged, and have no span: monitoring's, not users'. */
+    bool unrecorded;
+    bool open;              /* answered to clients without a token, too, where others need one */
+    struct str description; /* what http_describe answers */
     /* Its replies carry secrets: they are never compressed. The length of what is compressed tells whoever can see it,
      * and choose a part of the text, what else is in there (BREACH). */
     bool secret;
 };
+
+/* A service's description of its HTTP API (OpenAPI 3.1), as an element of its table of routes: GET /openapi.json, for
+ * which no client needs a token. json is the array that the build makes of src/NAME/openapi.json, NAME_openapi_json of
+ * NAME_openapi.h. The build adds what this server does for every route (scripts/describe). */
+#define HTTP_DESCRIPTION(json)                                                                                         \
+    {                                                                                                                  \
+        .method = "GET", .path = "/openapi.json", .handler = http_describe, .open = true, .description = {             \
+            (const char *)(json),                                                                                      \
+            json##_len                                                                                                 \
+        }                                                                                                              \
+    }
+struct http_reply *http_describe(struct http_req *req);
 
 /* ---- the request: loop's thread only ---- */
 
@@ -181,7 +206,9 @@ struct http_server_def {
     /* Over all workers; beyond it the longest idle one yields, see acceptor.h; 0: 10,000. At most one for 8 KiB of
      * max_memory. */
     unsigned max_connections;
-    const struct acceptor_address_bound *address_bound; /* outlives the server; NULL: no bound */
+    /* Of connections of one client; proxies are excepted, and theirs are the X-Forwarded-For and X-Forwarded-Proto that
+     * log lines and spans believe. Outlives the server; NULL: no bound, and no proxies. */
+    const struct acceptor_address_bound *address_bound;
     unsigned max_lingering; /* per worker: closed connections whose clients still send, beyond max_connections; 0: 64 */
     /* Requests over all workers; beyond it 503; 0: 10,000. At most one for 8 KiB of max_memory. When three quarters are
      * in flight, a connection that has an equal share of all gets 503 too. */
@@ -211,4 +238,6 @@ struct http_server *
 http_server_close(struct http_server *server); /* drops what is left, ends the workers; returns NULL */
 unsigned http_server_workers(const struct http_server *server);
 struct loop *http_server_loop(const struct http_server *server, unsigned index); /* of a worker; ends with the server */
+/* Lists a worker's requests in flight, the oldest first, and its connections, at most max of each. In its thread. */
+void http_server_list(struct http_server *server, unsigned index, unsigned max, const struct net_listing *listing);
 uint64_t http_server_last_turn_ns(const struct http_server *server); /* the oldest of its loops': liveness */
