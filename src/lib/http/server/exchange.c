@@ -90,6 +90,14 @@ static void give_back_trace(const struct http_exchange *exchange)
     budget_give(&exchange->worker->server->memory, exchange->trace_len);
 }
 
+void http_exchange_waits_no_more(struct http_exchange *exchange)
+{
+    if (!h2o_linklist_is_linked(&exchange->waiting))
+        return;
+    h2o_linklist_unlink(&exchange->waiting);
+    http_conn_of(exchange->h2o)->waiting--;
+}
+
 /* h2o disposes of the request's memory when the response has been sent or its stream or connection has gone. */
 static void end_exchange(void *memory)
 {
@@ -100,8 +108,7 @@ static void end_exchange(void *memory)
 
     h2o_linklist_unlink(&exchange->link);
     abandon_deferral(exchange);
-    if (h2o_linklist_is_linked(&exchange->waiting))
-        h2o_linklist_unlink(&exchange->waiting);
+    http_exchange_waits_no_more(exchange);
     if (!exchange->answered)
         exchange->status = STATUS_GONE;
     count_reset(exchange);
