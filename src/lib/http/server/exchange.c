@@ -242,7 +242,8 @@ static bool has_body(int status)
 static void add_headers(h2o_req_t *h2o, const struct http_reply *reply)
 {
     if (reply->content_type != NULL)
-        add_header(h2o, "content-type", reply->content_type, strlen(reply->content_type));
+        h2o_add_header(&h2o->pool, &h2o->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, reply->content_type,
+                       strlen(reply->content_type));
     for (unsigned i = 0; i < reply->header_count; i++)
         add_header(h2o, reply->headers[i].name, reply->text.data + reply->headers[i].at, reply->headers[i].len);
 }
