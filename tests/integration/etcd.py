@@ -32,11 +32,11 @@ def spawned(command: list[str]) -> subprocess.Popen[bytes]:
 
 
 @contextlib.contextmanager
-def started(command: list[str], address: str) -> Iterator[None]:
+def started(command: list[str], address: str, within: float = harness.START_S) -> Iterator[None]:
     """An etcd that is ready, as it says at address."""
     process = spawned(command)
     try:
-        harness.until(lambda: answers_ready(address) or process.poll() is not None, what="etcd does not start")
+        harness.until(lambda: answers_ready(address) or process.poll() is not None, within, "etcd does not start")
         assert process.poll() is None, "etcd does not start"
         yield
     finally:
@@ -45,8 +45,9 @@ def started(command: list[str], address: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def running(folder: Path, *flags: str, prefix: Sequence[str] = ()) -> Iterator[str]:
-    """Its address. The data in folder stay; another one goes on from there. prefix: a command that becomes etcd."""
+def running(folder: Path, *flags: str, prefix: Sequence[str] = (), within: float = harness.START_S) -> Iterator[str]:
+    """Its address. The data in folder stay; another one goes on from there. prefix: a command that becomes etcd.
+    within: how long it may take to start."""
     client, peer = f"127.0.0.1:{held_port()}", f"http://127.0.0.1:{held_port()}"
     command = [
         *prefix,
@@ -60,7 +61,7 @@ def running(folder: Path, *flags: str, prefix: Sequence[str] = ()) -> Iterator[s
     command += ["--socket-reuse-port"]
     command += [f"--listen-client-urls=http://{client}", f"--advertise-client-urls=http://{client}"]
     command += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
-    with started(command, client):
+    with started(command, client, within):
         yield client
 
 

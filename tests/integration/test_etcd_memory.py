@@ -130,7 +130,7 @@ def test_rewriting_the_largest_notes(tmp_path: Path, group: cgroup.Group, start:
             copies += 1
         statuses = sum((writer.statuses for writer in writers), Counter())
         bounded(group, memory, f"{dict(statuses)} writes of 65 KB in {WRITE_S:.0f} s, {copies} copies of the notes")
-    with Memory(group) as memory, etcd.running(tmp_path / "etcd", *flags, prefix=group.prefix):
+    with Memory(group) as memory, etcd.running(tmp_path / "etcd", *flags, prefix=group.prefix, within=PATIENCE_S):
         bounded(group, memory, "the same, started again")
     assert statuses[200] + statuses[201] > 0
     assert set(statuses) <= {200, 201, 503, 504, 507}, statuses
