@@ -8,16 +8,16 @@
   version,
 }:
 let
+  modules = builtins.filter (lib.hasSuffix ".py") (builtins.attrNames (builtins.readDir ../scripts));
   scripts = import ./source.nix {
     inherit lib;
     name = "scripts";
     wanted = [
       "nix/give-image"
       "nix/project.nix"
-      "scripts/generated.py"
       "scripts/manifests"
-      "scripts/services.py"
-    ];
+    ]
+    ++ map (module: "scripts/${module}") modules;
   };
   app = called: command: {
     type = "app";

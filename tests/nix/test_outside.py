@@ -50,6 +50,10 @@ def test_skaffolds_builder_pushes_it(repository, tmp_path):
     assert digest == json.loads((layout / "image.json").read_text())["digest"]
 
 
+def test_its_manifests_follow_from_its_declaration(repository):
+    repository.nix("run", ".#manifests", "--", "--check")
+
+
 def test_the_overlay_has_the_library(repository):
     host = pathlib.Path(__file__).resolve().parent / "hostpkgs"
     expression = (

@@ -143,6 +143,15 @@ def test_the_templates_service_with_the_shared_library(installed: Installed, tmp
     assert "libh2o-evloop" not in done.stderr or [Path(to).name.split(".so")[0] for _, to in found] == ["libslipway"]
 
 
+def test_files_can_be_a_part_of_the_program(installed: Installed, tmp_path: Path) -> None:
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www/index.html").write_text("<!doctype html><title>Hello</title>\n")
+    (embed,) = installed.config("--variable=embed", "slipway-static")
+    run(embed, "www", "hello_www", "hello_www.c", "hello_www.h", "slipway/", cwd=tmp_path)
+    flags = installed.config("--cflags", "slipway-static")
+    run("cc", "-Wall", "-Wextra", "-Werror", *flags, "-c", "hello_www.c", cwd=tmp_path)
+
+
 PAGE = ROOT / "docs/use-from-another-repository.md"
 EXAMPLE = re.compile(
     r"^`hello\.c`:\n\n```c\n(?P<source>.*?)```\n\n```sh\nexport PKG_CONFIG_PATH=\S+\n(?P<commands>.*?)```\n```text\n(?P<output>.*?)```",
