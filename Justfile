@@ -29,6 +29,11 @@ build: (configure "build")
 release: (configure "build-release" "--buildtype=release")
     @scripts/build build-release $(scripts/find-sources services)
 
+# the library for other repositories, into PREFIX: headers, libraries, pkg-config files
+[no-cd]
+install-library prefix:
+    @"{{ root }}/scripts/install-library" "$@"
+
 # unit tests; NAMES or meson options choose
 unit *args:
     @scripts/unit "$@"

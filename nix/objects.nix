@@ -50,19 +50,15 @@ runCommandCC "objects-${name}"
         ++ builtins.concatMap (from: pathsIn from (filesOf from ".h")) withHeaders;
     };
   }
-  # openapi.json is completed and becomes the array FOLDER_openapi_json, and the files below www become the table FOLDER_www,
-  # as in meson.build. Objects of different layers have different names: they become members of one archive.
+  # Objects of different layers have different names: they become members of one archive.
   ''
     cp -r --no-preserve=mode $src/src .
-    ${lib.optionalString described ''
-      data=$(printf ${folder}_openapi | tr - _)
-      python3 ${../scripts/describe} src/${folder}/openapi.json described.json
-      python3 ${../scripts/embed} described.json ''${data}_json src/${folder}/$data.c src/${folder}/$data.h
-    ''}
-    ${lib.optionalString hasWww ''
-      data=$(printf '${folder}_www' | tr - _)
-      python3 ${../scripts/embed} src/${folder}/www $data src/${folder}/$data.c src/${folder}/$data.h
-    ''}
+    ${import ./data.nix {
+      inherit described hasWww;
+      name = folder;
+      from = "src/${folder}";
+      to = "src/${folder}";
+    }}
     mkdir $out
     export PWD=/proc/self/cwd # what gcc calls the folder in debug information: that of the build has another name each time
     find src/${folder} -maxdepth 1 -name '*.c' -printf '%f\n' | xargs -P "$NIX_BUILD_CORES" -I FILE \

@@ -1,9 +1,10 @@
 # A service of another repository (flake.nix: lib.mkService): compiled, linked and packed as those of this tree are.
 #
-# mkService { name, src, source_url } -- src is the folder that holds VERSION, src/ (main.c, service.toml, further .c, .h and
-# .json files), and proto/ (NAME.proto) if there are any; source_url is the address of the repository, for the image's labels and
-# provenance. The result: package (the program), image (a program that writes the image to its standard output; image.layout is
-# an OCI layout), devShell, and apps (build-image for Skaffold, manifests).
+# mkService { name, src, source_url } -- src is the folder that holds VERSION, src/ (main.c, service.toml, further .c and .h
+# files, and openapi.json and www as services of this tree have them), and proto/ (NAME.proto) if there are any; source_url is the
+# address of the repository, for the image's labels and provenance. The result: package (the program), image (a program that
+# writes the image to its standard output; image.layout is an OCI layout), devShell, and apps (build-image for Skaffold,
+# manifests).
 {
   lib,
   runCommandCC,
@@ -41,7 +42,6 @@ let
     for header in $(python3 -B ${scripts}/scripts/public headers); do cp ${scripts}/src/lib/$header $out/slipway/; done
     cp ${configured}/include/health.pb-c.h ${configured}/include/health.rpc_client.h $out/slipway/
   '';
-  # FILE.json is the array NAME_FILE_json, as it is for services of this tree.
   objects =
     name: src:
     runCommandCC "objects-${name}"
@@ -61,11 +61,14 @@ let
         mkdir -p made $out
         shopt -s nullglob
         for proto in proto/*.proto; do scripts/proto --path proto $proto made; done
-        for json in src/*.json; do
-          data=$(basename $json .json)
-          data=$(printf '${name}_%s' "$data" | tr - _)
-          scripts/embed $json ''${data}_json made/$data.c made/$data.h
-        done
+        ${import ./data.nix {
+          inherit name;
+          from = "src";
+          to = "made";
+          described = builtins.pathExists (src + "/src/openapi.json");
+          hasWww = builtins.pathExists (src + "/src/www");
+          headers = "slipway/";
+        }}
         export PWD=/proc/self/cwd # as in objects.nix
         find src made -maxdepth 1 -name '*.c' | xargs -P "$NIX_BUILD_CORES" -I FILE sh -c \
           '$CC @${configured}/compile -I${headers} -Imade -Isrc -c FILE -o $out/$(basename FILE).o'

@@ -62,7 +62,12 @@ def symbols(file: Path, *options: str) -> set[str]:
 def test_the_library_is_installed_and_no_service(installed: Installed) -> None:
     prefix = installed.headers.parent.parent
     assert {folder.name for folder in prefix.iterdir()} == {"include", "lib", "libexec"}
-    assert {program.name for program in (prefix / "libexec/slipway").iterdir()} == {"embed", "proto", "rpc-stubs"}
+    assert {program.name for program in (prefix / "libexec/slipway").iterdir()} == {
+        "describe",
+        "embed",
+        "proto",
+        "rpc-stubs",
+    }
     listed = run(ROOT / "scripts/public", "headers").split()
     wanted = {Path(header).name for header in listed} | OF_MESSAGES | {"names.h"}
     assert {header.name for header in installed.headers.iterdir()} == wanted
@@ -136,3 +141,30 @@ def test_the_templates_service_with_the_shared_library(installed: Installed, tmp
     # The library stands between h2o and its decoder of header blocks: h2o's calls of it go to the library.
     found = re.findall(r"file (\S*libh2o-evloop\S*) \[0\] to (\S+) \[0\]: .*`h2o_hpack_parse_headers'", done.stderr)
     assert "libh2o-evloop" not in done.stderr or [Path(to).name.split(".so")[0] for _, to in found] == ["libslipway"]
+
+
+PAGE = ROOT / "docs/use-from-another-repository.md"
+EXAMPLE = re.compile(
+    r"^`hello\.c`:\n\n```c\n(?P<source>.*?)```\n\n```sh\nexport PKG_CONFIG_PATH=\S+\n(?P<commands>.*?)```\n```text\n(?P<output>.*?)```",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def test_the_example_of_the_page(installed: Installed, tmp_path: Path) -> None:
+    example = EXAMPLE.search(PAGE.read_text())
+    assert example
+    (tmp_path / "hello.c").write_text(example["source"])
+    printed = run("sh", "-euc", example["commands"], cwd=tmp_path, PKG_CONFIG_PATH=installed.pkgconfig)
+    assert printed == example["output"]
+
+
+def test_the_page_and_the_template_name_this_version() -> None:
+    files = [PAGE, *(path for path in TEMPLATE.rglob("*") if path.is_file())]
+    named = {(file.name, found) for file in files
+             for found in re.findall(r"(?:slipway/|ref[:=] ?|branch )v([\d.]+\d)", file.read_text())}  # fmt: skip
+    assert {name for name, _ in named} >= {PAGE.name, "flake.nix", "kustomization.yaml", "skaffold.yaml"}
+    assert {found for _, found in named} == {VERSION}
+
+
+def test_the_templates_base_follows_from_its_declaration() -> None:
+    run(ROOT / "scripts/manifests", "hello", "--ref", f"v{VERSION}", "--check", cwd=TEMPLATE)

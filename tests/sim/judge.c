@@ -85,8 +85,7 @@ struct judge_request *judge_begin(uint64_t logical)
 {
     struct judge_request *request = sim_alloc(sizeof(*request));
 
-    judge.requests =
-        sim_grown(judge.requests, &judge.request_size, judge.request_count, sizeof(*judge.requests));
+    judge.requests = sim_grown(judge.requests, &judge.request_size, judge.request_count, sizeof(*judge.requests));
     judge.requests[judge.request_count++] = request;
     judge.counts.requests++;
     request->number = judge.request_count;

@@ -401,8 +401,7 @@ static int stream_open(struct rpc_client *client, const ProtobufCServiceDescript
     if (client->cancelled)
         return -ECANCELED;
     stream = sim_alloc(sizeof(*stream));
-    *stream = (struct rpc_stream){
-        .next = network.streams, .client = client, .handlers = handlers, .arg = arg};
+    *stream = (struct rpc_stream){.next = network.streams, .client = client, .handlers = handlers, .arg = arg};
     stream->to.last = &stream->to.first;
     stream->from.last = &stream->from.first;
     network.streams = stream;

@@ -193,6 +193,16 @@ type cluster struct {
 
 func (c *cluster) services() []*process { return c.processes[len(c.members):] }
 
+func (c *cluster) replicas(service string) []*process {
+	var all []*process
+	for _, p := range c.services() {
+		if p.service == service {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 func (c *cluster) newProcess(name, program string) (*process, error) {
 	place, err := makePlace(c.isolated, len(c.processes)+1)
 	if err != nil {

@@ -139,6 +139,9 @@ func (c *cluster) inflict(f fault, say func(string)) error {
 		err = c.restore(f.hold)
 		hit = c.processes
 	case "grow":
+		replicas := c.replicas("notes")
+		target = replicas[f.target%len(replicas)]
+		hit[0] = target
 		say(target.name + " ends; notes begin again as a version with one more table from now on")
 		c.grow(target)
 	case "cut replica", "compact behind":

@@ -583,6 +583,27 @@ Test(http_stream, all_together_stay_within_the_memory)
     fixture_close(&f);
 }
 
+Test(http_stream, whoever_does_not_read_most_makes_room_for_others)
+{
+    struct fixture f = open_server((struct http_server_def){.max_memory = 4 << 20});
+    int fd = fixture_connect(&f), other = fixture_connect(&f);
+    struct net_answer answer = {.status = 503};
+    struct http_stream *stream;
+
+    service.tells = true;
+    service.def.max_bytes = 4 << 20;
+    stream = stream_over(fd, ASK("/stream"), &answer);
+    while (service.gone == 0) /* until there is no memory left, and it is closed */
+        http_stream_write(stream, (struct str){block, sizeof(block)});
+    http_stream_end(stream);
+    NET_AWAIT(service.released == 1);
+    NET_AWAIT(memory_of(&f) < 65536);
+    net_ask(other, ASK("/hello"), &answer);
+    cr_expect_eq(answer.status, 200);
+    net_answer_release(&answer);
+    fixture_close(&f);
+}
+
 Test(http_stream, their_number_is_bounded)
 {
     struct fixture f = open_server((struct http_server_def){.max_streams = 2});

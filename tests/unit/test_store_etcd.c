@@ -1264,7 +1264,8 @@ static void expect_other_history_alone(struct store *store)
     store_close(other);
 }
 
-/* The watch would go on from the view's revision, in the new history, and what the view has of the old one would stay. */
+/* The watch would go on from the view's revision, in the new history, and what the view has of the old one would stay.
+ */
 Test(etcd, a_watch_does_not_put_another_history_on_top_of_the_view)
 {
     struct etcd_world world = etcd_real_world;

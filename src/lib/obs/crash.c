@@ -105,6 +105,7 @@ static void make_tail(const char *service)
 
     buf_append_cstr(&tail, "]},");
     log_line_append_service(&tail, service);
+    buf_append_char(&tail, '\0');
     if (tail.failed)
         strcpy(crash.tail, "]}}\n");
 }

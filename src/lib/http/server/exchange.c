@@ -90,10 +90,18 @@ static void give_back_trace(const struct http_exchange *exchange)
     budget_give(&exchange->worker->server->memory, exchange->trace_len);
 }
 
+void http_exchange_waits_no_more(struct http_exchange *exchange)
+{
+    if (!h2o_linklist_is_linked(&exchange->waiting))
+        return;
+    h2o_linklist_unlink(&exchange->waiting);
+    http_conn_of(exchange->h2o)->waiting--;
+}
+
 /* h2o disposes of the request's memory when the response has been sent or its stream or connection has gone. */
 static void end_exchange(void *memory)
 {
-    struct http_exchange *exchange = memory;
+    struct http_exchange *exchange = *(struct http_exchange **)memory;
     struct http_server *server = exchange->worker->server;
     struct http_conn *conn = http_conn_of(exchange->h2o);
     uint64_t latency_ns = clock_monotonic_ns() - exchange->start_ns;
@@ -101,8 +109,7 @@ static void end_exchange(void *memory)
     if (h2o_linklist_is_linked(&exchange->link)) /* not that of a stream */
         h2o_linklist_unlink(&exchange->link);
     abandon_deferral(exchange);
-    if (h2o_linklist_is_linked(&exchange->waiting))
-        h2o_linklist_unlink(&exchange->waiting);
+    http_exchange_waits_no_more(exchange);
     if (!exchange->answered)
         exchange->status = STATUS_GONE;
     count_reset(exchange);
@@ -170,9 +177,11 @@ static bool count_in(struct http_server *server, const struct http_exchange *exc
 
 struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_source *source)
 {
-    struct http_exchange *exchange = h2o_mem_alloc_shared(&h2o->pool, sizeof(*exchange), end_exchange);
+    struct http_exchange *exchange = h2o_compat_alloc(&h2o->pool, sizeof(*exchange));
+    struct http_exchange **end = h2o_mem_alloc_shared(&h2o->pool, sizeof(*end), end_exchange); /* before the pool's */
     struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, h2o, h2o->conn->ctx);
 
+    *end = exchange;
     *exchange = (struct http_exchange){
         .req = {.source = source,
                 .state = worker->server->def.state,
@@ -267,7 +276,8 @@ static void allow_origin(const struct http_exchange *exchange, const struct http
 static void add_headers(h2o_req_t *h2o, const struct http_reply *reply)
 {
     if (reply->content_type != NULL)
-        add_header(h2o, "content-type", reply->content_type, strlen(reply->content_type));
+        h2o_add_header(&h2o->pool, &h2o->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, reply->content_type,
+                       strlen(reply->content_type));
     for (unsigned i = 0; i < reply->header_count; i++)
         add_header(h2o, reply->headers[i].name, reply->text.data + reply->headers[i].at, reply->headers[i].len);
 }

@@ -29,7 +29,8 @@ static bool open_conn(void *arg, unsigned index, int take_fd, const struct socka
     struct http_server *server = arg;
     struct http_worker *worker = &server->workers[index];
     struct http_conn *conn = h2o_mem_alloc(sizeof(*conn));
-    h2o_socket_t *socket = h2o_evloop_socket_create(worker->h2o.loop, take_fd, H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
+    h2o_socket_t *socket = h2o_evloop_socket_create(worker->h2o.loop, take_fd,
+                                                    H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION | H2O_SOCKET_FLAG_DONT_READ);
 
     *conn = (struct http_conn){
         .hosts = {server->h2o.hosts[0]}, .worker = worker, .socket = socket, .opened_ns = clock_monotonic_ns()};

@@ -113,7 +113,7 @@ static size_t least_of(uint64_t a, size_t b)
  * empty: the unfinished header block, which may be a trailer, and the frames that answer frames. */
 static size_t http2_bytes(struct http_conn *conn)
 {
-    uint64_t received = h2o_compat_received(conn->socket);
+    uint64_t received = conn->received;
     size_t copied = least_of(conn->replies, HTTP2_COPIED);
 
     if (conn->begun_ms == 0)
@@ -341,9 +341,7 @@ static bool admits(struct http_conn *conn, size_t len)
     return !conn->cut;
 }
 
-/* h2o reads and handles in one turn all that the kernel holds of a connection. Nobody can count the memory before, and
- * all other connections wait for the time that it takes: thousands of frames fit into 64 KiB. What the kernel holds for
- * the client to take is charged to the same cgroup. */
+/* What the kernel holds, received but not read, or for the client to take, is charged to the same cgroup. */
 void http_watch_bound_buffers(const struct http_server *server, int listen_fd)
 {
     size_t share = server->memory.max / 64;
