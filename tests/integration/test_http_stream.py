@@ -179,6 +179,13 @@ def test_clients_that_reset(server: Service, path: str) -> None:
     assert curl(f"{server.http_url}/numbers?count=3").stdout == b"0\n1\n2\n"
 
 
+def test_streams_are_requests_in_flight(server: Service) -> None:
+    with clients(server, asking("/events"), 1):
+        until(lambda: streams(server) == 1)
+        (request,) = until(lambda: httpx.get(f"{server.admin_url}/in-flight").json()["requests"])
+        assert (request["route"], request["phase"]) == ("/events", "streaming")
+
+
 def test_a_drain_ends_streams_in_time(start: Callable[..., Service]) -> None:
     """The events end at once. Writers of numbers do not look; one of their clients does not read."""
     server = start(SERVER, SHUTDOWN_TIMEOUT_SECONDS=4)
