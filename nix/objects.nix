@@ -54,7 +54,7 @@ runCommandCC "objects-${name}"
   ''
     cp -r --no-preserve=mode $src/src .
     ${import ./data.nix {
-      inherit lib described hasWww;
+      inherit described hasWww;
       name = folder;
       from = "src/${folder}";
       to = "src/${folder}";

@@ -62,7 +62,7 @@ let
         shopt -s nullglob
         for proto in proto/*.proto; do scripts/proto --path proto $proto made; done
         ${import ./data.nix {
-          inherit lib name;
+          inherit name;
           from = "src";
           to = "made";
           described = builtins.pathExists (src + "/src/openapi.json");

@@ -33,6 +33,7 @@ READY_S = 60.0
 MEMORY = 256 << 20
 SELECTOR = re.compile(r"\b([a-z_][a-z0-9_:]*)(\{[^}]*\}|(?=\[))")
 FAR = "127.0.0.1:1"  # nobody listens there
+TRACED = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{FAR}", "OTEL_TRACES_SAMPLER": "always_on"}
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def fleet(folder: Path, stubs: SimpleNamespace) -> Iterator[Fleet]:
 
         def start(name: str, **settings: object) -> Service:
             url = f"etcd://{address}/{name}" if name in ("notes", "feature-store", "upkeep") else None
-            settings = {"MEMORY_LIMIT_BYTES": MEMORY, **({"STORE_URL": url} if url else {}), **settings}
+            settings = TRACED | {"MEMORY_LIMIT_BYTES": MEMORY} | ({"STORE_URL": url} if url else {}) | settings
             running.append(plain(name, **settings))
             return running[-1]
 

@@ -172,14 +172,14 @@ def test_a_mistake_of_a_grpc_client_is_no_error(
 ) -> None:
     guide = start("feature-store", GRPC_MAX_MESSAGE_BYTES=1024)
     calls = channel(guide.grpc_address)
-    mistakes: list[tuple[str, bytes, list[tuple[str, str]], grpc.StatusCode]] = [
-        ("/routeguide.RouteGuide/Nothing", b"", [], grpc.StatusCode.UNIMPLEMENTED),
-        ("/routeguide.RouteGuide/SaveFeature", b"x" * 2048, [], grpc.StatusCode.RESOURCE_EXHAUSTED),
-        ("/routeguide.RouteGuide/GetFeature", b"\xff", [], grpc.StatusCode.INVALID_ARGUMENT),
+    mistakes = [
+        ("/routeguide.RouteGuide/Nothing", b"", grpc.StatusCode.UNIMPLEMENTED),
+        ("/routeguide.RouteGuide/SaveFeature", b"x" * 2048, grpc.StatusCode.RESOURCE_EXHAUSTED),
+        ("/routeguide.RouteGuide/GetFeature", b"\xff", grpc.StatusCode.INVALID_ARGUMENT),
     ]
-    for method, message, metadata, code in mistakes:
+    for method, message, code in mistakes:
         with pytest.raises(grpc.RpcError) as failed:
-            calls.unary_unary(method)(message, metadata=metadata, timeout=harness.START_S)
+            calls.unary_unary(method)(message, timeout=harness.START_S)
         assert failed.value.code() is code
         line = guide.wait_log(test=of_path(method))
         assert line["severity"] == "WARNING", line

@@ -62,10 +62,14 @@ class Slipway:
         self.git("tag", f"v{self.version}")
 
     def release(self) -> None:
-        """The next minor version: its number, and a change of the library that programs show."""
+        """The next minor version: its number, in the two files that have it."""
         before = self.version
         major, minor, _ = before.split(".")
-        (self.folder / "VERSION").write_text(f"{major}.{int(minor) + 1}.0\n")
+        for path in ("VERSION", "k8s/base/kustomization.yaml"):
+            file = self.folder / path
+            text = file.read_text()
+            assert before in text, f"{path} has no {before}"
+            file.write_text(text.replace(before, f"{major}.{int(minor) + 1}.0"))
         self.commit("The next version")
         self.tag()
 

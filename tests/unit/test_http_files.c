@@ -1,4 +1,4 @@
-/* Files that are embedded into a program: tests/fixtures/www. */
+/* Files that are embedded into a program: tests/unit/www. */
 #include "fixture_www.h"
 #include "http2_client.h"
 #include "http_files.h"

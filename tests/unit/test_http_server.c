@@ -200,6 +200,71 @@ Test(http_server, many_who_send_much_are_not_all_read_in_one_turn)
     free(turns.waiting);
 }
 
+#define SLOW_CONNECTIONS 12
+#define SLOW_NS          (2 * CLOCK_NS_PER_MS)
+
+struct slow {
+    struct turns turns;
+    unsigned counted, in_turn, most; /* of waiting requests: the turn, and how many were handled in it */
+};
+
+static void take_time(void)
+{
+    uint64_t end_ns = clock_monotonic_ns() + SLOW_NS;
+
+    while (clock_monotonic_ns() < end_ns)
+        ;
+}
+
+static struct http_reply *slow_first(struct http_req *req)
+{
+    take_time();
+    return http_reply_text(200, "text/plain", STR("first"));
+}
+
+static struct http_reply *slow_further(struct http_req *req)
+{
+    struct slow *slow = req->state;
+
+    slow->in_turn = slow->counted == slow->turns.now ? slow->in_turn + 1 : 1;
+    slow->counted = slow->turns.now;
+    slow->most = slow->in_turn > slow->most ? slow->in_turn : slow->most;
+    take_time();
+    return http_reply_text(200, "text/plain", STR("further"));
+}
+
+/* Each has used up its share of the turn by its first request. */
+Test(http_server, what_waits_for_a_share_is_not_all_handled_in_one_turn)
+{
+    static const struct http_route slow_routes[] = {
+        {"GET", "/first", slow_first}, {"GET", "/further", slow_further}, {"GET", "/block", block_turns}, {0}};
+    static const char requests[] = "GET /first HTTP/1.1\r\nhost: test\r\n\r\n"
+                                   "GET /further HTTP/1.1\r\nhost: test\r\n\r\n"
+                                   "GET /further HTTP/1.1\r\nhost: test\r\n\r\n";
+    struct slow slow = {.turns.waiting = waiting_new()};
+    struct fixture f = fixture_open((struct http_server_def){.routes = slow_routes, .state = &slow});
+    int blocker = fixture_connect(&f), fds[SLOW_CONNECTIONS];
+
+    slow.turns.loop = http_server_loop(f.server, 0);
+    loop_call(slow.turns.loop, count_turns, &slow.turns);
+    for (int i = 0; i < SLOW_CONNECTIONS; i++)
+        expect(fds[i] = fixture_connect(&f), "GET /none HTTP/1.1\r\nhost: test\r\n\r\n", 404, NULL);
+    net_send_text(blocker, "GET /block HTTP/1.1\r\nhost: test\r\n\r\n");
+    sem_wait(&slow.turns.waiting->blocked);
+    for (int i = 0; i < SLOW_CONNECTIONS; i++)
+        net_send_text(fds[i], requests);
+    sem_post(&slow.turns.waiting->go);
+    for (int i = 0; i < SLOW_CONNECTIONS; i++) {
+        for (int n = 0; n < 3; n++)
+            expect_answer(fds[i], 200);
+        close(fds[i]);
+    }
+    close(blocker);
+    fixture_close(&f);
+    cr_expect_leq(slow.most, 3, "%u", slow.most);
+    free(slow.turns.waiting);
+}
+
 /* ---- deferred answers ---- */
 
 Test(http_server, answers_may_come_at_once_or_from_another_thread)

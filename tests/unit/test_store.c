@@ -573,6 +573,13 @@ Test(store, closing_ends_callbacks_that_write_again)
     cr_assert_geq(chain.done, 1);
 }
 
+static double value_of(const char *text, const char *line)
+{
+    const char *at = strstr(text, line);
+
+    return at != NULL ? strtod(at + strlen(line), NULL) : -1;
+}
+
 Test(store, counts_what_it_answers)
 {
     struct store_options with = options();
@@ -587,6 +594,9 @@ Test(store, counts_what_it_answers)
     buf_append_char(&text, '\0');
     cr_expect_not_null(strstr(text.data, "store_write_results_total{result=\"ok\"} 1\n"));
     cr_expect_not_null(strstr(text.data, "store_write_results_total{result=\"conflict\"} 1\n"));
+    cr_expect_gt(value_of(text.data, "\nstore_disk_bytes "), 1e6);
+    cr_expect_leq(value_of(text.data, "\nstore_disk_free_bytes "), value_of(text.data, "\nstore_disk_bytes "));
+    cr_expect_eq(value_of(text.data, "\nstore_queue_requests_max "), 8192);
     buf_release(&text);
     store = store_close(store);
     metrics_free(with.metrics);

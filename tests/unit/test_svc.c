@@ -2,7 +2,9 @@
 #include "health.pb-c.h"
 #include "http.h"
 #include "http_try.h"
+#include "loop.h"
 #include "net.h"
+#include "net_listing.h"
 #include "routeguide.descriptors.h"
 #include "rpc_client.h"
 #include "svc.h"
@@ -259,4 +261,65 @@ Test(svc_admin, a_loop_of_any_server_that_does_not_turn_makes_healthz_fail)
     cr_assert_eq(healthz((const struct svc_server[]){{.type = &stuck}, {.type = &turns}}, 2), 503);
     cr_assert_not_null(svc_http_server.last_turn_ns);
     cr_assert_not_null(svc_rpc_server.last_turn_ns);
+}
+
+/* ---- what is in flight ---- */
+
+static struct loop *loops[2];
+static sem_t blocked, released;
+
+static struct loop *loop_of(const void *server, unsigned worker)
+{
+    return loops[worker];
+}
+
+static void list_two(void *server, unsigned worker, unsigned max, const struct net_listing *listing)
+{
+    struct trace trace = {.trace_id = {0xab}};
+    char long_path[1000];
+
+    memset(long_path, '"', sizeof(long_path));
+    listing->request(listing->arg, &(struct net_listed_request){.method = STR("GET"),
+                                                                .path = {long_path, sizeof(long_path)},
+                                                                .route = STR("/\xff"),
+                                                                .phase = "handling",
+                                                                .client = STR("::1"),
+                                                                .trace = &trace,
+                                                                .begun_ns = clock_monotonic_ns()});
+    listing->connection(listing->arg, &(struct net_listed_connection){
+                                          .peer = STR("::1"), .opened_ns = clock_monotonic_ns(), .requests = worker});
+}
+
+static void hold_loop(struct loop_message *message)
+{
+    sem_post(&blocked);
+    sem_wait(&released);
+}
+
+Test(svc_admin, what_is_in_flight_is_shown_also_where_a_loop_is_stuck)
+{
+    const struct svc_server_type type = {.protocol = "test", .list_loop = loop_of, .list = list_two};
+    struct svc_admin admin = {
+        .servers = &(struct svc_server){.type = &type}, .server_count = 1, .workers = 2, .phase = SVC_READY};
+    struct loop_message message = {.run = hold_loop};
+    struct http_reply *reply;
+    struct str body;
+
+    sem_init(&blocked, 0, 0);
+    sem_init(&released, 0, 0);
+    for (unsigned i = 0; i < 2; i++)
+        cr_assert_eq(loop_open(i, "test", NULL, &loops[i]), 0);
+    loop_post(loops[0], &message);
+    sem_wait(&blocked);
+    reply = http_try(svc_admin_routes, &admin, &(struct http_try){.method = "GET", .target = "/in-flight"});
+    body = http_reply_body(reply);
+    cr_assert_eq(http_reply_status(reply), 200, "%.*s", STR_ARG(body));
+    cr_expect_not_null(memmem(body.s, body.len, "\"stuck\":[{\"server\":\"test\",\"worker\":0}]", 38), "%.*s",
+                       STR_ARG(body));
+    cr_expect_not_null(memmem(body.s, body.len, "{\"server\":\"test\",\"worker\":1,\"age_ms\":", 37));
+    http_reply_free(reply);
+    sem_post(&released);
+    for (unsigned i = 0; i < 2; i++)
+        loop_close(loops[i]); /* what was asked of the stuck loop is answered now, to nobody */
+    svc_in_flight_end(&admin.in_flight);
 }

@@ -90,6 +90,14 @@ static void give_back_trace(const struct http_exchange *exchange)
     budget_give(&exchange->worker->server->memory, exchange->trace_len);
 }
 
+void http_exchange_waits_no_more(struct http_exchange *exchange)
+{
+    if (!h2o_linklist_is_linked(&exchange->waiting))
+        return;
+    h2o_linklist_unlink(&exchange->waiting);
+    http_conn_of(exchange->h2o)->waiting--;
+}
+
 /* h2o disposes of the request's memory when the response has been sent or its stream or connection has gone. */
 static void end_exchange(void *memory)
 {
@@ -101,8 +109,7 @@ static void end_exchange(void *memory)
     if (h2o_linklist_is_linked(&exchange->link)) /* not that of a stream */
         h2o_linklist_unlink(&exchange->link);
     abandon_deferral(exchange);
-    if (h2o_linklist_is_linked(&exchange->waiting))
-        h2o_linklist_unlink(&exchange->waiting);
+    http_exchange_waits_no_more(exchange);
     if (!exchange->answered)
         exchange->status = STATUS_GONE;
     count_reset(exchange);
@@ -269,7 +276,8 @@ static void allow_origin(const struct http_exchange *exchange, const struct http
 static void add_headers(h2o_req_t *h2o, const struct http_reply *reply)
 {
     if (reply->content_type != NULL)
-        add_header(h2o, "content-type", reply->content_type, strlen(reply->content_type));
+        h2o_add_header(&h2o->pool, &h2o->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, reply->content_type,
+                       strlen(reply->content_type));
     for (unsigned i = 0; i < reply->header_count; i++)
         add_header(h2o, reply->headers[i].name, reply->text.data + reply->headers[i].at, reply->headers[i].len);
 }

@@ -151,6 +151,8 @@ struct http_worker {
     bool streams_over;        /* streams end at once: the time for a drain is almost over */
     struct loop_message streams_message;
     bool share_posted;
+    uint64_t turn_ns;  /* when the turn of the loop began in which a request was last handled */
+    uint64_t share_ns; /* none that has waited is handled from then on in that turn */
     struct loop_timer exchange_timer;
     uint64_t turns_ms[HTTP_RECEIVE_TURNS]; /* when the receive timer's last turns were; the last one is [turn] */
     unsigned turn;
@@ -203,6 +205,7 @@ struct http_conn {
     h2o_socket_t *socket;
     unsigned resets;    /* requests given up by the client, less those answered */
     unsigned exchanges; /* that are being answered */
+    unsigned waiting;   /* exchanges, of the worker's waiting ones */
     unsigned handled;   /* requests, in the turn of the loop that began at turn_ns */
     uint64_t turn_ns;
     uint64_t share_ns; /* no more of them from then on in that turn */
@@ -345,8 +348,9 @@ struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_sour
 void http_exchange_answer(struct http_exchange *exchange, struct http_reply *take_reply);
 /* The same, but for the sending of the body: sets status, reason and headers. No body for HEAD. */
 void http_exchange_respond(struct http_exchange *exchange, struct http_reply *take_reply, h2o_iovec_t *ret_body);
-bool http_exchange_is_ours(const h2o_req_t *h2o);     /* the response; else h2o has made it */
-void http_exchanges_fail(struct http_worker *worker); /* answers 503 to all that wait; loop's thread */
+void http_exchange_waits_no_more(struct http_exchange *exchange); /* for its connection's share; if it does */
+bool http_exchange_is_ours(const h2o_req_t *h2o);                 /* the response; else h2o has made it */
+void http_exchanges_fail(struct http_worker *worker);             /* answers 503 to all that wait; loop's thread */
 /* Looks after streams, and ends the deferred requests of HTTP/1 whose clients have closed their connections. h2o does
  * not read from a connection whose request waits for its answer, and so does not hear of it; of HTTP/2 it does. */
 void http_exchanges_look(struct http_worker *worker);

@@ -6,59 +6,94 @@
  * next turn: in the worker's list, in the order of their arrival. What the client resets in the meantime is never
  * handled.
  *
+ * Many such connections would together make a turn long. So requests that have waited are handled until TURN_NS of a
+ * turn have passed, and further ones of connections of which some wait do wait, too. The first request of another
+ * connection is always handled at once.
+ *
  * The worker's message is posted when the list is no longer empty, and runs in the next turn. */
 #include "clock.h"
 #include "http_internal.h"
 
 #define SHARE    32
 #define SHARE_NS CLOCK_NS_PER_MS
+#define TURN_NS  (4 * CLOCK_NS_PER_MS)
 
+static_assert(SHARE_NS <= TURN_NS, "a connection's share is a part of the turn");
+
+static void begin_turn(struct http_worker *worker, uint64_t now_ns)
+{
+    uint64_t turn_ns = loop_last_turn_ns(worker->loop);
+
+    if (worker->turn_ns == turn_ns)
+        return;
+    worker->turn_ns = turn_ns;
+    worker->share_ns = now_ns + TURN_NS;
+}
+
+/* Whether it may have a request handled, beside those that are handled in any case. */
 static bool has_share(struct http_conn *conn, uint64_t now_ns)
 {
-    uint64_t turn_ns = loop_last_turn_ns(conn->worker->loop);
+    struct http_worker *worker = conn->worker;
 
-    if (conn->turn_ns != turn_ns) {
-        conn->turn_ns = turn_ns;
-        conn->share_ns = now_ns + SHARE_NS;
+    if (conn->turn_ns != worker->turn_ns) {
+        conn->turn_ns = worker->turn_ns;
+        conn->share_ns = now_ns + SHARE_NS < worker->share_ns ? now_ns + SHARE_NS : worker->share_ns;
         conn->handled = 0;
     }
     return conn->handled < SHARE && now_ns < conn->share_ns;
 }
 
-/* now_ns: a time of now, or a little before, so that the clock need not be asked again. */
-static void handle(struct http_exchange *exchange, uint64_t now_ns)
+static void post(struct http_worker *worker)
 {
-    struct http_worker *worker = exchange->worker;
-    struct http_conn *conn = http_conn_of(exchange->h2o);
+    if (worker->share_posted)
+        return;
+    worker->share_posted = true;
+    loop_post(worker->loop, &worker->share_message);
+}
 
-    if (exchange->too_many || has_share(conn, now_ns)) {
+static void wait(struct http_exchange *exchange)
+{
+    exchange->waited = true;
+    http_conn_of(exchange->h2o)->waiting++;
+    h2o_linklist_insert(&exchange->worker->waiting, &exchange->waiting);
+    post(exchange->worker);
+}
+
+/* now_ns: a time of now, or a little before, so that the clock need not be asked again. */
+static void handle(struct http_exchange *exchange, bool waited, uint64_t now_ns)
+{
+    struct http_conn *conn = http_conn_of(exchange->h2o);
+    bool has = has_share(conn, now_ns), is_first = conn->handled == 0 && conn->waiting == 0 && !waited;
+
+    if (exchange->too_many || has || is_first) {
         conn->handled++;
         http_dispatch(exchange);
-        return;
-    }
-    exchange->waited = true;
-    h2o_linklist_insert(&worker->waiting, &exchange->waiting);
-    if (!worker->share_posted) {
-        worker->share_posted = true;
-        loop_post(worker->loop, &worker->share_message);
+    } else {
+        wait(exchange);
     }
 }
 
 static void handle_waiting(struct loop_message *message)
 {
     struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, share_message, message);
+    uint64_t now_ns = clock_monotonic_ns();
     h2o_linklist_t due;
 
+    begin_turn(worker, now_ns);
     worker->share_posted = false;
     h2o_linklist_init_anchor(&due);
     h2o_linklist_insert_list(&due, &worker->waiting);
-    while (!h2o_linklist_is_empty(&due)) {
+    for (; !h2o_linklist_is_empty(&due) && now_ns < worker->share_ns; now_ns = clock_monotonic_ns()) {
         struct http_exchange *exchange = H2O_STRUCT_FROM_MEMBER(struct http_exchange, waiting, due.next);
 
-        h2o_linklist_unlink(&exchange->waiting);
+        http_exchange_waits_no_more(exchange);
         if (!exchange->answered) /* by its deadline, or by a closing server */
-            handle(exchange, clock_monotonic_ns());
+            handle(exchange, true, now_ns);
     }
+    if (h2o_linklist_is_empty(&due))
+        return;
+    h2o_linklist_insert_list(&worker->waiting, &due); /* behind those that came before them */
+    post(worker);
 }
 
 void http_share_init(struct http_worker *worker)
@@ -71,7 +106,8 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *h2o)
 {
     struct http_exchange *exchange = http_exchange_begin(h2o, &http_exchange_source);
 
-    handle(exchange, exchange->start_ns);
+    begin_turn(exchange->worker, exchange->start_ns);
+    handle(exchange, false, exchange->start_ns);
     return 0;
 }
 

@@ -52,7 +52,9 @@ void loop_each_turn_remove(struct loop *loop,
  * only. */
 #define LOOP_MAX_SHARE ((size_t)64 * 1024)
 size_t loop_read_share(const struct loop *loop);
-void loop_has_read(struct loop *loop, size_t share, size_t len); /* of its share; all of it: there may be more */
+/* So much of its share: all of it, where there may be more. share 0: what bytes that were read have been inflated to.
+ */
+void loop_has_read(struct loop *loop, size_t share, size_t len);
 
 /* A timer: embed it, zeroed. Loop's thread only. Resolution: milliseconds. Starting a running one moves it. */
 struct loop_timer {

@@ -77,6 +77,7 @@ static void tell_message(struct rpc_call *call, struct str bytes)
     } else {
         err = rpc_inflate(bytes, call->in.max, &call->loop->account, &bytes);
         if (err == 0) {
+            loop_has_read(call->loop->loop, 0, bytes.len);
             err = unpack_and_tell(call, bytes);
             rpc_inflated_free(bytes, &call->loop->account);
         }

@@ -1,5 +1,6 @@
 /* What every engine counts. */
 #include "store_engine.h"
+#include <sys/statvfs.h>
 
 struct metrics_series *store_metrics_single(struct metrics *registry, enum metrics_type type, const char *name,
                                             const char *help)
@@ -30,9 +31,23 @@ void store_metrics_open(struct store_metrics *metrics, const struct store_option
         .bytes_used = store_metrics_single(registry, METRICS_GAUGE, "store_bytes_used", "Bytes that the data takes"),
         .bytes_max = store_metrics_single(registry, METRICS_GAUGE, "store_bytes_max", "Bytes that the data may take"),
         .readers = store_metrics_single(registry, METRICS_GAUGE, "store_readers", "Snapshots in use"),
+        .disk_free = store_metrics_single(registry, METRICS_GAUGE, "store_disk_free_bytes",
+                                          "Free bytes of the file system that has the data"),
+        .disk_size = store_metrics_single(registry, METRICS_GAUGE, "store_disk_bytes",
+                                          "Size of the file system that has the data"),
     };
     metrics_set(metrics->bytes_max, (double)options->max_bytes);
     metrics_set(
         store_metrics_single(registry, METRICS_GAUGE, "store_queue_requests_max", "Bound of store_queue_requests"),
         (double)options->max_queue);
+}
+
+void store_metrics_set_disk(const struct store_metrics *metrics, int fd)
+{
+    struct statvfs disk;
+
+    if (fstatvfs(fd, &disk) != 0)
+        return;
+    metrics_set(metrics->disk_free, (double)disk.f_bavail * (double)disk.f_frsize);
+    metrics_set(metrics->disk_size, (double)disk.f_blocks * (double)disk.f_frsize);
 }

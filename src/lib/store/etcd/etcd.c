@@ -44,6 +44,7 @@ static void set_gauges(void *arg)
     if (view != NULL) {
         metrics_set(etcd->metrics.readers, store_view_readers(view->view));
         metrics_set(etcd->metrics.bytes_used, (double)store_view_bytes(view->view));
+        store_metrics_set_disk(&etcd->metrics, store_view_fd(view->view));
     }
     etcd_view_unref(etcd, view);
     metrics_set(etcd->etcd_fullness, etcd_room_fullness(etcd));

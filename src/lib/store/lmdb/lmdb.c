@@ -240,6 +240,7 @@ static void set_gauges(void *arg)
     metrics_set(l->metrics.queue_requests, (double)store_queue_count(&l->queue));
     metrics_set(l->metrics.readers, store_view_readers(l->view));
     metrics_set(l->metrics.bytes_used, (double)store_view_bytes(l->view));
+    store_metrics_set_disk(&l->metrics, store_view_fd(l->view));
 }
 
 static void open_metrics(struct lmdb *l, const struct store_options *options)

@@ -90,6 +90,11 @@ uint64_t store_view_bytes(struct store_view *view)
     return bytes;
 }
 
+int store_view_fd(const struct store_view *view)
+{
+    return view->data_fd;
+}
+
 unsigned store_view_check_readers(struct store_view *view)
 {
     int dead = 0;

@@ -12,6 +12,7 @@
 #pragma redefine_extname store_view_commit slipway_store_view_commit
 #pragma redefine_extname store_view_delete slipway_store_view_delete
 #pragma redefine_extname store_view_error slipway_store_view_error
+#pragma redefine_extname store_view_fd slipway_store_view_fd
 #pragma redefine_extname store_view_get slipway_store_view_get
 #pragma redefine_extname store_view_index_change slipway_store_view_index_change
 #pragma redefine_extname store_view_index_prepare slipway_store_view_index_prepare

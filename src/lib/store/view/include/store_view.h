@@ -41,6 +41,8 @@ struct store_view_reader store_view_oldest_reader(struct store_view *view);
 unsigned store_view_readers(struct store_view *view); /* snapshots in use. Any thread. */
 uint64_t store_view_bytes(struct store_view *view);   /* that data takes, as far as it can be read. Any thread. */
 
+int store_view_fd(const struct store_view *view); /* of its file, which stays the view's. Any thread. */
+
 /* ---- writing: one transaction at a time, ended in the thread that began it ---- */
 
 struct store_view_txn {
