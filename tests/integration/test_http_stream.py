@@ -23,7 +23,7 @@ import harness
 from harness import ROOT, Service, until
 
 SERVER = "tests/streams/stream-server"
-WWW = ROOT / "tests/fixtures/www"
+WWW = ROOT / "tests/unit/www"
 MEMORY = 64 << 20
 PROTOCOLS = ["--http1.1", "--http2-prior-knowledge"]
 
