@@ -23,7 +23,7 @@ import harness
 from harness import ROOT, Service, until
 
 SERVER = "tests/streams/stream-server"
-WWW = ROOT / "tests/fixtures/www"
+WWW = ROOT / "tests/unit/www"
 MEMORY = 64 << 20
 PROTOCOLS = ["--http1.1", "--http2-prior-knowledge"]
 
@@ -177,6 +177,13 @@ def test_clients_that_reset(server: Service, path: str) -> None:
             sock.close()
         until(lambda: streams(server) == 0)
     assert curl(f"{server.http_url}/numbers?count=3").stdout == b"0\n1\n2\n"
+
+
+def test_streams_are_requests_in_flight(server: Service) -> None:
+    with clients(server, asking("/events"), 1):
+        until(lambda: streams(server) == 1)
+        (request,) = until(lambda: httpx.get(f"{server.admin_url}/in-flight").json()["requests"])
+        assert (request["route"], request["phase"]) == ("/events", "streaming")
 
 
 def test_a_drain_ends_streams_in_time(start: Callable[..., Service]) -> None:

@@ -3,7 +3,7 @@
  *   GET /events            an event each few milliseconds, numbered on from Last-Event-ID; those for which there is no
  *                          room are dropped
  *   GET /numbers?count=N   the numbers from 0 on, a line and a write each, by a thread that waits for room
- *   GET /files/...         tests/fixtures/www
+ *   GET /files/...         tests/unit/www
  *   GET /long, PUT /long   64 KiB of JSON, with an entity tag that a PUT changes
  */
 #include "fixture_www.h"

@@ -4,6 +4,8 @@
 
 static const char *phase_of(struct http_exchange *exchange)
 {
+    if (exchange->head_ns > 0)
+        return "streaming";
     if (exchange->answered)
         return "sending";
     return h2o_linklist_is_linked(&exchange->waiting) ? "queued" : "handling";
@@ -44,6 +46,12 @@ void http_server_list(struct http_server *server, unsigned index, unsigned max, 
     assert(loop_is_current(worker->loop));
     for (link = worker->exchanges.next; link != &worker->exchanges && count++ < max; link = link->next)
         list_request(H2O_STRUCT_FROM_MEMBER(struct http_exchange, link, link), listing);
+    for (link = worker->streams.next; link != &worker->streams && count++ < max; link = link->next) {
+        struct http_stream *stream = H2O_STRUCT_FROM_MEMBER(struct http_stream, link, link);
+
+        if (stream->begun) /* else it is one of those above */
+            list_request(stream->exchange, listing);
+    }
     count = 0;
     for (link = worker->conns.next; link != &worker->conns && count++ < max; link = link->next)
         list_connection(H2O_STRUCT_FROM_MEMBER(struct http_conn, link, link), listing);

@@ -292,5 +292,5 @@ struct http_reply *http_route_run(struct http_req *req, unsigned param_count)
 
 struct http_reply *http_describe(struct http_req *req)
 {
-    return http_reply_text(200, "application/json", req->route->description);
+    return http_reply_static(200, "application/json", req->route->description);
 }

@@ -9,7 +9,7 @@
 
 struct net_listed_request {
     struct str method, path, route; /* route: the template, or the rpc; the path has no query */
-    const char *phase;              /* "queued", "receiving", "handling", "sending" */
+    const char *phase;              /* "queued", "receiving", "handling", "sending", "streaming" */
     struct str client;              /* address */
     const struct trace *trace;
     uint64_t begun_ns; /* monotonic */

@@ -238,6 +238,7 @@ struct http_server *
 http_server_close(struct http_server *server); /* drops what is left, ends the workers; returns NULL */
 unsigned http_server_workers(const struct http_server *server);
 struct loop *http_server_loop(const struct http_server *server, unsigned index); /* of a worker; ends with the server */
-/* Lists a worker's requests in flight, the oldest first, and its connections, at most max of each. In its thread. */
+/* Lists a worker's requests in flight, the oldest first, then streams, and its connections, at most max of each. In its
+ * thread. */
 void http_server_list(struct http_server *server, unsigned index, unsigned max, const struct net_listing *listing);
 uint64_t http_server_last_turn_ns(const struct http_server *server); /* the oldest of its loops': liveness */
