@@ -259,3 +259,8 @@ void crash_report_to(int fd, const char *service)
         sigaction(signals[i].number, &action, &crash.before[signals[i].number]);
     }
 }
+
+const char *crash_build_id(void)
+{
+    return crash.build_id;
+}

@@ -74,15 +74,34 @@ static void add_latency(struct line *line, uint64_t latency_ns)
     buf_append(line->out, end, sizeof(end) - 1);
 }
 
+/* SCHEME://HOST and the path, where all are known; else what the request line has. */
+static void add_url(struct line *line, const struct log_request *request)
+{
+    struct str host = log_cut(request->host, line->limit), url = log_cut(request->url, line->limit);
+
+    if (request->scheme.len == 0 || host.len == 0 || url.len == 0 || url.s[0] != '/') {
+        add_string(line, "\"requestUrl\":\"", request->url);
+        return;
+    }
+    line->truncated |= host.len < request->host.len || url.len < request->url.len;
+    buf_append_cstr(line->out, "\"requestUrl\":\"");
+    buf_append_str(line->out, request->scheme);
+    buf_append_cstr(line->out, "://");
+    buf_append_json_text(line->out, host);
+    buf_append_json_text(line->out, url);
+    buf_append_cstr(line->out, "\",");
+}
+
 /* Its 64 bit integers are strings, as in all of Google's JSON. No printf here or below: it would take most of a
  * request's line's time. */
 static void add_request(struct line *line, const struct log_request *request)
 {
     buf_append_cstr(line->out, "\"httpRequest\":{");
     add_string(line, "\"requestMethod\":\"", request->method);
-    add_string(line, "\"requestUrl\":\"", request->url);
+    add_url(line, request);
     add_string(line, "\"userAgent\":\"", request->user_agent);
     add_string(line, "\"remoteIp\":\"", request->remote_ip);
+    add_string(line, "\"serverIp\":\"", request->server_ip);
     add_string(line, "\"referer\":\"", request->referer);
     add_string(line, "\"protocol\":\"", request->protocol);
     add_number(line, "\"status\":", (uint64_t)request->status);

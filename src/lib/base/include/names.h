@@ -18,6 +18,7 @@
 #pragma redefine_extname clock_realtime_ns slipway_clock_realtime_ns
 #pragma redefine_extname clock_rfc3339 slipway_clock_rfc3339
 #pragma redefine_extname config_bool slipway_config_bool
+#pragma redefine_extname config_describe slipway_config_describe
 #pragma redefine_extname config_free slipway_config_free
 #pragma redefine_extname config_help slipway_config_help
 #pragma redefine_extname config_int slipway_config_int

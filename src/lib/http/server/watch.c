@@ -362,42 +362,38 @@ void http_watch_init(struct http_worker *worker)
     loop_each_turn(worker->loop, &worker->memory_hook);
 }
 
-/* Has every worker make room; any thread. */
-static void want_room(struct http_server *server)
-{
-    atomic_fetch_add_explicit(&server->wants_room, 1, memory_order_relaxed);
-}
-
 struct http_reply *http_watch_refuse(struct http_server *server)
 {
     atomic_fetch_add_explicit(&server->refused, 1, memory_order_relaxed);
     metrics_add(server->refused_total, 1);
-    want_room(server);
+    http_want_room(server);
     return http_set_header(http_problem(503, "too much memory in use"), "retry-after", "1");
 }
 
 void http_watch_refuse_head(struct http_server *server)
 {
     count_closed(server);
-    want_room(server);
+    http_want_room(server);
 }
 
 struct http_reply *http_watch_charge(struct http_reply *reply, struct http_server *server, bool must_be_sent)
 {
+    size_t len = reply->is_static ? least_of(reply->body_len, HTTP2_COPIED) : reply->body_len;
+
     assert(reply->server == NULL);
-    if (reply->body_len < MIN_CHARGED)
+    if (len < MIN_CHARGED)
         return reply;
-    if (!must_be_sent && !budget_take(&server->memory, reply->body_len)) {
+    if (!must_be_sent && !budget_take(&server->memory, len)) {
         http_reply_free(reply);
         return http_watch_refuse(server);
     }
     if (must_be_sent) {
-        budget_add(&server->memory, reply->body_len);
+        budget_add(&server->memory, len);
         if (budget_exceeded(&server->memory))
-            want_room(server);
+            http_want_room(server);
     }
     reply->server = server;
-    reply->charged = reply->body_len;
+    reply->charged = len;
     return reply;
 }
 

@@ -472,12 +472,13 @@ bool rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_sto
     rpc_account_add(&loop->account, sizeof(*conn));
     conn->loop = loop;
     conn->fd = take_fd;
-    conn->heard_ns = now;
+    conn->heard_ns = conn->opened_ns = now;
     conn->age_ns = now + drawn_age_ns(loop);
     TAILQ_INIT(&conn->calls);
     TAILQ_INSERT_TAIL(&loop->conns, conn, link);
     acceptor_join(loop->server->acceptor, loop->index, &conn->place, take_fd);
     net_ip_text(peer, conn->remote_ip);
+    conn->is_proxy = acceptor_is_proxy(loop->server->def.address_bound, peer);
     set_options(take_fd);
     conn->socket = h2o_evloop_socket_create(loop_h2o(loop->loop), take_fd, H2O_SOCKET_FLAG_DONT_READ);
     conn->socket->data = conn;
