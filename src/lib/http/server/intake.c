@@ -84,9 +84,12 @@ static bool is_admitted(struct http_conn *conn, size_t len)
     return conn->worker->admits == NULL || conn->worker->admits(conn, len);
 }
 
-/* What h2o is to be told of what was read; ret_len: how much that is. */
+/* What h2o is to be told of what was read; ret_len: how much that is. It closes the connection for an error: also where
+ * the client has only ended its side, and not taken what the kernel has. */
 static const char *take(struct http_conn *conn, const char *err, size_t *ret_len)
 {
+    if (err != NULL && !conn->cut && http_linger_is_owed(conn))
+        http_linger(conn);
     *ret_len = err == NULL ? h2o_compat_just_read(conn->socket, &conn->received) : 0;
     http_intake_resume(conn);
     return err == NULL && !is_admitted(conn, *ret_len) ? "too much memory" : err;

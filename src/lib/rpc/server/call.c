@@ -8,6 +8,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define MAX_LOGGED_PATH  2048 /* as of HTTP requests */
+#define MAX_LOGGED_AGENT 512
+
 static bool is_stream(const struct rpc_call *call)
 {
     return call->entry->method != NULL && call->entry->method->kind != RPC_UNARY_KIND;
@@ -182,6 +185,11 @@ static int http_status(const struct rpc_call *call, enum err_grpc code)
     return err_grpc_http_status(code);
 }
 
+static struct str at_most(size_t max, struct str text)
+{
+    return (struct str){text.s, text.len < max ? text.len : max};
+}
+
 static void log_call(struct rpc_call *call, enum err_grpc code, uint64_t now)
 {
     struct log *log = call->loop->server->def.log;
@@ -191,8 +199,8 @@ static void log_call(struct rpc_call *call, enum err_grpc code, uint64_t now)
     log_request(log, &call->trace,
                 &(struct log_request){
                     .method = STR("POST"),
-                    .url = call->head.path,
-                    .user_agent = call->head.user_agent,
+                    .url = at_most(MAX_LOGGED_PATH, call->head.path),
+                    .user_agent = at_most(MAX_LOGGED_AGENT, call->head.user_agent),
                     .remote_ip = str_of(call->conn->remote_ip),
                     .protocol = STR("HTTP/2"),
                     .detail = code == call->status ? str_of(call->status_message) : STR_NULL,
