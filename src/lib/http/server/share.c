@@ -1,7 +1,8 @@
 /* A connection's share of a turn of the loop. h2o hands over every request that it finds in a connection's input, one
  * after the other: a connection that sends requests faster than they are handled, pipelined or reset at once, would
  * keep all others waiting for as long as its input lasts. So a connection has at most SHARE requests handled in a turn,
- * and none after SHARE_NS from the first one; those that are refused because there are too many are handled in any
+ * and none after SHARE_NS from the first one; and once the turn has lasted for TURN_NS, at most one, so that a thousand
+ * such connections do not make a turn of a second. Those that are refused because there are too many are handled in any
  * case, which is short work and frees their memory. Further ones have begun, with their deadlines, and wait for the
  * next turn: in the worker's list, in the order of their arrival. What the client resets in the meantime is never
  * handled.
@@ -12,6 +13,7 @@
 
 #define SHARE    32
 #define SHARE_NS CLOCK_NS_PER_MS
+#define TURN_NS  (20 * CLOCK_NS_PER_MS)
 
 static bool has_share(struct http_conn *conn, uint64_t now_ns)
 {
@@ -22,7 +24,7 @@ static bool has_share(struct http_conn *conn, uint64_t now_ns)
         conn->share_ns = now_ns + SHARE_NS;
         conn->handled = 0;
     }
-    return conn->handled < SHARE && now_ns < conn->share_ns;
+    return conn->handled == 0 || (conn->handled < SHARE && now_ns < conn->share_ns && now_ns < turn_ns + TURN_NS);
 }
 
 /* now_ns: a time of now, or a little before, so that the clock need not be asked again. */
