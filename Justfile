@@ -29,6 +29,11 @@ build: (configure "build")
 release: (configure "build-release" "--buildtype=release")
     @scripts/build build-release $(scripts/find-sources services)
 
+# the library for other repositories, into PREFIX: headers, libraries, pkg-config files
+[no-cd]
+install-library prefix:
+    @"{{ root }}/scripts/install-library" "$@"
+
 # unit tests; NAMES or meson options choose
 unit *args:
     @scripts/unit "$@"
@@ -40,6 +45,10 @@ integration *args: build release
 # gRPC's interop tests with clients in Go, Java, Python, JavaScript and Rust; h2spec
 interop *args: build
     @tests/interop/run "$@"
+
+# the descriptions of HTTP APIs: linted, held against the running services
+test-api *args: build
+    @tests/api/run "$@"
 
 # fuzz what reads the bytes of others: just fuzz [TARGET|all [SECONDS]]
 fuzz *args:
@@ -112,6 +121,11 @@ restore file dir *flags: store-tool
 fetch-backup bucket identity file *name: store-tool
     @SLIPWAY_BUILD="{{ root }}/build" "{{ root }}/scripts/backup" fetch "$@"
 
+# log lines of a service, or of all: just logs SERVICE|all [--trace ID] [--errors] [--cluster]
+[no-cd]
+logs *args:
+    @"{{ root }}/scripts/logs" "$@"
+
 # source lines for the crash reports in log lines: just symbolize [--build DIR] [FILE...]
 [no-cd]
 symbolize *args:
@@ -128,6 +142,10 @@ check:
 # lines of src/ that the tests run, in %; fails below 90
 coverage *args:
     @scripts/coverage "$@"
+
+# the site out of README.md and docs/, into build/site
+docs *args:
+    @scripts/docs "$@"
 
 # benchmarks as ratios beside a peer or a baseline; without a name: lists them
 bench *args:

@@ -23,6 +23,7 @@
           }) names
         );
       packagesFor = system: names: pick (builtins.attrNames names) nixpkgs.legacyPackages.${system};
+      described = if nixpkgs ? rev then "github:NixOS/nixpkgs/${nixpkgs.rev}" else "unlocked";
       lib = pick attributes.lib nixpkgs.lib;
       # target is what images are made of and by; tools is what runs at the desk.
       project =
@@ -31,7 +32,7 @@
           inherit lib;
           target = packagesFor (linuxFor system) attributes.target;
           tools = packagesFor system attributes.tools;
-          nixpkgs = if nixpkgs ? rev then "github:NixOS/nixpkgs/${nixpkgs.rev}" else "unlocked";
+          nixpkgs = described;
         };
       each = these: f: lib.genAttrs these (system: f (project system));
     in
@@ -41,6 +42,7 @@
         p.services
         // {
           inherit (p) images;
+          slipway = p.package;
           default = p.images;
         }
       );
@@ -50,5 +52,24 @@
       });
       formatter = each systems (p: p.formatter);
       apps = each systems (p: p.apps);
+
+      # For other repositories: docs/use-from-another-repository.md.
+      lib.mkService =
+        { system, ... }@service: (project system).mkService (removeAttrs service [ "system" ]);
+      templates.default = {
+        path = ./scripts/templates/repository;
+        description = "A service of your own: HTTP and gRPC, tests, image, manifests, CI";
+        welcomeText = builtins.readFile ./scripts/templates/welcome.md;
+      };
+      # slipway: the library, built with the packages of whoever applies this. Linux.
+      overlays.default = final: _: {
+        slipway =
+          (import ./nix {
+            lib = pick attributes.lib final.lib;
+            target = pick (builtins.attrNames attributes.target) final;
+            tools = pick (builtins.attrNames attributes.tools) final;
+            nixpkgs = "an overlay's";
+          }).package;
+      };
     };
 }

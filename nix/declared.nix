@@ -1,8 +1,8 @@
-# What src/NAME/service.toml says of an image: the ports that it exposes (none: it runs to its end) and the folders that it may
+# What a service.toml says of an image: the ports that it exposes (none: it runs to its end) and the folders that it may
 # write to. docs/add-a-service.md is the reference of the declarations, and scripts/services.py checks them.
-{ lib, name }:
+{ lib, file }:
 let
-  said = builtins.fromTOML (builtins.readFile (../src + "/${name}/service.toml"));
+  said = builtins.fromTOML (builtins.readFile file);
   http = said.http or (if said ? grpc then false else 8080);
 in
 {

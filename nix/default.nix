@@ -28,7 +28,10 @@ let
   librariesOf = import ./libraries.nix { inherit lib; };
   described = lib.genAttrs names (
     name:
-    import ./declared.nix { inherit lib name; }
+    import ./declared.nix {
+      inherit lib;
+      file = ../src + "/${name}/service.toml";
+    }
     // {
       inherit name;
       libraries = librariesOf name;
@@ -38,9 +41,9 @@ let
 
   # The .summary of its svc_def.
   summary =
-    name:
+    name: main:
     let
-      lines = lib.splitString "\n" (builtins.readFile (../src + "/${name}/main.c"));
+      lines = lib.splitString "\n" (builtins.readFile main);
       found = builtins.filter (match: match != null) (
         map (builtins.match ".*\\.summary = \"([^\"]*)\".*") lines
       );
@@ -59,8 +62,10 @@ let
     "VERSION"
     "meson.build"
     "meson_options.txt"
+    "scripts/describe"
     "scripts/embed"
     "scripts/find-sources"
+    "scripts/proto"
     "scripts/rpc-stubs"
     "proto"
   ];
@@ -139,6 +144,44 @@ let
     };
   services = lib.genAttrs names serviceOf;
 
+  # ---- the library, and services of other repositories ----
+
+  package = call ./package.nix {
+    inherit version dependencies commonFlags;
+    src = import ./source.nix {
+      inherit lib;
+      name = "slipway";
+      wanted = buildFiles ++ [
+        "scripts/public"
+        "src/lib"
+      ];
+    };
+  };
+  outside = call ./outside.nix {
+    inherit
+      version
+      configured
+      dependencies
+      library
+      librarySource
+      package
+      imageOf
+      streamOf
+      summary
+      ;
+    shell =
+      more:
+      import ./shell.nix {
+        inherit
+          target
+          tools
+          h2oLibraries
+          more
+          ;
+      };
+    inherit target tools;
+  };
+
   # ---- images ----
 
   preferred = [ "${re2}/lib" ];
@@ -160,29 +203,35 @@ let
         sources = { };
         packed = null;
         own = false;
+        inherit (import ./project.nix) source_url;
       }
       // spec;
     };
+  imageOf =
+    name: service: more:
+    image (
+      {
+        inherit name;
+        inherit (service) version;
+        inherit (service) sources;
+        own = true;
+        license = "Apache-2.0";
+        bounds = { inherit (bounds) plain grpc; };
+        programs = [ "${service}/bin/${name}" ];
+        archives = [ "${service}/nix-support/archives" ];
+        packed = "${packed}";
+      }
+      // more
+    );
   serviceImage =
     name:
-    let
-      service = described.${name};
-    in
-    image {
-      inherit name version;
-      inherit (service) ports volumes;
-      own = true;
-      description = summary name;
-      license = "Apache-2.0";
-      bounds = { inherit (bounds) plain grpc; };
-      programs = [ "${services.${name}}/bin/${name}" ];
-      trees = lib.optional service.share {
+    imageOf name services.${name} {
+      inherit (described.${name}) ports volumes;
+      description = summary name (../src + "/${name}/main.c");
+      trees = lib.optional described.${name}.share {
         path = "/share/${name}";
         source = "${sourceOf name}/share/${name}";
       };
-      archives = [ "${services.${name}}/nix-support/archives" ];
-      packed = "${packed}";
-      sources = sourcesOf name;
     };
   foreignImages = {
     etcd = image {
@@ -271,7 +320,8 @@ let
   );
 in
 {
-  inherit services;
+  inherit services package;
+  mkService = outside;
   # `.#images` is all of them; `.#images.notes` one, `.#images.notes.layout` as an OCI layout.
   images = images // streams // { inherit layouts; };
   checks = import ./checks.nix {

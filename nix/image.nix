@@ -21,7 +21,7 @@ target.runCommand "${spec.name}-layout"
       spec
       // {
         inherit components nixpkgs preferred;
-        inherit (import ./project.nix) source_url;
+        project_url = (import ./project.nix).source_url;
         system = targetSystem;
         architecture = architectures.${targetSystem};
         programs = map (source: {

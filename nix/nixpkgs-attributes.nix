@@ -98,6 +98,7 @@
     linkFarm = [ ];
     mkShell = [ ];
     nixfmt = [ "out" ];
+    nodejs = [ "out" ];
     python3 = [ "out" ];
     rclone = [ "out" ];
     ruff = [ "out" ];

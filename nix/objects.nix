@@ -35,7 +35,8 @@ let
   );
   withHeaders = builtins.filter (from: filesOf from ".h" != [ ]) folders;
   sources = filesOf folder ".c";
-  json = filesOf folder ".json";
+  described = builtins.elem "openapi.json" (filesOf folder ".json");
+  hasWww = builtins.pathExists (../src + "/${folder}/www");
 in
 runCommandCC "objects-${name}"
   {
@@ -45,18 +46,19 @@ runCommandCC "objects-${name}"
       inherit lib;
       name = "objects-${name}";
       wanted =
-        pathsIn folder (sources ++ json)
+        pathsIn folder (sources ++ lib.optional described "openapi.json" ++ lib.optional hasWww "www")
         ++ builtins.concatMap (from: pathsIn from (filesOf from ".h")) withHeaders;
     };
   }
-  # FILE.json is the array FOLDER_FILE_json, as meson.build has it for services. Objects of different layers have different
-  # names: they become members of one archive.
+  # Objects of different layers have different names: they become members of one archive.
   ''
     cp -r --no-preserve=mode $src/src .
-    ${lib.concatMapStringsSep "\n" (file: ''
-      data=$(printf '${folder}_%s' ${lib.removeSuffix ".json" file} | tr - _)
-      python3 ${../scripts/embed} src/${folder}/${file} ''${data}_json src/${folder}/$data.c src/${folder}/$data.h
-    '') json}
+    ${import ./data.nix {
+      inherit lib described hasWww;
+      name = folder;
+      from = "src/${folder}";
+      to = "src/${folder}";
+    }}
     mkdir $out
     export PWD=/proc/self/cwd # what gcc calls the folder in debug information: that of the build has another name each time
     find src/${folder} -maxdepth 1 -name '*.c' -printf '%f\n' | xargs -P "$NIX_BUILD_CORES" -I FILE \

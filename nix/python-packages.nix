@@ -1,4 +1,5 @@
-# The Python packages of the tests: tests/integration/requirements.in, as nixpkgs names them.
+# The Python packages of the tests and the site: tests/integration/requirements.in and docs/site/requirements.in, as nixpkgs
+# names them.
 packages: with packages; [
   cyclonedx-python-lib
   grpcio
@@ -7,6 +8,7 @@ packages: with packages; [
   hpack
   httpx
   hyperframe
+  mkdocs-material
   pytest
   pytest-timeout
   pytest-xdist

@@ -3,6 +3,7 @@
   target,
   tools,
   h2oLibraries,
+  more ? [ ], # on Linux
 }:
 let
   python = tools.python3.withPackages (import ./python-packages.nix);
@@ -29,6 +30,7 @@ tools.mkShell {
     kubectl
     kustomize
     nixfmt
+    nodejs
     rclone
     ruff
     shellcheck
@@ -63,6 +65,7 @@ tools.mkShell {
         wrk
         zlib
       ])
+      ++ more
     else
       [ ]
   );

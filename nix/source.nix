@@ -1,16 +1,17 @@
-# A part of the tree: the files that the build of something reads. An edit elsewhere changes nothing for it.
+# A part of a tree: the files that the build of something reads. An edit elsewhere changes nothing for it.
 {
   lib,
   name,
   wanted,
+  tree ? ../.,
 }:
 let
-  root = toString ../.;
+  root = toString tree;
   isOrHolds = outer: inner: outer == inner || lib.hasPrefix "${outer}/" inner;
 in
 builtins.path {
   name = "${name}-source";
-  path = ../.;
+  path = tree;
   filter =
     path: _:
     let

@@ -7,6 +7,7 @@ import pathlib
 import struct
 
 BUILD_TYPE = "/docs/images.md#provenance"
+BUILDER = "/flake.nix"
 
 
 def make(spec: dict, digest: str, bill: dict) -> dict:
@@ -23,11 +24,11 @@ def make(spec: dict, digest: str, bill: dict) -> dict:
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {
             "buildDefinition": {
-                "buildType": spec["source_url"] + BUILD_TYPE,
+                "buildType": spec["project_url"] + BUILD_TYPE,
                 "externalParameters": {"output": f"images.{spec['name']}", "system": spec["system"]},
                 "resolvedDependencies": sources + libraries,
             },
-            "runDetails": {"builder": {"id": spec["source_url"] + "/flake.nix"}},
+            "runDetails": {"builder": {"id": spec["source_url"] + BUILDER}},
         },
     }
 
@@ -36,7 +37,7 @@ def of_pushed(statement: dict, digest: str, revision: str) -> dict:
     """The statement about an image that was labelled with a revision and pushed."""
     statement["subject"][0]["digest"]["sha256"] = digest.removeprefix("sha256:")
     definition = statement["predicate"]["buildDefinition"]
-    repository = definition["buildType"].removesuffix(BUILD_TYPE)
+    repository = statement["predicate"]["runDetails"]["builder"]["id"].removesuffix(BUILDER)
     definition["resolvedDependencies"].insert(0, {"uri": f"git+{repository}", "digest": {"gitCommit": revision}})
     return statement
 

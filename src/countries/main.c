@@ -1,5 +1,6 @@
 /* countries -- says what a user is called and where from: HTTP in, asks users. */
 #include "countries.h"
+#include "countries_openapi.h"
 #include "svc.h"
 
 static const struct config_option options[] = {
@@ -11,6 +12,7 @@ static const struct config_option options[] = {
 
 static const struct http_route routes[] = {
     {.method = "GET", .path = "/countries", .handler = countries_get},
+    HTTP_DESCRIPTION(countries_openapi_json),
     {0},
 };
 

@@ -1,5 +1,6 @@
 /* demo -- says hello, fails at random, and measures itself the way its dashboards and alerts expect: HTTP in. */
 #include "demo.h"
+#include "demo_openapi.h"
 #include "svc.h"
 #include <stdio.h>
 #include <sys/random.h>
@@ -34,34 +35,40 @@ static struct http_reply *metrics_get(struct http_req *req)
 {
     const struct demo *demo = req->state;
 
-    return demo->http_metrics ? svc_metrics_page(demo->metrics) : http_problem(404, "no such path");
+    return demo->http_metrics ? svc_metrics_page(demo->metrics, req) : http_problem(404, "no such path");
 }
 
-/* The labels are the route's and the service's own words: bounded whatever is asked for. */
-static void observe(void *state, const struct http_route *route, int status, uint64_t latency_ns)
+/* The labels are the library's and the service's own words: bounded whatever is asked for. */
+static void observe(void *state, const struct http_observed *observed)
 {
     struct demo *demo = state;
     char code[12];
     const struct str labels[] = {str_of(demo->service_name),
-                                 {code, (size_t)snprintf(code, sizeof(code), "%d", status)},
-                                 str_of(route->method),
-                                 str_of(route->path)};
+                                 {code, (size_t)snprintf(code, sizeof(code), "%d", observed->status)},
+                                 str_of(observed->method),
+                                 str_of(observed->route->path)};
 
-    metrics_observe(metrics_series(demo->response_time, labels), (double)latency_ns / 1e9);
+    metrics_observe(metrics_series(demo->response_time, labels), (double)observed->latency_ns / 1e9);
 }
 
 static const struct http_route routes[] = {
     {.method = "GET", .path = "/demo/hello", .handler = hello_get, .observe = observe},
     {.method = "GET", .path = "/demo/random-error", .handler = random_error, .observe = observe},
-    {.method = "GET", .path = "/metrics", .handler = metrics_get, .observe = observe},
+    {.method = "GET", .path = "/metrics", .handler = metrics_get, .unrecorded = true},
+    HTTP_DESCRIPTION(demo_openapi_json),
     {0},
 };
+
+/* Those of the original of this service, whose dashboards ask for them. */
+static const double bounds[] = {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10};
 
 static const struct metrics_def response_time = {
     .name = "http_server_resp_time",
     .help = "Request response time",
     .type = METRICS_HISTOGRAM,
     .labels = {"service", "code", "method", "path"},
+    .buckets = bounds,
+    .bucket_count = sizeof(bounds) / sizeof(bounds[0]),
 };
 
 static int start(struct svc *svc, void *state)

@@ -1,5 +1,6 @@
 /* notes -- a REST server for notes whose data survives: HTTP in, a store at STORE_URL. */
 #include "notes.h"
+#include "notes_openapi.h"
 #include "svc_store.h"
 
 #define KEY_RETENTION_MS (24 * 3600 * 1000ULL)
@@ -11,7 +12,7 @@ static const struct http_route routes[] = {
     {"PUT", "/v1/notes/{id}", notes_replace, NOTES_MAX_REQUEST, NULL},
     {"PATCH", "/v1/notes/{id}", notes_patch, NOTES_MAX_REQUEST, NULL, NOTES_PATCH_TYPE},
     {"DELETE", "/v1/notes/{id}", notes_delete, 0, NULL},
-    {"GET", "/openapi.json", notes_openapi, 0, NULL},
+    HTTP_DESCRIPTION(notes_openapi_json),
     {0},
 };
 

@@ -27,7 +27,6 @@ struct http_reply *notes_replace(struct http_req *req);
 struct http_reply *notes_patch(struct http_req *req);
 struct http_reply *notes_delete(struct http_req *req);
 struct http_reply *notes_list(struct http_req *req);
-struct http_reply *notes_openapi(struct http_req *req);
 
 /* A note as a response body; its ETag is set when its seq is known. NULL out of memory. */
 struct http_reply *notes_reply(int status, const struct note *note, const struct uuid *id);

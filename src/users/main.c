@@ -2,6 +2,7 @@
 #include "svc.h"
 #include "user_id.h"
 #include "user_name.h"
+#include "users_openapi.h"
 #include <jansson.h>
 
 static struct http_reply *get_user(struct http_req *req)
@@ -16,6 +17,7 @@ static struct http_reply *get_user(struct http_req *req)
 
 static const struct http_route routes[] = {
     {.method = "GET", .path = "/users/{user_id}", .handler = get_user},
+    HTTP_DESCRIPTION(users_openapi_json),
     {0},
 };
 

@@ -83,6 +83,7 @@ OPTIONS = {
     "fuzz": ["scripts/fuzz"],
     "attack": ["tests/attack/run"],
     "symbolize": ["scripts/symbolize"],
+    "logs": ["scripts/logs"],
     "new-service": ["scripts/new-service"],
     "images": ["nix/images", "list"],
     "push-image": ["nix/images", "push"],

@@ -447,6 +447,24 @@ MODULES: dict[str, list[Mutation]] = {
             ("an alert can be made before its metric is there", "= true #", "= false #"),
             ("what is said names instance and value", "humanizeDuration }}", "humanize }}"),
         ),
+        Mutation(
+            "a crash report of a service is told",
+            "modules/observability/crashes.tf",
+            "jsonPayload.crash.signal:*",
+            "jsonPayload.crash:none",
+        ),
+        *in_file(
+            "modules/observability/dashboards.tf",
+            ("a dashboard is made of its JSON", "= each.value", '= "{}"'),
+        ),
+        *in_file(
+            "modules/observability/variables.tf",
+            (
+                "rejects_a_dashboard_that_is_none",
+                "can(jsondecode(dashboard).displayName)",
+                "can(jsondecode(dashboard))",
+            ),
+        ),
         *in_file(
             "modules/observability/main.tf",
             (
@@ -746,6 +764,7 @@ POLICIES: dict[tuple[str, str], list[Mutation]] = {
             "layers/alerts/main.tf",
             ("what Prometheus' rules tell of is told", '!= "Restarts"', '!= "EtcdNearlyFull"'),
             ("what Prometheus' rules tell of is told", "can(local.records[part]) ?", "false ?"),
+            ("every dashboard is there", 'dashboards", "*.json")', 'dashboards", "d*.json")'),
         ),
         Mutation(
             "what Prometheus' rules tell of is told",

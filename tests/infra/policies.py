@@ -382,6 +382,21 @@ def every_rule(env: Environment) -> Iterator[str]:
     yield from (item.address for name, item in alerts.items() if ".rules[" in item.address and name not in rules)
 
 
+@each("every dashboard is there")
+def every_dashboard(env: Environment) -> Iterator[str]:
+    """With its own panels; and it asks for no series that only rules record."""
+    files = {path.stem: json.loads(path.read_text()) for path in (ROOT / "infra/dashboards").glob("*.json")}
+    found = {
+        item.address: json.loads(str(item.values["dashboard_json"])) for item in env.of("google_monitoring_dashboard")
+    }
+    for name, dashboard in files.items():
+        if [each for address, each in found.items() if f'["{name}"]' in address] != [dashboard]:
+            yield f"{name}: not what infra/dashboards has"
+    yield from (f"{address}: a recorded series" for address, each in found.items() if "service:" in json.dumps(each))
+    if len(files) < len(found) or not files:
+        yield f"{len(found)} dashboards, {len(files)} files"
+
+
 @each("Cloud Monitoring can evaluate every alert")
 def can_be_evaluated(env: Environment) -> Iterator[str]:
     """At most 24 hours of metrics, and 25 with the time for which the condition must hold."""

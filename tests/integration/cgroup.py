@@ -24,6 +24,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -52,18 +53,18 @@ def quantity(text: str) -> int:
     return int(match[1]) * UNITS[match[2]]
 
 
-def container(name: str) -> dict[str, object]:
-    """The first container of the service's workload in k8s/base."""
-    for path in sorted((ROOT / "k8s/base" / name).glob("*.yaml")):
+def container(name: str, folder: str = "k8s/base") -> dict[str, Any]:
+    """The first container of the workload whose manifests are in that folder, below its name."""
+    for path in sorted((ROOT / folder / name).glob("*.yaml")):
         for document in yaml.safe_load_all(path.read_text()):
             if document and document["kind"] in ("Deployment", "StatefulSet"):
                 return document["spec"]["template"]["spec"]["containers"][0]
-    raise AssertionError(f"k8s/base/{name} has no Deployment and no StatefulSet")
+    raise AssertionError(f"{folder}/{name} has no Deployment and no StatefulSet")
 
 
-def limit_of(name: str) -> int:
-    """The memory limit, in bytes, that the service's manifest states."""
-    return quantity(container(name)["resources"]["limits"]["memory"])
+def limit_of(name: str, folder: str = "k8s/base") -> int:
+    """The memory limit, in bytes, that the manifest states."""
+    return quantity(container(name, folder)["resources"]["limits"]["memory"])
 
 
 def settings_of(name: str) -> dict[str, object]:

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -16,10 +17,10 @@ import pytest
 from grpc_tools import protoc
 
 import cgroup
+import described
 import examples
 import harness
 from harness import ROOT, Service
-from system import PLACES
 
 
 @pytest.fixture
@@ -33,16 +34,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 def start_with_peers(start: Callable[..., Service]) -> Callable[..., Service]:
     """start(NAME), and before it the services that it asks."""
 
-    def start_all(name: str, **settings: object) -> Service:
-        peers = {}
-        for variable, peer in PLACES[name].peers.items() if name in PLACES else []:
-            service = start_all(peer)
-            peers[variable] = (
-                service.grpc_address if peer in examples.GRPC else service.http_url.removeprefix("http://")
-            )
-        return start(name, **peers, **settings)
-
-    return start_all
+    return partial(described.with_peers, start)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,18 @@ def started(command: list[str], address: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[str]:
-    """Its address. The data in folder stay; another one goes on from there."""
+def running(folder: Path, *flags: str, prefix: Sequence[str] = ()) -> Iterator[str]:
+    """Its address. The data in folder stay; another one goes on from there. prefix: a command that becomes etcd."""
     client, peer = f"127.0.0.1:{held_port()}", f"http://127.0.0.1:{held_port()}"
-    command = [program(), "--name=test", f"--data-dir={folder}", "--log-level=error", f"--initial-cluster=test={peer}"]
+    command = [
+        *prefix,
+        program(),
+        *flags,
+        "--name=test",
+        f"--data-dir={folder}",
+        "--log-level=error",
+        f"--initial-cluster=test={peer}",
+    ]
     command += ["--socket-reuse-port"]
     command += [f"--listen-client-urls=http://{client}", f"--advertise-client-urls=http://{client}"]
     command += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]

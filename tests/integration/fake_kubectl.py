@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("words", nargs="+")
     for name in ("--context", "--namespace", "--selector", "--output", "--filename", "--patch"):
         parser.add_argument(name, *{"--namespace": ["-n"], "--filename": ["-f"]}.get(name, []), default="")
-    for name in ("--type", "--request-timeout", "--field-manager", "--wait"):
+    for name in ("--type", "--request-timeout", "--field-manager", "--wait", "--since", "--tail", "--max-log-requests"):
         parser.add_argument(name)
     for name in (
         "--ignore-not-found",
@@ -119,6 +119,7 @@ def main() -> None:
         "--flatten",
         "--all-namespaces",
         "--show-managed-fields",
+        "--previous",
     ):
         parser.add_argument(name, action="store_true")
     parser.add_argument("--dry-run", default="")
@@ -134,6 +135,9 @@ def main() -> None:
             print(json.dumps({"items": [one for one in live if one]}))
         case "get":
             get(fake, args)
+        case "logs":
+            pods = [one for one in fake.objects if one["kind"] == "Pod" and selected(one, args.selector)]
+            print(*(one["previous" if args.previous else "printed"] for one in pods), sep="", end="")
         case "create" if args.dry_run:
             print(json.dumps(secret(args.words[-1], args.from_file)))
         case "create" if args.from_file:

@@ -35,7 +35,7 @@ SEVERITIES = {"DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICA
 INT64 = r"0|[1-9][0-9]{0,18}"  # 64 bit integers are strings in JSON
 REQUEST = {  # members of HttpRequest, by form; those of a cache are not ours to say
     "requestMethod": r"[A-Z]+",
-    "requestUrl": r"/\S*",
+    "requestUrl": r"https?://[^/\s]+/\S*",
     "requestSize": INT64,
     "status": int,
     "responseSize": INT64,
@@ -46,7 +46,7 @@ REQUEST = {  # members of HttpRequest, by form; those of a cache are not ours to
     "latency": r"[0-9]+(\.[0-9]{1,9})?s",
     "protocol": r"HTTP/[0-9.]+",
 }
-NEEDED = REQUEST.keys() - {"serverIp", "referer"}
+NEEDED = REQUEST.keys() - {"referer"}
 SPECIAL = {  # all there are below this name; others would stay in the payload
     f"logging.googleapis.com/{name}"
     for name in ("trace", "spanId", "trace_sampled", "labels", "insertId", "operation", "sourceLocation", "stack_trace")
@@ -83,11 +83,16 @@ def holds(line: Line, service: str, trace: str, sampled: bool, status: int) -> N
     for name, value in request.items():
         assert has_form(value, REQUEST[name]), f"{name}: {value!r}"
     ipaddress.ip_address(request["remoteIp"])
+    ipaddress.ip_address(request["serverIp"])
     assert request["status"] == status
 
 
 def of_trace(trace: str) -> Callable[[Line], bool]:
     return lambda line: str(line.get("logging.googleapis.com/trace", "")).endswith(trace)
+
+
+def of_path(path: str) -> Callable[[Line], bool]:
+    return lambda line: urlsplit(line.get("httpRequest", {}).get("requestUrl", "")).path == path
 
 
 @pytest.fixture
@@ -112,7 +117,7 @@ def test_http(systems: dict[str, Service], http: httpx.Client) -> None:
             request = line["httpRequest"]
             assert (answer.status_code < 400) == sampled, "one request of each pair is refused"
             assert line["message"] == f"GET {path} {answer.status_code}"
-            assert (request["requestMethod"], request["requestUrl"]) == ("GET", path)
+            assert (request["requestMethod"], request["requestUrl"]) == ("GET", service.http_url + path)
             assert (request["referer"], request["protocol"]) == ("https://shop.example/", "HTTP/1.1")
             assert request["responseSize"] == str(len(answer.content))
             assert request["userAgent"].startswith("python-httpx/")
@@ -132,9 +137,34 @@ def test_grpc(systems: dict[str, Service], channel: Callable[[str], grpc.Channel
             line = service.wait_log(test=of_trace(trace))
             holds(line, name, trace, True, status)
             assert line["grpc_code"] == code
-            assert line["httpRequest"]["requestUrl"] == f"/{example.rpc}"
+            assert line["httpRequest"]["requestUrl"] == f"http://{service.grpc_address}/{example.rpc}"
             assert line["httpRequest"]["protocol"] == "HTTP/2"
             assert line["httpRequest"]["userAgent"].startswith("grpc-python/")
+
+
+@pytest.mark.parametrize(
+    ("proxies", "client", "scheme"),
+    [("127.0.0.0/8,10.0.0.0/8", "192.0.2.7", "https"), ("10.0.0.0/8", "127.0.0.1", "http")],
+)
+def test_the_client_behind_a_proxy(
+    start: Callable[..., Service], channel: Callable[[str], grpc.Channel], proxies: str, client: str, scheme: str
+) -> None:
+    """It is named where the proxy is trusted; else anybody could name anyone."""
+    demo, store = start("demo", TRUSTED_PROXIES=proxies), start("feature-store", TRUSTED_PROXIES=proxies)
+    headers = [
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-for", "203.0.113.1, 192.0.2.7"),
+        ("x-forwarded-for", "10.1.1.1"),
+    ]
+    assert httpx.get(f"{demo.http_url}/demo/hello", headers=headers, timeout=harness.START_S).status_code == 200
+    headers[1:] = [("x-forwarded-for", "203.0.113.1, 192.0.2.7,10.1.1.1")]  # of several the client sends the last
+    method = "/routeguide.RouteGuide/Nothing"
+    with pytest.raises(grpc.RpcError):
+        channel(store.grpc_address).unary_unary(method)(b"", metadata=headers, timeout=harness.START_S)
+    for service, path in ((demo, "/demo/hello"), (store, method)):
+        request = service.wait_log(test=of_path(path))["httpRequest"]
+        assert request["remoteIp"] == client
+        assert urlsplit(request["requestUrl"]).scheme == scheme
 
 
 def test_a_mistake_of_a_grpc_client_is_no_error(
@@ -151,7 +181,7 @@ def test_a_mistake_of_a_grpc_client_is_no_error(
         with pytest.raises(grpc.RpcError) as failed:
             calls.unary_unary(method)(message, metadata=metadata, timeout=harness.START_S)
         assert failed.value.code() is code
-        line = guide.wait_log(test=lambda line, method=method: line.get("httpRequest", {}).get("requestUrl") == method)
+        line = guide.wait_log(test=of_path(method))
         assert line["severity"] == "WARNING", line
 
 
@@ -225,7 +255,7 @@ def test_the_level_changes_at_run_time(start) -> None:
     assert httpx.put(level, content="info").status_code == 204
     service.wait_log(message="log level", level="info")
     assert httpx.get(f"{service.http_url}/demo/hello").status_code == 200
-    service.wait_log(test=lambda line: line.get("httpRequest", {}).get("requestUrl") == "/demo/hello")
+    service.wait_log(test=of_path("/demo/hello"))
     refused = httpx.put(level, content="loud")
     assert refused.status_code == 400 and "must be debug" in refused.json()["detail"]
     assert httpx.get(level).text == "info"
@@ -270,3 +300,29 @@ def test_text_is_for_people(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z (INFO|NOTICE|WARNING) +\S", line) for line in lines)
     assert any(re.search(r"INFO     listening protocol=http address=\S+ port=\d+$", line) for line in lines)
+
+
+def test_each_metric_is_described(systems: dict[str, Service], http: httpx.Client) -> None:
+    """In docs/metrics.md, which describes no others."""
+    source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.c"))
+    named = set(re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+)+)`", (ROOT / "docs/metrics.md").read_text())) - {"build_id"}
+    for service in systems.values():
+        families = set(re.findall(r"^# TYPE (\S+) ", http.get(f"{service.admin_url}/metrics").text, re.MULTILINE))
+        assert len(families) > 20 and families <= named
+    assert not [name for name in named if f'"{name}"' not in source]
+
+
+def test_queries_ask_for_members_of_lines() -> None:
+    """Of docs/log-queries.md."""
+    known = {f"httpRequest.{name}" for name in REQUEST} | {"severity", "trace", "resource.type", "labels.service"}
+    known |= {"resource.labels.namespace_name", 'labels."k8s-pod/app_kubernetes_io/name"'}
+    known |= {f"jsonPayload.{name}" for name in ("message", "grpc_code", "crash.signal", "dropped", "left_out")}
+    blocks = re.findall(r"^```text\n(.*?)^```$", (ROOT / "docs/log-queries.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert len(blocks) > 10
+    for block in blocks:
+        assert block.startswith('resource.type="k8s_container"\nresource.labels.namespace_name="slipway"\n')
+        asked = re.findall(r'(?:^|OR |NOT |\()([a-z][\w."/-]+?)(?=[=<>:])', block, re.MULTILINE)
+        assert len(asked) >= len(block.splitlines()), block
+        assert set(asked) <= known, block
+        for names in re.findall(r"labels\.service=(.+?)(?: OR labels|$)", block, re.MULTILINE):
+            assert set(re.findall(r'"([\w-]+)"', names)) <= set(service_names()) | {"upkeep"}, block

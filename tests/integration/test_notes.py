@@ -21,12 +21,13 @@ import httpx
 import pytest
 
 import harness
-from harness import ROOT, Service
+from described import described_api
+from harness import Service
 
 Start = Callable[..., Service]
 Note = dict[str, Any]
 KILLS = int(os.environ.get("KILLS", "100"))
-DESCRIPTION = json.loads((ROOT / "src/notes/openapi.json").read_text())
+DESCRIPTION = described_api("notes")
 PATCH = {"content-type": "application/merge-patch+json"}
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -476,29 +477,6 @@ def test_of_many_posts_with_one_key_one_is_done(api: Api) -> None:
         made = set(threads.map(post, keys * 16))
     assert len(made) == len(keys)
     assert {(note["title"], note["id"]) for note in api.all()} == made
-
-
-# ---- the description ----
-
-
-def test_the_description_is_served(api: Api) -> None:
-    reply = api.client.get(api.service.http_url + "/openapi.json")
-    assert (reply.status_code, reply.headers["content-type"]) == (200, "application/json")
-    assert reply.json() == DESCRIPTION
-
-    def resolve(value: Any) -> None:
-        assert described(value) is not None
-        for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-            resolve(part)
-
-    resolve(DESCRIPTION)
-
-
-def test_every_route_is_described(api: Api) -> None:
-    for path, item in DESCRIPTION["paths"].items():
-        methods = {name.upper() for name in item if name != "parameters"}
-        allow = api.client.options(api.service.http_url + path.replace("{id}", "x")).headers["allow"]
-        assert methods == set(allow.split(", ")) - {"HEAD", "OPTIONS"}
 
 
 # ---- full ----

@@ -271,7 +271,7 @@ def test_trace_and_key_go_with_the_save(guide: Guide, routes: Routes) -> None:
     )
     for service, method in ((routes.guide, "GetFeature"), (routes.store, "SaveFeature")):
         line = service.wait_log(test=lambda line: line.get("logging.googleapis.com/trace", "").endswith(trace))
-        assert line["httpRequest"]["requestUrl"] == f"/routeguide.RouteGuide/{method}"
+        assert line["httpRequest"]["requestUrl"] == f"http://{service.grpc_address}/routeguide.RouteGuide/{method}"
 
 
 # ---- ListFeatures ----

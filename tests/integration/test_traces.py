@@ -4,11 +4,14 @@ there is no collector."""
 from __future__ import annotations
 
 import json
+import queue
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 
@@ -18,17 +21,18 @@ from harness import Service, free_port
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
 Span = dict[str, Any]
+DROPPED = 'trace_spans_dropped_total{reason="failed"} 1\n'
 KINDS = {1: "internal", 2: "server", 3: "client"}
 
 
 class Collector:
-    """otelcol on a port of its own; it writes what it gets to a file."""
+    """otelcol on a port of its own; it writes what it gets to a file. tls: the receiver's certificate and key."""
 
-    def __init__(self, program: str, folder: Path) -> None:
+    def __init__(self, program: str, folder: Path, tls: dict[str, str] | None = None) -> None:
         self.file = folder / "spans.json"
         self.endpoint = f"127.0.0.1:{free_port()}"
         config = {
-            "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": self.endpoint}}}},
+            "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": self.endpoint} | ({"tls": tls} if tls else {})}}},
             "exporters": {"file": {"path": str(self.file), "flush_interval": "20ms"}},
             "service": {
                 "telemetry": {"metrics": {"level": "none"}},
@@ -78,13 +82,26 @@ def described(spans: list[Span]) -> set[tuple[str, str, str]]:
 
 
 def check_tree(spans: list[Span], root: str) -> None:
-    """Each span's parent is there, but for the one whose parent is the caller's; a child does not begin before it."""
+    """Each span's parent is there, but for the outermost, whose parent is the caller's."""
     by_id = {span["spanId"]: span for span in spans}
     assert len(by_id) == len(spans)
     outermost = [span for span in spans if span.get("parentSpanId", "") not in by_id]
     assert [span.get("parentSpanId", "") for span in outermost] == [root]
     for span in spans:
         assert int(span["startTimeUnixNano"]) <= int(span["endTimeUnixNano"])
+
+
+def metrics(http: httpx.Client, service: Service) -> str:
+    return http.get(f"{service.admin_url}/metrics").text
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A certificate that signs itself, and its key."""
+    crt, key = folder / f"{name}.crt", folder / f"{name}.key"
+    command = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+               "-subj", "/CN=collector", "-addext", f"subjectAltName={name}", "-out", crt, "-keyout", key)  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    return crt, key
 
 
 @pytest.fixture
@@ -176,8 +193,7 @@ def test_new_traces_are_sampled_by_ratio(
         spans
     )
     demo.stop()  # sends what waits
-    if spans:
-        harness.until(collector.spans, what="no span")
+    collector.stop()  # writes what it has
     assert [span["name"] for span in collector.spans()] == ["GET /demo/hello"] * spans
 
 
@@ -197,13 +213,89 @@ def test_without_a_collector_requests_are_answered_and_spans_are_dropped(
     assert "trace_spans_exported_total 0" in page
 
 
+def test_spans_over_tls_reach_only_whom_the_certificate_names(
+    start: Callable[..., Service], http: httpx.Client, tool: Callable[[str], str], tmp_path: Path
+) -> None:
+    (folder := tmp_path / "otelcol").mkdir()
+    right, key = certificate(folder, "IP:127.0.0.1")
+    other, _ = certificate(folder, "IP:127.0.0.2")
+    collector = Collector(tool("otelcol"), folder, {"cert_file": str(right), "key_file": str(key)})
+    settings = collector.settings() | {"OTEL_EXPORTER_OTLP_ENDPOINT": f"https://{collector.endpoint}"}
+    try:
+        demo = start("demo", OTEL_EXPORTER_OTLP_CERTIFICATE=right, **settings)
+        stranger = start("demo", OTEL_EXPORTER_OTLP_CERTIFICATE=other, OTEL_BSP_EXPORT_TIMEOUT=200, **settings)
+        cleartext = start("demo", **collector.settings() | {"OTEL_BSP_EXPORT_TIMEOUT": 200})
+        for service in (stranger, cleartext, demo):
+            assert http.get(f"{service.http_url}/demo/hello", headers=traced()).status_code == 200
+        collector.wait(1)
+        for service in (stranger, cleartext):
+            harness.until(lambda service=service: DROPPED in metrics(http, service), what="a span was taken")
+    finally:
+        collector.stop()
+    assert len(collector.spans()) == 1
+
+
+def test_a_certificate_for_another_host_is_refused(
+    start: Callable[..., Service], http: httpx.Client, tool: Callable[[str], str], tmp_path: Path
+) -> None:
+    (folder := tmp_path / "otelcol").mkdir()
+    crt, key = certificate(folder, "DNS:collector")
+    collector = Collector(tool("otelcol"), folder, {"cert_file": str(crt), "key_file": str(key)})
+    settings = collector.settings() | {"OTEL_EXPORTER_OTLP_ENDPOINT": f"https://{collector.endpoint}"}
+    try:
+        demo = start("demo", OTEL_EXPORTER_OTLP_CERTIFICATE=crt, OTEL_BSP_EXPORT_TIMEOUT=200, **settings)
+        assert http.get(f"{demo.http_url}/demo/hello", headers=traced()).status_code == 200
+        harness.until(lambda: DROPPED in metrics(http, demo), what="a span was taken")
+    finally:
+        collector.stop()
+    assert collector.spans() == []
+
+
+def test_headers_go_with_each_request(start: Callable[..., Service], http: httpx.Client) -> None:
+    """To a gRPC server that looks at them."""
+    calls: queue.Queue[dict[str, str]] = queue.Queue()
+
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+            calls.put({"method": details.method, **dict(details.invocation_metadata)})
+            return grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
+
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Handler()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    demo = start(
+        "demo",
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+        OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer%20t0ken,x-tenant=a=b",
+        OTEL_BSP_SCHEDULE_DELAY=1,
+    )
+    assert http.get(f"{demo.http_url}/demo/hello", headers=traced()).status_code == 200
+    call = calls.get(timeout=harness.START_S)
+    assert call["method"].endswith("/Export")
+    assert (call["authorization"], call["x-tenant"]) == ("Bearer t0ken", "a=b")
+    shown = http.get(f"{demo.admin_url}/config").json()
+    assert shown["OTEL_EXPORTER_OTLP_HEADERS"] == "(hidden)"
+    assert shown["OTEL_EXPORTER_OTLP_ENDPOINT"].endswith(str(port))
+    server.stop(None)
+
+
+def test_a_certificate_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://127.0.0.1:1", "OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere.crt"}
+    result = harness.run("demo", folder=tmp_path, PORT=0, METRICS_PORT=0, **settings)
+    assert result.returncode == 1
+    assert "OTEL_EXPORTER_OTLP_CERTIFICATE=/nowhere.crt" in result.stderr
+
+
 def test_wrong_options_are_refused(tmp_path: Path) -> None:
     for name, value in (
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4317"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=secret,other"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api key=secret"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=secret%0d%0a"),
         ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
         ("OTEL_TRACES_SAMPLER_ARG", "2"),
         ("OTEL_RESOURCE_ATTRIBUTES", "team"),
     ):
         result = harness.run("demo", "-n", folder=tmp_path, **{name: value})
         assert result.returncode == 2
-        assert name in result.stderr
+        assert name in result.stderr and "secret" not in result.stderr

@@ -3,16 +3,19 @@
  * by its value, the history; it is made when the view has seen that very head. The view is loaded anew at some time after
  * the replacement. Until then it is still the old history's.
  *
+ * The follower checks that etcd has the view's history, loads the view anew where it has not, and creates a watch. etcd may be
+ * replaced between the two, so the check is repeated when the watch exists; a watch ends with the etcd that it was created at.
+ *
  * Property: a read that began after a write was acknowledged in the present history shows that history, and the write.
  *
- * Broken variants: REVISION_ONLY (the view's revision is compared, not its head).
+ * Broken variants: REVISION_ONLY (the view's revision is compared, not its head), NOT_REPEATED (the check is not repeated).
  */
 #define LAST 3
 
 byte present = 0;     /* etcd's history: 0, later 1 */
 byte log_end[2];      /* its last revision */
 byte acknowledged[2]; /* the last revision that a writer has been told of */
-byte view_history = 0, applied = 0;
+byte base = 0, seen = 0, applied = 0; /* the view: the history of its records when loaded, and of its last head */
 
 active proctype writers() /* of other replicas */
 {
@@ -30,9 +33,23 @@ active proctype operator()
 
 active proctype follower()
 {
+    byte watched;
+
+start:
+    if
+    :: atomic { seen == present -> skip }
+    :: atomic { seen != present -> base = present; seen = present; applied = log_end[present] } /* loaded anew */
+    fi;
+    watched = present; /* the watch is created */
+#ifndef NOT_REPEATED
+    if
+    :: atomic { seen == present -> skip }
+    :: atomic { seen != present -> goto start }
+    fi;
+#endif
     end: do
-    :: atomic { view_history == present && applied < log_end[present] -> applied++ }
-    :: atomic { view_history != present -> view_history = present; applied = log_end[present] }
+    :: atomic { watched == present && applied < log_end[present] -> applied++; seen = watched }
+    :: atomic { watched != present -> goto start }
     od
 }
 
@@ -51,7 +68,7 @@ active [2] proctype reader()
             break
 #else
             if
-            :: view_history == head_history -> break
+            :: seen == head_history -> break
             :: else -> head = 255; break /* another history: it asks again */
             fi
 #endif
@@ -63,7 +80,7 @@ active [2] proctype reader()
         fi
     od;
     atomic {
-        assert(view_history >= began_history);
-        assert(view_history > began_history || applied >= began)
+        assert(base >= began_history);
+        assert(base > began_history || applied >= began)
     }
 }

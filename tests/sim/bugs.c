@@ -1,4 +1,5 @@
 #include "bugs.h"
+#include "scheduler.h"
 #include "store_engine.h"
 #include "store_etcd_writer.h"
 #include <errno.h>
@@ -18,6 +19,7 @@ const char *const bug_names[BUGS] = {
     [BUG_NOT_FORGOTTEN] = "not-forgotten",
     [BUG_CUT_IS_COMMITTED] = "cut-is-committed",
     [BUG_DELETES_NOT_SEEN] = "deletes-not-seen",
+    [BUG_WATCH_NOT_CHECKED] = "watch-not-checked",
     [BUG_HEAD_IGNORED] = "head-ignored",
     [BUG_EARLIER_HEADS_TRUSTED] = "earlier-heads-trusted",
     [BUG_RECORD_NOT_APPLIED] = "record-not-applied",
@@ -146,16 +148,15 @@ WRAPPED(int, etcd_view_put, struct etcd *etcd, struct store_view_txn *txn, const
     return __real_slipway_etcd_view_put(etcd, txn, kv, beyond, last_seq);
 }
 
-/* A view of any history goes on: the head that etcd has at its revision is believed to be the view's. */
-WRAPPED(int, etcd_call_wait, struct etcd_client *client, const ProtobufCServiceDescriptor *service, const char *method,
-        const ProtobufCMessage *request, unsigned timeout_ms, etcd_called *called, void *arg)
+/* A view of any history goes on; or one whose history changes between the follower's check and the watch. */
+WRAPPED(int, etcd_history_check, struct etcd *etcd, const struct etcd_position *position)
 {
-    int err = __real_slipway_etcd_call_wait(client, service, method, request, timeout_ms, called, arg);
-    const Etcdserverpb__RangeRequest *range = (const Etcdserverpb__RangeRequest *)request;
+    int err;
 
-    if (bug_planted == BUG_HEAD_IGNORED && err == 0 && strcmp(method, "Range") == 0 && range->range_end.len == 0)
-        ((bool *)arg)[sizeof(void *)] = true; /* history.same of follow.c, behind its one pointer */
-    return err;
+    if (bug_planted == BUG_WATCH_NOT_CHECKED && sim_fiber() != (struct sim_fiber *)etcd->follower.thread)
+        return 0;
+    err = __real_slipway_etcd_history_check(etcd, position);
+    return bug_planted == BUG_HEAD_IGNORED && err == -ERANGE ? 0 : err;
 }
 
 WRAPPED(void, etcd_writer_saw_record, struct etcd_lane *lane, bool deleted, unsigned table, struct str key,

@@ -23,6 +23,7 @@ enum bug {
     BUG_RARE, /* from here on: found too seldom for --bugs */
     BUG_NOT_FORGOTTEN = BUG_RARE,
     BUG_DELETES_NOT_SEEN,
+    BUG_WATCH_NOT_CHECKED,
     BUGS
 };
 

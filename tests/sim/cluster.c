@@ -150,15 +150,7 @@ static void replicate(void)
 
 static size_t append(void)
 {
-    struct entry *log;
-
-    if (cluster.log_count == cluster.log_size) {
-        cluster.log_size = 2 * cluster.log_size + 64;
-        log = sim_alloc(cluster.log_size * sizeof(*log));
-        if (cluster.log_count > 0)
-            memcpy(log, cluster.log, cluster.log_count * sizeof(*log));
-        cluster.log = log;
-    }
+    cluster.log = sim_grown(cluster.log, &cluster.log_size, cluster.log_count, sizeof(*cluster.log));
     cluster.log[cluster.log_count++] = (struct entry){cluster.state->revision, cluster.state->compacted, cluster.alarm};
     replicate();
     return cluster.log_count;
@@ -319,14 +311,14 @@ static void commit_txn(struct call *call)
     uint64_t cost = mvcc_cost(request);
     bool available = is_available(cost);
     size_t before = cluster.state->revision_count, index;
-    Etcdserverpb__TxnResponse *response = NULL;
+    Etcdserverpb__TxnResponse *response;
     struct mvcc_status status = MVCC_OK;
 
     if (cluster.alarm && cost > 0) {
         answer_at(call, cluster.log_count, NOSPACE_ERROR, NULL);
         return;
     }
-    mvcc_txn(cluster.state, request, &response);
+    response = mvcc_txn(cluster.state, request);
     response->header = header_of(call->member, cluster.state->revision);
     index = append();
     if (cluster.state->revision_count > before) {
@@ -395,7 +387,9 @@ static void on_leftover(void *arg)
         commit(call);
 }
 
-static cluster_answer ignore_answer;
+static void ignore_answer(void *arg, struct mvcc_status status, const ProtobufCMessage *reply)
+{
+}
 
 static void lose_leader(struct call *call)
 {
@@ -408,10 +402,6 @@ static void lose_leader(struct call *call)
     }
     if (sim_chance(500))
         fail(call, ERR_GRPC_UNAVAILABLE, "etcdserver: leader changed");
-}
-
-static void ignore_answer(void *arg, struct mvcc_status status, const ProtobufCMessage *reply)
-{
 }
 
 static void on_commit(void *arg)
@@ -561,8 +551,8 @@ static void send_events(struct cluster_stream *stream, Etcdserverpb__Event **eve
 static void pump(struct cluster_stream *stream)
 {
     struct entry entry = come_to(stream->member);
-    size_t from, count = 0, size = 64;
-    Etcdserverpb__Event **events;
+    size_t from, count = 0, size = 0;
+    Etcdserverpb__Event **events = NULL;
 
     if (stream->next_revision < entry.compacted) {
         Etcdserverpb__WatchResponse *response = watch_response(stream, 0);
@@ -573,7 +563,6 @@ static void pump(struct cluster_stream *stream)
         stream->sent(stream->arg, response);
         return;
     }
-    events = sim_alloc(size * sizeof(*events));
     from = mvcc_revision_from(cluster.state, stream->next_revision);
     for (size_t i = from; i < cluster.state->revision_count && cluster.state->revisions[i].revision <= entry.revision;
          i++) {
@@ -582,13 +571,7 @@ static void pump(struct cluster_stream *stream)
         for (size_t n = 0; n < revision->count; n++) {
             if (!mvcc_in_range(revision->changes[n].key->key, stream->from, stream->end))
                 continue;
-            if (count == size) {
-                Etcdserverpb__Event **more = sim_alloc(2 * size * sizeof(*more));
-
-                memcpy(more, events, size * sizeof(*more));
-                events = more;
-                size *= 2;
-            }
+            events = sim_grown(events, &size, count, sizeof(*events));
             events[count++] = event_of(&revision->changes[n]);
         }
     }

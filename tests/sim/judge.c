@@ -22,10 +22,9 @@ const struct store_table judge_tables[JUDGE_TABLES] = {{"things", index_value, 1
 
 static struct {
     struct judge_request **requests;
-    uint64_t request_count, request_size;
-    uint64_t *logicals; /* the request that has been committed, by logical number; 0: none */
-    int64_t floor;      /* what has been acknowledged, or read */
-    uint64_t epoch_ns;  /* when the epoch began */
+    size_t request_count, request_size;
+    int64_t floor;     /* what has been acknowledged, or read */
+    uint64_t epoch_ns; /* when the epoch began */
     struct judge_counts counts;
 } judge;
 
@@ -51,6 +50,13 @@ static const struct mvcc_version *record_at(unsigned table, const char *key, int
 static uint64_t seq_of(const struct mvcc_version *version)
 {
     return (uint64_t)version->mod * ETCD_POSITIONS + (uint8_t)version->value.s[1];
+}
+
+uint64_t judge_seq(unsigned table, const char *key, int64_t revision)
+{
+    const struct mvcc_version *found = record_at(table, key, revision);
+
+    return found != NULL ? seq_of(found) : 0;
 }
 
 static struct str value_of(const struct mvcc_version *version)
@@ -79,14 +85,8 @@ struct judge_request *judge_begin(uint64_t logical)
 {
     struct judge_request *request = sim_alloc(sizeof(*request));
 
-    if (judge.request_count == judge.request_size) {
-        judge.request_size = 2 * judge.request_size + 256;
-        judge.requests = realloc(judge.requests, judge.request_size * sizeof(*judge.requests));
-        judge.logicals = realloc(judge.logicals, (judge.request_size + 1) * sizeof(*judge.logicals));
-        assert(judge.requests != NULL && judge.logicals != NULL);
-    }
+    judge.requests = sim_grown(judge.requests, &judge.request_size, judge.request_count, sizeof(*judge.requests));
     judge.requests[judge.request_count++] = request;
-    judge.logicals[judge.request_count] = 0;
     judge.counts.requests++;
     request->number = judge.request_count;
     request->logical = logical != 0 ? logical : request->number;
@@ -104,7 +104,7 @@ void judge_begun(struct judge_request *request)
 static void saw_value(const struct mvcc_revision *revision, const struct mvcc_version *version)
 {
     struct judge_request *request = request_of(value_of(version));
-    uint64_t *logical;
+    uint64_t *done_by;
 
     if (request == NULL)
         sim_violated("revision %lld has a value that nobody has written", (long long)revision->revision);
@@ -115,11 +115,11 @@ static void saw_value(const struct mvcc_revision *revision, const struct mvcc_ve
         sim_violated("write %llu is done twice: at revisions %lld and %lld", (unsigned long long)request->number,
                      (long long)request->committed, (long long)revision->revision);
     request->committed = revision->revision;
-    logical = &judge.logicals[request->logical];
-    if (*logical != 0 && *logical != request->number)
-        sim_violated("writes %llu and %llu have one idempotency key, and both are done", (unsigned long long)*logical,
+    done_by = &judge.requests[request->logical - 1]->done_by;
+    if (*done_by != 0 && *done_by != request->number)
+        sim_violated("writes %llu and %llu have one idempotency key, and both are done", (unsigned long long)*done_by,
                      (unsigned long long)request->number);
-    *logical = request->number;
+    *done_by = request->number;
 }
 
 static void committed(const struct mvcc_revision *revision)
@@ -224,7 +224,6 @@ static void check_failed(struct judge_request *request, const struct store_resul
     if (is_conflict(result->err))
         check_conflict(request, result);
     request->state = JUDGE_FAILED;
-    judge.counts.failed++;
 }
 
 void judge_end(struct judge_request *request, const struct store_result *result)
@@ -234,9 +233,9 @@ void judge_end(struct judge_request *request, const struct store_result *result)
     if (request->state != JUDGE_PENDING)
         sim_violated("write %llu is answered twice", (unsigned long long)request->number);
     request->state = JUDGE_UNKNOWN;
-    if (request->epoch != cluster_epoch() || result->err == -EINPROGRESS || result->err == -EIO) {
-        judge.counts.unknown++;
-    } else if (result->err == 0) {
+    if (request->epoch != cluster_epoch() || result->err == -EINPROGRESS || result->err == -EIO)
+        return;
+    if (result->err == 0) {
         check_acknowledged(request, result->seq);
         request->state = JUDGE_ACKNOWLEDGED;
         judge.counts.acknowledged++;
@@ -247,8 +246,6 @@ void judge_end(struct judge_request *request, const struct store_result *result)
 
 void judge_lost(struct judge_request *request)
 {
-    if (request->state == JUDGE_PENDING)
-        judge.counts.unknown++;
     request->state = JUDGE_UNKNOWN;
 }
 
@@ -268,7 +265,7 @@ static void key_name(unsigned n, char key[24])
 static void look(struct store_snapshot *snapshot, struct shown shown[JUDGE_KEYS])
 {
     struct store_cursor cursor;
-    struct store_record record;
+    struct store_record record = {0};
     unsigned count = 0, entries = 0;
 
     for (unsigned i = 0; i < JUDGE_KEYS; i++) {
@@ -323,7 +320,7 @@ static int64_t find_revision(const struct shown shown[JUDGE_KEYS], int64_t floor
     return 0;
 }
 
-struct judge_read *judge_read_begin(uint64_t deadline_ns, uint64_t max_stale_ms)
+struct judge_read *judge_read_begin(uint64_t max_stale_ms)
 {
     struct judge_read *read = sim_alloc(sizeof(*read));
 
@@ -331,9 +328,7 @@ struct judge_read *judge_read_begin(uint64_t deadline_ns, uint64_t max_stale_ms)
                                 .epoch = cluster_epoch(),
                                 .floor = judge.floor,
                                 .begun_ns = sim_now_ns(),
-                                .deadline_ns = deadline_ns,
                                 .max_stale_ms = max_stale_ms};
-    judge.counts.stale_reads += max_stale_ms > 0;
     return read;
 }
 
@@ -359,10 +354,8 @@ void judge_read_end(struct judge_read *read, int err, struct store_snapshot *sna
     read->ended = true;
     read->err = err;
     sim_note("read %llu ends: %s", (unsigned long long)read->number, err == 0 ? "done" : strerror(-err));
-    if (err < 0) {
-        judge.counts.failed_reads++;
+    if (err < 0)
         return;
-    }
     age_ms = store_age_ms(snapshot);
     if (age_ms > read->max_stale_ms)
         sim_violated("read %llu is %llu ms old, and may be %llu", (unsigned long long)read->number,
@@ -405,12 +398,12 @@ void judge_restored(int64_t snapshot_revision)
     judge.floor = 1;
     judge.epoch_ns = sim_now_ns();
     for (uint64_t i = 0; i < judge.request_count; i++) {
-        struct judge_request *request = judge.requests[i];
+        struct judge_request *request = judge.requests[i], *logical = judge.requests[request->logical - 1];
 
         if (request->committed <= snapshot_revision)
             continue;
         request->committed = 0;
-        if (judge.logicals[request->logical] == request->number)
-            judge.logicals[request->logical] = 0;
+        if (logical->done_by == request->number)
+            logical->done_by = 0;
     }
 }

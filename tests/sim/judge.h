@@ -41,19 +41,21 @@ struct judge_request {
     enum judge_state state;
     unsigned epoch;
     int64_t begun_revision, committed; /* 0: not that we know */
-    uint64_t deadline_ns;
+    uint64_t done_by;                  /* of its logical number: the request that is committed; 0: none */
 };
 
 struct judge_read {
     uint64_t number;
     unsigned epoch;
     int64_t floor;
-    uint64_t begun_ns, deadline_ns, max_stale_ms;
+    uint64_t begun_ns, max_stale_ms;
     bool ended;
     int err;
 };
 
 void judge_start(void);
+/* A record's sequence number as of a revision; 0: it was not there. */
+uint64_t judge_seq(unsigned table, const char *key, int64_t revision);
 /* The value that the request's operation puts. */
 size_t judge_value(const struct judge_request *request, unsigned op, char *value, size_t size);
 struct judge_request *judge_begin(uint64_t logical); /* 0: of its own */
@@ -61,7 +63,7 @@ void judge_begun(struct judge_request *request);     /* its operations are known
 void judge_end(struct judge_request *request, const struct store_result *result);
 void judge_lost(struct judge_request *request); /* its replica has died */
 
-struct judge_read *judge_read_begin(uint64_t deadline_ns, uint64_t max_stale_ms);
+struct judge_read *judge_read_begin(uint64_t max_stale_ms);
 void judge_read_end(struct judge_read *read, int err, struct store_snapshot *snapshot);
 /* The snapshot has all that etcd had at a revision. */
 bool judge_is_complete(struct store_snapshot *snapshot, int64_t revision);
@@ -70,7 +72,7 @@ void judge_restored(int64_t snapshot_revision);
 void judge_check_time(uint64_t deadline_ns, uint64_t pause_until, const char *what, uint64_t number);
 
 struct judge_counts {
-    uint64_t requests, acknowledged, failed, unknown, reads, stale_reads, failed_reads;
+    uint64_t requests, acknowledged, reads;
 };
 
 struct judge_counts judge_counts(void);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <ftw.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,12 +28,19 @@ static struct {
     uint64_t seed, count; /* count 0: until the time is up */
     double until_s;
     unsigned jobs;
-    bool perfect, verbose, quiet;
+    bool verbose, quiet;
     char folder[64];
     struct job *running; /* shared with the processes of the seeds */
     uint64_t done, failed, first_failed, hash;
     struct run_result total;
 } sims;
+
+static volatile sig_atomic_t interrupted; /* nothing is begun any more */
+
+static void on_signal(int number)
+{
+    interrupted = 1;
+}
 
 static double now_s(void)
 {
@@ -69,12 +77,14 @@ static void start_job(struct job *job, uint64_t seed)
     if (pid == 0) {
         char path[PATH_MAX];
 
+        signal(SIGINT, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
         if (sims.quiet && freopen("/dev/null", "w", stderr) == NULL)
             _exit(2);
         seed_folder(seed, path);
         if (mkdir(path, 0700) != 0)
             _exit(2);
-        job->result = run_seed(seed, path, sims.perfect, sims.verbose);
+        job->result = run_seed(seed, path, sims.verbose);
         fflush(NULL);
         _exit(0);
     }
@@ -103,6 +113,8 @@ static void end_job(struct job *job, int status)
     seed_folder(job->seed, path);
     remove_tree(path);
     job->pid = 0;
+    if (interrupted)
+        return;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 2) { /* no finding: it has not run */
         fprintf(stderr, "sim: seed %llu could not be started in %s\n", (unsigned long long)job->seed, sims.folder);
         remove_tree(sims.folder);
@@ -133,7 +145,7 @@ static bool wait_job(void)
     for (unsigned i = 0; pid > 0 && i < sims.jobs; i++)
         if (sims.running[i].pid == pid)
             end_job(&sims.running[i], status);
-    return pid > 0;
+    return pid > 0 || errno == EINTR;
 }
 
 static void run_seeds(uint64_t most_failures)
@@ -144,7 +156,7 @@ static void run_seeds(uint64_t most_failures)
     memset(&sims.total, 0, sizeof(sims.total));
     for (;;) {
         bool more = (sims.count == 0 || next < end) && (sims.until_s == 0 || now_s() < sims.until_s) &&
-                    sims.failed < most_failures;
+                    sims.failed < most_failures && !interrupted;
         unsigned i = 0;
 
         while (i < sims.jobs && sims.running[i].pid != 0)
@@ -180,23 +192,6 @@ static int run_plainly(void)
     return sims.failed > 0 || sims.done == 0;
 }
 
-/* Each seed twice. */
-static int run_replay(void)
-{
-    uint64_t hash;
-
-    run_seeds(1);
-    hash = sims.hash;
-    if (sims.failed == 0)
-        run_seeds(1);
-    if (sims.failed == 0 && hash == sims.hash) {
-        printf("ok     %llu seeds have the same hash twice\n1 passed, 0 failed\n", (unsigned long long)sims.done);
-        return 0;
-    }
-    printf("FAILED seeds from %llu on do not run the same twice\n0 passed, 1 failed\n", (unsigned long long)sims.seed);
-    return 1;
-}
-
 static int run_bugs(void)
 {
     unsigned found = 0, missed = 0;
@@ -205,6 +200,8 @@ static int run_bugs(void)
     for (unsigned i = 1; i < BUG_RARE; i++) {
         bug_planted = (enum bug)i;
         run_seeds(1);
+        if (interrupted)
+            break;
         if (sims.failed > 0) {
             printf("ok     %-24s found by seed %llu\n", bug_names[i], (unsigned long long)sims.first_failed);
             found++;
@@ -233,8 +230,8 @@ static int run_conformance(void)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: sim [--seed S] [--seeds N] [--minutes M] [--jobs N] [--perfect] [--trace] [--bug NAME] "
-                    "[--replay | --bugs | --conformance]\n");
+    fprintf(stderr, "usage: sim [--seed S] [--seeds N] [--minutes M] [--jobs N] [--trace] [--bug NAME] "
+                    "[--bugs | --conformance]\n");
     return 2;
 }
 
@@ -250,12 +247,8 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
 
-        if (strcmp(argv[i], "--perfect") == 0)
-            sims.perfect = true;
-        else if (strcmp(argv[i], "--trace") == 0)
+        if (strcmp(argv[i], "--trace") == 0)
             sims.verbose = true;
-        else if (strcmp(argv[i], "--replay") == 0)
-            what = run_replay;
         else if (strcmp(argv[i], "--conformance") == 0)
             what = run_conformance;
         else if (strcmp(argv[i], "--bugs") == 0)
@@ -284,7 +277,9 @@ int main(int argc, char **argv)
         perror("sim");
         return 2;
     }
+    sigaction(SIGINT, &(struct sigaction){.sa_handler = on_signal}, NULL);
+    sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_signal}, NULL);
     status = what();
     remove_tree(sims.folder);
-    return status;
+    return interrupted ? 130 : status;
 }

@@ -27,17 +27,6 @@ static struct str copy_str(struct str s)
     return (struct str){sim_copy(s.s, s.len), s.len};
 }
 
-static void *grown(void *array, size_t *size, size_t count, size_t one)
-{
-    if (count < *size)
-        return array;
-    *size = *size == 0 ? 4 : 2 * *size;
-    array = realloc(array, *size * one);
-    if (array == NULL)
-        abort();
-    return array;
-}
-
 /* ---- keys ---- */
 
 static size_t place_of(const struct mvcc *mvcc, struct str key)
@@ -71,7 +60,7 @@ static struct mvcc_key *find_or_add(struct mvcc *mvcc, struct str name)
         return mvcc->keys[i];
     key = sim_alloc(sizeof(*key));
     key->key = copy_str(name);
-    mvcc->keys = grown(mvcc->keys, &mvcc->key_size, mvcc->key_count, sizeof(*mvcc->keys));
+    mvcc->keys = sim_grown(mvcc->keys, &mvcc->key_size, mvcc->key_count, sizeof(*mvcc->keys));
     memmove(mvcc->keys + i + 1, mvcc->keys + i, (mvcc->key_count - i) * sizeof(*mvcc->keys));
     mvcc->keys[i] = key;
     mvcc->key_count++;
@@ -151,11 +140,11 @@ size_t mvcc_revision_from(const struct mvcc *mvcc, int64_t revision)
 
 static struct mvcc_revision *revision_of(struct mvcc *mvcc, int64_t revision)
 {
-    struct mvcc_revision *last = &mvcc->revisions[mvcc->revision_count - 1];
+    struct mvcc_revision *last = mvcc->revision_count > 0 ? &mvcc->revisions[mvcc->revision_count - 1] : NULL;
 
-    if (mvcc->revision_count > 0 && last->revision == revision)
+    if (last != NULL && last->revision == revision)
         return last;
-    mvcc->revisions = grown(mvcc->revisions, &mvcc->revision_size, mvcc->revision_count, sizeof(*last));
+    mvcc->revisions = sim_grown(mvcc->revisions, &mvcc->revision_size, mvcc->revision_count, sizeof(*last));
     last = &mvcc->revisions[mvcc->revision_count++];
     *last = (struct mvcc_revision){.revision = revision, .at_ns = sim_now_ns()};
     return last;
@@ -172,9 +161,9 @@ static void change(struct mvcc *mvcc, struct mvcc_key *key, struct mvcc_version 
 {
     struct mvcc_revision *revision = revision_of(mvcc, version.mod);
 
-    key->versions = grown(key->versions, &key->size, key->count, sizeof(*key->versions));
+    key->versions = sim_grown(key->versions, &key->size, key->count, sizeof(*key->versions));
     key->versions[key->count++] = version;
-    revision->changes = grown(revision->changes, &revision->size, revision->count, sizeof(*revision->changes));
+    revision->changes = sim_grown(revision->changes, &revision->size, revision->count, sizeof(*revision->changes));
     revision->changes[revision->count++] = (struct mvcc_change){key, version};
     mvcc->used += bytes_of(key, &version);
     if (mvcc->used > mvcc->file)
@@ -219,8 +208,8 @@ struct mvcc_status mvcc_compact(struct mvcc *mvcc, int64_t revision)
     for (size_t i = 0; i < mvcc->key_count; i++) {
         const struct mvcc_key *key = mvcc->keys[i];
 
-        for (size_t v = 0; v < key->count;
-             v++) { /* what this compaction makes superfluous, and the one before did not */
+        /* What this compaction makes superfluous, and the one before did not. */
+        for (size_t v = 0; v < key->count; v++) {
             int64_t until = v + 1 < key->count              ? key->versions[v + 1].mod
                             : key->versions[v].version == 0 ? key->versions[v].mod
                                                             : INT64_MAX;
@@ -404,16 +393,15 @@ static Etcdserverpb__TxnResponse *run_txn(struct mvcc *mvcc, const Etcdserverpb_
     return response;
 }
 
-struct mvcc_status mvcc_txn(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *request,
-                            Etcdserverpb__TxnResponse **ret_response)
+Etcdserverpb__TxnResponse *mvcc_txn(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *request)
 {
     struct path path = choose_path(mvcc, request, mvcc->revision);
     size_t before = mvcc->revision_count;
+    Etcdserverpb__TxnResponse *response = run_txn(mvcc, request, &path, mvcc->revision + 1);
 
-    *ret_response = run_txn(mvcc, request, &path, mvcc->revision + 1);
     if (mvcc->revision_count > before)
         mvcc->revision++;
-    return MVCC_OK;
+    return response;
 }
 
 Etcdserverpb__TxnResponse *mvcc_read(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *request, int64_t revision)

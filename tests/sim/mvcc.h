@@ -55,8 +55,7 @@ struct mvcc_status mvcc_check(const Etcdserverpb__TxnRequest *request);
 /* Bytes that a transaction may put, as etcd estimates them for its quota. */
 uint64_t mvcc_cost(const Etcdserverpb__TxnRequest *request);
 bool mvcc_reads_only(const Etcdserverpb__TxnRequest *request);
-struct mvcc_status mvcc_txn(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *request,
-                            Etcdserverpb__TxnResponse **ret_response);
+Etcdserverpb__TxnResponse *mvcc_txn(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *request);
 /* One that only reads, at a revision. */
 Etcdserverpb__TxnResponse *mvcc_read(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *request, int64_t revision);
 /* As a member answers that has come to a revision, and knows of a compaction. */

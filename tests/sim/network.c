@@ -4,7 +4,6 @@
 #include "rpc_client.h"
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,7 +58,6 @@ struct rpc_client {
     unsigned threads, running, next_thread;
     struct worker workers[MAX_THREADS];
     struct call *calls;
-    struct rpc_stream *streams;
 };
 
 struct call {
@@ -84,16 +82,21 @@ struct message {
     struct mvcc_status status;
 };
 
+/* Messages on their way, in their order. */
+struct way {
+    struct message *first, **last;
+    uint64_t at_ns; /* when the last of them arrives */
+};
+
 struct rpc_stream {
-    struct rpc_stream *next, *next_of_client;
+    struct rpc_stream *next;
     struct rpc_client *client;
     const struct rpc_stream_handlers *handlers;
     void *arg;
     bool ended;
     struct cluster_stream *at_member;
-    struct message *to_first, **to_last, *from_first, **from_last; /* on their way to the member, and from it */
-    uint64_t to_ns, from_ns;                                       /* when the last of them arrives */
-    uint64_t stuck_ns;                                             /* since when nothing gets through; 0: it does */
+    struct way to, from; /* the member */
+    uint64_t stuck_ns;   /* since when nothing gets through; 0: it does */
 };
 
 static bool is_cut(const struct rpc_client *client)
@@ -159,7 +162,7 @@ static int client_open(const struct rpc_client_def *def, struct rpc_client **ret
     for (unsigned i = 0; i < client->threads; i++) {
         client->workers[i] = (struct worker){.client = client};
         client->workers[i].last = &client->workers[i].first;
-        sim_spawn(client->process, "rpc", run_worker, &client->workers[i]);
+        sim_spawn(client->process, run_worker, &client->workers[i]);
     }
     *ret_client = client;
     return 0;
@@ -288,7 +291,7 @@ static int unary(struct rpc_client *client, const ProtobufCServiceDescriptor *se
 
 static void end_stream(struct rpc_stream *stream, int code, const char *message)
 {
-    struct rpc_stream **link = &network.streams, **own = &stream->client->streams;
+    struct rpc_stream **link = &network.streams;
 
     if (stream->ended)
         return;
@@ -296,9 +299,6 @@ static void end_stream(struct rpc_stream *stream, int code, const char *message)
     for (; *link != stream; link = &(*link)->next)
         continue;
     *link = stream->next;
-    for (; *own != stream; own = &(*own)->next_of_client)
-        continue;
-    *own = stream->next_of_client;
     if (stream->at_member != NULL)
         cluster_stream_close(stream->at_member);
     sim_note("stream of process %d to member %u ends: %d", stream->client->process->number, stream->client->member,
@@ -322,62 +322,67 @@ static bool is_stuck(struct rpc_stream *stream)
     return true;
 }
 
+static void put(struct rpc_stream *stream, struct way *way, struct message message, void (*arrived)(void *arg))
+{
+    uint64_t now_ns = sim_now_ns(), at_ns = now_ns + delay();
+
+    *way->last = sim_copy(&message, sizeof(message));
+    way->last = &(*way->last)->next;
+    way->at_ns = at_ns > way->at_ns ? at_ns : way->at_ns;
+    sim_after(way->at_ns - now_ns, arrived, stream);
+}
+
+/* NULL: the stream is at its end, or the link is cut: it arrives again later. */
+static struct message *take(struct rpc_stream *stream, struct way *way, void (*arrived)(void *arg))
+{
+    struct message *message = way->first;
+
+    if (stream->ended || stream->client->process->dead)
+        return NULL;
+    if (is_stuck(stream)) {
+        sim_after(RESEND_NS, arrived, stream);
+        return NULL;
+    }
+    way->first = message->next;
+    if (way->first == NULL)
+        way->last = &way->first;
+    return message;
+}
+
 static void on_from_member(void *arg)
 {
     struct rpc_stream *stream = arg;
-    struct message *message = stream->from_first;
+    struct message *message = take(stream, &stream->from, on_from_member);
 
-    if (stream->ended || stream->client->process->dead)
+    if (message == NULL)
         return;
-    if (is_stuck(stream)) {
-        sim_after(RESEND_NS, on_from_member, stream);
-        return;
-    }
-    stream->from_first = message->next;
-    if (stream->from_first == NULL)
-        stream->from_last = &stream->from_first;
     if (message->content == NULL)
         end_stream(stream, message->status.code, message->status.message);
     else
         deliver(&stream->client->workers[0], (struct delivery){.stream = stream, .message = message->content});
 }
 
-static void put_from_member(struct rpc_stream *stream, const ProtobufCMessage *content, struct mvcc_status status)
-{
-    struct message *message = sim_alloc(sizeof(*message));
-    uint64_t now_ns = sim_now_ns(), at_ns = now_ns + delay();
-
-    *message = (struct message){.content = content, .status = status};
-    *stream->from_last = message;
-    stream->from_last = &message->next;
-    stream->from_ns = at_ns > stream->from_ns ? at_ns : stream->from_ns;
-    sim_after(stream->from_ns - now_ns, on_from_member, stream);
-}
-
 static void on_sent(void *arg, const Etcdserverpb__WatchResponse *response)
 {
-    put_from_member(arg, &response->base, MVCC_OK);
+    struct rpc_stream *stream = arg;
+
+    put(stream, &stream->from, (struct message){.content = &response->base}, on_from_member);
 }
 
 static void on_ended(void *arg, struct mvcc_status status)
 {
-    put_from_member(arg, NULL, status);
+    struct rpc_stream *stream = arg;
+
+    put(stream, &stream->from, (struct message){.status = status}, on_from_member);
 }
 
 static void on_to_member(void *arg)
 {
     struct rpc_stream *stream = arg;
-    struct message *message = stream->to_first;
+    struct message *message = take(stream, &stream->to, on_to_member);
 
-    if (stream->ended || stream->client->process->dead)
+    if (message == NULL)
         return;
-    if (is_stuck(stream)) {
-        sim_after(RESEND_NS, on_to_member, stream);
-        return;
-    }
-    stream->to_first = message->next;
-    if (stream->to_first == NULL)
-        stream->to_last = &stream->to_first;
     if (!cluster_is_up(stream->client->member)) {
         end_stream(stream, ERR_GRPC_UNAVAILABLE, "connection refused");
         return;
@@ -396,11 +401,10 @@ static int stream_open(struct rpc_client *client, const ProtobufCServiceDescript
     if (client->cancelled)
         return -ECANCELED;
     stream = sim_alloc(sizeof(*stream));
-    *stream = (struct rpc_stream){
-        .next = network.streams, .next_of_client = client->streams, .client = client, .handlers = handlers, .arg = arg};
-    stream->to_last = &stream->to_first;
-    stream->from_last = &stream->from_first;
-    network.streams = client->streams = stream;
+    *stream = (struct rpc_stream){.next = network.streams, .client = client, .handlers = handlers, .arg = arg};
+    stream->to.last = &stream->to.first;
+    stream->from.last = &stream->from.first;
+    network.streams = stream;
     sim_note("stream of process %d to member %u", client->process->number, client->member);
     *ret_stream = stream;
     return 0;
@@ -408,14 +412,7 @@ static int stream_open(struct rpc_client *client, const ProtobufCServiceDescript
 
 static int stream_send(struct rpc_stream *stream, const ProtobufCMessage *content)
 {
-    struct message *message = sim_alloc(sizeof(*message));
-    uint64_t now_ns = sim_now_ns(), at_ns = now_ns + delay();
-
-    message->content = copy_message(content);
-    *stream->to_last = message;
-    stream->to_last = &message->next;
-    stream->to_ns = at_ns > stream->to_ns ? at_ns : stream->to_ns;
-    sim_after(stream->to_ns - now_ns, on_to_member, stream);
+    put(stream, &stream->to, (struct message){.content = copy_message(content)}, on_to_member);
     return 0;
 }
 
@@ -459,11 +456,16 @@ void network_forget(struct sim_process *process)
 
 static void client_cancel(struct rpc_client *client)
 {
+    struct rpc_stream *stream, *next;
+
     client->cancelled = true;
     while (client->calls != NULL)
         end_call(client->calls, ERR_GRPC_CANCELLED, "cancelled", NULL);
-    while (client->streams != NULL)
-        end_stream(client->streams, ERR_GRPC_CANCELLED, "cancelled");
+    for (stream = network.streams; stream != NULL; stream = next) {
+        next = stream->next;
+        if (stream->client == client)
+            end_stream(stream, ERR_GRPC_CANCELLED, "cancelled");
+    }
 }
 
 static struct rpc_client *client_free(struct rpc_client *client)
@@ -502,7 +504,7 @@ static int new_id(struct uuid *ret_uuid)
 
 static int start_thread(pthread_t *ret_thread, const char *name, void *(*run)(void *arg), void *arg)
 {
-    *ret_thread = (pthread_t)sim_spawn(sim_self(), name, run, arg);
+    *ret_thread = (pthread_t)sim_spawn(sim_self(), run, arg);
     return 0;
 }
 

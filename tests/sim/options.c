@@ -24,7 +24,7 @@ static unsigned draw_rate(unsigned most)
     return sim_chance(500) ? 0 : (unsigned)sim_between(1, most);
 }
 
-struct sim_options sim_options_draw(bool perfect)
+struct sim_options sim_options_draw(void)
 {
     struct sim_options options = {
         .replicas = (unsigned)sim_between(1, 3),
@@ -44,8 +44,6 @@ struct sim_options sim_options_draw(bool perfect)
                     .slow_apply_ns = sim_between(10, 1500) * CLOCK_NS_PER_MS},
     };
 
-    if (perfect)
-        return options;
     options.network.late = draw_rate(50);
     options.network.lose_request = draw_rate(50);
     options.network.lose_answer = draw_rate(50);

@@ -36,5 +36,4 @@ struct sim_options {
 
 extern const char *const sim_fault_names[FAULTS];
 
-/* perfect: without any faults. */
-struct sim_options sim_options_draw(bool perfect);
+struct sim_options sim_options_draw(void);

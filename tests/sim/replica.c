@@ -75,7 +75,7 @@ void replica_start(struct replica *replica)
     replica->state = REPLICA_OPENING;
     replica->wanted = true;
     replica->calls = 0;
-    sim_spawn(process, "open", run_open, replica);
+    sim_spawn(process, run_open, replica);
 }
 
 static void *run_close(void *arg)
@@ -98,7 +98,7 @@ void replica_stop(struct replica *replica, bool again)
     sim_note("replica %d is to end", replica->number);
     replica->state = REPLICA_CLOSING;
     replica->wanted = again;
-    sim_spawn(replica->process, "close", run_close, replica);
+    sim_spawn(replica->process, run_close, replica);
 }
 
 /* ---- killing: the files are copied, because those of the dead one are still open and locked in this process ---- */

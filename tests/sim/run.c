@@ -3,14 +3,13 @@
 #include "options.h"
 #include "replica.h"
 #include "store_engine.h"
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define MAX_REPLICAS 3
 #define CLIENT       8 /* the number of the clients' process */
 #define POLL_NS      (20 * CLOCK_NS_PER_MS)
 #define RECOVER_NS   (90 * CLOCK_NS_PER_S) /* after the last fault until everything works */
+#define COMPLETE_NS  (5 * CLOCK_NS_PER_S)  /* for the last read of a replica */
 #define ATTEMPTS     5                     /* of one request with an idempotency key */
 
 static struct {
@@ -33,7 +32,6 @@ struct job {
     struct judge_read *read;
     uint64_t deadline_ns;
     bool done;
-    struct store_result result;
 };
 
 static void on_written(void *arg, const struct store_result *result)
@@ -41,7 +39,6 @@ static void on_written(void *arg, const struct store_result *result)
     struct job *job = arg;
 
     judge_end(job->request, result);
-    job->result = *result;
     job->done = true;
     sim_wake(job);
 }
@@ -51,7 +48,6 @@ static void on_read(void *arg, int err, struct store_snapshot *snapshot)
     struct job *job = arg;
 
     judge_read_end(job->read, err, snapshot);
-    job->result.err = err;
     job->done = true;
     sim_wake(job);
 }
@@ -74,7 +70,7 @@ static bool wait_for(struct job *job)
 {
     job->process = job->replica->process;
     job->replica->calls++;
-    sim_spawn(job->process, "job", run_job, job);
+    sim_spawn(job->process, run_job, job);
     while (!job->done && !job->process->dead) {
         judge_check_time(job->deadline_ns, job->process->pause_until, job->read != NULL ? "read" : "write",
                          job->read != NULL ? job->read->number : job->request->number);
@@ -115,29 +111,24 @@ static void add_to_batch(struct store_batch *batch, const struct judge_request *
     store_batch_put(batch, op->table, str_of(op->key), (struct str){value, len + more}, op->expect, op->seq);
 }
 
-static int write_at(struct replica *replica, struct judge_request *request, uint64_t within_ns)
+static void write_at(struct replica *replica, struct judge_request *request, uint64_t within_ns)
 {
     struct job job = {.replica = replica, .request = request, .deadline_ns = sim_now_ns() + within_ns};
 
-    request->deadline_ns = job.deadline_ns;
     judge_begun(request);
     job.batch = store_batch_new();
     for (unsigned i = 0; i < request->count; i++)
         add_to_batch(job.batch, request, i);
     /* On the heap: a replica may go on with it when the client has given it up. */
-    return wait_for(sim_copy(&job, sizeof(job))) ? 0 : -ECONNRESET;
+    wait_for(sim_copy(&job, sizeof(job)));
 }
 
 static uint64_t some_seq(const char *key)
 {
-    char path[64];
-    const struct mvcc *state = cluster_state();
-    const struct mvcc_version *found;
-    int64_t revision = state->revision - (int64_t)(sim_chance(300) ? sim_below(5) : 0);
+    int64_t revision = cluster_state()->revision - (int64_t)(sim_chance(300) ? sim_below(5) : 0);
+    uint64_t seq = judge_seq(THINGS, key, revision);
 
-    snprintf(path, sizeof(path), "/" JUDGE_PREFIX "/things/%s", key);
-    found = mvcc_at(mvcc_find(state, str_of(path)), revision);
-    return found != NULL ? (uint64_t)found->mod * 256 + (uint8_t)found->value.s[1] : 256;
+    return seq != 0 ? seq : 256; /* of no record */
 }
 
 static void draw_op(struct judge_op *op, unsigned key)
@@ -206,13 +197,12 @@ static void write_by_key(void)
         sim_sleep(sim_below(100 * CLOCK_NS_PER_MS));
 }
 
-static int read_at(struct replica *replica, uint64_t within_ns, uint64_t max_stale_ms)
+static bool read_at(struct replica *replica, uint64_t within_ns, uint64_t max_stale_ms)
 {
-    uint64_t deadline_ns = sim_now_ns() + within_ns;
-    struct job job = {.replica = replica, .deadline_ns = deadline_ns};
+    struct job job = {.replica = replica, .deadline_ns = sim_now_ns() + within_ns};
 
-    job.read = judge_read_begin(deadline_ns, max_stale_ms);
-    return wait_for(sim_copy(&job, sizeof(job))) ? job.read->err : -ECONNRESET;
+    job.read = judge_read_begin(max_stale_ms);
+    return wait_for(sim_copy(&job, sizeof(job))) && job.read->err == 0;
 }
 
 static void read_once(void)
@@ -335,24 +325,15 @@ static struct replica *any_replica(void)
     return &run.replicas[sim_below(run.options.replicas)];
 }
 
-static void crash(void)
+static void crash(bool reboots)
 {
     struct replica *replica = any_replica();
 
     if (replica->state == REPLICA_DOWN)
         return;
     replica_kill(replica);
-    sim_after(sim_below(2 * CLOCK_NS_PER_S), start_replica, replica);
-}
-
-static void reboot(void)
-{
-    struct replica *replica = any_replica();
-
-    if (replica->state == REPLICA_DOWN)
-        return;
-    replica_kill(replica);
-    replica_forget_boot(replica);
+    if (reboots)
+        replica_forget_boot(replica);
     sim_after(sim_below(2 * CLOCK_NS_PER_S), start_replica, replica);
 }
 
@@ -398,10 +379,8 @@ static void make_fault(enum fault fault)
         restore();
         break;
     case FAULT_CRASH:
-        crash();
-        break;
     case FAULT_REBOOT:
-        reboot();
+        crash(fault == FAULT_REBOOT);
         break;
     case FAULT_RESTART:
         replica_stop(any_replica(), true);
@@ -474,7 +453,7 @@ static void *run_complete(void *arg)
 {
     struct completion *completion = arg;
 
-    store_read(completion->replica->store, sim_now_ns() + 5 * CLOCK_NS_PER_S, 0, on_complete, completion);
+    store_read(completion->replica->store, sim_now_ns() + COMPLETE_NS, 0, on_complete, completion);
     return NULL;
 }
 
@@ -482,12 +461,15 @@ static void *run_complete(void *arg)
 static void check_complete(struct replica *replica)
 {
     struct completion *completion = sim_alloc(sizeof(*completion));
+    uint64_t deadline_ns = sim_now_ns() + COMPLETE_NS;
 
     completion->replica = replica;
     completion->revision = cluster_state()->revision;
-    sim_spawn(replica->process, "complete", run_complete, completion);
-    while (!completion->done)
-        sim_block(completion, SIM_NEVER_NS);
+    sim_spawn(replica->process, run_complete, completion);
+    while (!completion->done) {
+        judge_check_time(deadline_ns, 0, "the last read of replica", (uint64_t)replica->number);
+        sim_block(completion, sim_now_ns() + POLL_NS);
+    }
     if (completion->err < 0)
         sim_violated("replica %d cannot be read at the end: %s", replica->number, strerror(-completion->err));
     if (!completion->complete)
@@ -507,7 +489,7 @@ static bool works(struct replica *replica)
     request->ops[0] = (struct judge_op){.table = THINGS, .expect = STORE_ANY};
     snprintf(request->ops[0].key, sizeof(request->ops[0].key), "k%d", replica->number);
     write_at(replica, request, 3 * CLOCK_NS_PER_S);
-    return request->state == JUDGE_ACKNOWLEDGED && read_at(replica, 3 * CLOCK_NS_PER_S, 0) == 0;
+    return request->state == JUDGE_ACKNOWLEDGED && read_at(replica, 3 * CLOCK_NS_PER_S, 0);
 }
 
 static void recover(struct replica *replica)
@@ -555,9 +537,9 @@ static void start(const char *folder)
     }
     run.active_clients = options->clients;
     for (unsigned i = 0; i < options->clients; i++)
-        sim_spawn(&run.clients, "client", run_client, NULL);
+        sim_spawn(&run.clients, run_client, NULL);
     start_faults();
-    sim_spawn(&run.clients, "run", run_all, NULL);
+    sim_spawn(&run.clients, run_all, NULL);
 }
 
 static void print_options(void)
@@ -574,12 +556,12 @@ static void print_options(void)
             printf("%s every %.1f s\n", sim_fault_names[i], (double)options->fault_ns[i] / 1e9);
 }
 
-struct run_result run_seed(uint64_t seed, const char *folder, bool perfect, bool verbose)
+struct run_result run_seed(uint64_t seed, const char *folder, bool verbose)
 {
     struct judge_counts counts;
 
     sim_init(seed, verbose);
-    run.options = sim_options_draw(perfect);
+    run.options = sim_options_draw();
     if (verbose)
         print_options();
     sim_set_preemption(run.options.preemption);

@@ -8,4 +8,4 @@ struct run_result {
 };
 
 /* folder: an empty one, for views. Violations end the process. */
-struct run_result run_seed(uint64_t seed, const char *folder, bool perfect, bool verbose);
+struct run_result run_seed(uint64_t seed, const char *folder, bool verbose);

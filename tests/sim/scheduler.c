@@ -17,7 +17,6 @@ enum state { READY, BLOCKED, DONE };
 struct sim_fiber {
     ucontext_t context;
     struct sim_process *process;
-    const char *name;
     void *(*run)(void *arg);
     void *arg;
     enum state state;
@@ -25,7 +24,6 @@ struct sim_fiber {
     uint64_t generation; /* of its blocking: an older timer does not count */
     bool timed_out;
     unsigned locks;
-    int saved_errno;
     char *stack;
     struct sim_fiber *next, **link; /* of the blocked ones */
 };
@@ -75,17 +73,15 @@ void *sim_copy(const void *bytes, size_t len)
     return p;
 }
 
-/* Room for one more in an array. */
-static void grow(void *array, size_t *size, size_t count, size_t one)
+void *sim_grown(void *array, size_t *size, size_t count, size_t one)
 {
-    void **p = array;
-
     if (count < *size)
-        return;
-    *size = *size == 0 ? 64 : 2 * *size;
-    *p = realloc(*p, *size * one);
-    if (*p == NULL)
+        return array;
+    *size = *size == 0 ? 16 : 2 * *size;
+    array = realloc(array, *size * one);
+    if (array == NULL)
         abort();
+    return array;
 }
 
 /* ---- the seed ---- */
@@ -175,7 +171,7 @@ static void add_timer(struct timer timer)
 {
     size_t i = sim.timer_count++;
 
-    grow(&sim.timers, &sim.timer_size, i, sizeof(*sim.timers));
+    sim.timers = sim_grown(sim.timers, &sim.timer_size, i, sizeof(*sim.timers));
     timer.number = sim.timer_number++;
     for (; i > 0 && is_before(&timer, &sim.timers[(i - 1) / 2]); i = (i - 1) / 2)
         sim.timers[i] = sim.timers[(i - 1) / 2];
@@ -215,7 +211,7 @@ static void make_ready(struct sim_fiber *fiber)
 {
     fiber->state = READY;
     fiber->generation++;
-    grow(&sim.ready, &sim.ready_size, sim.ready_count, sizeof(*sim.ready));
+    sim.ready = sim_grown(sim.ready, &sim.ready_size, sim.ready_count, sizeof(*sim.ready));
     sim.ready[sim.ready_count++] = fiber;
 }
 
@@ -244,15 +240,15 @@ static char *get_stack(void)
 
 static void give_stack(char *stack)
 {
-    grow(&sim.stacks, &sim.stack_size, sim.stack_count, sizeof(*sim.stacks));
+    sim.stacks = sim_grown(sim.stacks, &sim.stack_size, sim.stack_count, sizeof(*sim.stacks));
     sim.stacks[sim.stack_count++] = stack;
 }
 
-struct sim_fiber *sim_spawn(struct sim_process *process, const char *name, void *(*run)(void *arg), void *arg)
+struct sim_fiber *sim_spawn(struct sim_process *process, void *(*run)(void *arg), void *arg)
 {
     struct sim_fiber *fiber = sim_alloc(sizeof(*fiber));
 
-    *fiber = (struct sim_fiber){.process = process, .name = name, .run = run, .arg = arg, .stack = get_stack()};
+    *fiber = (struct sim_fiber){.process = process, .run = run, .arg = arg, .stack = get_stack()};
     getcontext(&fiber->context);
     fiber->context.uc_stack.ss_sp = fiber->stack;
     fiber->context.uc_stack.ss_size = STACK_BYTES;
@@ -266,11 +262,17 @@ struct sim_process *sim_self(void)
     return sim.current != NULL ? sim.current->process : NULL;
 }
 
+struct sim_fiber *sim_fiber(void)
+{
+    return sim.current;
+}
+
 static void switch_to_scheduler(struct sim_fiber *fiber)
 {
-    fiber->saved_errno = errno;
+    int saved = errno;
+
     swapcontext(&fiber->context, &sim.scheduler);
-    errno = fiber->saved_errno;
+    errno = saved;
 }
 
 bool sim_block(const void *on, uint64_t until_ns)
@@ -363,6 +365,11 @@ void sim_preempt(void)
 
 /* ---- running ---- */
 
+static void end_pause(void *fiber)
+{
+    make_ready(fiber);
+}
+
 static void run_fiber(struct sim_fiber *fiber)
 {
     struct sim_process *process = fiber->process;
@@ -370,17 +377,13 @@ static void run_fiber(struct sim_fiber *fiber)
     if (process->dead)
         return;
     if (process->pause_until > sim.now_ns) {
-        fiber->state = BLOCKED;
-        fiber->on = NULL;
-        fiber->link = &fiber->next;
-        fiber->next = NULL;
-        add_timer((struct timer){.at_ns = process->pause_until, .fiber = fiber, .generation = fiber->generation});
+        sim_after(process->pause_until - sim.now_ns, end_pause, fiber);
         return;
     }
     sim.current = fiber;
     swapcontext(&sim.scheduler, &fiber->context);
     sim.current = NULL;
-    if (fiber->state == DONE && fiber->stack != NULL) {
+    if (fiber->state == DONE) {
         give_stack(fiber->stack);
         fiber->stack = NULL;
     }

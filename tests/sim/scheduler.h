@@ -20,6 +20,7 @@
 
 void *sim_alloc(size_t size); /* zeroed; never fails */
 void *sim_copy(const void *bytes, size_t len);
+void *sim_grown(void *array, size_t *size, size_t count, size_t one); /* an array, with room for one more */
 
 /* ---- the seed ---- */
 
@@ -48,9 +49,10 @@ struct sim_process {
 
 struct sim_fiber;
 
-struct sim_fiber *sim_spawn(struct sim_process *process, const char *name, void *(*run)(void *arg), void *arg);
+struct sim_fiber *sim_spawn(struct sim_process *process, void *(*run)(void *arg), void *arg);
 void sim_join(struct sim_fiber *fiber);
 struct sim_process *sim_self(void); /* of the fiber that runs; NULL: the scheduler itself */
+struct sim_fiber *sim_fiber(void);  /* that runs; NULL: the scheduler itself */
 
 /* Blocks the fiber until sim_wake(on) or until_ns. True: until_ns has come. */
 bool sim_block(const void *on, uint64_t until_ns);

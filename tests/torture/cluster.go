@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,15 +29,18 @@ var etcdBounds = []string{"ETCD_SNAPSHOT_COUNT=200", "ETCD_SNAPSHOT_CATCHUP_ENTR
 
 // process is a program under test: a service's replica or a member of etcd.
 type process struct {
-	name    string
-	place   place
-	program string
-	args    []string
-	env     []string
-	health  string // URL that answers 200
-	folder  string // of its log, and of its data unless data says otherwise
-	data    string // "": not on a disk of its own
-	clock   string // file that holds what is added to its clock
+	name       string
+	service    string // "": a member of etcd
+	place      place
+	program    string
+	started    string // the program that runs
+	args       []string
+	membership []string // of a member: the part of args that a restoration needs, too
+	env        []string
+	health     string // URL that answers 200
+	folder     string // of its log, and of its data unless data says otherwise
+	data       string // "": not on a disk of its own
+	clock      string // file that holds what is added to its clock
 
 	mutex    sync.Mutex
 	command  *exec.Cmd
@@ -61,7 +65,7 @@ func (p *process) start() error {
 		return err
 	}
 	ended := make(chan struct{})
-	p.command, p.ended, p.expected = command, ended, false
+	p.command, p.ended, p.expected, p.started = command, ended, false, p.program
 	go func() {
 		_ = command.Wait()
 		p.mutex.Lock()
@@ -146,6 +150,26 @@ func (p *process) waitReady() error {
 	return fmt.Errorf("%s is not ready after %v%s", p.name, readyTime, p.lastWords())
 }
 
+// metric is the value of a metric without labels.
+func (p *process) metric(name string) (int, error) {
+	response, err := probe.Get("http://" + p.place.ip + ":9090/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, err
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		if value, found := strings.CutPrefix(line, name+" "); found {
+			number, err := strconv.ParseFloat(value, 64)
+			return int(number), err
+		}
+	}
+	return 0, fmt.Errorf("no metric %s", name)
+}
+
 func (p *process) stepClock(seconds int64) error {
 	file, err := os.OpenFile(p.clock, os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -164,9 +188,20 @@ type cluster struct {
 	processes []*process
 	members   []*process // of etcd
 	clocks    *rand.Rand // by which the clocks of services are wrong
+	load      *load
 }
 
 func (c *cluster) services() []*process { return c.processes[len(c.members):] }
+
+func (c *cluster) replicas(service string) []*process {
+	var all []*process
+	for _, p := range c.services() {
+		if p.service == service {
+			all = append(all, p)
+		}
+	}
+	return all
+}
 
 func (c *cluster) newProcess(name, program string) (*process, error) {
 	place, err := makePlace(c.isolated, len(c.processes)+1)
@@ -196,10 +231,10 @@ func (c *cluster) addMembers() error {
 		client, peer := "http://"+p.place.ip+":2379", "http://"+p.place.ip+":2380"
 		p.health = client + "/health"
 		p.env = append([]string{"PATH=" + os.Getenv("PATH")}, etcdBounds...)
-		p.args = []string{"--name", p.name, "--data-dir", filepath.Join(p.folder, "data"), "--log-level", "error",
+		p.membership = []string{"--name", p.name, "--initial-advertise-peer-urls", peer, "--initial-cluster", strings.Join(all, ",")}
+		p.args = append([]string{"--data-dir", filepath.Join(p.folder, "data"), "--log-level", "error",
 			"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
-			"--initial-advertise-peer-urls", peer, "--initial-cluster", strings.Join(all, ","),
-			"--heartbeat-interval", "50", "--election-timeout", "500", "--quota-backend-bytes", fmt.Sprint(quotaBytes)}
+			"--heartbeat-interval", "50", "--election-timeout", "500", "--quota-backend-bytes", fmt.Sprint(quotaBytes)}, p.membership...)
 	}
 	return nil
 }
@@ -209,6 +244,7 @@ func (c *cluster) addService(name, program string, number int) error {
 	if err != nil {
 		return err
 	}
+	p.service = name
 	folder := filepath.Join(p.folder, "data")
 	if c.isolated && name == "feature-store" && number == 1 {
 		p.data = filepath.Join(p.folder, "disk")
@@ -284,8 +320,7 @@ func (c *cluster) start() error {
 func (c *cluster) targets() map[string][]string {
 	targets := map[string][]string{}
 	for _, p := range c.services() {
-		name := p.name[:strings.LastIndexByte(p.name, '-')]
-		targets[name] = append(targets[name], p.place.ip+":8080")
+		targets[p.service] = append(targets[p.service], p.place.ip+":8080")
 	}
 	return targets
 }

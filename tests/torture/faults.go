@@ -42,10 +42,13 @@ func newSchedule(seed uint64, c *cluster, onlyKills bool) *schedule {
 		s.kinds = append(s.kinds, "step clock")
 	}
 	if len(c.members) > 0 {
-		s.kinds = append(s.kinds, "make room", "make room", "lose member")
+		s.kinds = append(s.kinds, "make room", "make room", "lose member", "restore")
 	}
 	if len(c.members) > 2 {
 		s.kinds = append(s.kinds, "lose disk")
+	}
+	if len(c.members) > 0 && c.options.next != "" {
+		s.kinds = append(s.kinds, "grow")
 	}
 	if c.isolated && c.options.features != "" {
 		s.kinds = append(s.kinds, "fill disk")
@@ -70,7 +73,7 @@ func (s *schedule) next() fault {
 	}
 	service := s.first + s.random.IntN(s.all-s.first)
 	switch f.kind {
-	case "cut replica", "compact behind", "step clock":
+	case "cut replica", "compact behind", "step clock", "grow":
 		f.target = service
 	case "lose member", "lose disk":
 		f.target %= s.first
@@ -131,6 +134,16 @@ func (c *cluster) inflict(f fault, say func(string)) error {
 	case "lose disk":
 		say("lose the disk of " + target.name)
 		err = c.loseDisk(target)
+	case "restore":
+		say(fmt.Sprintf("restore etcd from a snapshot of %v ago", f.hold))
+		err = c.restore(f.hold)
+		hit = c.processes
+	case "grow":
+		replicas := c.replicas("notes")
+		target = replicas[f.target%len(replicas)]
+		hit[0] = target
+		say(target.name + " ends; notes begin again as a version with one more table from now on")
+		c.grow(target)
 	case "cut replica", "compact behind":
 		say(fmt.Sprintf("cut %s from all of etcd for %v: %s", target.name, f.hold, f.kind))
 		for _, member := range c.members {
@@ -188,7 +201,7 @@ func first(a, b error) error {
 // held is how long it lasts before it is healed.
 func (f fault) held() time.Duration {
 	switch f.kind {
-	case "kill", "kill leader", "kill all", "step clock", "make room", "lose disk":
+	case "kill", "kill leader", "kill all", "step clock", "make room", "lose disk", "grow":
 		return 0
 	}
 	return f.hold
@@ -196,9 +209,9 @@ func (f fault) held() time.Duration {
 
 func (f fault) kills(c *cluster) int {
 	switch f.kind {
-	case "kill", "kill leader", "lose member", "lose disk":
+	case "kill", "kill leader", "lose member", "lose disk", "grow":
 		return 1
-	case "kill all":
+	case "kill all", "restore":
 		return len(c.processes)
 	}
 	return 0

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -10,12 +11,11 @@ import (
 // featuresLoad saves and reads at a few points at a time, each for so many operations.
 type featuresLoad struct {
 	*load
-	grpc   *grpcClient
-	mutex  sync.Mutex
-	slots  [keysInUse]*hotPoint
-	all    []*hotPoint
-	made   []Op // saves that were acknowledged, and where
-	points []*hotPoint
+	grpc  *grpcClient
+	mutex sync.Mutex
+	slots [keysInUse]*hotPoint
+	all   []*hotPoint
+	made  []Op // saves that were acknowledged
 }
 
 type hotPoint struct {
@@ -67,8 +67,8 @@ func (f *featuresLoad) save(process int, random *rand.Rand, point *hotPoint) {
 	op := Op{Process: process, Service: "feature-store", Kind: "save", Key: point.key(), Token: name, Arg: name,
 		Start: f.history.now(), Result: refused}
 	message := point.named(name)
-	deadline := time.Now().Add(createTime)
-	for time.Now().Before(deadline) {
+	deadline, restorations := time.Now().Add(createTime), f.restorations.Load()
+	for f.again(deadline, restorations) {
 		_, code := f.grpc.call(f.target("feature-store", random), "routeguide.RouteGuide/SaveFeature",
 			map[string]string{"idempotency-key": name}, message)
 		if code == codeOK {
@@ -89,7 +89,6 @@ func (f *featuresLoad) save(process int, random *rand.Rand, point *hotPoint) {
 		point.unknown++
 	case ok:
 		f.made = append(f.made, op)
-		f.points = append(f.points, point)
 	}
 }
 
@@ -122,12 +121,17 @@ func (f *featuresLoad) operate(process int, random *rand.Rand) {
 
 // repeat sends saves again that were acknowledged: the histories tell whether any has been done twice.
 func (f *featuresLoad) repeat() {
-	each(min(len(f.made), maxRepeated), 4, func(i int) {
-		n := i * len(f.made) / min(len(f.made), maxRepeated)
+	all := kept(f.made, restorations(f.history.ops), math.MaxInt64)
+	points := map[string]*hotPoint{}
+	for _, point := range f.all {
+		points[point.key()] = point
+	}
+	each(min(len(all), maxRepeated), 4, func(i int) {
+		made := all[i*len(all)/min(len(all), maxRepeated)]
 		addresses := f.targets["feature-store"]
-		op := Op{Process: repeatProcess, Service: "feature-store", Kind: "repeat", Token: f.made[n].Token, Start: f.history.now()}
+		op := Op{Process: repeatProcess, Service: "feature-store", Kind: "repeat", Token: made.Token, Start: f.history.now()}
 		_, code := f.grpc.call(addresses[i%len(addresses)], "routeguide.RouteGuide/SaveFeature",
-			map[string]string{"idempotency-key": op.Token}, f.points[n].named(op.Token))
+			map[string]string{"idempotency-key": op.Token}, points[made.Key].named(op.Token))
 		op.End, op.Result = f.history.now(), f.resultOf(code)
 		f.history.add(op)
 	})

@@ -26,6 +26,8 @@ const (
 //	read    Value, or Missing. Age: it was asked to be quick, and says how old it may be.
 //	save    Arg: the name; Token: the idempotency key.
 //	list    Values: everything that is there, in order; while others write, each page is of another moment.
+//	snapshot, restore
+//	        Of all services: etcd's data are saved, and become again what was saved last.
 type Op struct {
 	Process int      `json:"process"`
 	Service string   `json:"service"`

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"time"
 
@@ -22,11 +23,22 @@ func (f *Finding) wrong(format string, args ...any) {
 
 const porcupineTimeout = 60 * time.Second // for one key
 
-// A note, or the newest save at a point, is a register; "" is none.
+// A note, or the newest save at a point, is a register; "" is none. saved is what a snapshot has.
+type registerState struct{ now, saved string }
+
 var register = porcupine.Model{
-	Init: func() any { return "" },
+	Init: func() any { return registerState{} },
 	Step: func(state, input, output any) (bool, any) {
-		return step(state.(string), input.(Op))
+		s, op, fits := state.(registerState), input.(Op), true
+		switch op.Kind {
+		case "snapshot":
+			s.saved = s.now
+		case "restore":
+			s.now = s.saved
+		default:
+			fits, s.now = step(s.now, op)
+		}
+		return fits, s
 	},
 	DescribeOperation: func(input, output any) string {
 		op := input.(Op)
@@ -72,8 +84,41 @@ func step(state string, op Op) (bool, string) {
 	return false, state
 }
 
+// ---- restorations ----
+
+// restoration: what was acknowledged between the two may be gone afterwards.
+type restoration struct{ snapshot, restore Op }
+
+func restorations(ops []Op) []restoration {
+	var all []restoration
+	for _, op := range ops {
+		switch op.Kind {
+		case "snapshot":
+			all = append(all, restoration{snapshot: op})
+		case "restore":
+			all[len(all)-1].restore = op
+		}
+	}
+	return all
+}
+
+// kept are those of the operations that no restoration which has begun by then may have taken back.
+func kept(ops []Op, restored []restoration, then int64) []Op {
+	var all []Op
+	for _, op := range ops {
+		lost := slices.ContainsFunc(restored, func(r restoration) bool {
+			return op.End > r.snapshot.Start && op.Start < r.restore.End && r.restore.Start < then
+		})
+		if !lost {
+			all = append(all, op)
+		}
+	}
+	return all
+}
+
 func judge(ops []Op) []Finding {
 	var findings []Finding
+	restored := restorations(ops)
 	for _, service := range []string{"notes", "feature-store"} {
 		var own []Op
 		for _, op := range ops {
@@ -82,14 +127,14 @@ func judge(ops []Op) []Finding {
 			}
 		}
 		if len(own) > 0 {
-			findings = append(findings, linearizable(service, own), nothingForeign(service, own))
+			findings = append(findings, linearizable(service, own, restored), nothingForeign(service, own))
 		}
 		switch {
 		case len(own) == 0:
 		case service == "notes":
-			findings = append(findings, notesThere(own), onceEach(service, own), tags(own))
+			findings = append(findings, notesThere(own, restored), onceEach(service, own), tags(own))
 		default:
-			findings = append(findings, savesThere(own), onceEach(service, own), commitOrder(own))
+			findings = append(findings, savesThere(own, restored), onceEach(service, own), commitOrder(own))
 		}
 	}
 	return findings
@@ -97,7 +142,7 @@ func judge(ops []Op) []Finding {
 
 // ---- linearizability ----
 
-func linearizable(service string, ops []Op) Finding {
+func linearizable(service string, ops []Op, restored []restoration) Finding {
 	finding := Finding{Check: service + ": every key is linearizable"}
 	keys := map[string][]porcupine.Operation{}
 	for _, op := range ops {
@@ -113,6 +158,11 @@ func linearizable(service string, ops []Op) Finding {
 	}
 	finding.Looked = len(keys)
 	for key, history := range keys {
+		for _, r := range restored {
+			for _, op := range []Op{r.snapshot, r.restore} {
+				history = append(history, porcupine.Operation{ClientId: op.Process, Input: op, Call: op.Start, Return: op.End})
+			}
+		}
 		switch porcupine.CheckOperationsTimeout(register, history, porcupineTimeout) {
 		case porcupine.Illegal:
 			finding.wrong("%s: no order of its %d operations explains their results", key, len(history))
@@ -157,9 +207,9 @@ func nothingForeign(service string, ops []Op) Finding {
 }
 
 // Every note whose creation was acknowledged before the list was begun is in it, unless a deletion was tried before its
-// end. Values of a list are the
-// contents of notes: those that the last write left, which linearizable judges; here their keys count.
-func notesThere(ops []Op) Finding {
+// end. Values of a list are the contents of notes: those that the last write left, which linearizable judges; here their
+// keys count.
+func notesThere(ops []Op, restored []restoration) Finding {
 	finding := Finding{Check: "notes: every acknowledged note is listed"}
 	gone := map[string]int64{} // since when it may be
 	for _, op := range ops {
@@ -172,7 +222,7 @@ func notesThere(ops []Op) Finding {
 		for _, token := range list.Values {
 			there[origin(token)] = true
 		}
-		for _, op := range ops {
+		for _, op := range kept(ops, restored, list.End) {
 			since, deleted := gone[op.Key]
 			if op.Kind != "create" || op.Result != ok || op.End > list.Start || deleted && since < list.End {
 				continue
@@ -186,10 +236,11 @@ func notesThere(ops []Op) Finding {
 	return finding
 }
 
-func savesThere(ops []Op) Finding {
+// Histories are read at the end.
+func savesThere(ops []Op, restored []restoration) Finding {
 	finding := Finding{Check: "feature-store: every acknowledged save is in the history"}
 	acknowledged := map[string][]string{}
-	for _, op := range ops {
+	for _, op := range kept(ops, restored, math.MaxInt64) {
 		if op.Kind == "save" && op.Result == ok {
 			acknowledged[op.Key] = append(acknowledged[op.Key], op.Arg)
 		}

@@ -17,6 +17,9 @@ func aged(seconds int64, content string) func(*Op) {
 }
 func lost(content string) func(*Op)   { return func(o *Op) { o.Arg, o.Result = content, unknown } }
 func denied(content string) func(*Op) { return func(o *Op) { o.Arg, o.Result = content, refused } }
+func operated(kind string, start, end int64) Op {
+	return Op{Kind: kind, Start: start, End: end, Result: ok}
+}
 func listed(contents ...string) func(*Op) {
 	return func(o *Op) { o.Values = contents }
 }
@@ -49,6 +52,18 @@ func TestJudge(t *testing.T) {
 			op("cas", "n", 4, 5, func(o *Op) { o.Arg, o.Expect = "a v2", "a v0" })}, 1},
 		"cas refused for no reason": {[]Op{created,
 			op("cas", "n", 4, 5, func(o *Op) { o.Arg, o.Expect, o.Failed = "a v2", "a v0", true })}, 1},
+		"restored, and gone": {[]Op{created, operated("snapshot", 2, 3), op("write", "n", 4, 5, wrote("a v1")),
+			operated("restore", 6, 7), op("read", "n", 8, 9, saw("a v0"))}, 0},
+		"restored, and gone though it was in the snapshot": {[]Op{created, op("write", "n", 2, 3, wrote("a v1")),
+			operated("snapshot", 4, 5), operated("restore", 6, 7), op("read", "n", 8, 9, saw("a v0"))}, 1},
+		"restored, and not gone": {[]Op{created, operated("snapshot", 2, 3), op("write", "n", 4, 5, wrote("a v1")),
+			operated("restore", 6, 7), op("read", "n", 8, 9, saw("a v1"))}, 1},
+		"a creation that was taken back": {[]Op{operated("snapshot", -9, -8), created, operated("restore", 2, 3),
+			op("list", "", 4, 5, listed())}, 0},
+		"a creation that was not taken back": {[]Op{created, operated("snapshot", 2, 3), operated("restore", 4, 5),
+			op("list", "", 6, 7, listed())}, 1},
+		"a creation that is to be taken back": {[]Op{operated("snapshot", -9, -8), created, op("list", "", 2, 3, listed()),
+			operated("restore", 4, 5)}, 1},
 		"a tag of two contents": {[]Op{created, op("read", "n", 2, 3, func(o *Op) { o.Value, o.Tag = "a v0", "7" }),
 			op("write", "n", 4, 5, func(o *Op) { o.Arg, o.Tag = "a v1", "7" })}, 1},
 	} {

@@ -44,6 +44,8 @@ type load struct {
 	clients sync.WaitGroup
 	names   atomic.Int64
 	strange sync.Map // answer that should not be -> count
+
+	restorations atomic.Int64 // of etcd, from a snapshot, that have begun
 }
 
 func (l *load) name(process int) string { return fmt.Sprintf("w%d-%d", process, l.names.Add(1)) }
@@ -51,6 +53,12 @@ func (l *load) name(process int) string { return fmt.Sprintf("w%d-%d", process, 
 func (l *load) target(service string, random *rand.Rand) string {
 	addresses := l.targets[service]
 	return addresses[random.IntN(len(addresses))]
+}
+
+// again says whether a request is to be repeated with its idempotency key: not behind a restoration, which may have taken
+// back what the request did before, so that it would be done, and be seen, twice.
+func (l *load) again(deadline time.Time, restorations int64) bool {
+	return time.Now().Before(deadline) && l.restorations.Load() == restorations
 }
 
 func (l *load) stopped() bool {

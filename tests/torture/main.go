@@ -32,6 +32,7 @@ type options struct {
 	build     string
 	notes     string // program
 	features  string // program; "" for none
+	next      string // program: a later version of notes; "" for none
 	clock     string // library that steps clocks; "" for none
 	work      string
 	keep      bool
@@ -59,6 +60,9 @@ func parse() *options {
 	o.build, _ = filepath.Abs(o.build)
 	if o.notes == "" {
 		o.notes, o.features = filepath.Join(o.build, "notes"), filepath.Join(o.build, "feature-store")
+		if next := filepath.Join(o.build, "tests/torture/notes-next"); exists(next) {
+			o.next = next
+		}
 	}
 	o.notes, _ = filepath.Abs(o.notes)
 	if clock := filepath.Join(o.build, "tests/torture/libclock.so"); exists(clock) {
@@ -143,6 +147,7 @@ func torture(o *options, isolated bool) ([]Finding, error) {
 		return nil, err
 	}
 	l := &load{history: history, targets: c.targets(), pace: o.pace, stop: make(chan struct{})}
+	c.load = l
 	notes := newNotesLoad(l)
 	l.run(o.clients, o.seed, 0, notes.operate)
 	l.run(1, o.seed, listProcess, notes.listSometimes)
@@ -169,6 +174,13 @@ func torture(o *options, isolated bool) ([]Finding, error) {
 	var findings []Finding
 	if isolated && len(c.members) > 0 && !o.onlyKills {
 		finding, err := c.partition(notes)
+		if err != nil {
+			return nil, err
+		}
+		findings = append(findings, finding)
+	}
+	if c.hasGrown() {
+		finding, err := c.grown()
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -103,8 +104,8 @@ func (n *notesLoad) resultOf(status int) string {
 func (n *notesLoad) create(process int, random *rand.Rand) *hotNote {
 	token := n.name(process)
 	op := Op{Process: process, Service: "notes", Kind: "create", Token: token, Arg: token + " v0", Start: n.history.now(), Result: refused}
-	deadline := time.Now().Add(createTime)
-	for time.Now().Before(deadline) {
+	deadline, restorations := time.Now().Add(createTime), n.restorations.Load()
+	for n.again(deadline, restorations) {
 		answer := n.call(n.target("notes", random), "POST", "/v1/notes", map[string]string{"Idempotency-Key": token}, op.Arg)
 		if answer.status == 201 {
 			op.Result, op.Key, op.Tag = ok, answer.id, answer.tag
@@ -220,8 +221,9 @@ func (n *notesLoad) operate(process int, random *rand.Rand) {
 // repeat sends creations again that were acknowledged: their keys are known as long as the retention says, however wrong
 // clocks are.
 func (n *notesLoad) repeat() {
-	each(min(len(n.made), maxRepeated), 4, func(i int) {
-		made := n.made[i*len(n.made)/min(len(n.made), maxRepeated)]
+	all := kept(n.made, restorations(n.history.ops), math.MaxInt64)
+	each(min(len(all), maxRepeated), 4, func(i int) {
+		made := all[i*len(all)/min(len(all), maxRepeated)]
 		addresses := n.targets["notes"]
 		op := Op{Process: repeatProcess, Service: "notes", Kind: "repeat", Token: made.Token, Start: n.history.now()}
 		answer := n.call(addresses[i%len(addresses)], "POST", "/v1/notes", map[string]string{"Idempotency-Key": made.Token}, made.Arg)

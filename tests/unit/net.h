@@ -109,7 +109,7 @@ static inline void net_read_head(int fd, struct net_answer *answer)
     cr_assert_eq(sscanf(answer->head, "HTTP/1.1 %d", &answer->status), 1, "%s", answer->head);
 }
 
-/* An answer with content-length (or to HEAD, or 204: without a body). */
+/* An answer with content-length (or to HEAD, or 204, 304: without a body). */
 static inline void net_read_answer(int fd, bool head_only, struct net_answer *ret_answer)
 {
     char length[512];
@@ -117,7 +117,8 @@ static inline void net_read_answer(int fd, bool head_only, struct net_answer *re
     memset(ret_answer, 0, sizeof(*ret_answer));
     net_read_head(fd, ret_answer);
     net_header(ret_answer, "content-length", length);
-    if (head_only || ret_answer->status == 204 || ret_answer->status == 101 || ret_answer->status == 100)
+    if (head_only || ret_answer->status == 204 || ret_answer->status == 304 || ret_answer->status == 101 ||
+        ret_answer->status == 100)
         return;
     cr_assert_str_not_empty(length, "no content-length: %s", ret_answer->head);
     ret_answer->body_len = strtoul(length, NULL, 10);

@@ -3,6 +3,7 @@
 #include "loop.h"
 #include "metrics.h"
 #include "net.h"
+#include "net_forwarded.h"
 #include "net_listen.h"
 #include "net_networks.h"
 #include "peers.h"
@@ -579,6 +580,45 @@ Test(networks, other_texts_are_refused)
         len += (size_t)snprintf(many + len, sizeof(many) - len, "%s1.2.3.4", i > 0 ? "," : "");
     cr_expect_null(net_networks_check(many));
     cr_expect_not_null(net_networks_check(strcat(many, ",1.1.1.1")));
+}
+
+/* ---- X-Forwarded-For ---- */
+
+Test(forwarded, the_client_is_the_last_that_is_no_proxy)
+{
+    static const struct {
+        const char *line, *ip;
+        bool more;
+    } cases[] = {
+        {"192.0.2.1", "192.0.2.1", false},
+        {"203.0.113.9, 192.0.2.1", "192.0.2.1", false}, /* what the client says of itself */
+        {"192.0.2.1,10.0.0.2 ,\t10.0.0.3", "192.0.2.1", false},
+        {"10.0.0.2", "10.0.0.2", true}, /* a line before it says more */
+        {"192.0.2.1:4711", "192.0.2.1", false},
+        {"2001:DB8:0::1", "2001:db8::1", false},
+        {"[2001:db8::1]", "2001:db8::1", false},
+        {"[2001:db8::1]:4711", "2001:db8::1", false},
+        {"::ffff:192.0.2.1", "192.0.2.1", false},
+        {"unknown, 10.0.0.2", "10.0.0.2", false}, /* nothing before what is no address counts */
+        {"192.0.2.1,", "10.0.0.1", false},
+        {"", "10.0.0.1", false},
+        {"[", "10.0.0.1", false},
+        {"[]", "10.0.0.1", false},
+        {":", "10.0.0.1", false},
+        {"192.0.2.1\n", "10.0.0.1", false},
+        {"192.0.2.1,10.0.0.2,10.0.0.2,10.0.0.2,10.0.0.2,10.0.0.2,10.0.0.2,10.0.0.2,10.0.0.2,10.0.0.2,10.0.0.2,"
+         "10.0.0.2,10.0.0.2,10.0.0.2,10.0.0.2,10.0.0.2,10.0.0.3",
+         "10.0.0.2", false}, /* more proxies than anybody has */
+    };
+    struct net_networks proxies;
+
+    cr_assert_eq(net_networks_parse("10.0.0.0/8", &proxies), 0);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char ip[NET_IP_SIZE] = "10.0.0.1";
+
+        cr_expect_eq(net_forwarded(&proxies, str_of(cases[i].line), ip), cases[i].more, "%s", cases[i].line);
+        cr_expect_str_eq(ip, cases[i].ip, "%s: %s", cases[i].line, ip);
+    }
 }
 
 /* ---- file descriptors ---- */

@@ -1,6 +1,7 @@
 #include "buf.h"
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <jansson.h>
 
 Test(buf, compares_strings)
 {
@@ -93,6 +94,28 @@ Test(buf, json_strings_are_always_valid)
         str_eq(buf_str(&b), STR("\"a\\\"\\\\\\n\\u0001\\u007f\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\\u0000\"")),
         "%.*s", (int)b.len, b.data);
     buf_release(&b);
+}
+
+/* Eight bytes are looked at together: a byte is escaped wherever among them it is. */
+Test(buf, json_strings_read_back_as_they_were)
+{
+    for (int c = 1; c < 0x80; c++)
+        for (size_t at = 0; at < 17; at++) {
+            char text[17];
+            struct buf b = {0};
+            json_t *read;
+
+            memset(text, 'x', sizeof(text));
+            text[at] = (char)c;
+            buf_append_json_string(&b, (struct str){text, sizeof(text)});
+            read = json_loadb(b.data, b.len, JSON_DECODE_ANY, NULL);
+            cr_expect(str_eq((struct str){json_string_value(read), json_string_length(read)},
+                             (struct str){text, sizeof(text)}),
+                      "%d at %zu: %.*s", c, at, (int)b.len, b.data);
+            cr_expect(memchr(b.data, 0x7f, b.len) == NULL && memchr(b.data, '\n', b.len) == NULL);
+            json_decref(read);
+            buf_release(&b);
+        }
 }
 
 /* The items in brackets. */

@@ -1,3 +1,4 @@
+#include "buf.h"
 #include "config.h"
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -188,4 +189,30 @@ Test(config, help)
                            "  --test-peer      TEST_PEER      required\n"
                            "      Whom to ask.\n");
     free(help);
+}
+
+Test(config, is_described_without_secrets)
+{
+    static const struct config_option options[] = {
+        {.name = "TEST_NAME", .value = "", .kind = CONFIG_STRING},
+        {.name = "TEST_COUNT", .value = "7", .kind = CONFIG_INT},
+        {.name = "TEST_KEY", .value = "", .kind = CONFIG_STRING, .max = 8, .secret = true},
+        {.name = "TEST_OTHER_KEY", .value = "", .kind = CONFIG_STRING, .secret = true},
+        {0},
+    };
+    const struct config_option *const table[] = {options};
+    const char *arguments[] = {"test", "--test-name=\"a\"", "--test-key=s3cret", NULL};
+    struct config *config;
+    struct buf out = {0};
+
+    cr_assert_eq(load_tables(table, 1, arguments, &config), 0);
+    config_describe(config, &out);
+    buf_append_char(&out, '\0');
+    cr_expect_str_eq(out.data, "{\"TEST_NAME\":\"\\\"a\\\"\",\"TEST_COUNT\":\"7\",\"TEST_KEY\":\"(hidden)\","
+                               "\"TEST_OTHER_KEY\":\"\"}");
+    buf_release(&out);
+    config_free(config);
+    arguments[2] = "--test-key=s3cret-s3cret";
+    cr_assert_eq(load_tables(table, 1, arguments, &config), -EINVAL);
+    cr_expect_str_eq(error, "TEST_KEY: must be 0 to 8 characters");
 }

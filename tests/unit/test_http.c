@@ -100,10 +100,10 @@ static struct http_reply *empty(struct http_req *req)
     return http_reply_take(200, "text/plain", &nothing);
 }
 
-static void observe(void *state, const struct http_route *route, int status, uint64_t latency_ns)
+static void observe(void *state, const struct http_observed *observed)
 {
-    if (state != NULL)
-        atomic_fetch_add((_Atomic int *)state, status);
+    if (state != NULL && strcmp(observed->method, "GET") == 0)
+        atomic_fetch_add((_Atomic int *)state, observed->status);
 }
 
 static const struct http_route routes[] = {
@@ -126,6 +126,7 @@ static const struct http_route routes[] = {
     {"GET", "/conflict", conflict},
     {"GET", "/busy", busy},
     {"GET", "/empty", empty},
+    {"GET", "/unrecorded", empty, .unrecorded = true},
     {0},
 };
 
@@ -528,6 +529,8 @@ Test(http, requests_are_counted_by_route)
 
     expect(&f, "GET /v1/notes/1" END, 200, NULL);
     expect(&f, "GET /v1/notes/2" END, 200, NULL);
+    expect(&f, "HEAD /v1/notes/2" END, 200, NULL);
+    expect(&f, "GET /unrecorded" END, 200, NULL);
     expect(&f, "GET /v1/notes/%zz" END, 400, NULL);
     expect(&f, "GET /nothing" END, 404, NULL);
     expect(&f, "GET /nowhere" END, 404, NULL);
@@ -535,6 +538,9 @@ Test(http, requests_are_counted_by_route)
     NET_AWAIT(fixture_metric(&f, "http_requests_total{method=\"other\",path=\"/v1/notes/{id}\",status=\"405\"}") == 1);
     NET_AWAIT(fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"/v1/notes/{id}\",status=\"200\"}") == 2);
     NET_AWAIT(fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"other\",status=\"404\"}") == 2);
+    cr_expect_eq(fixture_metric(&f, "http_requests_total{method=\"HEAD\",path=\"/v1/notes/{id}\",status=\"200\"}"), 1);
+    cr_expect_eq(fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"/unrecorded\",status=\"200\"}"), -1);
+    cr_expect_eq(fixture_metric(&f, "http_requests_total{method=\"PUT\",path=\"/v1/notes/{id}\",status=\"503\"}"), 0);
     cr_expect_eq(fixture_metric(&f, "http_requests_total{method=\"GET\",path=\"/v1/notes/{id}\",status=\"400\"}"), 1);
     cr_expect_eq(fixture_metric(&f, "http_request_duration_seconds_count{method=\"GET\",path=\"/v1/notes/{id}\"}"), 3);
     NET_AWAIT(fixture_metric(&f, "http_connections{server=\"test\"}") == 0);
@@ -575,10 +581,11 @@ Test(http, requests_are_logged)
     request = json_object_get(line, "httpRequest");
     cr_expect_str_eq(member(line, "severity"), "WARNING");
     cr_expect_str_eq(member(request, "requestMethod"), "GET");
-    cr_expect_str_eq(member(request, "requestUrl"), "/conflict?a=b");
+    cr_expect_str_eq(member(request, "requestUrl"), "http://test/conflict?a=b");
     cr_expect_str_eq(member(request, "userAgent"), "tester");
     cr_expect_str_eq(member(request, "referer"), "there");
     cr_expect_str_eq(member(request, "remoteIp"), "127.0.0.1");
+    cr_expect_str_eq(member(request, "serverIp"), "127.0.0.1");
     cr_expect_str_eq(member(request, "protocol"), "HTTP/1.1");
     cr_expect_eq(json_integer_value(json_object_get(request, "status")), 409);
     json_decref(line);

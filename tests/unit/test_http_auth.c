@@ -150,9 +150,12 @@ static void first_line(const struct fixture *fixture, const char *request, char 
     close(fd);
 }
 
-Test(http_auth, guards_every_route_of_a_server)
+static const uint8_t description[] = "{}";
+enum { description_len = 2 };
+
+Test(http_auth, guards_every_route_of_a_server_that_is_not_open)
 {
-    static const struct http_route routes[] = {{"GET", "/x", hello, 0, NULL}, {0}};
+    static const struct http_route routes[] = {{"GET", "/x", hello, 0, NULL}, HTTP_DESCRIPTION(description), {0}};
     struct http_auth *auth = opened("one " ABC " 1\n");
     struct fixture fixture = fixture_open((struct http_server_def){.routes = routes, .auth = auth});
     char answer[13];
@@ -163,6 +166,8 @@ Test(http_auth, guards_every_route_of_a_server)
     cr_assert_str_eq(answer, "HTTP/1.1 204");
     first_line(&fixture, "GET /x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer abc\r\n\r\n", answer);
     cr_assert_str_eq(answer, "HTTP/1.1 429");
+    first_line(&fixture, "GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n", answer);
+    cr_assert_str_eq(answer, "HTTP/1.1 200");
     fixture_close(&fixture);
     http_auth_free(auth);
 }

@@ -1,5 +1,6 @@
 /* The server's life: answers from other threads, limits, time limits, drain, close. */
 #include "http_fixture.h"
+#include "loop.h"
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -126,6 +127,77 @@ static void expect_answer(int fd, int status)
     net_read_answer(fd, false, &answer);
     cr_expect_eq(answer.status, status, "%d", answer.status);
     net_answer_release(&answer);
+}
+
+/* ---- a turn of the loop ---- */
+
+#define UPLOADS     40
+#define UPLOAD_SIZE 20000
+
+struct turns {
+    struct waiting *waiting;
+    struct loop_hook hook;
+    struct loop *loop;
+    unsigned now, first, last; /* loop's thread: of the uploads */
+};
+
+static struct http_reply *block_turns(struct http_req *req)
+{
+    return block(&(struct http_req){.state = ((struct turns *)req->state)->waiting});
+}
+
+static struct http_reply *upload(struct http_req *req)
+{
+    struct turns *turns = req->state;
+
+    turns->first = turns->first == 0 ? turns->now : turns->first;
+    turns->last = turns->now;
+    return http_reply_text(200, "text/plain", STR("taken"));
+}
+
+static void count_turn(struct loop_hook *hook)
+{
+    ((struct turns *)((char *)hook - offsetof(struct turns, hook)))->now++;
+}
+
+static void count_turns(void *arg)
+{
+    struct turns *turns = arg;
+
+    turns->now = 1;
+    turns->hook.run = count_turn;
+    loop_each_turn(turns->loop, &turns->hook);
+}
+
+/* All of it has been received when the loop goes on. Those who send little are not kept waiting for all of it. */
+Test(http_server, many_who_send_much_are_not_all_read_in_one_turn)
+{
+    static const struct http_route uploads[] = {
+        {"GET", "/hello", hello}, {"GET", "/block", block_turns}, {"POST", "/", upload, UPLOAD_SIZE}, {0}};
+    struct turns turns = {.waiting = waiting_new()};
+    struct fixture f = fixture_open((struct http_server_def){.routes = uploads, .state = &turns});
+    int blocker = fixture_connect(&f), fds[UPLOADS];
+    char request[UPLOAD_SIZE + 100];
+    int head = sprintf(request, "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: %d\r\n\r\n", UPLOAD_SIZE);
+
+    memset(request + head, 'x', UPLOAD_SIZE);
+    turns.loop = http_server_loop(f.server, 0);
+    loop_call(turns.loop, count_turns, &turns);
+    for (int i = 0; i < UPLOADS; i++)
+        expect(fds[i] = fixture_connect(&f), HELLO, 200, "hello");
+    net_send_text(blocker, "GET /block HTTP/1.1\r\nhost: test\r\n\r\n");
+    sem_wait(&turns.waiting->blocked);
+    for (int i = 0; i < UPLOADS; i++)
+        net_send(fds[i], request, (size_t)head + UPLOAD_SIZE);
+    sem_post(&turns.waiting->go);
+    for (int i = 0; i < UPLOADS; i++) {
+        expect_answer(fds[i], 200);
+        close(fds[i]);
+    }
+    close(blocker);
+    fixture_close(&f);
+    cr_expect_gt(turns.last, turns.first);
+    free(turns.waiting);
 }
 
 /* ---- deferred answers ---- */

@@ -333,7 +333,10 @@ Test(log, a_request)
         .method = STR("GET"),
         .url = STR("/v1/notes?x=\"1\""),
         .user_agent = STR("curl/8"),
+        .scheme = STR("https"),
+        .host = STR("h\":80"),
         .remote_ip = STR("::1"),
+        .server_ip = STR("127.0.0.1"),
         .referer = STR("http://r/"),
         .protocol = STR("HTTP/2"),
         .detail = STR("no such note"),
@@ -354,16 +357,45 @@ Test(log, a_request)
     cr_expect_str_eq(string(f.lines[0], "detail"), "no such note");
     cr_expect_null(json_object_get(f.lines[0], "grpc_code"));
     cr_expect_str_eq(string(http, "requestMethod"), "GET");
-    cr_expect_str_eq(string(http, "requestUrl"), "/v1/notes?x=\"1\"");
+    cr_expect_str_eq(string(http, "requestUrl"), "https://h\":80/v1/notes?x=\"1\"");
     cr_expect_str_eq(string(http, "userAgent"), "curl/8");
     cr_expect_str_eq(string(http, "remoteIp"), "::1");
+    cr_expect_str_eq(string(http, "serverIp"), "127.0.0.1");
     cr_expect_str_eq(string(http, "referer"), "http://r/");
     cr_expect_str_eq(string(http, "protocol"), "HTTP/2");
     cr_expect_eq(json_integer_value(json_object_get(http, "status")), 404);
     cr_expect_str_eq(string(http, "requestSize"), "18446744073709551615");
     cr_expect_str_eq(string(http, "responseSize"), "12");
     cr_expect_str_eq(string(http, "latency"), "0.012034s");
-    cr_expect_eq(json_object_size(http), 10);
+    cr_expect_eq(json_object_size(http), 11);
+    clean(&f);
+}
+
+Test(log, a_url_is_whole_where_all_of_it_is_known)
+{
+    static const struct {
+        const char *scheme, *host, *url, *logged;
+    } cases[] = {
+        {"http", "h", "/p", "http://h/p"},
+        {"http", "h", "http://other/p", "http://other/p"},
+        {"http", "h", "*", "*"},
+        {"http", "", "/p", "/p"}, /* HTTP/1.0 */
+        {"", "h", "/p", "/p"},
+        {"http", "\xff\n", "/\xff\n", "http://\xef\xbf\xbd\n/\xef\xbf\xbd\n"},
+    };
+    struct fixture f;
+
+    begin(&f, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        log_request(f.log, NULL,
+                    &(struct log_request){.scheme = str_of(cases[i].scheme),
+                                          .host = str_of(cases[i].host),
+                                          .url = str_of(cases[i].url),
+                                          .status = 200});
+    end(&f);
+    cr_assert_eq(f.count, sizeof(cases) / sizeof(cases[0]));
+    for (size_t i = 0; i < f.count; i++)
+        cr_expect_str_eq(string(json_object_get(f.lines[i], "httpRequest"), "requestUrl"), cases[i].logged);
     clean(&f);
 }
 

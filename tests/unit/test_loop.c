@@ -15,6 +15,10 @@ static struct loop *open_loop(struct metrics *metrics)
     return loop;
 }
 
+static void nothing(void *arg)
+{
+}
+
 /* ---- messages ---- */
 
 #define POSTERS  4
@@ -269,11 +273,63 @@ Test(loop, a_timer_may_start_itself_again)
     loop_close(ticker.loop);
 }
 
-/* ---- what is known of it ---- */
+/* ---- reading ---- */
 
-static void nothing(void *arg)
+struct shares {
+    struct loop_message message; /* of the turn after another one's */
+    struct loop *loop;
+    size_t shares[4];
+    struct shares *next; /* of the next turn; NULL: nobody's */
+};
+
+/* Of connections, one after the other in a turn, that all have more to read. */
+static void take_shares(void *arg)
 {
+    struct shares *shares = arg;
+
+    for (int i = 0; i < 4; i++) {
+        shares->shares[i] = loop_read_share(shares->loop);
+        loop_has_read(shares->loop, shares->shares[i], shares->shares[i]);
+    }
+    if (shares->next != NULL)
+        loop_post(shares->loop, &shares->next->message);
 }
+
+static void take_shares_of_message(struct loop_message *message)
+{
+    take_shares(message);
+}
+
+static void await_turn(struct loop *loop)
+{
+    uint64_t before_ns = loop_last_turn_ns(loop);
+
+    for (int i = 0; loop_last_turn_ns(loop) == before_ns; i++) {
+        cr_assert_lt(i, 100000);
+        loop_call(loop, nothing, NULL);
+    }
+}
+
+Test(loop, connections_share_what_a_turn_reads)
+{
+    const size_t most = LOOP_MAX_SHARE, least = 1024;
+    struct loop *loop = open_loop(NULL);
+    struct shares second = {.loop = loop, .message.run = take_shares_of_message};
+    struct shares first = {.loop = loop, .next = &second}, later = {.loop = loop};
+
+    loop_call(loop, take_shares, &first);
+    loop_call(loop, nothing, NULL); /* perhaps in the turn of the second */
+    loop_call(loop, nothing, NULL);
+    loop_call(loop, take_shares, &later);
+    loop_close(loop);
+    for (int i = 0; i < 4; i++) {
+        cr_expect_eq(first.shares[i], i < 2 ? most : least);
+        cr_expect_eq(second.shares[i], most / 2); /* as the first had four */
+        cr_expect_eq(later.shares[i], first.shares[i]);
+    }
+}
+
+/* ---- what is known of it ---- */
 
 Test(loop, turns_are_stamped_and_counted)
 {
@@ -282,10 +338,7 @@ Test(loop, turns_are_stamped_and_counted)
     uint64_t before_ns = loop_last_turn_ns(loop);
     struct buf text = {0};
 
-    for (int i = 0; loop_last_turn_ns(loop) == before_ns; i++) {
-        cr_assert_lt(i, 100000);
-        loop_call(loop, nothing, NULL);
-    }
+    await_turn(loop);
     cr_expect_gt(loop_last_turn_ns(loop), before_ns);
     loop_close(loop);
     metrics_write(metrics, &text);

@@ -162,12 +162,50 @@ Test(metrics, the_usual_bounds)
     char *text;
 
     metrics_observe(metrics_single(metrics, &def), NAN); /* in no bucket but the last */
-    metrics_observe(metrics_single(metrics, &def), .005);
+    metrics_observe(metrics_single(metrics, &def), .0001);
     cr_expect_eq(metrics_counter_value(metrics_single(metrics, &def)), 2);
     text = text_of(metrics);
-    cr_expect_not_null(strstr(text, "s_bucket{le=\"0.005\"} 1\n"));
+    cr_expect_not_null(strstr(text, "s_bucket{le=\"5e-05\"} 0\ns_bucket{le=\"0.0001\"} 1\n"));
+    cr_expect_not_null(strstr(text, "s_bucket{le=\"0.5\"} 1\n")); /* the objective of latency */
     cr_expect_not_null(strstr(text, "s_bucket{le=\"10\"} 1\ns_bucket{le=\"+Inf\"} 2\ns_sum NaN\ns_count 2\n"));
     free(text);
+    metrics_free(metrics);
+}
+
+Test(metrics, openmetrics_has_exemplars_of_sampled_traces)
+{
+    static const struct metrics_def runs = {.name = "runs_total", .help = "\"Runs\".", .type = METRICS_COUNTER};
+    struct metrics *metrics = metrics_new();
+    struct metrics_series *series = SERIES(metrics_family(metrics, &latency), STR("/"));
+    struct trace trace = {.trace_id = {0xab}, .span_id = {0xcd}, .sampled = false};
+    struct buf out = {0};
+    const char *at;
+
+    metrics_add(metrics_single(metrics, &runs), 3);
+    metrics_observe_traced(series, .25, &trace);
+    metrics_observe_traced(series, .25, NULL);
+    trace.sampled = true;
+    metrics_observe_traced(series, .75, &trace);
+    trace.trace_id[0] = 0xff;
+    metrics_observe_traced(series, .8, &trace); /* too soon after another */
+    metrics_write_openmetrics(metrics, &out);
+    buf_append_char(&out, '\0');
+    cr_assert_not(out.failed);
+    at = strstr(out.data, "latency_seconds_bucket{path=\"/\",le=\"1\"} 4 # "
+                          "{trace_id=\"ab000000000000000000000000000000\",span_id=\"cd00000000000000\"} 0.75 1");
+    cr_expect_not_null(at, "%s", out.data);
+    cr_expect_not_null(strstr(out.data, "latency_seconds_bucket{path=\"/\",le=\"0.5\"} 2\n"));
+    cr_expect_not_null(strstr(out.data, "# HELP runs \\\"Runs\\\".\n# TYPE runs counter\nruns_total 3\n# EOF\n"));
+    buf_release(&out);
+    EXPECT_TEXT(metrics, "# HELP latency_seconds Latency.\n"
+                         "# TYPE latency_seconds histogram\n"
+                         "latency_seconds_bucket{path=\"/\",le=\"0.5\"} 2\n"
+                         "latency_seconds_bucket{path=\"/\",le=\"1\"} 4\n"
+                         "latency_seconds_bucket{path=\"/\",le=\"2.5\"} 4\n"
+                         "latency_seconds_bucket{path=\"/\",le=\"+Inf\"} 4\n"
+                         "latency_seconds_sum{path=\"/\"} 2.05\n"
+                         "latency_seconds_count{path=\"/\"} 4\n"
+                         "# HELP runs_total \"Runs\".\n# TYPE runs_total counter\nruns_total 3\n");
     metrics_free(metrics);
 }
 
@@ -183,7 +221,7 @@ Test(metrics, null_does_nothing)
     cr_expect_eq(metrics_counter_value(NULL), 0);
     metrics_on_scrape(NULL, NULL, NULL);
     metrics_off_scrape(NULL, NULL, NULL);
-    metrics_add_process(NULL, "x");
+    metrics_add_process(NULL, "x", "");
     cr_expect_null(metrics_free(NULL));
 }
 
@@ -220,7 +258,7 @@ Test(metrics, the_process)
     struct metrics *metrics = metrics_new();
     char *text;
 
-    metrics_add_process(metrics, "demo");
+    metrics_add_process(metrics, "demo", "0123ab");
     text = text_of(metrics);
     cr_expect_not_null(strstr(text, "# TYPE process_cpu_seconds_total counter\n"));
     cr_expect_geq(value_of(text, "process_cpu_seconds_total "), 0);
@@ -229,6 +267,10 @@ Test(metrics, the_process)
     cr_expect_geq(value_of(text, "process_open_fds "), 3);
     cr_expect_geq(value_of(text, "process_max_fds "), value_of(text, "process_open_fds "));
     cr_expect_gt(value_of(text, "process_start_time_seconds "), 1.7e9);
+    cr_expect_geq(value_of(text, "process_major_page_faults_total "), 0);
+    cr_expect_geq(value_of(text, "process_involuntary_context_switches_total "), 0);
+    cr_expect_not_null(strstr(text, "# TYPE thread_cpu_seconds_total counter\n"));
+    cr_expect_not_null(strstr(text, "\",build_id=\"0123ab\"} 1\n"));
     cr_expect_not_null(strstr(text, "\nbuild_info{service=\"demo\",version=\"" SLIPWAY_VERSION "\",compiler=\""));
     free(text);
     metrics_free(metrics);

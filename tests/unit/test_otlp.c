@@ -1,7 +1,7 @@
 /* Spans that are exported to a gRPC server of the test. */
 #include "clock.h"
 #include "net_listen.h"
-#include "otlp.h"
+#include "otlp_internal.h"
 #include "otlp_trace.descriptors.h"
 #include "otlp_trace.pb-c.h"
 #include "otlp_trace.rpc_server.h"
@@ -413,9 +413,9 @@ Test(otlp, a_trace_that_is_not_sampled_has_no_spans)
 
 Test(otlp, endpoints)
 {
-    static const char *const right[] = {"", "http://c:4317", "http://[::1]:4317", "http://127.0.0.1:1/",
-                                        "http://a.b:65535//"};
-    static const char *const wrong[] = {"c:4317",          "https://c:4317", "http://c",        "http://:4317",
+    static const char *const right[] = {
+        "", "http://c:4317", "http://[::1]:4317", "http://127.0.0.1:1/", "http://a.b:65535//", "https://c:4317"};
+    static const char *const wrong[] = {"c:4317",          "https://c",      "http://c",        "http://:4317",
                                         "http://c:0",      "http://c:65536", "http://c:4317/x", "http://::1:4317",
                                         "http://u@c:4317", "http://[]:1",    "http://[::1:4317"};
 
@@ -423,6 +423,23 @@ Test(otlp, endpoints)
         cr_assert_null(otlp_check_endpoint(right[i]), "%s", right[i]);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
         cr_assert_not_null(otlp_check_endpoint(wrong[i]), "%s", wrong[i]);
+}
+
+Test(otlp, headers)
+{
+    static const char *const right[] = {"", "a=b", "A-b_c=x%20y, d=", "a=b=c"};
+    static const char *const wrong[] = {"a", "=b", "a b=c", "a:=b", ":path=x", "a=%0a", "a=%c3%a4", "a=%"};
+    struct otlp_resource headers;
+
+    for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++)
+        cr_assert_null(otlp_check_headers(right[i]), "%s", right[i]);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        cr_assert_not_null(otlp_check_headers(wrong[i]), "%s", wrong[i]);
+    cr_assert_eq(otlp_headers_open(right[2], &headers), 0);
+    cr_assert_eq(headers.count, 2);
+    cr_expect(str_eq(headers.attributes[0].key, STR("a-b_c")));
+    cr_expect(str_eq(headers.attributes[0].value, STR("x y")));
+    otlp_resource_release(&headers);
 }
 
 Test(otlp, resources)

@@ -7,6 +7,7 @@
 #include "idempotency.h"
 #include "net_listen.h"
 #include "rpc.h"
+#include "store_etcd.h"
 #include "store_etcd_internal.h"
 #include "store_fixture.h"
 #include "tcp_proxy.h"
@@ -1175,6 +1176,129 @@ Test(etcd, a_copy_is_complete_whatever_its_keys_are)
     close_replica(&writer);
 }
 
+/* ---- etcd is replaced while it is being looked at ---- */
+
+#define HISTORY_BATCHES 20 /* of each history, at least: more records than a page of a copy has */
+
+static const struct store_table early_tables[] = {{"early", NULL, 0}}; /* before the other keys of the prefix */
+
+static void put_history(struct store *store, char letter, unsigned batches)
+{
+    for (unsigned i = 0; i < batches; i++) {
+        struct store_batch *batch = store_batch_new();
+
+        for (unsigned n = 0; n < STORE_MAX_BATCH; n++) {
+            char key[3] = {letter, (char)i, (char)n};
+
+            store_batch_put(batch, 0, (struct str){key, sizeof(key)}, STR("v"), STORE_ANY, 0);
+        }
+        cr_assert_eq(store_write_wait(store, batch, WITHIN_NS(30), NULL), 0);
+    }
+}
+
+static struct store *open_early(const struct etcd_world *world)
+{
+    struct store_options options = {
+        .tables = early_tables, .table_count = 1, .max_bytes = 64 << 20, .max_queue = 64, .max_queue_bytes = 4 << 20};
+    char url[256], rest[300], error[256] = "";
+    struct store *store;
+
+    etcd_cluster_url(&cluster, url);
+    snprintf(rest, sizeof(rest), "%s/early", url + strlen("etcd://"));
+    options.url = url;
+    cr_assert_eq(store_etcd_open(world, &options, rest, &store, error, sizeof(error)), 0, "%s", error);
+    store_opened(store, &store_etcd_engine, &options);
+    return store;
+}
+
+/* It comes to more revisions than the first history, and has other records. */
+static void become_another_history(void)
+{
+    struct store *other;
+
+    replace_etcd();
+    other = open_early(&etcd_real_world);
+    put_history(other, 'n', 2 * HISTORY_BATCHES);
+    store_close(other);
+}
+
+static atomic_bool armed;
+
+static int stream_open_late(struct rpc_client *client, const ProtobufCServiceDescriptor *service, const char *method,
+                            const struct rpc_call_options *options, const struct rpc_stream_handlers *handlers,
+                            void *arg, struct rpc_stream **ret_stream)
+{
+    if (atomic_exchange(&armed, false))
+        become_another_history();
+    return etcd_real_world.stream_open(client, service, method, options, handlers, arg, ret_stream);
+}
+
+/* A page of a copy, but the first. */
+static bool is_later_page(const ProtobufCMessage *request)
+{
+    const Etcdserverpb__RangeRequest *range = (const Etcdserverpb__RangeRequest *)request;
+
+    return request->descriptor == &etcdserverpb__range_request__descriptor && range->revision > 0 &&
+           range->range_end.len > 0 && range->key.len > strlen("/early/");
+}
+
+static int unary_late(struct rpc_client *client, const ProtobufCServiceDescriptor *service, const char *method,
+                      const ProtobufCMessage *request, const struct rpc_call_options *options, rpc_unary_done *done,
+                      void *arg)
+{
+    if (is_later_page(request) && atomic_exchange(&armed, false))
+        become_another_history();
+    return etcd_real_world.unary(client, service, method, request, options, done, arg);
+}
+
+static void expect_other_history_alone(struct store *store)
+{
+    const char last[3] = {'n', 2 * HISTORY_BATCHES - 1, 0};
+    struct store *other = open_early(&etcd_real_world);
+    uint64_t until_ns = WITHIN_NS(60);
+
+    cr_expect_not(armed, "etcd was not replaced");
+    while (get(store, 0, (struct str){last, sizeof(last)}, NULL, NULL) != 0)
+        cr_assert_lt(clock_monotonic_ns(), until_ns);
+    expect_same_table(store, other, 0);
+    store_close(other);
+}
+
+/* The watch would go on from the view's revision, in the new history, and what the view has of the old one would stay.
+ */
+Test(etcd, a_watch_does_not_put_another_history_on_top_of_the_view)
+{
+    struct etcd_world world = etcd_real_world;
+    struct store *store;
+
+    world.stream_open = stream_open_late;
+    start_members(1);
+    store = open_early(&world);
+    put_history(store, 'o', HISTORY_BATCHES);
+    hold_follower((struct etcd *)store);
+    armed = true;
+    cr_assert_eq(etcd_follower_start((struct etcd *)store), 0);
+    expect_other_history_alone(store);
+    store_close(store);
+}
+
+/* The first page is of the old history, and the others, of the same revision, are of the new one. */
+Test(etcd, a_copy_is_of_one_history)
+{
+    struct etcd_world world = etcd_real_world;
+    struct store *store;
+
+    world.unary = unary_late;
+    start_members(1);
+    store = open_early(&etcd_real_world);
+    put_history(store, 'o', HISTORY_BATCHES);
+    store_close(store);
+    armed = true;
+    store = open_early(&world);
+    expect_other_history_alone(store);
+    store_close(store);
+}
+
 /* ---- answers that get lost ---- */
 
 struct pending {
@@ -1310,6 +1434,59 @@ Test(etcd, writes_go_on_when_lanes_are_cleaned_up)
         raw_delete("/test/writer-", "/test/writer.");
     }
     cr_expect_eq(raw_range("/test/writer-", "/test/writer.").count, 0);
+    cr_expect(has(replica.store, THINGS, STR("k"), STR("1")));
+    close_replica(&replica);
+}
+
+/* Lets etcd go on from a snapshot at a much later revision. */
+static void restore_later(unsigned revisions)
+{
+    char program[PATH_MAX], arguments[PATH_MAX + 64], command[4 * PATH_MAX];
+    const char *folder = fixture.folder;
+
+    snprintf(arguments, sizeof(arguments), "snapshot save %s/snapshot", folder);
+    cr_assert_eq(etcdctl(arguments), 0);
+    etcd_member_kill(&cluster, 0);
+    cr_assert_not_null(etcd_cluster_find("etcdutl", program));
+    snprintf(command, sizeof(command),
+             "rm -rf %s/etcd-0 && %s snapshot restore %s/snapshot --name=m0 --data-dir=%s/etcd-0 "
+             "--initial-cluster=m0=http://127.0.0.1:%d --initial-advertise-peer-urls=http://127.0.0.1:%d "
+             "--bump-revision=%u --mark-compacted >/dev/null 2>&1",
+             folder, program, folder, folder, cluster.members[0].peer_port, cluster.members[0].peer_port, revisions);
+    cr_assert_eq(system(command), 0);
+}
+
+static bool has_bytes(void *arg)
+{
+    struct stat file;
+
+    return stat(arg, &file) == 0 && file.st_size == 8;
+}
+
+static bool is_cleaned(void *arg)
+{
+    return raw_range(arg, NULL).count == 0;
+}
+
+/* Also by a process that found no etcd when it started. */
+Test(etcd, keys_of_lanes_of_long_ago_are_removed)
+{
+    static const char old[] = "/test/writer-old", id[] = "\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1"; /* of 2005 */
+    struct replica replica = {.view = "view"};
+    char fresh[PATH_MAX];
+
+    start_members(1);
+    open_replica(&replica);
+    put_any(replica.store, THINGS, STR("k"), STR("1"));
+    snprintf(fresh, sizeof(fresh), "%s/view/fresh", fixture.folder);
+    wait_until(has_bytes, fresh);
+    close_replica(&replica);
+    raw_put(old, id);
+    restore_later(200000);
+    open_replica(&replica);
+    etcd_member_start(&cluster, 0);
+    cr_assert(etcd_member_wait(&cluster, 0));
+    wait_until(is_cleaned, (void *)(uintptr_t)old);
     cr_expect(has(replica.store, THINGS, STR("k"), STR("1")));
     close_replica(&replica);
 }
@@ -1516,13 +1693,6 @@ Test(etcd, without_etcd_stale_reads_go_on_and_writes_fail_in_time)
     cr_expect_eq(look(replica.store, STR("k"), 10000, 0).age_ms, 0);
     close_replica(&replica);
     cr_expect_eq(pending.calls, 1);
-}
-
-static bool has_bytes(void *arg)
-{
-    struct stat file;
-
-    return stat(arg, &file) == 0 && file.st_size == 8;
 }
 
 static bool is_found_stale(void *arg)

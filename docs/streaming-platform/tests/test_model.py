@@ -18,6 +18,7 @@ from streaming.model.plan import (
     PHASES,
     RENT_MONTHS,
     RENT_PEOPLE,
+    REVIEW_FLOOR,
     REVIEW_MONTHS,
     REVIEW_SUBSCRIBERS,
     STAGES,
@@ -25,6 +26,7 @@ from streaming.model.plan import (
     TRIGGERS,
     WORK,
     approval,
+    cash,
     first_bill,
     forecast,
     hiring_eur,
@@ -339,6 +341,51 @@ class Renting(unittest.TestCase):
     def test_the_longer_the_sale_the_nearer_the_limit_of_running_costs(self) -> None:
         limits = [rents()[1].limit_eur, *(r.limit_at_gate_eur for r in reversed(rents_with_building()))]
         self.assertEqual(limits, sorted(limits))
+
+    def test_fewer_subscribers_and_a_dearer_delivery_raise_the_limit(self) -> None:
+        """The quotes move the limit with which the rental is compared, so it is computed again with them."""
+        plan, half, dear = (
+            next(r for r in rents if r.months == GROWN_MONTHS)
+            for rents in (rents_with_building(), rents_with_building(0.5), rents_with_building(cdn=2.5))
+        )
+        self.assertAlmostEqual(half.account_months, plan.account_months / 2)
+        self.assertEqual(half.engineers, plan.engineers)
+        self.assertGreater(half.limit_eur, plan.limit_eur)
+        self.assertAlmostEqual(
+            (dear.limit_eur - plan.limit_eur) * plan.account_months, dear.infrastructure - plan.infrastructure
+        )
+        self.assertGreater(dear.infrastructure, plan.infrastructure)
+
+
+class Review(unittest.TestCase):
+    def test_the_floor_of_subscribers_passes_its_ceiling_of_cost_and_not_that_of_the_plan(self) -> None:
+        """With one ceiling for both the floor could not be used: nothing dearer than planned would fail there."""
+        floor, plan = (STAGES[0].at(subscribers=float(n)) for n in (REVIEW_FLOOR, REVIEW_SUBSCRIBERS))
+        dear = 2.5 * STAGES[0].inputs.cdn_usd_per_gb
+        self.assertLess(floor.infrastructure_eur, floor.at(cdn_usd_per_gb=dear).infrastructure_eur)
+        self.assertGreater(floor.infrastructure_eur, plan.at(cdn_usd_per_gb=dear).infrastructure_eur)
+
+
+class Money(unittest.TestCase):
+    def test_cash_is_what_the_price_leaves_less_what_was_spent(self) -> None:
+        a, first, plan = approval(), STAGES[0], cash()
+        left = -a.quotes - sum(a.until_sale.values())
+        path = []
+        for month in range(GROWN_MONTHS):
+            accounts = subscribers_after(month + 0.5)
+            cost = first.at(subscribers=accounts).total_eur * accounts + OTHERS * first.inputs.person_eur
+            left += accounts * first.inputs.price_eur / 1.2 - cost
+            path.append(left)
+        self.assertAlmostEqual(plan.low, min(path))
+        self.assertAlmostEqual(plan.grown, path[-1])
+        self.assertLess(path[plan.zero_month - 2], 0)
+        self.assertGreaterEqual(path[plan.zero_month - 1], 0)
+
+    def test_half_of_the_subscribers_pay_back_later_and_none_never(self) -> None:
+        self.assertGreater(cash(0.5).zero_month, cash().zero_month)
+        self.assertLess(cash(0.5).low, cash().low)
+        with self.assertRaises(ValueError):
+            cash(0.1)
 
 
 class NextStage(unittest.TestCase):

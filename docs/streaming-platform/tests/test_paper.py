@@ -1,6 +1,7 @@
 """The checks of the paper find what they are for."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from streaming.model.inputs import SCENARIOS
+from streaming.model.plan import OTHERS, STAGES
 from streaming.paper import drawings, figures, links, schemas, slo, trace
 from streaming.paper.documents import VALUE, fill, markdown, too_long
 from streaming.paper.values import heartbeats_to_lose, magnitude, short
@@ -80,6 +82,33 @@ class Figures(unittest.TestCase):
         bare = re.sub(r"<!--=atlantic-->60 ms<!--/-->", "90 ms", text)
         self.assertNotEqual(bare, text)
         self.assertEqual(len(figures.unmarked(bare)), len(figures.unmarked(text)) + 1)
+
+
+class ClosedTest(unittest.TestCase):
+    def test_a_platform_at_its_levels_passes_and_the_figures_say_so(self) -> None:
+        """Of homes for two weeks the levels allow less than two bad plays: by chance every second test would miss them."""
+        known, level = figures.load(HERE), {s.id: s.objective for s in slo.load(HERE)}
+        homes, days = int(known["test-homes"].split()[0]), 14
+        plays = homes * next(s.per_day for s in slo.load(HERE) if s.id == "S-start") * days
+        signins = homes * (2 + next(s.per_day for s in slo.load(HERE) if s.id == "S-signin") * days)
+        self.assertEqual((round(plays, -2), signins), (3_600, 540))
+        bad_plays, bad_signins = plays * (1 - level["S-start"]), signins * (1 - level["S-signin"])
+        found = [1 - poisson(bad_plays, 1), 1 - poisson(bad_signins, 0)]
+        self.assertEqual([f"{p:.0%}" for p in found], [known["test-chance-plays"], known["test-chance-signins"]])
+        self.assertEqual((known["test-bad-plays"], known["test-bad-signins"]), ("five plays", "two sign-ins"))
+        for missed in (1 - poisson(bad_plays, 5), 1 - poisson(bad_signins, 2)):
+            self.assertTrue(0.01 < missed < 0.02, missed)
+        self.assertGreater(1 - poisson(6 * bad_plays, 5), 0.9)  # a platform that is six times worse
+
+    def test_notice_is_three_months_of_everybody(self) -> None:
+        first = STAGES[0]
+        euros = 3 * (first.people + OTHERS) * first.inputs.person_eur
+        self.assertEqual(f"{euros:,.0f}", figures.load(HERE)["notice-eur"])
+
+
+def poisson(mean: float, most: int) -> float:
+    """The chance of at most so many events."""
+    return sum(math.exp(-mean) * mean**n / math.factorial(n) for n in range(most + 1))
 
 
 class Lease(unittest.TestCase):
@@ -678,7 +707,8 @@ class AlertRules(unittest.TestCase):
         config = json.loads((HERE / "alertmanager.json").read_text())
         apart = set(config["route"]["group_by"])
         self.assertLessEqual({"slo", "severity", "region", "country", "cdn"}, apart)
-        together = {"shard", "database", "volume", "consumer", "name", "of"}  # many of them have one cause
+        # Many series of such a label have one cause.
+        together = {"shard", "database", "volume", "consumer", "name", "of", "system", "stream", "set"}
         for t in slo.load_thresholds(HERE):
             self.assertLessEqual(set(t.by) - together, apart, t.id)
         for rule in config["inhibit_rules"]:
@@ -836,6 +866,21 @@ class Schemas(unittest.TestCase):
         self.assertEqual(personal & {name for name, _ in readable}, set())
         self.assertIn(("sealed_body", "bytes"), readable)
         self.assertNotIn("account_id", {name for name, _ in fields[package + "Envelope"]})
+
+    def test_what_names_an_account_cannot_carry_a_subject(self) -> None:
+        """One posting with both would lead from the account to all of its sealed events, after their erasure as well."""
+        for body in ('ledger_posted { account_id: "a" }', 'erasure_ordered { subject_id: "a" }'):
+            self.assertEqual(self.encoded(body), 0)
+            self.assertNotEqual(self.encoded(f'subject_id: "s" {body}'), 0, body)
+        described = schemas.describe(HERE / "proto")
+        for field in ("2 traceparent string", "3 produced_at_ms int64"):
+            self.assertIn(f"streaming.events.v1.PersonalBody field {field} single", described)
+
+    def encoded(self, text: str) -> int:
+        """The status of protoc for an envelope that is written as text."""
+        command = ["protoc", f"--proto_path={HERE / 'proto'}", "--encode=streaming.events.v1.Envelope"]
+        command.append("streaming/events/v1/envelope.proto")
+        return subprocess.run(command, input=text.encode(), capture_output=True, timeout=60, check=False).returncode
 
     def test_compatible_changes_pass(self) -> None:
         for file, old, new in (

@@ -48,6 +48,23 @@ class Ledger(unittest.TestCase):
                 findings = ledger.simulate(accounts=16, months=2, seed=7).findings
                 self.assertEqual([f.claim for f in findings if not f.holds], [ledger.RIGHT])
 
+    def test_what_is_given_back_twice_and_booked_as_a_refund_is_found(self) -> None:
+        """At this seed a dispute is lost before the webhook of a refund of the same payment."""
+        with patch.object(books.Return, "excess", 0):
+            findings = ledger.simulate(seed=7).findings
+        self.assertEqual([f.claim for f in findings if not f.holds], [ledger.RIGHT])
+
+    def test_postings_at_another_customers_account_are_found(self) -> None:
+        """The sum of each book is right; whose invoice was paid is not."""
+        post = ledger.Biller._post
+
+        def misplaced(biller: ledger.Biller, what: str, account: int, object_: str, lines: list[books.Line]) -> None:
+            post(biller, what, min(account, 1), object_, lines)
+
+        with patch.object(ledger.Biller, "_post", misplaced):
+            findings = ledger.simulate(seed=7).findings
+        self.assertEqual([f.claim for f in findings if not f.holds], [ledger.RIGHT])
+
     def test_a_wrong_end_of_dunning_is_found(self) -> None:
         """Each replacement is a fault that the claims must see: they are about invoices that end void, too."""
 
@@ -158,6 +175,8 @@ class Books(unittest.TestCase):
                 books.recognised("EUR", price),
                 books.refunded("USD", books.Return(price, price, 100)),
                 books.credited("USD", books.Return(price, price, 100)),
+                books.credited("USD", books.Return(price, price, 0, price // 2)),
+                books.refunded("USD", books.Return(price, price, 0, price // 2)),
                 books.dispute_withdrawn("EUR", price),
                 books.dispute_won("EUR", price),
                 books.dispute_lost("EUR", books.Return(price, price, 100, price // 2)),
@@ -196,6 +215,18 @@ class Books(unittest.TestCase):
             ("chargebacks", "EUR"): 400,
         }
         self.assertEqual(books.totals(lines), expected)
+
+    def test_what_is_given_back_twice_is_a_loss_in_either_order(self) -> None:
+        """12.00 paid, refunded and lost: neither income nor tax is given back more than once."""
+        first, second = books.Return(1_200, 1_200, 1_000), books.Return(1_200, 1_200, 0, 1_200)
+        for lines in (
+            books.refunded("EUR", first) + books.dispute_lost("EUR", second),
+            books.dispute_lost("EUR", first) + books.refunded("EUR", second),
+        ):
+            found = books.totals(lines)
+            self.assertEqual(found.get(("chargebacks", "EUR")), 1_200)
+            self.assertNotIn(("refunds", "EUR"), found)
+            self.assertEqual((found["tax", "EUR"], found["deferred revenue", "EUR"]), (200, 1_000))
 
     def test_an_upgrade_leaves_nothing_receivable_and_no_day_twice(self) -> None:
         """The bank took a while: of twelve days that the draft credits, two were recognised before the capture."""

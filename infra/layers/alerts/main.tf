@@ -40,6 +40,11 @@ module "observability" {
   domain    = var.environment.domain
   rules     = local.rules
 
+  dashboards = {
+    for name in fileset("${path.module}/../../dashboards", "*.json") :
+    trimsuffix(name, ".json") => file("${path.module}/../../dashboards/${name}")
+  }
+
   # A path that needs no token shows whether a service can be reached. One that is guarded must answer 401 to whoever has none.
   probes  = { for name, service in local.services : name => service.probe if service.probe != "" }
   guarded = { for name, service in local.services : name => service.guarded if service.guarded != "" }

@@ -50,6 +50,17 @@ variable "rules" {
   }
 }
 
+variable "dashboards" {
+  description = "Dashboards of Cloud Monitoring as JSON, by name."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for dashboard in var.dashboards : can(jsondecode(dashboard).displayName)])
+    error_message = "each dashboard must be JSON and have a displayName."
+  }
+}
+
 variable "emails" {
   description = "Whom alerts go to."
   type        = set(string)

@@ -1,4 +1,5 @@
 /* @NAME@ -- @SUMMARY@: HTTP in, @BEHIND@. */
+#include "@ID@_openapi.h"
 @if calls_grpc
 #include "health.rpc_client.h"
 @end
@@ -195,6 +196,7 @@ static const struct http_route routes[] = {
 @if calls
     {.method = "GET", .path = "/@NAME@/calls/@CALLEE@", .handler = get_@CALLEE_ID@},
 @end
+    HTTP_DESCRIPTION(@ID@_openapi_json),
     {0},
 };
 @include life.c

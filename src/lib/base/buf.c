@@ -210,6 +210,13 @@ void buf_printf(struct buf *b, const char *format, ...)
     va_end(args);
 }
 
+char *str_write_digits(char *to, uint64_t value, unsigned count)
+{
+    for (unsigned i = count; i-- > 0; value /= 10)
+        to[i] = (char)('0' + value % 10);
+    return to + count;
+}
+
 void buf_append_u64(struct buf *b, uint64_t value)
 {
     char digits[20];
@@ -234,19 +241,42 @@ static void append_escape(struct buf *b, unsigned char c)
     buf_printf(b, "\\u%04x", c);
 }
 
-static bool plain(unsigned char c)
+static bool is_plain(unsigned char c)
 {
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
-void buf_append_json_string(struct buf *b, struct str s)
+/* Whether 8 bytes are. In each byte the high bit tells that it is not, or that a lower one is not. */
+static bool are_plain(const char *p)
 {
-    buf_append_char(b, '"');
-    while (s.len > 0 && !b->failed) {
-        size_t len = 0;
+    const uint64_t ones = UINT64_MAX / 255, high = ones << 7;
+    uint64_t word, quote, backslash;
 
-        while (len < s.len && plain((unsigned char)s.s[len]))
-            len++;
+    memcpy(&word, p, sizeof(word));
+    quote = word ^ ones * '"';
+    backslash = word ^ ones * '\\';
+    return ((word | (word + ones) | (word - ones * ' ') | (quote - ones) | (backslash - ones)) & high) == 0;
+}
+
+/* Of the beginning of s that is copied as it is. */
+static size_t plain_length(struct str s)
+{
+    size_t len = 0;
+
+    while (s.len - len >= sizeof(uint64_t) && are_plain(s.s + len))
+        len += sizeof(uint64_t);
+    if (len > 0 && s.len - len < sizeof(uint64_t) && are_plain(s.s + s.len - sizeof(uint64_t)))
+        return s.len;
+    while (len < s.len && is_plain((unsigned char)s.s[len]))
+        len++;
+    return len;
+}
+
+void buf_append_json_text(struct buf *b, struct str s)
+{
+    while (s.len > 0 && !b->failed) {
+        size_t len = plain_length(s);
+
         if (len > 0) {
             buf_append(b, s.s, len);
         } else if ((unsigned char)s.s[0] < 0x80) {
@@ -262,6 +292,12 @@ void buf_append_json_string(struct buf *b, struct str s)
         len = len == 0 ? 1 : len;
         s = (struct str){s.s + len, s.len - len};
     }
+}
+
+void buf_append_json_string(struct buf *b, struct str s)
+{
+    buf_append_char(b, '"');
+    buf_append_json_text(b, s);
     buf_append_char(b, '"');
 }
 

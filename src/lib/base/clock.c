@@ -1,4 +1,5 @@
 #include "clock.h"
+#include "buf.h"
 #include <assert.h>
 #include <string.h>
 #include <time.h>
@@ -22,13 +23,6 @@ uint64_t clock_realtime_ns(void)
     return now(CLOCK_REALTIME);
 }
 
-static char *append_digits(char *to, unsigned value, int digits)
-{
-    for (int i = digits; i-- > 0; value /= 10)
-        to[i] = (char)('0' + value % 10);
-    return to + digits;
-}
-
 /* Not gmtime_r, which takes a lock: signal handlers ask for the time. By Howard Hinnant's civil_from_days
  * (https://howardhinnant.github.io/date_algorithms.html): years begin in March, eras are 400 years of 146,097 days. */
 static void write_second(uint64_t second, char *to)
@@ -39,17 +33,17 @@ static void write_second(uint64_t second, char *to)
     unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     unsigned month = (5 * day_of_year + 2) / 153, day = day_of_year - (153 * month + 2) / 5 + 1;
 
-    to = append_digits(to, (unsigned)(era * 400) + year_of_era + (month >= 10), 4);
+    to = str_write_digits(to, (unsigned)(era * 400) + year_of_era + (month >= 10), 4);
     *to++ = '-';
-    to = append_digits(to, month < 10 ? month + 3 : month - 9, 2);
+    to = str_write_digits(to, month < 10 ? month + 3 : month - 9, 2);
     *to++ = '-';
-    to = append_digits(to, day, 2);
+    to = str_write_digits(to, day, 2);
     *to++ = 'T';
-    to = append_digits(to, of_day / 3600, 2);
+    to = str_write_digits(to, of_day / 3600, 2);
     *to++ = ':';
-    to = append_digits(to, of_day / 60 % 60, 2);
+    to = str_write_digits(to, of_day / 60 % 60, 2);
     *to++ = ':';
-    append_digits(to, of_day % 60, 2)[0] = '\0';
+    str_write_digits(to, of_day % 60, 2)[0] = '\0';
 }
 
 /* The time up to the second, kept a thread: asked for with every log line, it changes once a second. */
@@ -69,16 +63,15 @@ static const char *second_text(uint64_t second)
 
 const char *clock_rfc3339(uint64_t realtime_ns, int digits, char text[CLOCK_RFC3339_SIZE])
 {
-    uint64_t place = CLOCK_NS_PER_S / 10;
+    uint64_t fraction = realtime_ns % CLOCK_NS_PER_S;
     size_t len = strlen("2026-01-02T03:04:05");
 
     assert(digits >= 0 && digits <= 9);
     memcpy(text, second_text(realtime_ns / CLOCK_NS_PER_S), len);
     if (digits > 0)
         text[len++] = '.';
-    for (; digits > 0; digits--, place /= 10)
-        text[len++] = (char)('0' + realtime_ns / place % 10);
-    text[len] = 'Z';
-    text[len + 1] = '\0';
+    for (int i = digits; i < 9; i++)
+        fraction /= 10;
+    strcpy(str_write_digits(text + len, fraction, (unsigned)digits), "Z");
     return text;
 }

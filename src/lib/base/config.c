@@ -206,7 +206,7 @@ static int refuse_value(const struct error *error, const struct config_option *o
 {
     struct buf line = {0};
 
-    buf_printf(&line, "%s=%.100s: ", option->name, text);
+    buf_printf(&line, option->secret ? "%s: " : "%s=%.100s: ", option->name, text);
     if (why != NULL) {
         buf_append_cstr(&line, why);
     } else {
@@ -388,6 +388,19 @@ bool config_bool(const struct config *config, const char *name)
 
     assert(value->option->kind == CONFIG_BOOL);
     return value->integer != 0;
+}
+
+void config_describe(const struct config *config, struct buf *out)
+{
+    for (size_t i = 0; i < config->count; i++) {
+        const struct value *value = &config->values[i];
+
+        buf_append_char(out, i == 0 ? '{' : ',');
+        buf_append_json_string(out, str_of(value->option->name));
+        buf_append_char(out, ':');
+        buf_append_json_string(out, str_of(value->option->secret && value->text[0] != '\0' ? "(hidden)" : value->text));
+    }
+    buf_append_cstr(out, config->count == 0 ? "{}" : "}");
 }
 
 /* ---- help ---- */

@@ -115,19 +115,3 @@ void net_listen_accepted(int fd)
 {
     set_least_ttl(fd, 0);
 }
-
-/* ---- peers ---- */
-
-_Static_assert(NET_IP_SIZE == INET6_ADDRSTRLEN, "every address fits");
-
-void net_ip_text(const struct sockaddr_storage *address, char text[NET_IP_SIZE])
-{
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-
-    if (address->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
-        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, text, NET_IP_SIZE);
-    else if (address->ss_family == AF_INET6)
-        inet_ntop(AF_INET6, &v6->sin6_addr, text, NET_IP_SIZE);
-    else
-        inet_ntop(AF_INET, &((const struct sockaddr_in *)address)->sin_addr, text, NET_IP_SIZE);
-}

@@ -9,6 +9,10 @@
 #include <sys/eventfd.h>
 
 #define LONGEST_WAIT_MS 1000
+#define READ_A_TURN     (128 * 1024) /* bytes, of all connections */
+#define LEAST_SHARE     1024
+
+static_assert(LEAST_SHARE < LOOP_MAX_SHARE && LOOP_MAX_SHARE <= READ_A_TURN, "one connection has the largest share");
 
 struct loop {
     unsigned index;
@@ -24,6 +28,8 @@ struct loop {
     struct loop_message *closers;
     struct metrics_series *turns;
     struct loop_hook *hooks;
+    size_t read;                    /* bytes, in this turn */
+    unsigned readers, last_readers; /* connections that have used up their shares, in this turn and the last one */
 
     _Atomic uint64_t last_turn_ns;
 
@@ -232,6 +238,26 @@ static bool run_timers(struct loop *loop, uint64_t now_ms)
     return any;
 }
 
+/* ---- reading ---- */
+
+/* How many connections have more to read is not known before the end of the turn: it is as many as in the last one.
+ * Where they are more, the last of them read little. */
+size_t loop_read_share(const struct loop *loop)
+{
+    size_t share = READ_A_TURN / (loop->last_readers > 0 ? loop->last_readers : 1);
+    size_t left = loop->read < READ_A_TURN ? READ_A_TURN - loop->read : 0;
+
+    assert(loop_is_current(loop));
+    share = share < left ? share : left;
+    return share > LOOP_MAX_SHARE ? LOOP_MAX_SHARE : share < LEAST_SHARE ? LEAST_SHARE : share;
+}
+
+void loop_has_read(struct loop *loop, size_t share, size_t len)
+{
+    loop->read += len;
+    loop->readers += len == share;
+}
+
 /* ---- the thread ---- */
 
 /* How long a turn took since the loop woke up. Where that is known to a millisecond only, so is a turn, but the sum of
@@ -258,6 +284,9 @@ static void turn(struct loop *loop)
     int32_t wait_ms;
 
     atomic_store_explicit(&loop->last_turn_ns, now_ns, memory_order_relaxed);
+    loop->last_readers = loop->readers;
+    loop->readers = 0;
+    loop->read = 0;
     /* What timers have written completes in h2o's next turn, which therefore must not wait. */
     wait_ms = run_timers(loop, now_ms) ? 0 : next_wait_ms(loop, now_ms);
     h2o_evloop_run(loop->h2o, wait_ms);

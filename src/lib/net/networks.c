@@ -1,11 +1,14 @@
 #include "buf.h"
 #include "net_networks.h"
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #define IPV4_AT 12 /* where an IPv4 address begins */
+
+static_assert(NET_IP_SIZE == INET6_ADDRSTRLEN, "every address fits");
 
 static const uint8_t mapped[IPV4_AT] = {[10] = 0xff, [11] = 0xff};
 
@@ -19,21 +22,44 @@ void net_ip_bytes(const struct sockaddr_storage *address, uint8_t ret_bytes[NET_
     }
 }
 
-static int parse_address(struct str text, struct net_network *ret_network, unsigned *ret_first)
+void net_ip_bytes_text(const uint8_t bytes[NET_IP_BYTES], char ret_text[NET_IP_SIZE])
+{
+    if (memcmp(bytes, mapped, IPV4_AT) == 0)
+        inet_ntop(AF_INET, bytes + IPV4_AT, ret_text, NET_IP_SIZE);
+    else
+        inet_ntop(AF_INET6, bytes, ret_text, NET_IP_SIZE);
+}
+
+void net_ip_text(const struct sockaddr_storage *address, char ret_text[NET_IP_SIZE])
+{
+    uint8_t bytes[NET_IP_BYTES];
+
+    net_ip_bytes(address, bytes);
+    net_ip_bytes_text(bytes, ret_text);
+}
+
+void net_local_ip(int fd, char ret_text[NET_IP_SIZE])
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+
+    ret_text[0] = '\0';
+    if (getsockname(fd, (struct sockaddr *)&address, &len) == 0)
+        net_ip_text(&address, ret_text);
+}
+
+int net_ip_parse(struct str text, uint8_t ret_bytes[NET_IP_BYTES])
 {
     char copy[INET6_ADDRSTRLEN];
 
-    if (text.len >= sizeof(copy))
+    if (text.len >= sizeof(copy) || memchr(text.s, '\0', text.len) != NULL)
         return -EINVAL;
     memcpy(copy, text.s, text.len);
     copy[text.len] = '\0';
-    if (inet_pton(AF_INET6, copy, ret_network->address) == 1) {
-        *ret_first = 0;
+    if (inet_pton(AF_INET6, copy, ret_bytes) == 1)
         return 0;
-    }
-    memcpy(ret_network->address, mapped, IPV4_AT);
-    *ret_first = 8 * IPV4_AT;
-    return inet_pton(AF_INET, copy, ret_network->address + IPV4_AT) == 1 ? 0 : -EINVAL;
+    memcpy(ret_bytes, mapped, IPV4_AT);
+    return inet_pton(AF_INET, copy, ret_bytes + IPV4_AT) == 1 ? 0 : -EINVAL;
 }
 
 /* ADDRESS or ADDRESS/BITS. */
@@ -43,8 +69,9 @@ static int parse_network(struct str text, struct net_network *ret_network)
     unsigned first; /* bit of the address as its family counts them */
     uint64_t bits;
 
-    if (!str_next(&text, '/', &address) || parse_address(address, ret_network, &first) < 0)
+    if (!str_next(&text, '/', &address) || net_ip_parse(address, ret_network->address) < 0)
         return -EINVAL;
+    first = memchr(address.s, ':', address.len) != NULL ? 0 : 8 * IPV4_AT;
     bits = 8 * NET_IP_BYTES - first;
     if (text.s != NULL && str_to_u64(text, bits, &bits) < 0)
         return -EINVAL;

@@ -69,15 +69,25 @@ static struct net_peer *find(struct net_peers *peers, const struct net_peer *wan
     return node != NULL ? *(struct net_peer **)node : add(peers, wanted);
 }
 
+bool acceptor_is_proxy(const struct acceptor_address_bound *bound, const struct sockaddr_storage *address)
+{
+    uint8_t bytes[NET_IP_BYTES];
+
+    if (bound == NULL || bound->trusted.count == 0)
+        return false;
+    net_ip_bytes(address, bytes);
+    return net_networks_contain(&bound->trusted, bytes);
+}
+
 bool net_peers_join(struct net_peers *peers, const struct sockaddr_storage *address, struct net_peer **ret_peer)
 {
     struct net_peer wanted = {.connections = 0}, *peer;
     bool joins;
 
-    net_ip_bytes(address, wanted.address);
     *ret_peer = NULL;
-    if (net_networks_contain(&peers->bound->trusted, wanted.address))
+    if (acceptor_is_proxy(peers->bound, address))
         return true;
+    net_ip_bytes(address, wanted.address);
     if (address->ss_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)wanted.address))
         memset(wanted.address + CLIENT_BYTES, 0, NET_IP_BYTES - CLIENT_BYTES);
     pthread_mutex_lock(&peers->lock);

@@ -105,6 +105,7 @@ static void make_tail(const char *service)
 
     buf_append_cstr(&tail, "]},");
     log_line_append_service(&tail, service);
+    buf_append_char(&tail, '\0');
     if (tail.failed)
         strcpy(crash.tail, "]}}\n");
 }
@@ -257,4 +258,9 @@ void crash_report_to(int fd, const char *service)
         sigemptyset(&action.sa_mask);
         sigaction(signals[i].number, &action, &crash.before[signals[i].number]);
     }
+}
+
+const char *crash_build_id(void)
+{
+    return crash.build_id;
 }

@@ -17,9 +17,9 @@
 #define QUEUE_SIZE    (4 * 1024 * 1024)
 #define STACK_SIZE    4096 /* lines up to this need no memory but the caller's stack */
 #define MAX_LINE      (64 * 1024)
-#define GATHER_MS     5           /* how long the first line of a batch waits for others, at most */
-#define BATCH_SIZE    (64 * 1024) /* bytes that are written at once where lines come fast; as much as a pipe holds */
-#define POLL_MS       100         /* how often a writer that waits for room looks whether it has been given up */
+#define GATHER_MS     5            /* how long the first line of a batch waits for others, at most */
+#define BATCH_SIZE    (256 * 1024) /* bytes that are written at once where lines come fast */
+#define POLL_MS       100          /* how often a writer that waits for room looks whether it has been given up */
 #define MESSAGE_SIZE  512
 #define EXIT_FLUSH_MS 2000
 
@@ -161,8 +161,8 @@ static void await_batch(struct log *log)
 }
 
 /* With the lock held: waits for a batch of lines. False: there are none and the log closes. While lines come, nobody
- * wakes the thread but by a full batch. Batches are small because the thread may share its core with an event loop: a
- * large one would keep the loop's clients waiting, and push its memory out of the cache. */
+ * wakes the thread but by a full batch: each time costs the core that it shares with an event loop two switches. Larger
+ * batches would push the loop's memory out of the cache. */
 static bool gather(struct log *log)
 {
     await_batch(log);
@@ -195,6 +195,8 @@ static void *run(void *arg)
     uint64_t lost = 0;
     bool abandoned;
 
+    /* So that it does not interrupt an event loop of its core when it is woken. It is no loss where that is refused. */
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0});
     pthread_mutex_lock(&log->lock);
     while (!atomic_load(&log->abandoned) && gather(log)) {
         struct queue *full = log->front;

@@ -15,7 +15,7 @@ struct log_entry {
 /* What every line holds. */
 struct log_line {
     bool text;
-    char *trace_prefix, *tail; /* of JSON: "projects/P/traces/, an open string, and all from the labels on */
+    struct buf trace_begin, tail; /* of JSON: the trace's member up to its id, and all from the labels on */
 };
 
 /* 0 or -ENOMEM; then too, log_line_release frees it. */
@@ -24,6 +24,6 @@ void log_line_release(struct log_line *line);
 
 /* Of each string limit bytes at most, not within a character. */
 void log_line_append(const struct log_line *line, const struct log_entry *entry, size_t limit, struct buf *out);
-/* The members that name the service and its version, up to the line's end, terminated. */
+/* The members that name the service and its version, up to the line's end. */
 void log_line_append_service(struct buf *out, const char *service);
 struct str log_cut(struct str s, size_t limit);

@@ -3,6 +3,7 @@
 #include "fnv.h"
 #include <assert.h>
 #include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,7 +16,22 @@
 #define MAX_VALUE   256 /* bytes of a label's value; a longer one counts as "other" */
 #define NUMBER_SIZE 32
 
-const double metrics_seconds[11] = {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10};
+#define EXEMPLAR_NS CLOCK_NS_PER_S /* a bucket's is kept for that long at least */
+
+const double metrics_seconds[METRICS_SECONDS] = {.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025,
+                                                 .05,    .1,    .25,    .5,    1,    2.5,   5,    10};
+
+struct exemplar {
+    double value;
+    uint64_t time_ns; /* since 1970; 0: there is none */
+    uint8_t trace_id[sizeof((struct trace){0}.trace_id)], span_id[sizeof((struct trace){0}.span_id)];
+};
+
+/* Of a series that has observed something of a sampled trace. */
+struct exemplars {
+    pthread_mutex_t lock;
+    struct exemplar buckets[];
+};
 
 /* Never freed or moved before the registry, so that readers need no lock: they follow pointers that were published by a
  * release store. Each has cache lines of its own. */
@@ -24,8 +40,9 @@ struct metrics_series {
     _Atomic(struct metrics_series *) chain; /* of its hash */
     _Atomic(struct metrics_series *) next;  /* of the family, in the order of making */
     uint64_t hash;
-    char *labels;               /* a="x",b="y": as written */
-    struct str *values;         /* they and labels are one piece of memory */
+    char *labels;       /* a="x",b="y": as written */
+    struct str *values; /* they and labels are one piece of memory */
+    _Atomic(struct exemplars *) exemplars;
     _Atomic uint64_t number;    /* a counter's value; the bits of a gauge's, or of a histogram's sum */
     _Atomic uint64_t buckets[]; /* histogram: observations in each bucket alone, +Inf last */
 };
@@ -49,7 +66,8 @@ struct callback {
 };
 
 struct process {
-    struct metrics_series *cpu, *resident, *virtual, *open_fds, *max_fds, *threads, *clock;
+    struct metrics_series *cpu, *resident, *virtual, *open_fds, *max_fds, *threads, *clock, *faults, *waits;
+    struct metrics_family *thread_cpu;
 };
 
 struct metrics {
@@ -123,6 +141,7 @@ static void family_free(struct metrics_family *family)
     for (struct metrics_series *series = atomic_load(&family->first); series != NULL; series = next) {
         next = atomic_load(&series->next);
         free(series->values);
+        free(atomic_load(&series->exemplars));
         free(series);
     }
     pthread_mutex_destroy(&family->lock);
@@ -151,7 +170,7 @@ struct metrics *metrics_free(struct metrics *metrics)
 static void set_bounds(struct metrics_family *family, const struct metrics_def *def)
 {
     const double *bounds = def->buckets != NULL ? def->buckets : metrics_seconds;
-    size_t count = def->buckets != NULL ? def->bucket_count : sizeof(metrics_seconds) / sizeof(metrics_seconds[0]);
+    size_t count = def->buckets != NULL ? def->bucket_count : METRICS_SECONDS;
 
     assert(count <= METRICS_MAX_BUCKETS);
     for (size_t i = 0; i < count; i++) {
@@ -396,19 +415,68 @@ void metrics_change(struct metrics_series *series, double by)
     add_double(&series->number, by);
 }
 
-void metrics_observe(struct metrics_series *series, double value)
+static size_t observe(struct metrics_series *series, double value)
 {
-    const struct metrics_family *family;
+    const struct metrics_family *family = series->family;
     size_t bucket = 0;
 
-    if (series == NULL)
-        return;
-    family = series->family;
     assert(family->def.type == METRICS_HISTOGRAM);
     while (bucket < family->def.bucket_count && !(value <= family->bounds[bucket]))
         bucket++;
     atomic_fetch_add_explicit(&series->buckets[bucket], 1, memory_order_relaxed);
     add_double(&series->number, value);
+    return bucket;
+}
+
+void metrics_observe(struct metrics_series *series, double value)
+{
+    if (series != NULL)
+        observe(series, value);
+}
+
+/* NULL out of memory. */
+static struct exemplars *exemplars_of(struct metrics_series *series)
+{
+    size_t count = series->family->def.bucket_count + 1;
+    struct exemplars *present = atomic_load_explicit(&series->exemplars, memory_order_acquire), *made;
+
+    if (present != NULL || (made = calloc(1, sizeof(*made) + count * sizeof(made->buckets[0]))) == NULL)
+        return present;
+    pthread_mutex_init(&made->lock, NULL);
+    if (atomic_compare_exchange_strong(&series->exemplars, &present, made))
+        return made;
+    free(made); /* another thread was first */
+    return present;
+}
+
+/* Never waits: where another thread is at it, that one's will do. */
+static void keep_exemplar(struct metrics_series *series, size_t bucket, double value, const struct trace *trace)
+{
+    struct exemplars *exemplars = exemplars_of(series);
+    uint64_t now_ns = clock_realtime_ns();
+    struct exemplar *exemplar;
+
+    if (exemplars == NULL || pthread_mutex_trylock(&exemplars->lock) != 0)
+        return;
+    exemplar = &exemplars->buckets[bucket];
+    if (now_ns - exemplar->time_ns >= EXEMPLAR_NS) { /* also where the clock was set back */
+        exemplar->value = value;
+        exemplar->time_ns = now_ns;
+        memcpy(exemplar->trace_id, trace->trace_id, sizeof(exemplar->trace_id));
+        memcpy(exemplar->span_id, trace->span_id, sizeof(exemplar->span_id));
+    }
+    pthread_mutex_unlock(&exemplars->lock);
+}
+
+void metrics_observe_traced(struct metrics_series *series, double value, const struct trace *trace)
+{
+    size_t bucket;
+
+    if (series == NULL)
+        return;
+    bucket = observe(series, value);
+    if (trace != NULL && trace->sampled)
+        keep_exemplar(series, bucket, value, trace);
 }
 
 uint64_t metrics_counter_value(const struct metrics_series *series)
@@ -455,6 +523,8 @@ void metrics_off_scrape(struct metrics *metrics, void (*callback)(void *arg), vo
     pthread_mutex_unlock(&metrics->scrape_lock);
 }
 
+enum format { TEXT, OPENMETRICS };
+
 static void write_simple(const struct metrics_series *series, struct buf *out)
 {
     const char *name = series->family->def.name, *labels = series->labels;
@@ -482,8 +552,31 @@ static void write_part(const struct metrics_series *series, const char *part, co
     buf_printf(out, " %s\n", value);
 }
 
+/* " # {trace_id="...",span_id="..."} VALUE SECONDS", where the bucket has one. */
+static void write_exemplar(const struct metrics_series *series, size_t bucket, struct buf *out)
+{
+    struct exemplars *exemplars = atomic_load_explicit(&series->exemplars, memory_order_acquire);
+    char trace_id[TRACE_ID_TEXT_SIZE], span_id[SPAN_ID_TEXT_SIZE], value[NUMBER_SIZE];
+    struct trace trace = {.sampled = true};
+    struct exemplar exemplar;
+
+    if (exemplars == NULL)
+        return;
+    pthread_mutex_lock(&exemplars->lock);
+    exemplar = exemplars->buckets[bucket];
+    pthread_mutex_unlock(&exemplars->lock);
+    if (exemplar.time_ns == 0)
+        return;
+    memcpy(trace.trace_id, exemplar.trace_id, sizeof(trace.trace_id));
+    trace_id_text(&trace, trace_id);
+    trace_span_text(exemplar.span_id, span_id);
+    buf_printf(out, " # {trace_id=\"%s\",span_id=\"%s\"} %s %llu.%03llu", trace_id, span_id,
+               format_double(exemplar.value, value), (unsigned long long)(exemplar.time_ns / CLOCK_NS_PER_S),
+               (unsigned long long)(exemplar.time_ns % CLOCK_NS_PER_S / CLOCK_NS_PER_MS));
+}
+
 /* The count is the sum of the very buckets that were written, so that a scrape never contradicts itself. */
-static void write_histogram(const struct metrics_series *series, struct buf *out)
+static void write_histogram(const struct metrics_series *series, enum format format, struct buf *out)
 {
     const struct metrics_family *family = series->family;
     const char *labels = series->labels;
@@ -495,6 +588,8 @@ static void write_histogram(const struct metrics_series *series, struct buf *out
         buf_printf(out, "%s_bucket{%s%sle=\"%s\"} ", family->def.name, labels, labels[0] != '\0' ? "," : "",
                    family->bound_texts[i]);
         buf_append_u64(out, count);
+        if (format == OPENMETRICS)
+            write_exemplar(series, i, out);
         buf_append_char(out, '\n');
     }
     write_part(series, "sum", format_double(double_of(atomic_load(&series->number)), text), out);
@@ -502,23 +597,37 @@ static void write_histogram(const struct metrics_series *series, struct buf *out
     write_part(series, "count", text, out);
 }
 
-static void write_family(struct metrics_family *family, struct buf *out)
+/* A counter of OpenMetrics has its family's name and "_total". */
+static struct str name_of(const struct metrics_family *family, enum format format)
+{
+    const struct str suffix = STR("_total");
+    struct str name = str_of(family->def.name);
+
+    if (format == OPENMETRICS && strcmp(family->type, "counter") == 0) {
+        assert(name.len > suffix.len && memcmp(name.s + name.len - suffix.len, suffix.s, suffix.len) == 0);
+        name.len -= suffix.len;
+    }
+    return name;
+}
+
+static void write_family(struct metrics_family *family, enum format format, struct buf *out)
 {
     const struct metrics_series *series = atomic_load_explicit(&family->first, memory_order_acquire);
+    struct str name = name_of(family, format);
 
     if (series == NULL)
         return;
-    buf_printf(out, "# HELP %s ", family->def.name);
-    append_escaped(out, str_of(family->def.help), false);
-    buf_printf(out, "\n# TYPE %s %s\n", family->def.name, family->type);
+    buf_printf(out, "# HELP %.*s ", STR_ARG(name));
+    append_escaped(out, str_of(family->def.help), format == OPENMETRICS);
+    buf_printf(out, "\n# TYPE %.*s %s\n", STR_ARG(name), family->type);
     for (; series != NULL; series = atomic_load_explicit(&series->next, memory_order_acquire))
         if (family->def.type == METRICS_HISTOGRAM)
-            write_histogram(series, out);
+            write_histogram(series, format, out);
         else
             write_simple(series, out);
 }
 
-void metrics_write(struct metrics *metrics, struct buf *out)
+static void write_all(struct metrics *metrics, enum format format, struct buf *out)
 {
     if (metrics == NULL)
         return;
@@ -528,8 +637,19 @@ void metrics_write(struct metrics *metrics, struct buf *out)
     pthread_mutex_unlock(&metrics->scrape_lock);
     pthread_mutex_lock(&metrics->lock);
     for (struct metrics_family *family = metrics->families; family != NULL; family = family->next)
-        write_family(family, out);
+        write_family(family, format, out);
     pthread_mutex_unlock(&metrics->lock);
+}
+
+void metrics_write(struct metrics *metrics, struct buf *out)
+{
+    write_all(metrics, TEXT, out);
+}
+
+void metrics_write_openmetrics(struct metrics *metrics, struct buf *out)
+{
+    write_all(metrics, OPENMETRICS, out);
+    buf_append_cstr(out, "# EOF\n");
 }
 
 /* ---- the process ---- */
@@ -567,6 +687,64 @@ static void read_memory(double *ret_virtual, double *ret_resident)
     fclose(f);
 }
 
+#define MAX_THREAD_NAMES 64
+
+struct thread_time {
+    char name[16]; /* as the kernel allows */
+    double seconds;
+};
+
+/* "TID (NAME) STATE ...": NAME may hold whatever, so what follows begins after the last parenthesis. */
+static int read_thread(const char *tid, struct thread_time *ret_time)
+{
+    char path[64], line[512], *begin, *end;
+    unsigned long long user, system;
+    FILE *f;
+
+    if (snprintf(path, sizeof(path), "/proc/self/task/%.16s/stat", tid) >= (int)sizeof(path) ||
+        (f = fopen(path, "re")) == NULL)
+        return -ENOENT;
+    begin = fgets(line, sizeof(line), f) != NULL ? strchr(line, '(') : NULL;
+    fclose(f);
+    end = begin != NULL ? strrchr(begin, ')') : NULL;
+    if (end == NULL || sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) != 2)
+        return -EINVAL;
+    *end = '\0';
+    snprintf(ret_time->name, sizeof(ret_time->name), "%s", begin + 1);
+    ret_time->seconds = (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+    return 0;
+}
+
+/* Threads of one name count together. */
+static size_t add_thread(struct thread_time *times, size_t count, const struct thread_time *one)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(times[i].name, one->name) == 0) {
+            times[i].seconds += one->seconds;
+            return count;
+        }
+    if (count < MAX_THREAD_NAMES)
+        times[count++] = *one;
+    return count;
+}
+
+static void read_threads(struct metrics_family *family)
+{
+    struct thread_time times[MAX_THREAD_NAMES], one;
+    DIR *dir = opendir("/proc/self/task");
+    const struct dirent *entry;
+    size_t count = 0;
+
+    if (dir == NULL)
+        return;
+    while ((entry = readdir(dir)) != NULL)
+        if (entry->d_name[0] != '.' && read_thread(entry->d_name, &one) == 0)
+            count = add_thread(times, count, &one);
+    closedir(dir);
+    for (size_t i = 0; i < count; i++)
+        metrics_set(metrics_series(family, (const struct str[]){str_of(times[i].name)}), times[i].seconds);
+}
+
 static double seconds_of(struct timeval time)
 {
     return (double)time.tv_sec + (double)time.tv_usec / 1e6;
@@ -580,8 +758,12 @@ static void read_process(void *arg)
     double virtual = 0, resident = 0;
     int entries = count_entries("/proc/self/fd"), threads = count_entries("/proc/self/task");
 
-    if (getrusage(RUSAGE_SELF, &usage) == 0)
+    if (getrusage(RUSAGE_SELF, &usage) == 0) {
         metrics_set(process->cpu, seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime));
+        metrics_set(process->faults, (double)usage.ru_majflt);
+        metrics_set(process->waits, (double)usage.ru_nivcsw);
+    }
+    read_threads(process->thread_cpu);
     if (getrlimit(RLIMIT_NOFILE, &fds) == 0)
         metrics_set(process->max_fds, (double)fds.rlim_cur);
     read_memory(&virtual, &resident);
@@ -599,30 +781,60 @@ static struct metrics_series *gauge(struct metrics *metrics, const char *name, c
     return metrics_single(metrics, &(struct metrics_def){.name = name, .help = help, .type = METRICS_GAUGE});
 }
 
-void metrics_add_process(struct metrics *metrics, const char *service)
+/* A counter by its meaning, whose value is the kernel's, or is no integer, as our counters' are. */
+static void call_counter(struct metrics_family *family)
+{
+    if (family != NULL)
+        family->type = "counter";
+}
+
+static struct metrics_series *counter(struct metrics *metrics, const char *name, const char *help)
+{
+    struct metrics_series *series = gauge(metrics, name, help);
+
+    call_counter(series != NULL ? series->family : NULL);
+    return series;
+}
+
+static struct metrics_family *thread_cpu(struct metrics *metrics)
+{
+    static const struct metrics_def def = {
+        .name = "thread_cpu_seconds_total",
+        .help = "User and system time used by the threads of a name that run, in seconds.",
+        .type = METRICS_GAUGE,
+        .labels = {"thread"},
+    };
+    struct metrics_family *family = metrics_family(metrics, &def);
+
+    call_counter(family);
+    return family;
+}
+
+void metrics_add_process(struct metrics *metrics, const char *service, const char *build_id)
 {
     static const struct metrics_def build = {
         .name = "build_info",
         .help = "What this is; always 1.",
         .type = METRICS_GAUGE,
-        .labels = {"service", "version", "compiler"},
+        .labels = {"service", "version", "compiler", "build_id"},
     };
-    const struct str labels[] = {str_of(service), STR(SLIPWAY_VERSION), STR(COMPILER)};
+    const struct str labels[] = {str_of(service), STR(SLIPWAY_VERSION), STR(COMPILER), str_of(build_id)};
 
     if (metrics == NULL)
         return;
     metrics->process = (struct process){
-        .cpu = gauge(metrics, "process_cpu_seconds_total", "User and system time used, in seconds."),
+        .cpu = counter(metrics, "process_cpu_seconds_total", "User and system time used, in seconds."),
         .resident = gauge(metrics, "process_resident_memory_bytes", "Resident memory, in bytes."),
         .virtual = gauge(metrics, "process_virtual_memory_bytes", "Virtual memory, in bytes."),
         .open_fds = gauge(metrics, "process_open_fds", "Open file descriptors."),
         .max_fds = gauge(metrics, "process_max_fds", "File descriptors that may be open."),
         .threads = gauge(metrics, "process_threads", "Threads."),
         .clock = gauge(metrics, "process_clock_seconds", "What its clock said at the scrape, in seconds since 1970."),
+        .faults = counter(metrics, "process_major_page_faults_total", "Page faults that waited for a disk."),
+        .waits = counter(metrics, "process_involuntary_context_switches_total",
+                         "How often a thread had to leave a CPU: its time was up, or its cgroup's."),
+        .thread_cpu = thread_cpu(metrics),
     };
-    /* A counter by its meaning, but one of seconds, which our counters do not count. */
-    if (metrics->process.cpu != NULL)
-        metrics->process.cpu->family->type = "counter";
     metrics_set(gauge(metrics, "process_start_time_seconds", "When the process started, in seconds since 1970."),
                 (double)clock_realtime_ns() / (double)CLOCK_NS_PER_S);
     metrics_set(metrics_series(metrics_family(metrics, &build), labels), 1);

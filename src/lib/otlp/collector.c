@@ -19,11 +19,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SCHEME         "http://"
 #define CONNECT_MS     3000
 #define MAX_RESPONSE   (64 * 1024)
 #define METHOD_PATH    "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 #define GRPC_NO_STATUS (-1)
+#define OWN_FIELDS     7 /* of a request */
 
 /* A call: nghttp2's callbacks write into it. */
 struct call {
@@ -35,6 +35,8 @@ struct call {
 
 struct collector_conn {
     int fd;
+    struct ssl_st *ssl; /* NULL: cleartext */
+    short waits_for;    /* events of the socket without which TLS can neither send nor receive */
     nghttp2_session *session;
     struct str unsent; /* what nghttp2 has given last; valid until it is asked again */
 };
@@ -73,11 +75,16 @@ static int parse_authority(struct collector *collector, char *text)
     return 0;
 }
 
+static bool is_https(const char *endpoint)
+{
+    return strncmp(endpoint, "https://", strlen("https://")) == 0;
+}
+
 static int parse_endpoint(struct collector *collector, const char *endpoint)
 {
-    size_t scheme = strlen(SCHEME), size = strlen(endpoint) + 1;
+    size_t scheme = strlen(is_https(endpoint) ? "https://" : "http://"), size = strlen(endpoint) + 1;
 
-    if (strncmp(endpoint, SCHEME, scheme) != 0)
+    if (strncmp(endpoint, is_https(endpoint) ? "https://" : "http://", scheme) != 0)
         return -EINVAL;
     collector->host = malloc(2 * size);
     if (collector->host == NULL)
@@ -93,17 +100,21 @@ const char *otlp_check_endpoint(const char *endpoint)
     int r = endpoint[0] != '\0' ? parse_endpoint(&parsed, endpoint) : 0;
 
     free(parsed.host);
-    return r == -EINVAL ? "must be http://HOST:PORT" : NULL;
+    return r == -EINVAL ? "must be http://HOST:PORT or https://HOST:PORT" : NULL;
 }
 
-int collector_open(const char *endpoint, struct collector *ret_collector)
+int collector_open(const struct otlp_def *def, struct collector *ret_collector)
 {
     struct collector *collector = ret_collector;
     int r;
 
     *collector = (struct collector){.wake_fd = -1};
     atomic_init(&collector->end_ns, UINT64_MAX);
-    r = parse_endpoint(collector, endpoint);
+    r = parse_endpoint(collector, def->endpoint);
+    if (r == 0)
+        r = otlp_headers_open(def->headers, &collector->headers);
+    if (r == 0 && is_https(def->endpoint))
+        r = otlp_tls_open(def->ca_file, &collector->tls);
     if (r == 0 && (collector->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
         r = -errno;
     if (r != 0)
@@ -215,7 +226,7 @@ static int on_close(nghttp2_session *session, int32_t stream, uint32_t error, vo
     return 0;
 }
 
-static nghttp2_session *session_new(struct collector_conn *conn)
+static nghttp2_session *session_new(void)
 {
     nghttp2_session_callbacks *callbacks;
     nghttp2_session *session = NULL;
@@ -226,7 +237,7 @@ static nghttp2_session *session_new(struct collector_conn *conn)
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
-    made = nghttp2_session_client_new(&session, callbacks, conn) == 0;
+    made = nghttp2_session_client_new(&session, callbacks, NULL) == 0;
     nghttp2_session_callbacks_del(callbacks);
     if (!made)
         return NULL;
@@ -239,16 +250,22 @@ static nghttp2_session *session_new(struct collector_conn *conn)
 
 /* ---- the connection ---- */
 
+static struct collector_conn *conn_free(struct collector_conn *conn)
+{
+    otlp_tls_end(conn->ssl);
+    nghttp2_session_del(conn->session);
+    close(conn->fd);
+    free(conn);
+    return NULL;
+}
+
 static void disconnect(struct collector *collector)
 {
     struct collector_conn *conn = collector->conn;
 
     if (conn == NULL)
         return;
-    nghttp2_session_del(conn->session);
-    close(conn->fd);
-    free(conn);
-    collector->conn = NULL;
+    collector->conn = conn_free(conn);
 }
 
 void collector_release(struct collector *collector)
@@ -257,6 +274,8 @@ void collector_release(struct collector *collector)
     if (collector->wake_fd >= 0)
         close(collector->wake_fd);
     free(collector->host);
+    otlp_tls_close(collector->tls);
+    otlp_resource_release(&collector->headers);
     *collector = (struct collector){.wake_fd = -1};
 }
 
@@ -304,24 +323,64 @@ static int open_socket(struct collector *collector, uint64_t deadline_ns)
     return fd;
 }
 
+static int secure(struct collector *collector, struct collector_conn *conn, uint64_t deadline_ns)
+{
+    uint64_t end_ns = clock_monotonic_ns() + CONNECT_MS * CLOCK_NS_PER_MS;
+    short events = 0;
+    int r;
+
+    conn->ssl = otlp_tls_begin(collector->tls, conn->fd, collector->host);
+    if (conn->ssl == NULL)
+        return -ENOMEM;
+    while ((r = otlp_tls_handshake(conn->ssl, &events)) == -EAGAIN) {
+        r = wait_for(collector, conn->fd, events, end_ns < deadline_ns ? end_ns : deadline_ns);
+        if (r != 0 && r != -EINTR)
+            return r;
+    }
+    return r;
+}
+
 static int open_connection(struct collector *collector, uint64_t deadline_ns)
 {
     struct collector_conn *conn;
-    int fd = open_socket(collector, deadline_ns);
+    int fd = open_socket(collector, deadline_ns), r;
 
     if (fd < 0)
         return fd;
     conn = calloc(1, sizeof(*conn));
-    if (conn != NULL)
-        conn->session = session_new(conn);
-    if (conn == NULL || conn->session == NULL) {
-        free(conn);
+    if (conn == NULL) {
         close(fd);
         return -ENOMEM;
     }
     conn->fd = fd;
-    collector->conn = conn;
-    return 0;
+    conn->session = session_new();
+    r = conn->session == NULL ? -ENOMEM : collector->tls != NULL ? secure(collector, conn, deadline_ns) : 0;
+    if (r != 0)
+        conn_free(conn);
+    else
+        collector->conn = conn;
+    return r;
+}
+
+/* Bytes, -EAGAIN or -errno; so does receive_some, which gives 0 at the end. */
+static ssize_t send_some(struct collector_conn *conn, struct str bytes)
+{
+    ssize_t sent;
+
+    if (conn->ssl != NULL)
+        return otlp_tls_send(conn->ssl, bytes, &conn->waits_for);
+    sent = send(conn->fd, bytes.s, bytes.len, MSG_NOSIGNAL);
+    return sent < 0 ? -errno : sent;
+}
+
+static ssize_t receive_some(struct collector_conn *conn, void *to, size_t size)
+{
+    ssize_t len;
+
+    if (conn->ssl != NULL)
+        return otlp_tls_receive(conn->ssl, to, size, &conn->waits_for);
+    len = recv(conn->fd, to, size, 0);
+    return len < 0 ? -errno : len;
 }
 
 /* Gives the socket what there is and what it takes. 0, 1 (there is more) or -errno. */
@@ -338,9 +397,9 @@ static int flush(struct collector_conn *conn)
                 return len == 0 ? 0 : -ECONNABORTED;
             conn->unsent = (struct str){(const char *)data, (size_t)len};
         }
-        sent = send(conn->fd, conn->unsent.s, conn->unsent.len, MSG_NOSIGNAL);
+        sent = send_some(conn, conn->unsent);
         if (sent < 0)
-            return errno == EAGAIN ? 1 : -errno;
+            return sent == -EAGAIN ? 1 : (int)sent;
         conn->unsent = (struct str){conn->unsent.s + sent, conn->unsent.len - (size_t)sent};
     }
 }
@@ -349,12 +408,15 @@ static int flush(struct collector_conn *conn)
 static int receive(struct collector_conn *conn)
 {
     uint8_t bytes[4096];
-    ssize_t len = recv(conn->fd, bytes, sizeof(bytes), 0);
+    ssize_t len;
 
-    if (len < 0)
-        return errno == EAGAIN ? 0 : -errno;
-    if (len == 0 || nghttp2_session_mem_recv(conn->session, bytes, (size_t)len) < 0)
-        return -ECONNRESET;
+    do {
+        len = receive_some(conn, bytes, sizeof(bytes));
+        if (len < 0)
+            return len == -EAGAIN ? 0 : (int)len;
+        if (len == 0 || nghttp2_session_mem_recv(conn->session, bytes, (size_t)len) < 0)
+            return -ECONNRESET;
+    } while (conn->ssl != NULL && otlp_tls_has_more(conn->ssl));
     return 0;
 }
 
@@ -368,7 +430,7 @@ static int receive(struct collector_conn *conn)
 
 static int submit(struct collector *collector, struct call *call)
 {
-    const nghttp2_nv fields[] = {
+    nghttp2_nv fields[OWN_FIELDS + OTLP_MAX_RESOURCE] = {
         FIELD(":method", "POST"),
         FIELD(":scheme", "http"),
         FIELD(":path", METHOD_PATH),
@@ -381,10 +443,27 @@ static int submit(struct collector *collector, struct call *call)
         FIELD("user-agent", "OTel-OTLP-Exporter-Slipway/" SLIPWAY_VERSION),
     };
     const nghttp2_data_provider provider = {.source.ptr = call, .read_callback = read_message};
-    int32_t stream = nghttp2_submit_request(collector->conn->session, NULL, fields, sizeof(fields) / sizeof(fields[0]),
-                                            &provider, call);
+    size_t count = OWN_FIELDS;
 
-    return stream < 0 ? -ECONNABORTED : 0;
+    if (collector->tls != NULL)
+        fields[1] = (nghttp2_nv)FIELD(":scheme", "https");
+    for (size_t i = 0; i < collector->headers.count; i++)
+        fields[count++] = (nghttp2_nv){.name = (uint8_t *)collector->headers.attributes[i].key.s,
+                                       .namelen = collector->headers.attributes[i].key.len,
+                                       .value = (uint8_t *)collector->headers.attributes[i].value.s,
+                                       .valuelen = collector->headers.attributes[i].value.len,
+                                       .flags = NGHTTP2_NV_FLAG_NO_INDEX}; /* may be secrets */
+    return nghttp2_submit_request(collector->conn->session, NULL, fields, count, &provider, call) < 0 ? -ECONNABORTED
+                                                                                                      : 0;
+}
+
+/* TLS may have to receive before it sends, and the other way round. */
+static short events_of(struct collector_conn *conn, bool has_more)
+{
+    short events = conn->ssl != NULL ? conn->waits_for : has_more ? POLLOUT : 0;
+
+    conn->waits_for = 0;
+    return (short)(POLLIN | events);
 }
 
 /* Until the call has ended. 0 or -errno. */
@@ -400,7 +479,7 @@ static int run(struct collector *collector, struct call *call, uint64_t deadline
             return call->reset ? -ECONNRESET : 0;
         if (more < 0)
             return more;
-        r = wait_for(collector, conn->fd, (short)(POLLIN | (more > 0 ? POLLOUT : 0)), deadline_ns);
+        r = wait_for(collector, conn->fd, events_of(conn, more > 0), deadline_ns);
         r = r == -EINTR ? 0 : r == 0 ? receive(conn) : r;
     }
     return r;

@@ -235,11 +235,13 @@ static void open_metrics(struct otlp *otlp)
     static const struct metrics_def exported = {.name = "trace_spans_exported_total",
                                                 .help = "Spans that the collector of traces has taken.",
                                                 .type = METRICS_COUNTER},
-                                    dropped = {.name = "trace_spans_dropped_total",
-                                               .help = "Spans that the collector has not got: the queue was full, the "
-                                                       "span too large, sending failed, or the collector rejected it.",
-                                               .type = METRICS_COUNTER,
-                                               .labels = {"reason"}},
+                                    dropped =
+                                        {.name = "trace_spans_dropped_total",
+                                         .help = "Spans that were not delivered to the collector: the queue was full, "
+                                                 "the span was too large or there was no memory for it, sending "
+                                                 "failed, or the collector rejected it.",
+                                         .type = METRICS_COUNTER,
+                                         .labels = {"reason"}},
                                     queued = {.name = "trace_queue_bytes",
                                               .help = "Spans that wait for the collector or are being sent.",
                                               .type = METRICS_GAUGE};
@@ -287,7 +289,7 @@ int otlp_open(const struct otlp_def *def, struct otlp **ret_otlp)
     pthread_mutex_init(&otlp->lock, NULL);
     thread_cond_init(&otlp->changed);
     configure(otlp, def);
-    r = collector_open(def->endpoint, &otlp->collector);
+    r = collector_open(def, &otlp->collector);
     if (r == 0)
         r = otlp_resource_open(def->service, def->resource, &otlp->resource);
     if (r == 0) {

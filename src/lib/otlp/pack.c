@@ -271,6 +271,53 @@ int otlp_resource_open(const char *service, const char *list, struct otlp_resour
     return r;
 }
 
+/* A token of HTTP, in lower case as HTTP/2 wants it. */
+static bool make_name(struct str name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        char *c = (char *)name.s + i;
+
+        if (*c >= 'A' && *c <= 'Z')
+            *c = (char)(*c + ('a' - 'A'));
+        if ((*c < 'a' || *c > 'z') && (*c < '0' || *c > '9') && strchr("!#$%&'*+-.^_`|~", *c) == NULL)
+            return false;
+    }
+    return name.len > 0;
+}
+
+static bool is_visible(struct str value)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if (value.s[i] < ' ' || value.s[i] > '~')
+            return false;
+    return true;
+}
+
+int otlp_headers_open(const char *list, struct otlp_resource *ret_headers)
+{
+    struct otlp_resource headers = {.text = strdup(list != NULL ? list : "")};
+    int r = headers.text != NULL ? parse_list(&headers, str_of(headers.text)) : -ENOMEM;
+
+    for (size_t i = 0; i < headers.count && r == 0; i++)
+        if (!make_name(headers.attributes[i].key) || !is_visible(headers.attributes[i].value))
+            r = -EINVAL;
+    if (r != 0)
+        otlp_resource_release(&headers);
+    else
+        *ret_headers = headers;
+    return r;
+}
+
+const char *otlp_check_headers(const char *list)
+{
+    struct otlp_resource headers;
+    int r = otlp_headers_open(list, &headers);
+
+    if (r == 0)
+        otlp_resource_release(&headers);
+    return r == -EINVAL ? "must be NAME=VALUE,..., percent-encoded, 32 at most" : NULL;
+}
+
 void otlp_resource_release(struct otlp_resource *resource)
 {
     free(resource->text);

@@ -67,23 +67,72 @@ static struct http_reply *readyz(struct http_req *req)
     return plain(200, "ready\n");
 }
 
-struct http_reply *svc_metrics_page(struct metrics *metrics)
+/* In thousandths, as an item of Accept says; what is malformed is 0. */
+static unsigned quality_of(struct str parameters)
 {
+    struct str parameter, name;
+    unsigned quality = 1000, unit = 1000;
+
+    while (str_next(&parameters, ';', &parameter)) {
+        parameter = str_trim(parameter);
+        if (!str_next(&parameter, '=', &name) || !str_caseeq(name, STR("q")))
+            continue;
+        quality = 0;
+        for (size_t i = 0; i < parameter.len && i < sizeof("0.000") - 1; i++) {
+            if (i == 1 && parameter.s[i] == '.')
+                continue;
+            if (parameter.s[i] < '0' || parameter.s[i] > '9')
+                return 0;
+            quality += unit * (unsigned)(parameter.s[i] - '0');
+            unit /= 10;
+        }
+    }
+    return quality;
+}
+
+/* Prometheus asks for OpenMetrics first, where it wants it. Who accepts anything gets text. */
+static bool wants_openmetrics(struct str accept)
+{
+    unsigned open = 0, text = 0, *quality;
+    struct str item, type;
+
+    while (accept.s != NULL && str_next(&accept, ',', &item)) {
+        str_next(&item, ';', &type);
+        type = str_trim(type);
+        quality = str_caseeq(type, STR("application/openmetrics-text")) ? &open
+                  : str_caseeq(type, STR("text/plain"))                 ? &text
+                                                                        : NULL;
+        if (quality != NULL && quality_of(item) > *quality)
+            *quality = quality_of(item);
+    }
+    return open > 0 && open >= text;
+}
+
+struct http_reply *svc_metrics_page(struct metrics *metrics, const struct http_req *req)
+{
+    bool open = wants_openmetrics(http_header(req, "accept"));
     struct buf page = {0};
 
-    metrics_write(metrics, &page);
+    if (open)
+        metrics_write_openmetrics(metrics, &page);
+    else
+        metrics_write(metrics, &page);
     if (buf_error(&page) != 0) {
         buf_release(&page);
         return http_problem(500, "out of memory");
     }
-    return http_reply_take(200, "text/plain; version=0.0.4; charset=utf-8", &page);
+    return http_set_header(http_reply_take(200,
+                                           open ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                                                : "text/plain; version=0.0.4; charset=utf-8",
+                                           &page),
+                           "vary", "accept");
 }
 
 static struct http_reply *metrics_page(struct http_req *req)
 {
     struct svc_admin *admin = req->state;
 
-    return svc_metrics_page(admin->metrics);
+    return svc_metrics_page(admin->metrics, req);
 }
 
 static struct http_reply *log_level(struct http_req *req)
@@ -115,6 +164,33 @@ static struct http_reply *set_log_level(struct http_req *req)
     return http_reply_new(204);
 }
 
+/* Who may scrape metrics need not see what clients ask. */
+static struct http_reply *in_flight(struct http_req *req)
+{
+    struct svc_admin *admin = req->state;
+
+    if (!is_from_here(req))
+        return http_problem(403, "requests in flight are shown over loopback only");
+    if (atomic_load(&admin->phase) == SVC_STARTING)
+        return http_problem(503, "the service is starting");
+    return svc_in_flight_reply(&admin->in_flight, admin->servers, admin->server_count, admin->workers, req);
+}
+
+static struct http_reply *config(struct http_req *req)
+{
+    struct svc_admin *admin = req->state;
+    struct buf body = {0};
+
+    if (!is_from_here(req))
+        return http_problem(403, "the configuration is shown over loopback only");
+    config_describe(admin->config, &body);
+    buf_append_char(&body, '\n');
+    if (buf_error(&body) == 0)
+        return http_reply_take(200, "application/json", &body);
+    buf_release(&body);
+    return http_problem(500, "out of memory");
+}
+
 void svc_set_log_level(struct log *log, enum log_severity level)
 {
     log_set_least(log, level);
@@ -128,5 +204,7 @@ const struct http_route svc_admin_routes[] = {
     {.method = "GET", .path = "/metrics", .handler = metrics_page},
     {.method = "GET", .path = "/log-level", .handler = log_level},
     {.method = "PUT", .path = "/log-level", .handler = set_log_level, .max_body = 16},
+    {.method = "GET", .path = "/in-flight", .handler = in_flight},
+    {.method = "GET", .path = "/config", .handler = config},
     {0},
 };

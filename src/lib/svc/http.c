@@ -1,4 +1,5 @@
 /* The server of a service's routes. */
+#include "http_cors.h"
 #include "svc_server.h"
 #include <assert.h>
 #include <errno.h>
@@ -9,12 +10,19 @@ static const struct config_option options[] = {
     {"REQUEST_TIMEOUT_MS", "30000", CONFIG_INT, 1, 3600000, .unit = "ms", .help = "bound on a request's answer"},
     {"HTTP_IDLE_SECONDS", "620", CONFIG_INT, 1, 86400, .unit = "s",
      .help = "a connection without a request is closed then; let it be more than a load balancer's"},
+    {"HTTP_COMPRESSION", "false", CONFIG_BOOL,
+     .help = "replies of 1 KiB and more are compressed by gzip for clients that accept it"},
+    {"CORS_ALLOWED_ORIGINS", "",
+     .help = "whose web pages may read replies: https://example.com,...; *: all; empty: none of another origin",
+     .check = http_cors_check},
+    {"CORS_ALLOW_CREDENTIALS", "false", CONFIG_BOOL, .help = "these pages may send cookies and the like; not with *"},
     SVC_AUTH_OPTION,
     {0},
 };
 
 struct server {
     struct http_auth *auth; /* svc's */
+    struct http_cors cors;
     struct http_server *http;
 };
 
@@ -26,6 +34,8 @@ static int open_server(struct svc *svc, struct server *server)
         .routes = svc_definition(svc)->routes,
         .state = svc_definition(svc)->state,
         .auth = server->auth,
+        .compress = config_bool(config, "HTTP_COMPRESSION"),
+        .cors = server->cors.any || server->cors.count > 0 ? &server->cors : NULL,
         .log = svc_log(svc),
         .metrics = svc_metrics(svc),
         .spans = svc_spans(svc),
@@ -43,6 +53,26 @@ static int open_server(struct svc *svc, struct server *server)
     return r != 0 ? r : http_server_open(fd, &def, &server->http);
 }
 
+static int read_cors(struct svc *svc, struct http_cors *cors)
+{
+    const struct config *config = svc_config(svc);
+
+    if (http_cors_parse(config_string(config, "CORS_ALLOWED_ORIGINS"), cors) < 0)
+        assert(!"the option was checked");
+    cors->credentials = config_bool(config, "CORS_ALLOW_CREDENTIALS");
+    if (cors->credentials && cors->any)
+        return svc_fail(svc, "CORS_ALLOW_CREDENTIALS needs CORS_ALLOWED_ORIGINS to name the origins, not *");
+    return 0;
+}
+
+static int check_http(struct svc *svc)
+{
+    struct http_cors cors;
+    int r = read_cors(svc, &cors);
+
+    return r == 0 ? svc_check_auth(svc) : r;
+}
+
 static int open_http(struct svc *svc, void **ret_server)
 {
     struct server *server = calloc(1, sizeof(*server));
@@ -52,7 +82,9 @@ static int open_http(struct svc *svc, void **ret_server)
     if (server == NULL)
         return -ENOMEM;
     *ret_server = server;
-    r = svc_open_auth(svc, &server->auth);
+    r = read_cors(svc, &server->cors);
+    if (r == 0)
+        r = svc_open_auth(svc, &server->auth);
     return r == 0 ? open_server(svc, server) : r;
 }
 
@@ -94,6 +126,11 @@ static struct loop *loop_of(const void *server, unsigned worker)
     return http_server_loop(((const struct server *)server)->http, worker);
 }
 
+static void list(void *server, unsigned worker, unsigned max, const struct net_listing *listing)
+{
+    http_server_list(((struct server *)server)->http, worker, max, listing);
+}
+
 static uint64_t last_turn_ns(const void *server)
 {
     return http_server_last_turn_ns(((const struct server *)server)->http);
@@ -102,7 +139,7 @@ static uint64_t last_turn_ns(const void *server)
 const struct svc_server_type svc_http_server = {
     .protocol = "http",
     .options = options,
-    .check = svc_check_auth,
+    .check = check_http,
     .open = open_http,
     .start = start_http,
     .set_serving = set_serving,
@@ -111,4 +148,6 @@ const struct svc_server_type svc_http_server = {
     .close = close_http,
     .last_turn_ns = last_turn_ns,
     .loop = loop_of,
+    .list_loop = loop_of,
+    .list = list,
 };

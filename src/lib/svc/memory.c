@@ -42,10 +42,15 @@ void svc_memory_report(struct svc *svc)
                                            .help = "Bound of a part of the memory limit; 0: none.",
                                            .type = METRICS_GAUGE,
                                            .labels = {"part"}};
+    static const struct metrics_def limit = {.name = "process_memory_limit_bytes",
+                                             .help =
+                                                 "What the process may take, of which parts are divided; 0: no limit.",
+                                             .type = METRICS_GAUGE};
     struct metrics_family *family = metrics_family(svc->metrics, &max);
 
     for (unsigned part = 0; part < MEMORY_PARTS; part++)
         metrics_set(metrics_series(family, (const struct str[]){str_of(memory_parts[part].name)}),
                     (double)svc_memory_part(svc, part));
+    metrics_set(metrics_single(svc->metrics, &limit), (double)svc->memory_limit);
     metrics_on_scrape(svc->metrics, read_used, svc);
 }

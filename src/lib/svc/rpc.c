@@ -130,6 +130,16 @@ static void close_rpc(void *memory)
     free(server);
 }
 
+static struct loop *loop_of(const void *server, unsigned worker)
+{
+    return rpc_server_loop(((const struct server *)server)->rpc, worker);
+}
+
+static void list(void *server, unsigned worker, unsigned max, const struct net_listing *listing)
+{
+    rpc_server_list(((struct server *)server)->rpc, worker, max, listing);
+}
+
 static uint64_t last_turn_ns(const void *server)
 {
     return rpc_server_last_turn_ns(((const struct server *)server)->rpc);
@@ -146,4 +156,6 @@ const struct svc_server_type svc_rpc_server = {
     .wait = wait_rpc,
     .close = close_rpc,
     .last_turn_ns = last_turn_ns,
+    .list_loop = loop_of,
+    .list = list,
 };

@@ -43,7 +43,9 @@ static const struct config_option common_options[] = {
     {"MAX_CONNECTIONS_PER_ADDRESS", "0", CONFIG_INT, 0, 1000000,
      .help = "connections of one client address (IPv6: /64) to HTTP, and to gRPC; 0: no bound"},
     {"TRUSTED_PROXIES", "",
-     .help = "addresses and networks (10.0.0.0/8,...) to which MAX_CONNECTIONS_PER_ADDRESS does not apply",
+     .help =
+         "addresses and networks (10.0.0.0/8,...) of proxies: MAX_CONNECTIONS_PER_ADDRESS does not apply to them, and "
+         "their X-Forwarded-For and X-Forwarded-Proto name the client in log lines and spans",
      .check = net_networks_check},
     {"MEMORY_LIMIT_BYTES", "0", CONFIG_BYTES, 0, INT64_MAX,
      .help = "what the process may take, and clients a part of; 0: the cgroup's limit"},
@@ -166,6 +168,7 @@ static int open_admin(struct svc *svc)
                                                       .state = &svc->admin,
                                                       .log = svc->log,
                                                       .metrics = svc->metrics,
+                                                      .compress = true,
                                                       .unrecorded = true,
                                                       .workers = 1,
                                                       .max_connections = svc->descriptors.admin,
@@ -307,6 +310,7 @@ static void stop(struct svc *svc)
 {
     if (svc->admin_http != NULL)
         svc->admin_http = http_server_close(svc->admin_http);
+    svc_in_flight_end(&svc->admin.in_flight);
     for (unsigned i = svc->server_count; i-- > 0;)
         svc->servers[i].type->close(svc->servers[i].server);
     svc->auth = http_auth_free(svc->auth);
@@ -379,6 +383,14 @@ static void toggle_log_level(void *arg)
     svc_set_log_level(svc->log, log_least(svc->log) == LOG_DEBUG ? configured_level(svc) : LOG_DEBUG);
 }
 
+static void report_cpus(struct svc *svc)
+{
+    static const struct metrics_def cpus = {
+        .name = "process_cpus", .help = "CPUs whose time the process may use.", .type = METRICS_GAUGE};
+
+    metrics_set(metrics_single(svc->metrics, &cpus), svc_cpus());
+}
+
 static int open_common(struct svc *svc)
 {
     struct log_def log = {.fd = STDOUT_FILENO,
@@ -396,12 +408,15 @@ static int open_common(struct svc *svc)
     svc->metrics = metrics_new();
     if (svc->metrics == NULL)
         return -ENOMEM;
-    metrics_add_process(svc->metrics, svc->def->name);
+    metrics_add_process(svc->metrics, svc->def->name, crash_build_id());
     svc_memory_report(svc);
+    report_cpus(svc);
     svc->admin.def = svc->def;
     svc->admin.metrics = svc->metrics;
     svc->admin.servers = svc->servers;
     svc->admin.server_count = svc->server_count;
+    svc->admin.config = svc->config;
+    svc->admin.workers = svc->workers;
     log.metrics = svc->metrics;
     if ((r = log_open(&log, &svc->log)) == 0)
         r = log_take_stderr(svc->log);

@@ -1,8 +1,10 @@
-/* svc_admin -- the routes of the admin listener: /healthz, /readyz, /metrics, /log-level. Their state is a struct
- * svc_admin. */
+/* svc_admin -- the routes of the admin listener: /healthz, /readyz, /metrics, /log-level, and over loopback only
+ * /in-flight and /config. Their state is a struct svc_admin. */
 #pragma once
+#include "config.h"
 #include "http.h"
 #include "include/names.h"
+#include "svc_in_flight.h"
 #include "svc_server.h"
 #include <stdatomic.h>
 
@@ -15,6 +17,9 @@ struct svc_admin {
     const struct svc_server *servers; /* whose loops are watched */
     unsigned server_count;
     _Atomic(enum svc_phase) phase;
+    const struct config *config;
+    unsigned workers; /* of each server */
+    struct svc_in_flight in_flight;
 };
 
 extern const struct http_route svc_admin_routes[];

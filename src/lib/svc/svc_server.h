@@ -3,11 +3,14 @@
  *
  * A type is a table of functions. The order of calls: open; start; set_serving(true); then, once the process is to end,
  * set_serving(false), drain, wait; and close in any case, also after a failed open. All in the main thread but wait,
- * which svc calls for all servers at the same time, and last_turn_ns, which any thread calls from start to close.
+ * which svc calls for all servers at the same time; last_turn_ns and list_loop, which any thread calls from start to
+ * close; and list.
  */
 #pragma once
 #include "include/names.h"
 #include "svc.h"
+
+struct net_listing;
 
 #define SVC_MAX_SERVERS 2
 
@@ -30,6 +33,9 @@ struct svc_server_type {
     /* When the oldest of its event loops turned last (monotonic), for liveness; NULL: it has none. */
     uint64_t (*last_turn_ns)(const void *server);
     struct loop *(*loop)(const void *server, unsigned worker); /* of a worker, for later servers; NULL: it has none */
+    /* Requests in flight and connections of a worker, at most max of each, in the thread of list_loop. */
+    struct loop *(*list_loop)(const void *server, unsigned worker);
+    void (*list)(void *server, unsigned worker, unsigned max, const struct net_listing *listing);
 };
 
 /* One of a process's servers. */

@@ -7,7 +7,12 @@
 
 const struct config_option svc_trace_options[] = {
     {"OTEL_EXPORTER_OTLP_ENDPOINT", "", .check = otlp_check_endpoint,
-     .help = "collector that gets spans by OTLP over gRPC: http://HOST:PORT; empty: no spans are made"},
+     .help = "collector that gets spans by OTLP over gRPC: http://HOST:PORT, or https:// for TLS; empty: no spans are "
+             "made"},
+    {"OTEL_EXPORTER_OTLP_CERTIFICATE", "",
+     .help = "PEM file of who signs the collector's certificate; empty: whom the system trusts"},
+    {"OTEL_EXPORTER_OTLP_HEADERS", "", .check = otlp_check_headers, .secret = true,
+     .help = "NAME=VALUE,... sent to the collector with each request"},
     {"OTEL_SDK_DISABLED", "false", CONFIG_BOOL, .help = "no spans are made"},
     {"OTEL_SERVICE_NAME", "", .help = "service.name of spans; empty: the service's own"},
     {"OTEL_RESOURCE_ATTRIBUTES", "", .check = otlp_check_resource, .help = "KEY=VALUE,... of all spans"},
@@ -51,6 +56,8 @@ static int open_exporter(struct svc *svc, const char *endpoint, const char *attr
 {
     struct otlp_def def = {
         .endpoint = endpoint,
+        .ca_file = config_string(svc->config, "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        .headers = config_string(svc->config, "OTEL_EXPORTER_OTLP_HEADERS"),
         .service = svc->def->name,
         .resource = attributes,
         .max_queue = unsigned_of(svc, "OTEL_BSP_MAX_QUEUE_SIZE"),
@@ -78,6 +85,9 @@ int svc_traces_open(struct svc *svc)
     if (r == 0)
         r = open_exporter(svc, endpoint, attributes.data);
     buf_release(&attributes);
+    if (r == -EBADMSG)
+        return svc_fail(svc, "OTEL_EXPORTER_OTLP_CERTIFICATE=%s: cannot be read, or is not PEM",
+                        config_string(svc->config, "OTEL_EXPORTER_OTLP_CERTIFICATE"));
     return r == -EINVAL ? svc_fail(svc, "OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES: too many, or not UTF-8") : r;
 }
 

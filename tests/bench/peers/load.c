@@ -434,8 +434,8 @@ static void leave(struct conn *conn)
 
 /* ---- the loop ---- */
 
-/* Begins the calls that are due, each connection's in one write: a write for each call would make this program slower than the
- * server. Returns the number of calls begun so far. */
+/* Begins the calls that are due, each connection's in one write: a write for each call would make this program slower
+ * than the server. Returns the number of calls begun so far. */
 static uint64_t begin_due(struct load *load, uint64_t begun, uint64_t now)
 {
     uint64_t due = (uint64_t)((double)(now - load->begun_ns) / NS_PER_S * load->rate);

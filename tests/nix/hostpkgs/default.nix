@@ -276,6 +276,7 @@ rec {
   "nghttp2"
   "ninja"
   "nixfmt"
+  "nodejs"
   "pkg-config"
   "protobuf"
   "ruff"

@@ -132,7 +132,9 @@ class Inputs:
     connections_per_machine: float = given(100_000, "push connections a machine", "assumption", 0.5, 3.0)
     pushes_per_day: float = given(2, "pushes per account and day", "assumption", 0.5, 3.0)
     # Data
-    client_events_per_hour: float = given(150, "product events per hour watched", "assumption", 0.5, 3.0)
+    client_events_per_hour: float = given(
+        180, "product events per hour watched: 60 heartbeats, 60 rows seen, the rest", "assumption", 0.5, 3.0
+    )
     batch_utilisation: float = given(0.7, "of cores that rank or encode", "assumption", 0.7, 1.3)
     telemetry_per_hop: float = given(2, "log lines and spans per service call", "assumption", 0.5, 3.0)
     event_bytes: float = given(2_000, "bytes an event", "S6", 0.5, 2.0)

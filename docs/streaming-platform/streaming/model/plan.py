@@ -121,7 +121,7 @@ WORK = (
     Item("viewing", "gateway, tokens, limits, shedding", (3, 1, 1)),
     Item("viewing", "playback, steering, interface to the bought DRM", (4, 2, 2)),
     Item("viewing", "catalogue and ingest on bought encoding", (3, 2, 1)),
-    Item("viewing", "library, home, search, nightly rows", (3, 4, 3)),
+    Item("viewing", "library, home, search, nightly rows, vendors' push", (3, 4, 3)),
     Item("viewing", "clients: web and phones", (5, 4, 3)),
     Item("viewing", "clients: three television platforms", (2, 4, 6)),
     Item("viewing", "experiments", (0, 2, 1)),
@@ -152,6 +152,7 @@ OTHERS = (
 )
 BUILD_INFRA = 0.25  # of the running infrastructure while the first release is built (assumption)
 REVIEW_SUBSCRIBERS = 30_000  # expected at the review (assumption)
+REVIEW_FLOOR = 15_000  # at the review; below it no further money is given (design)
 GROWN_MONTHS = 24  # from the sale to the subscribers of the first stage (assumption)
 RENT_PEOPLE = 6  # engineers who are still needed if a complete platform is rented (assumption)
 RENT_MONTHS = 4  # from the decision to the sale of a rented platform (assumption)
@@ -241,13 +242,17 @@ class RentOver:
         return self.next_stage / self.account_months
 
 
-def rents_with_building() -> list[RentOver]:
-    """For each horizon, with the engineers of the first release throughout."""
-    first, a = STAGES[0], approval()
+def rents_with_building(share: float = 1.0, cdn: float = 1.0) -> list[RentOver]:
+    """For each horizon, with the engineers of the first release throughout.
+
+    With this share of the planned subscribers, and the CDN's price so many times. What is spent before the sale is
+    taken at the model's prices.
+    """
+    first, a = STAGES[0].at(cdn_usd_per_gb=cdn * STAGES[0].inputs.cdn_usd_per_gb), approval()
     person = first.inputs.person_eur
     out = []
     for months in RENT_HORIZONS:
-        sizes = [subscribers_after(month + 0.5) for month in range(months)]
+        sizes = [share * subscribers_after(month + 0.5) for month in range(months)]
         infrastructure = (first.at(subscribers=size).infrastructure for size in sizes)
         out.append(
             RentOver(
@@ -291,6 +296,31 @@ def margin(subscribers: float) -> float:
 
 def net_price() -> float:
     return STAGES[0].inputs.price_eur / (1 + TAX)
+
+
+@dataclass(frozen=True)
+class Cash:
+    """The money of the first release by month of sale, films and marketing apart."""
+
+    low: float  # euros
+    low_month: int
+    zero_month: int  # in which it is no longer negative
+    grown: float  # after the months in which the first stage's subscribers come
+
+
+def cash(share: float = 1.0) -> Cash:
+    """With this share of the planned subscribers. Raises ValueError if what was spent never comes back."""
+    if margin(share * STAGES[0].inputs.subscribers) <= 0:
+        raise ValueError("the money never comes back")
+    a = approval()
+    left, path = -a.quotes - sum(a.until_sale.values()), []
+    while left < 0 or len(path) < GROWN_MONTHS:
+        subscribers = share * subscribers_after(len(path) + 0.5)
+        left += subscribers * margin(subscribers)
+        path.append(left)
+    low = min(path)
+    zero = next(month for month, value in enumerate(path) if value >= 0 and month > path.index(low))
+    return Cash(low, path.index(low) + 1, zero + 1, path[GROWN_MONTHS - 1])
 
 
 def margin_from() -> float:

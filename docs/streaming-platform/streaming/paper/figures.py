@@ -17,7 +17,7 @@ NAMES = re.compile(
     \b[SPFRQ]\d+\b | \b(100,000|1\ million|10\ million|250\ million)\b | ^\s*\d+\.\s
     | \b(270|480|720|1080|2160)p\b | \bAV1\b | \bH\.26[45] | \bh2o\b | \bC4\b | \b[lL]evel\ [12]\b | \bArgon2id\b
     | \bHTTP/\d | \bRFC\ \d+ | \bTLS\ 1\.3 | \b3-D\ Secure | \bcamt\.053 | \bIFRS\ 15 | \bB3[48]\b | \bIAS\ 21 | \bIFRIC\ 22 | \bASC\ 606 | \bWCAG\s+2\.2
-    | \bISO/IEC\s+[\d-]+ | \(EU\)\s+\d+/\d+ | \b16\s+CFR\s+312 | \b18\s+U\.S\.C\.\s+2710 | \b47\s+CFR\s+79
+    | \bISO/IEC\s+[\d-]+ | \(EU\)\s+\d+/\d+ | \b2002/58/EC | \b16\s+CFR\s+312 | \b18\s+U\.S\.C\.\s+2710 | \b47\s+CFR\s+79
     | \bArticles?\s+\d+a? | \bv[12]\b
     """,
     re.VERBOSE | re.MULTILINE,

@@ -442,6 +442,7 @@ def _postings(results: Results) -> str:
         "dispute won": books.dispute_won("EUR", price),
         "dispute lost, half recognised": books.dispute_lost("EUR", Return(price, price, books.Price(price).net // 2)),
         "dispute lost, after a full refund": books.dispute_lost("EUR", Return(price, price, 0, price)),
+        "refunded, after the whole was lost in a dispute": books.refunded("EUR", Return(price, price, 0, price)),
         "paid out in euros": books.paid_out("EUR", price, price),
         "paid out from dollars": books.paid_out("USD", price, 1_080),
         "payout returned": books.payout_returned("EUR", price, price),

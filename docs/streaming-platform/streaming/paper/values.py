@@ -26,6 +26,7 @@ from ..model.plan import (
     RENT_MONTHS,
     RENT_PEOPLE,
     RESERVE,
+    REVIEW_FLOOR,
     REVIEW_MONTHS,
     REVIEW_SUBSCRIBERS,
     SECURITY_EUR,
@@ -39,6 +40,7 @@ from ..model.plan import (
     VENDOR_FACTOR,
     WORK,
     approval,
+    cash,
     forecast,
     hiring_eur,
     hiring_months,
@@ -318,11 +320,14 @@ def _special(results: Results) -> dict[str, str]:
 
 def _renting() -> dict[str, str]:
     """The fees below which renting costs less: by running costs, and over the first years of sale with building."""
-    grown = rents_with_building()[RENT_HORIZONS.index(GROWN_MONTHS)]
+    dear = next(f.metadata["range"][1] for f in numeric_fields() if f.name == "cdn_usd_per_gb")
+    grown, half = (rents_with_building(share)[RENT_HORIZONS.index(GROWN_MONTHS)] for share in (1.0, 0.5))
     return {
         "rent_months": short(RENT_MONTHS),
         "rent_limit": f"{rents()[1].limit_eur:.2f}",
         "rent_limit_built": f"{grown.limit_eur:.2f}",
+        "rent_limit_cdn": f"{rents_with_building(cdn=dear)[RENT_HORIZONS.index(GROWN_MONTHS)].limit_eur:.2f}",
+        "rent_limit_half": f"{half.limit_eur:.2f}",
         "rent_limit_gate": f"{grown.limit_at_gate_eur:.2f}",
         "rent_next_stage": f"{grown.next_stage_eur:.2f}",
         "rent_limit_next": f"{grown.limit_eur + grown.next_stage_eur:.2f}",
@@ -342,7 +347,9 @@ def _gates() -> dict[str, str]:
     dear = approval(salary[1])
     planned = sum(item.months[0] for item in WORK if item.what != RESERVE)
     review = STAGES[0].at(subscribers=float(REVIEW_SUBSCRIBERS))
+    floor = STAGES[0].at(subscribers=float(REVIEW_FLOOR))
     cdn = next(f.metadata["range"][1] for f in numeric_fields() if f.name == "cdn_usd_per_gb")
+    dearer = floor.at(cdn_usd_per_gb=cdn * floor.inputs.cdn_usd_per_gb)
     return {
         "quote_people": {2: "two"}[QUOTE_PEOPLE],
         "quote_weeks": {6: "six weeks"}[QUOTE_WEEKS],
@@ -360,17 +367,27 @@ def _gates() -> dict[str, str]:
         "gate_share": f"{1 / (1 + MORE_WORK):.0%}",
         "review_infra_eur": f"{review.infrastructure_eur:.2f}",
         "review_infra_high": f"{review.at(cdn_usd_per_gb=cdn * review.inputs.cdn_usd_per_gb).infrastructure_eur:.2f}",
+        "review-floor": short(REVIEW_FLOOR),
+        "review_infra_floor": f"{floor.infrastructure_eur:.2f}",
+        "review_infra_floor_high": f"{dearer.infrastructure_eur:.2f}",
     }
 
 
 def _income() -> dict[str, str]:
-    """What the price leaves, at the review and at the first stage."""
+    """What the price leaves, at the review and at the first stage, and when what was spent is back."""
+    plan, half = cash(), cash(0.5)
     return {
         "tax": f"{TAX:.0%}",
         "net_price": f"{net_price():.2f}",
         "margin_first": f"{margin(STAGES[0].inputs.subscribers):.2f}",
         "margin_review": f"{margin(REVIEW_SUBSCRIBERS):.2f}".replace("-", "\u2212"),
         "margin_from": short(margin_from()),
+        "cash_low": f"{plan.low / 1e6:.2f}".replace("-", "\u2212"),
+        "cash_low_month": str(plan.low_month),
+        "cash_zero_month": str(plan.zero_month),
+        "cash_grown": f"{plan.grown / 1e6:.2f}",
+        "cash_half_low": f"{half.low / 1e6:.2f}".replace("-", "\u2212"),
+        "cash_half_zero": str(half.zero_month),
     }
 
 

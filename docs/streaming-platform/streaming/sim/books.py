@@ -42,7 +42,13 @@ CHART = (
     Book(4000, "revenue", "income", "recognised: the days are over"),
     Book(4900, "refunds", "income, reducing", "given back after recognition"),
     Book(5100, "fees", "expense", "the provider's fees, those of chargebacks included"),
-    Book(5200, "chargebacks", "expense", "lost disputes, without tax and without what was still deferred"),
+    Book(
+        5200,
+        "chargebacks",
+        "expense",
+        "lost disputes, without tax and without what was still deferred; what was given back twice; "
+        "tax of unpaid invoices without relief",
+    ),
     Book(5900, "fx difference", "expense", "booking rate against the rate of the payout"),
 )
 BOOKS = {book.name for book in CHART}
@@ -123,19 +129,25 @@ class Return:
         return Price(after).tax - Price(before).tax
 
     @property
+    def excess(self) -> int:
+        """What exceeds the invoice because it was given back twice: a loss, neither revenue nor tax."""
+        return min(self.amount, max(0, self.returned + self.amount - self.invoice))
+
+    @property
     def unearned(self) -> int:
-        return min(self.deferred, self.amount - self.tax)
+        return min(self.deferred, self.amount - self.excess - self.tax)
 
     @property
     def rest(self) -> int:
-        return self.amount - self.tax - self.unearned
+        return self.amount - self.excess - self.tax - self.unearned
 
 
 def refunded(currency: str, back: Return) -> list[Line]:
-    """Takes back what is still deferred first; the rest reduces revenue."""
+    """Takes back what is still deferred first; the rest reduces revenue. What exceeds the invoice is a chargeback."""
     return [
         ("deferred revenue", currency, back.unearned),
         ("refunds", currency, back.rest),
+        ("chargebacks", currency, back.excess),
         ("tax", currency, back.tax),
         ("clearing", currency, -back.amount),
     ]
@@ -146,6 +158,7 @@ def credited(currency: str, back: Return) -> list[Line]:
     return [
         ("deferred revenue", currency, back.unearned),
         ("revenue", currency, back.rest),
+        ("chargebacks", currency, back.excess),
         ("tax", currency, back.tax),
         ("receivable", currency, -back.amount),
     ]
@@ -167,7 +180,7 @@ def dispute_lost(currency: str, back: Return) -> list[Line]:
     """Takes back what is still deferred first; the rest is a chargeback."""
     return [
         ("deferred revenue", currency, back.unearned),
-        ("chargebacks", currency, back.rest),
+        ("chargebacks", currency, back.rest + back.excess),
         ("tax", currency, back.tax),
         ("disputed", currency, -back.amount),
     ]

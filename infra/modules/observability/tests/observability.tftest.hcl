@@ -87,6 +87,7 @@ run "told" {
         values(google_monitoring_alert_policy.limits),
         values(google_monitoring_alert_policy.rules),
         values(google_monitoring_alert_policy.outside),
+        [google_monitoring_alert_policy.crashes],
       ) :
       policy.notification_channels == tolist(["projects/slipway-test/notificationChannels/1"])
     ])
@@ -116,6 +117,15 @@ run "rules" {
   assert {
     condition     = startswith(one(google_monitoring_alert_policy.rules["Old"].documentation).content, "$${metric_or_resource.label.instance}: not for $${metric.label.value} s, $${metric.label.value}\n")
     error_message = "what is said names instance and value"
+  }
+}
+
+run "crashed" {
+  command = plan
+
+  assert {
+    condition     = endswith(one(one(google_monitoring_alert_policy.crashes.conditions).condition_matched_log).filter, "resource.labels.namespace_name=\"slipway\" AND jsonPayload.crash.signal:*")
+    error_message = "a crash report of a service is told"
   }
 }
 
@@ -167,4 +177,24 @@ run "rejects_forgetting_at_once" {
     log_days = 0
   }
   expect_failures = [var.log_days]
+}
+
+run "dashboards" {
+  command = plan
+  variables {
+    dashboards = { demo = "{\"displayName\": \"Demo\"}" }
+  }
+
+  assert {
+    condition     = jsondecode(google_monitoring_dashboard.dashboards["demo"].dashboard_json).displayName == "Demo"
+    error_message = "a dashboard is made of its JSON"
+  }
+}
+
+run "rejects_a_dashboard_that_is_none" {
+  command = plan
+  variables {
+    dashboards = { demo = "{\"title\": \"Demo\"}" }
+  }
+  expect_failures = [var.dashboards]
 }

@@ -41,6 +41,8 @@ bool str_next(struct str *list, char separator, struct str *ret_item);
 int str_cmp(struct str a, struct str b);
 /* Decimal digits only, no sign. -EINVAL on anything else, -ERANGE beyond max. */
 int str_to_u64(struct str s, uint64_t max, uint64_t *ret_value);
+/* Writes the last count decimal digits of value, with leading zeros, and returns the position behind them. */
+char *str_write_digits(char *to, uint64_t value, unsigned count);
 /* The number of code points of valid UTF-8, or -EINVAL. Overlong forms, surrogates and what is beyond U+10FFFF are
  * invalid. */
 int str_utf8_length(struct str s, size_t *ret_code_points);
@@ -65,6 +67,7 @@ void buf_vprintf(struct buf *b, const char *format, va_list args) __attribute__(
 void buf_append_u64(struct buf *b, uint64_t value);
 /* A JSON string with its quotes. Invalid UTF-8 becomes U+FFFD: the result is always valid JSON. */
 void buf_append_json_string(struct buf *b, struct str s);
+void buf_append_json_text(struct buf *b, struct str s); /* what is between the quotes */
 /* 0 or, where an append has failed, -ENOMEM. */
 int buf_error(const struct buf *b);
 

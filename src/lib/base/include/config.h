@@ -29,6 +29,7 @@ struct config_option {
     /* A further condition on a value that is set: NULL where it holds, else what it must be ("must be host:port"), a
      * constant. It asks neither network nor disk, for -n calls it too. May be NULL. */
     const char *(*check)(const char *value);
+    bool secret; /* config_describe hides its value */
 };
 
 #define CONFIG_REQUIRED ((const char *)NULL)
@@ -46,6 +47,11 @@ struct config *config_free(struct config *config); /* returns NULL */
 const char *config_string(const struct config *config, const char *name);
 int64_t config_int(const struct config *config, const char *name); /* CONFIG_INT and CONFIG_BYTES */
 bool config_bool(const struct config *config, const char *name);
+
+/* Appends a JSON object of all values in force, by their names, as strings; that of a secret is "(hidden)" where it is
+ * set. */
+struct buf;
+void config_describe(const struct config *config, struct buf *out);
 
 /* The text of --help's option list: a line or two an option: flag, environment name, default, limits, unit, help.
  * heap, to be freed by the caller; NULL out of memory. */

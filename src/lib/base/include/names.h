@@ -2,6 +2,7 @@
 #pragma once
 
 #pragma redefine_extname buf_append_json_string slipway_buf_append_json_string
+#pragma redefine_extname buf_append_json_text slipway_buf_append_json_text
 #pragma redefine_extname buf_append_slowly slipway_buf_append_slowly
 #pragma redefine_extname buf_append_u64 slipway_buf_append_u64
 #pragma redefine_extname buf_error slipway_buf_error
@@ -17,6 +18,7 @@
 #pragma redefine_extname clock_realtime_ns slipway_clock_realtime_ns
 #pragma redefine_extname clock_rfc3339 slipway_clock_rfc3339
 #pragma redefine_extname config_bool slipway_config_bool
+#pragma redefine_extname config_describe slipway_config_describe
 #pragma redefine_extname config_free slipway_config_free
 #pragma redefine_extname config_help slipway_config_help
 #pragma redefine_extname config_int slipway_config_int
@@ -38,6 +40,7 @@
 #pragma redefine_extname str_to_u64 slipway_str_to_u64
 #pragma redefine_extname str_trim slipway_str_trim
 #pragma redefine_extname str_utf8_length slipway_str_utf8_length
+#pragma redefine_extname str_write_digits slipway_str_write_digits
 #pragma redefine_extname thread_cond_init slipway_thread_cond_init
 #pragma redefine_extname thread_start slipway_thread_start
 #pragma redefine_extname thread_wait_until slipway_thread_wait_until

@@ -6,7 +6,6 @@
 #include <h2o/http1.h>
 #include <h2o/http2.h>
 #include <h2o/version.h>
-#include <linux/tcp.h> /* struct tcp_info with all its fields */
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -56,6 +55,21 @@ static inline h2o_compat_sendvec h2o_compat_send_bytes(const void *bytes, size_t
 
     h2o_sendvec_init_raw(&vec, bytes, len);
     return vec;
+#endif
+}
+
+/* Sends the head of a response that has been started, and nothing of its body; the generator's proceed follows. The
+ * filters of 2.2.5 pass nothing on where there are no bytes. */
+static inline void h2o_compat_send_head(h2o_req_t *req)
+{
+#if H2O_COMPAT_2_2
+    h2o_ostream_t *last = req->_ostr_top;
+
+    while (last->next != NULL)
+        last = last->next;
+    last->do_send(last, req, NULL, 0, H2O_SEND_STATE_IN_PROGRESS);
+#else
+    h2o_send(req, NULL, 0, H2O_SEND_STATE_IN_PROGRESS);
 #endif
 }
 
@@ -197,34 +211,6 @@ static inline size_t h2o_compat_request_bytes(const h2o_req_t *req)
 #else
 #define H2O_COMPAT_MAX_OUTPUT H2O_HTTP2_DEFAULT_OUTBUF_SOFT_MAX_SIZE
 #endif
-
-/* Bytes that a connection has received. 2.2.5 counts those of the last read only; the kernel counts all, also those
- * that have not been read. */
-static inline uint64_t h2o_compat_received(h2o_socket_t *socket)
-{
-#if H2O_COMPAT_2_2
-    struct tcp_info info = {0};
-    socklen_t len = sizeof(info);
-
-    return getsockopt(h2o_socket_get_fd(socket), IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_bytes_received
-                                                                                          : 0;
-#else
-    return socket->bytes_read;
-#endif
-}
-
-/* Bytes that the read has added to the input for which h2o calls back just now. seen: own to the socket, at first 0. */
-static inline size_t h2o_compat_just_read(const h2o_socket_t *socket, uint64_t *seen)
-{
-#if H2O_COMPAT_2_2
-    return socket->bytes_read;
-#else
-    size_t len = (size_t)(socket->bytes_read - *seen);
-
-    *seen = socket->bytes_read;
-    return len;
-#endif
-}
 
 /* What h2o_socket_read_start was given; NULL: nothing is read. */
 static inline h2o_socket_cb h2o_compat_reader(const h2o_socket_t *socket)

@@ -19,12 +19,15 @@ static struct http_reply *refuse_load(const struct http_exchange *exchange)
 static struct http_reply *reply_to(struct http_exchange *exchange)
 {
     struct http_auth *auth = exchange->worker->server->def.auth;
+    const struct http_cors *cors = exchange->worker->server->def.cors;
     struct http_reply *refusal;
 
     if (exchange->method == HTTP_OPTIONS && str_eq(exchange->req.path, STR("*")))
         return http_route_options(&exchange->worker->server->paths);
     if (exchange->req.path.len == 0) /* "?a=b", or HTTP/2's empty :path */
         return http_problem(400, "the path is empty");
+    if (exchange->path != NULL && cors != NULL && http_cors_is_preflight(cors, &exchange->req))
+        return http_cors_preflight(&exchange->req, exchange->path->allow);
     refusal = http_route_find(exchange->path, exchange->method, &exchange->req.route);
     if (refusal != NULL)
         return refusal;
@@ -32,7 +35,7 @@ static struct http_reply *reply_to(struct http_exchange *exchange)
         return http_problem(503, "the server is closing");
     if ((refusal = refuse_load(exchange)) != NULL)
         return refusal;
-    if (auth != NULL &&
+    if (auth != NULL && !exchange->req.route->open &&
         !http_auth_admits(auth, http_header(&exchange->req, "authorization"), clock_monotonic_ns(), &refusal))
         return refusal;
     return http_route_run(&exchange->req, exchange->path->param_count);

@@ -98,12 +98,13 @@ static void give_back(const struct http_exchange *exchange)
 /* h2o disposes of the request's memory when the response has been sent or its stream or connection has gone. */
 static void end_exchange(void *memory)
 {
-    struct http_exchange *exchange = memory;
+    struct http_exchange *exchange = *(struct http_exchange **)memory;
     struct http_server *server = exchange->worker->server;
     struct http_conn *conn = http_conn_of(exchange->h2o);
     uint64_t latency_ns = clock_monotonic_ns() - exchange->start_ns;
 
-    h2o_linklist_unlink(&exchange->link);
+    if (h2o_linklist_is_linked(&exchange->link)) /* not that of a stream */
+        h2o_linklist_unlink(&exchange->link);
     abandon_deferral(exchange);
     if (h2o_linklist_is_linked(&exchange->waiting))
         h2o_linklist_unlink(&exchange->waiting);
@@ -113,6 +114,8 @@ static void end_exchange(void *memory)
     http_record(exchange, latency_ns);
     if (exchange->taken > 0)
         give_back(exchange);
+    if (exchange->stream != NULL)
+        http_stream_close(exchange);
     if (exchange->reply != NULL)
         conn->replies -= exchange->reply->charged;
     http_reply_free(exchange->reply);
@@ -172,13 +175,16 @@ static bool count_in(struct http_server *server, const struct http_exchange *exc
 
 struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_source *source)
 {
-    struct http_exchange *exchange = h2o_mem_alloc_shared(&h2o->pool, sizeof(*exchange), end_exchange);
+    struct http_exchange *exchange = h2o_compat_alloc(&h2o->pool, sizeof(*exchange));
+    struct http_exchange **end = h2o_mem_alloc_shared(&h2o->pool, sizeof(*end), end_exchange); /* before the pool's */
     struct http_worker *worker = H2O_STRUCT_FROM_MEMBER(struct http_worker, h2o, h2o->conn->ctx);
 
+    *end = exchange;
     *exchange = (struct http_exchange){
         .req = {.source = source,
                 .state = worker->server->def.state,
                 .loop = worker->loop,
+                .coded_tags = worker->server->def.compress,
                 .method = {h2o->input.method.base, h2o->input.method.len},
                 .body = {h2o->entity.base, h2o->entity.len}},
         .body_len = h2o->entity.len,
@@ -212,7 +218,7 @@ static void add_header(h2o_req_t *h2o, const char *name, const char *value, size
 
 bool http_exchange_is_ours(const h2o_req_t *h2o)
 {
-    return h2o->_generator == &generator;
+    return h2o->_generator == &generator || (h2o->_generator != NULL && http_stream_is(h2o->_generator));
 }
 
 static bool asks_to_close(const h2o_req_t *h2o)
@@ -233,6 +239,36 @@ static bool has_body(int status)
     return status != 204 && status != 304;
 }
 
+#define ADD_HEADER(h2o_, name_, value_) add_header(h2o_, name_, "" value_, sizeof(value_) - 1)
+
+static void compress(struct http_exchange *exchange, struct http_reply *reply)
+{
+    enum http_compressed how = http_compress(exchange, reply);
+
+    if (how == HTTP_COMPRESSED)
+        ADD_HEADER(exchange->h2o, "content-encoding", "gzip");
+    if (how != HTTP_NEVER_COMPRESSED)
+        ADD_HEADER(exchange->h2o, "vary", "accept-encoding");
+}
+
+static void allow_origin(const struct http_exchange *exchange, const struct http_cors *cors)
+{
+    struct str origin;
+
+    if (!cors->any)
+        ADD_HEADER(exchange->h2o, "vary", "origin");
+    if (!http_cors_allows(cors, &exchange->req, &origin))
+        return;
+    add_header(exchange->h2o, "access-control-allow-origin", origin.s, origin.len);
+    if (!cors->credentials) {
+        ADD_HEADER(exchange->h2o, "access-control-expose-headers", "*");
+        return;
+    }
+    ADD_HEADER(exchange->h2o, "access-control-allow-credentials", "true");
+    ADD_HEADER(exchange->h2o, "access-control-expose-headers",
+               "age, content-range, etag, link, location, retry-after, www-authenticate");
+}
+
 static void add_headers(h2o_req_t *h2o, const struct http_reply *reply)
 {
     if (reply->content_type != NULL)
@@ -250,24 +286,38 @@ static bool is_leaving(const struct http_server *server)
 void http_exchange_respond(struct http_exchange *exchange, struct http_reply *take_reply, h2o_iovec_t *ret_body)
 {
     struct http_reply *reply = http_reply_render(take_reply, &exchange->req.trace);
+    const struct http_server *server = exchange->worker->server;
     h2o_req_t *h2o = exchange->h2o;
 
     assert(!exchange->answered && exchange->reply == NULL);
     exchange->answered = true;
     exchange->reply = reply;
     exchange->status = exchange->client_left ? STATUS_GONE : reply->status;
+    if (server->def.compress)
+        compress(exchange, reply);
     exchange->worker->moved += HEAD_BYTES + reply->body_len;
     *ret_body = h2o_iovec_init(reply->body, reply->body_len);
     h2o->res.status = exchange->status;
     h2o->res.reason = err_http_reason(exchange->status);
-    if (is_leaving(exchange->worker->server) || asks_to_close(h2o))
+    if (is_leaving(server) || asks_to_close(h2o))
         h2o->http1_is_persistent = 0; /* h2o looks only when it reads the request, and at the last Connection only */
     h2o_compat_add_date(h2o);
     add_headers(h2o, reply);
-    if (has_body(exchange->status))
+    if (server->def.cors != NULL)
+        allow_origin(exchange, server->def.cors);
+    if (has_body(exchange->status) && reply->stream == NULL)
         h2o->res.content_length = ret_body->len;
     if (exchange->method == HTTP_HEAD || !has_body(exchange->status))
         ret_body->len = 0;
+}
+
+/* A stream has no time by which it must be sent: stream.c has bounds of its own. */
+static void begin_stream(struct http_exchange *exchange)
+{
+    assert(exchange->stream == exchange->reply->stream);
+    h2o_linklist_unlink(&exchange->link);
+    exchange->head_ns = clock_monotonic_ns() - exchange->start_ns + 1;
+    http_stream_begin(exchange, exchange->method == HTTP_HEAD || !has_body(exchange->status));
 }
 
 void http_exchange_answer(struct http_exchange *exchange, struct http_reply *take_reply)
@@ -276,6 +326,10 @@ void http_exchange_answer(struct http_exchange *exchange, struct http_reply *tak
 
     forget_deferral(exchange);
     http_exchange_respond(exchange, take_reply, &body);
+    if (exchange->reply->stream != NULL) {
+        begin_stream(exchange);
+        return;
+    }
     http_conn_of(exchange->h2o)->replies += exchange->reply->charged;
     if (exchange->was_deferred || exchange->waited)
         set_deadline(exchange, clock_monotonic_ns()); /* the client has as long again to take it */
@@ -331,6 +385,7 @@ void http_exchanges_fail(struct http_worker *worker)
         abandon_deferral(exchange);
         http_exchange_answer(exchange, http_problem(503, "the server is closing"));
     }
+    http_streams_cut(worker);
 }
 
 /* ---- clients that leave ---- */
@@ -359,4 +414,5 @@ void http_exchanges_look(struct http_worker *worker)
         if (has_left(exchange))
             leave(exchange);
     }
+    http_streams_look(worker);
 }

@@ -7,16 +7,21 @@
  *   source.c       what handlers ask of a request that came over a connection
  *   deferred.c     answers that come later, from any thread
  *   exchange.c     a request from its arrival to the end of its response
+ *   stream.c       replies that are written over time
  *   intake.c       what comes over HTTP/1 is checked before h2o parses it
  *   framing.c      the framing of HTTP/1 requests
  *   record.c       metrics and log line of an exchange
  *   span.c         its span
+ *   client.c       whom it comes from
+ *   list.c         requests in flight and connections, for people
  *   refusal.c      what HTTP/2 refuses, counted and logged
  *   head.c         heads of HTTP/2 requests, before h2o decodes them
  *   watch.c        memory of clients, requests that do not come wholly
  *   linger.c       connections that are closed while their clients still send, or have not taken all
  *   try.c          runs a handler without a server
- *   route.c, request.c, reply.c, percent.c, auth.c
+ *   compress.c     gzip of replies
+ *   events.c, files.c
+ *   cors.c, coding.c, route.c, request.c, tag.c, reply.c, percent.c, auth.c
  *
  * A file uses those below it only.
  */
@@ -25,10 +30,13 @@
 #include "budget.h"
 #include "h2o_compat.h"
 #include "http.h"
+#include "http_cors.h"
 #include "http_framing.h"
 #include "http_metrics.h"
+#include "http_stream.h"
 #include "include/names.h"
 #include "net_listen.h"
+#include "net_networks.h"
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -139,6 +147,9 @@ struct http_worker {
     struct loop_timer linger_timer;
     h2o_linklist_t exchanges; /* by deadline */
     h2o_linklist_t waiting;   /* exchanges that are to be handled in the next turn, by share_message */
+    h2o_linklist_t streams;   /* that are open */
+    bool streams_over;        /* streams end at once: the time for a drain is almost over */
+    struct loop_message streams_message;
     bool share_posted;
     struct loop_timer exchange_timer;
     uint64_t turns_ms[HTTP_RECEIVE_TURNS]; /* when the receive timer's last turns were; the last one is [turn] */
@@ -149,6 +160,7 @@ struct http_worker {
     uint64_t trim_ns;                   /* the heap is trimmed then; 0: it need not */
     size_t seen_resident;               /* bytes of the process when it was last looked at */
     uint64_t resets_seen[HTTP2_ERRORS]; /* of h2o's counts of streams that it has reset */
+    struct http_compressor *compressor; /* NULL: nothing has been compressed */
     struct http_red *red;               /* [path * HTTP_METHODS + method]; the last path is "other" */
     bool closing;
 };
@@ -162,8 +174,10 @@ struct http_server {
     struct acceptor *acceptor;
     atomic_uint in_flight;
     atomic_size_t bodies; /* bytes of those in flight */
+    atomic_uint streams;
+    atomic_bool streams_over; /* has been said to the workers */
     struct metrics_family *requests, *durations;
-    struct metrics_series *connections_gauge, *in_flight_gauge;
+    struct metrics_series *connections_gauge, *in_flight_gauge, *streams_gauge, *streams_cut_total;
 
     struct budget memory;
     struct budget strangers;  /* what connections hold as strange */
@@ -194,7 +208,7 @@ struct http_conn {
     uint64_t share_ns; /* no more of them from then on in that turn */
     bool cut, is_http1;
     size_t buffers;    /* bytes, when http_watch last looked */
-    size_t replies;    /* bytes of those not yet taken */
+    size_t replies;    /* bytes of those not yet taken, and of streams */
     size_t strange;    /* of buffers: those of unfinished requests without a token that the server knows */
     size_t heads;      /* bytes of large heads of HTTP/2 requests, and of large request memory */
     unsigned waits;    /* turns of the receive timer in which it was neither idle nor had a request */
@@ -208,8 +222,10 @@ struct http_conn {
     void (*close)(struct http_conn *conn);
     const h2o_req_t *too_large; /* the HTTP/2 request that h2o is made to refuse just now */
     struct http_framing framing;
-    uint64_t received; /* bytes, when http_intake last looked; not with h2o 2.2.5 */
-    char remote_ip[NET_IP_SIZE];
+    uint64_t received; /* bytes */
+    uint64_t opened_ns;
+    bool is_proxy; /* a trusted one: what it says of the client is believed */
+    char remote_ip[NET_IP_SIZE], local_ip[NET_IP_SIZE];
 };
 
 static inline struct http_conn *http_conn_of(const h2o_req_t *h2o)
@@ -222,6 +238,12 @@ static inline void http_conn_cut(struct http_conn *conn)
 {
     conn->cut = true;
     shutdown(h2o_socket_get_fd(conn->socket), SHUT_RDWR);
+}
+
+/* Has every worker make room for what did not fit; any thread. */
+static inline void http_want_room(struct http_server *server)
+{
+    atomic_fetch_add_explicit(&server->wants_room, 1, memory_order_relaxed);
 }
 
 /* ---- connections that are closed while their clients still send, or have not taken all: linger.c ---- */
@@ -283,6 +305,8 @@ struct http_source {
     void (*keep)(struct http_req *req, void *p, void (*release)(void *p)); /* as http_keep */
     struct http_deferred *(*defer)(struct http_req *req);
     struct str (*peer)(const struct http_req *req); /* as http_peer */
+    /* As http_stream_open. */
+    int (*open_stream)(struct http_req *req, const struct http_stream_def *def, struct http_stream **ret_stream);
 };
 
 void http_target_split(struct str target, struct http_req *req);             /* into path and query */
@@ -310,12 +334,14 @@ struct http_exchange {
     struct http_deferral *deferral; /* NULL: never, or no more */
     bool waited;                    /* for its connection's share of a turn */
     bool was_deferred, answered, too_many;
-    size_t body_len;          /* as received: req.body may be left out */
-    size_t taken;             /* request memory, as charged */
-    bool client_left;         /* before it was answered, which nobody will read */
-    struct http_reply *reply; /* kept until it has been sent; NULL: not answered */
+    size_t body_len;            /* as received: req.body may be left out */
+    size_t taken;               /* request memory, as charged */
+    bool client_left;           /* before it was answered, which nobody will read */
+    struct http_reply *reply;   /* kept until it has been sent; NULL: not answered */
+    struct http_stream *stream; /* NULL: none was opened, or it has been closed */
     int status;
     uint64_t start_ns, deadline_ns; /* for an answer, then for its sending */
+    uint64_t head_ns;               /* how long after its start a stream began; 0: it is none */
 };
 
 struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_source *source);
@@ -328,11 +354,15 @@ void http_exchange_answer(struct http_exchange *exchange, struct http_reply *tak
 void http_exchange_respond(struct http_exchange *exchange, struct http_reply *take_reply, h2o_iovec_t *ret_body);
 bool http_exchange_is_ours(const h2o_req_t *h2o);     /* the response; else h2o has made it */
 void http_exchanges_fail(struct http_worker *worker); /* answers 503 to all that wait; loop's thread */
-/* Ends the deferred requests of HTTP/1 whose clients have closed their connections. h2o does not read from a connection
- * whose request waits for its answer, and so does not hear of it; of HTTP/2 it does. */
+/* Looks after streams, and ends the deferred requests of HTTP/1 whose clients have closed their connections. h2o does
+ * not read from a connection whose request waits for its answer, and so does not hear of it; of HTTP/2 it does. */
 void http_exchanges_look(struct http_worker *worker);
 void http_record(const struct http_exchange *exchange, uint64_t latency_ns);   /* record.c; once, at its end */
 void http_span_end(const struct http_exchange *exchange, uint64_t latency_ns); /* span.c; likewise */
+/* Of the client: the address that the connection comes from, or whom a trusted proxy names; "http" or "https", as the
+ * client spoke to the proxy. */
+void http_client_ip(const struct http_exchange *exchange, char ret_ip[NET_IP_SIZE]);
+struct str http_client_scheme(const struct http_exchange *exchange);
 /* Of a request that was refused before there was an exchange. */
 void http_record_refusal(const struct http_conn *conn, const struct http_reply *reply, const struct trace *trace,
                          uint64_t latency_ns);
@@ -341,6 +371,42 @@ void http_dispatch(struct http_exchange *exchange); /* has its handler run, or a
 void http_own_answers_register(h2o_hostconf_t *host);
 
 extern const struct http_source http_exchange_source; /* source.c */
+
+/* ---- content codings: coding.c, tag.c, compress.c ---- */
+
+/* What a request accepts. gzip: it is also to be preferred. */
+struct http_codings {
+    bool gzip, identity;
+};
+
+struct http_codings http_codings_of(const struct http_req *req);
+
+#define HTTP_TAG_SUFFIX "-gzip\"" /* the end of the tag of what is compressed */
+
+enum http_tag_how { HTTP_TAG_ITSELF, HTTP_TAG_STRONGLY, HTTP_TAG_WEAKLY }; /* the last two: "*" counts, too */
+
+/* Whether a header, as it was sent, names the tag, which is given without quotes; coded: that of what is compressed. */
+bool http_tag_is_listed(const struct http_req *req, const char *name, struct str tag, bool coded,
+                        enum http_tag_how how);
+bool http_is_condition(const char *name); /* a header of entity tags that handlers see as theirs */
+/* Entity tags as handlers know them: in request memory where that makes a difference. */
+struct str http_tags_uncoded(const struct http_req *req, struct str tags);
+
+enum http_compressed {
+    HTTP_NEVER_COMPRESSED,
+    HTTP_NOT_COMPRESSED, /* but another request for it may be */
+    HTTP_COMPRESSED,
+};
+
+enum http_compressed http_compress(struct http_exchange *exchange, struct http_reply *reply);
+void http_compress_end(struct http_worker *worker); /* loop's thread */
+
+/* ---- other origins: cors.c ---- */
+
+bool http_cors_is_preflight(const struct http_cors *cors, const struct http_req *req); /* of an allowed origin */
+struct http_reply *http_cors_preflight(const struct http_req *req, const char *methods);
+/* What Access-Control-Allow-Origin is to be. */
+bool http_cors_allows(const struct http_cors *cors, const struct http_req *req, struct str *ret_origin);
 
 /* ---- a connection's share of a turn of the loop: share.c ---- */
 
@@ -361,15 +427,63 @@ struct http_deferral {
 
 struct http_deferred *http_deferral_new(struct http_exchange *exchange); /* NULL out of memory */
 
+/* ---- streams: stream.c ---- */
+
+struct http_stream_bytes {
+    char *data;
+    size_t len, capacity;
+};
+
+struct http_stream {
+    h2o_generator_t generator; /* h2o's view of it */
+    struct http_stream_def def;
+    struct loop_message message;
+    struct http_worker *worker; /* until it is closed */
+
+    pthread_mutex_t lock; /* of what follows */
+    unsigned references;
+    struct http_stream_bytes waiting;
+    size_t unsent;               /* bytes of waiting and sending */
+    size_t charged;              /* to the server's budget: the capacity of both */
+    bool posted;                 /* the message */
+    bool wants_room;             /* a write was refused */
+    bool ended, aborted, closed; /* see stream.c */
+    bool given_back, draining;
+
+    /* Loop's thread: */
+    struct http_exchange *exchange; /* NULL once closed */
+    h2o_linklist_t link;            /* of the worker's */
+    struct http_stream_bytes sending;
+    size_t accounted;  /* of charged: what the connection's replies have */
+    uint64_t since_ns; /* when it was last given something, or had sent it */
+    bool begun, in_flight, is_bodyless;
+};
+
+int http_stream_new(struct http_exchange *exchange, const struct http_stream_def *def, struct http_stream **ret_stream);
+/* Sends the head of the exchange's response, of which all but the body is set. */
+void http_stream_begin(struct http_exchange *exchange, bool is_bodyless);
+void http_stream_close(struct http_exchange *exchange); /* when it ends */
+bool http_stream_is(const h2o_generator_t *generator);
+struct http_stream *http_stream_ref(struct http_stream *stream);
+struct http_stream *http_stream_unref(struct http_stream *stream); /* returns NULL */
+/* Of a worker; loop's thread. */
+void http_streams_look(struct http_worker *worker);  /* with each turn of the receive timer */
+void http_streams_drain(struct http_worker *worker); /* tells them */
+void http_streams_end(struct http_worker *worker);   /* also those to come */
+void http_streams_cut(struct http_worker *worker);
+
 /* ---- replies: reply.c ---- */
 
 struct http_reply {
     int status;
     struct http_server *server; /* whose budget charged was taken from; NULL: none */
     size_t charged;
-    bool problem;             /* its body is made when it is sent, for the trace's sake */
-    const char *content_type; /* NULL: no body */
-    char *body;               /* own, malloc'ed, or NULL */
+    struct http_stream *stream; /* its body; NULL: it has none */
+    bool problem;               /* its body is made when it is sent, for the trace's sake */
+    bool is_static;             /* the body is somebody else's, for as long as there are servers */
+    bool is_coded;              /* how it is coded has been chosen by who made it */
+    const char *content_type;   /* NULL: no body */
+    char *body;                 /* own, malloc'ed, or NULL */
     size_t body_len;
     struct buf text; /* of the headers' values; of a problem's detail from 0 to detail_len */
     size_t detail_len;
@@ -381,5 +495,8 @@ struct http_reply {
     char own[];
 };
 
+/* Gives a header that it has another value; out of memory it loses the header. */
+void http_reply_replace(struct http_reply *reply, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Makes the body of a problem, of another reply nothing. Returns the reply, or that of want of memory. */
 struct http_reply *http_reply_render(struct http_reply *reply, const struct trace *trace);

@@ -1,12 +1,13 @@
 /* What clients send over HTTP/1 is checked before h2o parses it: http_framing says what, and why h2o's parser does not
  * suffice stands in decision 74.
  *
- *   the kernel --read--> socket->input --on_read--> http_framing --good bytes--> h2o's own callback
+ *   the kernel --on_read--> socket->input --> http_framing --good bytes--> h2o's own callback
  *
- * on_read stands in the place of the callback that h2o gave to h2o_socket_read_start, and looks at the bytes which the
- * read has added before it calls that. h2o sets its callback again with each request; so after each turn of the loop,
+ * on_read stands in the place of the callback that h2o gave to h2o_socket_read_start. It reads, because h2o would read,
+ * and handle in one turn, all that the kernel holds (H2O_SOCKET_FLAG_DONT_READ): a connection reads its share of a turn
+ * (loop_read_share). h2o sets its callback again with each request; so after each turn of the loop,
  * on_read is put in its place again where that may have happened: on connections that were read from or whose request
- * has ended (worker->unchecked). h2o's loop reads no socket twice in a turn, so that nothing passes unchecked.
+ * has ended (worker->unchecked). h2o's loop calls for no socket twice in a turn, and nothing else reads.
  *
  * A refused request is cut out of the input with all that follows; h2o serves what came before. As soon as h2o wants to
  * read on, those are answered: then the refusal is sent past h2o, which finds its connection closed.
@@ -17,12 +18,14 @@
 #include "clock.h"
 #include "err.h"
 #include "http_internal.h"
+#include <errno.h>
 #include <time.h>
 
 _Static_assert(HTTP_FRAMING_MAX_FIELDS <= H2O_MAX_HEADERS, "h2o parses all fields that are accepted here");
 _Static_assert(HTTP_FRAMING_MAX_HEAD <= H2O_MAX_REQLEN, "h2o parses every head that is accepted here");
 
-#define MAX_HEAD 512 /* bytes of a refusal's */
+#define MAX_HEAD  512  /* bytes of a refusal's */
+#define READ_SIZE 4096 /* that there is room for, at least: as h2o's */
 
 /* ---- refusing ---- */
 
@@ -84,15 +87,54 @@ static bool is_admitted(struct http_conn *conn, size_t len)
     return conn->worker->admits == NULL || conn->worker->admits(conn, len);
 }
 
-/* What h2o is to be told of what was read; ret_len: how much that is. It closes the connection for an error: also where
- * the client has only ended its side, and not taken what the kernel has. */
-static const char *take(struct http_conn *conn, const char *err, size_t *ret_len)
+/* NULL, or what h2o is to be told. ret_more: there may be more than max bytes. */
+static const char *read_once(struct http_conn *conn, size_t max, size_t *ret_len, bool *ret_more)
 {
-    if (err != NULL && !conn->cut && http_linger_is_owed(conn))
+    h2o_iovec_t room = h2o_buffer_reserve(&conn->socket->input, READ_SIZE);
+    size_t wanted = room.len < max ? room.len : max;
+    ssize_t len = room.base != NULL ? recv(h2o_socket_get_fd(conn->socket), room.base, wanted, 0) : -1;
+
+    *ret_len = len > 0 ? (size_t)len : 0;
+    *ret_more = *ret_len == wanted;
+    conn->socket->input->size += *ret_len;
+    if (len == 0)
+        return h2o_socket_error_closed;
+    if (room.base == NULL)
+        return h2o_socket_error_out_of_memory;
+    return len > 0 || errno == EAGAIN || errno == EINTR ? NULL : h2o_socket_error_io;
+}
+
+/* Reads as much as the connection may in this turn. What came before the end of the connection is for the next turn to
+ * tell. */
+static const char *read_share(struct http_conn *conn, size_t *ret_len)
+{
+    size_t share = loop_read_share(conn->worker->loop), len;
+    const char *err;
+    bool more;
+
+    err = read_once(conn, share, ret_len, &more);
+    while (more && *ret_len < share) {
+        read_once(conn, share - *ret_len, &len, &more);
+        *ret_len += len;
+    }
+    loop_has_read(conn->worker->loop, share, *ret_len);
+    return err;
+}
+
+/* Returns whether h2o is to be called, with *err: it then closes the connection, also where the client has only ended
+ * its side, and not taken what the kernel has. */
+static bool take(struct http_conn *conn, const char **err, size_t *ret_len)
+{
+    *ret_len = 0;
+    if (*err == NULL)
+        *err = read_share(conn, ret_len);
+    if (*err != NULL && !conn->cut && http_linger_is_owed(conn))
         http_linger(conn);
-    *ret_len = err == NULL ? h2o_compat_just_read(conn->socket, &conn->received) : 0;
+    conn->received += *ret_len;
     http_intake_resume(conn);
-    return err == NULL && !is_admitted(conn, *ret_len) ? "too much memory" : err;
+    if (*err == NULL && !is_admitted(conn, *ret_len))
+        *err = "too much memory";
+    return *err != NULL || *ret_len > 0;
 }
 
 static void on_read(h2o_socket_t *socket, const char *err)
@@ -100,8 +142,7 @@ static void on_read(h2o_socket_t *socket, const char *err)
     struct http_conn *conn = socket->on_close.data;
     size_t len;
 
-    err = take(conn, err, &len);
-    if (err != NULL || check(conn, len))
+    if (take(conn, &err, &len) && (err != NULL || check(conn, len)))
         conn->read(socket, err); /* may free conn */
 }
 
@@ -110,8 +151,8 @@ static void on_read_http2(h2o_socket_t *socket, const char *err)
     struct http_conn *conn = socket->on_close.data;
     size_t len;
 
-    err = take(conn, err, &len);
-    conn->read_http2(socket, err); /* may free conn */
+    if (take(conn, &err, &len))
+        conn->read_http2(socket, err); /* may free conn */
 }
 
 /* An exchange is somebody who works for it: h2o's callbacks look at memory within one only. */

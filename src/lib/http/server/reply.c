@@ -24,7 +24,8 @@ static struct http_reply *new_reply(int status, size_t len)
     reply->status = status;
     reply->server = NULL;
     reply->charged = 0;
-    reply->problem = false;
+    reply->stream = NULL;
+    reply->problem = reply->is_static = reply->is_coded = false;
     reply->content_type = NULL;
     reply->body = NULL;
     reply->body_len = reply->detail_len = 0;
@@ -44,7 +45,9 @@ struct http_reply *http_reply_free(struct http_reply *reply)
         return NULL;
     if (reply->server != NULL)
         budget_give(&reply->server->memory, reply->charged);
-    if (reply->body != reply->own)
+    if (reply->stream != NULL)
+        http_stream_unref(reply->stream);
+    if (reply->body != reply->own && !reply->is_static)
         free(reply->body);
     buf_release(&reply->text);
     free(reply);
@@ -72,6 +75,19 @@ struct http_reply *http_reply_text(int status, const char *content_type, struct 
     return reply;
 }
 
+struct http_reply *http_reply_static(int status, const char *content_type, struct str body)
+{
+    struct http_reply *reply = new_reply(status, 0);
+
+    if (reply == &no_memory)
+        return reply;
+    reply->content_type = content_type;
+    reply->body = (char *)body.s;
+    reply->body_len = body.len;
+    reply->is_static = true;
+    return reply;
+}
+
 struct http_reply *http_reply_take(int status, const char *content_type, struct buf *body)
 {
     struct http_reply *reply = body->failed ? &no_memory : new_reply(status, 0);
@@ -84,6 +100,17 @@ struct http_reply *http_reply_take(int status, const char *content_type, struct 
     reply->body = body->data;
     reply->body_len = body->len;
     *body = (struct buf){.max = body->max};
+    return reply;
+}
+
+struct http_reply *http_reply_stream(int status, const char *content_type, struct http_stream *stream)
+{
+    struct http_reply *reply = new_reply(status, 0);
+
+    if (reply == &no_memory)
+        return reply;
+    reply->content_type = content_type;
+    reply->stream = http_stream_ref(stream);
     return reply;
 }
 
@@ -189,6 +216,27 @@ struct http_reply *http_set_header(struct http_reply *reply, const char *name, c
     reply->headers[reply->header_count].at = at;
     reply->headers[reply->header_count++].len = reply->text.len - at;
     return reply;
+}
+
+void http_reply_replace(struct http_reply *reply, const char *name, const char *format, ...)
+{
+    size_t at = reply->text.len;
+    unsigned i = 0;
+    va_list args;
+
+    while (i < reply->header_count && strcmp(reply->headers[i].name, name) != 0)
+        i++;
+    assert(i < reply->header_count);
+
+    va_start(args, format);
+    buf_vprintf(&reply->text, format, args);
+    va_end(args);
+    if (reply->text.failed) {
+        reply->headers[i] = reply->headers[--reply->header_count];
+        return;
+    }
+    reply->headers[i].at = at;
+    reply->headers[i].len = reply->text.len - at;
 }
 
 int http_reply_status(const struct http_reply *reply)

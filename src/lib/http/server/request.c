@@ -4,8 +4,23 @@
 
 /* What handlers ask of a request, wherever it comes from: its source answers. */
 
+struct uncoding {
+    const struct http_req *req;
+    int (*each)(void *arg, struct str value);
+    void *arg;
+};
+
+static int uncode(void *arg, struct str value)
+{
+    const struct uncoding *uncoding = arg;
+
+    return uncoding->each(uncoding->arg, http_tags_uncoded(uncoding->req, value));
+}
+
 int http_each_header(const struct http_req *req, const char *name, int (*each)(void *arg, struct str value), void *arg)
 {
+    if (req->coded_tags && http_is_condition(name))
+        return req->source->each_header(req, str_of(name), uncode, &(struct uncoding){req, each, arg});
     return req->source->each_header(req, str_of(name), each, arg);
 }
 
@@ -189,6 +204,13 @@ int http_query(struct http_req *req, const char *wanted, struct str *ret_value)
 void http_keep(struct http_req *req, void *p, void (*release)(void *p))
 {
     req->source->keep(req, p, release);
+}
+
+/* ---- answering over time ---- */
+
+int http_stream_open(struct http_req *req, const struct http_stream_def *def, struct http_stream **ret_stream)
+{
+    return req->source->open_stream(req, def, ret_stream);
 }
 
 /* ---- answering later ---- */

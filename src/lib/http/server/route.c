@@ -287,3 +287,10 @@ struct http_reply *http_route_run(struct http_req *req, unsigned param_count)
         return http_problem(400, "the path is badly encoded");
     return req->route->handler(req);
 }
+
+/* ---- the description ---- */
+
+struct http_reply *http_describe(struct http_req *req)
+{
+    return http_reply_text(200, "application/json", req->route->description);
+}

@@ -29,15 +29,18 @@ static bool open_conn(void *arg, unsigned index, int take_fd, const struct socka
     struct http_server *server = arg;
     struct http_worker *worker = &server->workers[index];
     struct http_conn *conn = h2o_mem_alloc(sizeof(*conn));
-    h2o_socket_t *socket = h2o_evloop_socket_create(worker->h2o.loop, take_fd, H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
+    h2o_socket_t *socket = h2o_evloop_socket_create(worker->h2o.loop, take_fd,
+                                                    H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION | H2O_SOCKET_FLAG_DONT_READ);
 
-    *conn = (struct http_conn){.hosts = {server->h2o.hosts[0]}, .worker = worker, .socket = socket};
+    *conn = (struct http_conn){
+        .hosts = {server->h2o.hosts[0]}, .worker = worker, .socket = socket, .opened_ns = clock_monotonic_ns()};
     if (h2o_linklist_is_empty(&worker->conns))
         http_watch_start(worker);
     h2o_linklist_insert(&worker->conns, &conn->link);
     http_watch_open(conn);
     acceptor_join(server->acceptor, index, &conn->place, take_fd);
     net_ip_text(peer, conn->remote_ip);
+    conn->is_proxy = acceptor_is_proxy(server->def.address_bound, peer);
     socket->on_close.cb = on_close;
     socket->on_close.data = conn;
     h2o_accept(&(h2o_accept_ctx_t){.ctx = &worker->h2o, .hosts = conn->hosts}, socket);
@@ -67,6 +70,22 @@ static void drained(void *arg, unsigned index)
     struct http_server *server = arg;
 
     h2o_context_request_shutdown(&server->workers[index].h2o);
+    http_streams_drain(&server->workers[index]);
+}
+
+static void end_streams_of(struct loop_message *message)
+{
+    http_streams_end(H2O_STRUCT_FROM_MEMBER(struct http_worker, streams_message, message));
+}
+
+static void end_streams(struct http_server *server)
+{
+    if (atomic_exchange(&server->streams_over, true))
+        return;
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        server->workers[i].streams_message.run = end_streams_of;
+        loop_post(server->workers[i].loop, &server->workers[i].streams_message);
+    }
 }
 
 /* Ends all that is there: waiting requests are answered 503, then connections are cut. Requests that still come from
@@ -102,6 +121,7 @@ static void dispose_worker(void *arg)
     loop_timer_stop(worker->loop, &worker->exchange_timer);
     loop_timer_stop(worker->loop, &worker->receive_timer);
     http_linger_end_all(worker);
+    http_compress_end(worker);
     h2o_compat_context_dispose(&worker->h2o);
 }
 
@@ -114,6 +134,7 @@ static int open_worker(struct http_server *server, unsigned index)
     h2o_linklist_init_anchor(&worker->conns);
     h2o_linklist_init_anchor(&worker->exchanges);
     h2o_linklist_init_anchor(&worker->lingering);
+    h2o_linklist_init_anchor(&worker->streams);
     http_share_init(worker);
     worker->red = calloc((server->paths.count + 1) * HTTP_METHODS, sizeof(*worker->red));
     if (worker->red == NULL) {
@@ -152,6 +173,7 @@ static void on_scrape(void *arg)
 
     metrics_set(server->connections_gauge, acceptor_connections(server->acceptor));
     metrics_set(server->in_flight_gauge, atomic_load_explicit(&server->in_flight, memory_order_relaxed));
+    metrics_set(server->streams_gauge, atomic_load_explicit(&server->streams, memory_order_relaxed));
     metrics_set(server->memory_gauge, (double)budget_used(&server->memory));
 }
 
@@ -185,6 +207,21 @@ static void open_memory_metrics(struct http_server *server)
     server->closed_total = own_series(server, &closed);
 }
 
+/* What fails has a series from the start on. One that comes with the first failures has no rate before the next ones:
+ * an alert would miss them. */
+static void open_failures(struct http_server *server)
+{
+    static const struct str statuses[] = {STR("500"), STR("502"), STR("503"), STR("504"), STR("507")};
+
+    for (unsigned i = 0; i < server->paths.count; i++)
+        for (unsigned method = 0; method < HTTP_OTHER_METHOD; method++)
+            for (unsigned j = 0;
+                 server->paths.paths[i].routes[method] != NULL && j < sizeof(statuses) / sizeof(*statuses); j++)
+                metrics_series(server->requests,
+                               (const struct str[]){str_of(http_method_name(method)),
+                                                    str_of(server->paths.paths[i].template), statuses[j]});
+}
+
 static void open_metrics(struct http_server *server)
 {
     static const struct metrics_def requests = {.name = "http_requests_total",
@@ -204,14 +241,37 @@ static void open_metrics(struct http_server *server)
                                                  .help = "HTTP requests that are being answered.",
                                                  .type = METRICS_GAUGE,
                                                  .labels = {"server"}};
+    static const struct metrics_def max_connections = {.name = "http_connections_max",
+                                                       .help = "Bound of http_connections.",
+                                                       .type = METRICS_GAUGE,
+                                                       .labels = {"server"}};
+    static const struct metrics_def max_in_flight = {.name = "http_requests_in_flight_max",
+                                                     .help = "Bound of http_requests_in_flight.",
+                                                     .type = METRICS_GAUGE,
+                                                     .labels = {"server"}};
+    static const struct metrics_def streams = {.name = "http_streams",
+                                               .help = "Streaming replies that are open.",
+                                               .type = METRICS_GAUGE,
+                                               .labels = {"server"}};
+    static const struct metrics_def streams_cut = {
+        .name = "http_streams_cut_total",
+        .help = "Streaming replies cut off: the client took nothing, or the server closed.",
+        .type = METRICS_COUNTER,
+        .labels = {"server"}};
     struct metrics *metrics = server->def.metrics;
 
     if (metrics == NULL)
         return;
     server->requests = metrics_family(metrics, &requests);
     server->durations = metrics_family(metrics, &durations);
+    if (!server->def.unrecorded)
+        open_failures(server);
     server->connections_gauge = own_series(server, &connections);
     server->in_flight_gauge = own_series(server, &in_flight);
+    metrics_set(own_series(server, &max_connections), server->def.max_connections);
+    metrics_set(own_series(server, &max_in_flight), server->def.max_in_flight);
+    server->streams_gauge = own_series(server, &streams);
+    server->streams_cut_total = own_series(server, &streams_cut);
     open_memory_metrics(server);
     http_refusals_open(server);
     metrics_on_scrape(metrics, on_scrape, server);
@@ -238,6 +298,8 @@ static void bound_by_memory(struct http_server *server)
     server->strangers.max = server->def.max_memory / HTTP_STRANGERS;
     server->def.max_connections = budget_fit(server->def.max_connections, server->def.max_memory, 2 * HTTP_CONN_BYTES);
     server->def.max_in_flight = budget_fit(server->def.max_in_flight, server->def.max_memory, HTTP_REQUEST_BYTES);
+    if (server->def.max_streams == 0)
+        server->def.max_streams = (server->def.max_in_flight + 1) / 2;
 }
 
 static void open_config(struct http_server *server)
@@ -346,6 +408,11 @@ void http_server_drain(struct http_server *server)
 
 int http_server_wait(struct http_server *server, uint64_t deadline_ns)
 {
+    uint64_t now_ns = clock_monotonic_ns(), left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+
+    if (acceptor_wait(server->acceptor, deadline_ns - left_ns / 4))
+        return 0;
+    end_streams(server);
     if (acceptor_wait(server->acceptor, deadline_ns))
         return 0;
     return atomic_load(&server->in_flight) == 0 ? 0 : -ETIMEDOUT;

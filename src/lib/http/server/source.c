@@ -65,5 +65,10 @@ static struct str peer(const struct http_req *req)
     return str_of(http_conn_of(exchange_of(req)->h2o)->remote_ip);
 }
 
+static int open_stream(struct http_req *req, const struct http_stream_def *def, struct http_stream **ret_stream)
+{
+    return http_stream_new(exchange_of(req), def, ret_stream);
+}
+
 const struct http_source http_exchange_source = {
-    .each_header = each_header, .alloc = alloc, .keep = keep, .defer = defer, .peer = peer};
+    .each_header = each_header, .alloc = alloc, .keep = keep, .defer = defer, .peer = peer, .open_stream = open_stream};

@@ -18,19 +18,20 @@ void http_span_end(const struct http_exchange *exchange, uint64_t latency_ns)
     const h2o_req_t *h2o = exchange->h2o;
     bool failed = exchange->status >= 500;
     struct str host = {h2o->input.authority.base, h2o->input.authority.len};
-    char name[256], status[16];
+    char name[256], status[16], client_ip[NET_IP_SIZE];
 
     if (!span_is_wanted(spans, &exchange->req.trace))
         return;
+    http_client_ip(exchange, client_ip);
     snprintf(status, sizeof(status), "%d", exchange->status);
     const struct span_attribute attributes[] = {
         SPAN_STR("http.request.method",
                  exchange->method != HTTP_OTHER_METHOD ? str_of(http_method_name(exchange->method)) : STR("_OTHER")),
         SPAN_STR("http.route", str_of(exchange->path != NULL ? exchange->path->template : NULL)),
         SPAN_STR("url.path", exchange->req.path),
-        SPAN_STR("url.scheme", STR("http")),
+        SPAN_STR("url.scheme", http_client_scheme(exchange)),
         SPAN_STR("server.address", host),
-        SPAN_STR("client.address", str_of(http_conn_of(h2o)->remote_ip)),
+        SPAN_STR("client.address", str_of(client_ip)),
         SPAN_STR("user_agent.original", http_header(&exchange->req, "user-agent")),
         SPAN_STR("network.protocol.version", h2o->version >= 0x200   ? STR("2")
                                              : h2o->version == 0x100 ? STR("1.0")

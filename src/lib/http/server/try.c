@@ -2,6 +2,7 @@
 #include "http_internal.h"
 #include "http_try.h"
 #include "thread.h"
+#include <errno.h>
 #include <stdlib.h>
 
 #define TIMEOUT_MS 30000
@@ -92,8 +93,13 @@ static struct str peer(const struct http_req *req)
     return STR("127.0.0.1");
 }
 
+static int open_stream(struct http_req *req, const struct http_stream_def *def, struct http_stream **ret_stream)
+{
+    return -ENOSYS;
+}
+
 static const struct http_source source = {
-    .each_header = each_header, .alloc = alloc, .keep = keep, .defer = defer, .peer = peer};
+    .each_header = each_header, .alloc = alloc, .keep = keep, .defer = defer, .peer = peer, .open_stream = open_stream};
 
 static struct http_reply *run(struct trial *trial, const struct http_paths *paths)
 {

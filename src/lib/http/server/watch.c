@@ -124,7 +124,7 @@ static size_t least_of(uint64_t a, size_t b)
  * empty: the unfinished header block, which may be a trailer, and the frames that answer frames. */
 static size_t http2_bytes(struct http_conn *conn)
 {
-    uint64_t received = h2o_compat_received(conn->socket);
+    uint64_t received = conn->received;
     size_t copied = least_of(conn->replies, HTTP2_COPIED);
 
     if (conn->begun_ms == 0)
@@ -374,9 +374,7 @@ static bool admits(struct http_conn *conn, size_t len)
     return !conn->cut && !must_go(conn);
 }
 
-/* h2o reads and handles in one turn all that the kernel holds of a connection. Nobody can count the memory before, and
- * all other connections wait for the time that it takes: thousands of frames fit into 64 KiB. What the kernel holds for
- * the client to take is charged to the same cgroup. */
+/* What the kernel holds, received but not read, or for the client to take, is charged to the same cgroup. */
 void http_watch_bound_buffers(const struct http_server *server, int listen_fd)
 {
     size_t share = server->memory.max / 64;
@@ -394,42 +392,38 @@ void http_watch_init(struct http_worker *worker)
     loop_each_turn(worker->loop, &worker->memory_hook);
 }
 
-/* Has every worker make room; any thread. */
-static void want_room(struct http_server *server)
-{
-    atomic_fetch_add_explicit(&server->wants_room, 1, memory_order_relaxed);
-}
-
 struct http_reply *http_watch_refuse(struct http_server *server)
 {
     atomic_fetch_add_explicit(&server->refused, 1, memory_order_relaxed);
     metrics_add(server->refused_total, 1);
-    want_room(server);
+    http_want_room(server);
     return http_set_header(http_problem(503, "too much memory in use"), "retry-after", "1");
 }
 
 void http_watch_refuse_head(struct http_server *server)
 {
     count_closed(server);
-    want_room(server);
+    http_want_room(server);
 }
 
 struct http_reply *http_watch_charge(struct http_reply *reply, struct http_server *server, bool must_be_sent)
 {
+    size_t len = reply->is_static ? least_of(reply->body_len, HTTP2_COPIED) : reply->body_len;
+
     assert(reply->server == NULL);
-    if (reply->body_len < MIN_CHARGED)
+    if (len < MIN_CHARGED)
         return reply;
-    if (!must_be_sent && !budget_take(&server->memory, reply->body_len)) {
+    if (!must_be_sent && !budget_take(&server->memory, len)) {
         http_reply_free(reply);
         return http_watch_refuse(server);
     }
     if (must_be_sent) {
-        budget_add(&server->memory, reply->body_len);
+        budget_add(&server->memory, len);
         if (budget_exceeded(&server->memory))
-            want_room(server);
+            http_want_room(server);
     }
     reply->server = server;
-    reply->charged = reply->body_len;
+    reply->charged = len;
     return reply;
 }
 

@@ -48,6 +48,8 @@ struct acceptor_address_bound {
     unsigned max_connections;    /* 0: no bound */
     struct net_networks trusted; /* proxies: an address of theirs stands for many clients, and has no bound */
 };
+/* Whether the address is a trusted proxy's. bound may be NULL. */
+bool acceptor_is_proxy(const struct acceptor_address_bound *bound, const struct sockaddr_storage *address);
 
 struct acceptor_def {
     const char *server;                                 /* label of the metrics, field of the log line */

@@ -47,6 +47,13 @@ void loop_each_turn(struct loop *loop, struct loop_hook *hook);
 void loop_each_turn_remove(struct loop *loop,
                            struct loop_hook *hook); /* not from a hook; one that is not there is fine */
 
+/* How many bytes a connection may read in a turn: what a turn takes, divided by the number of connections that have
+ * more to read than that. So those that send much keep nobody waiting for long, however many they are. Loop's thread
+ * only. */
+#define LOOP_MAX_SHARE ((size_t)64 * 1024)
+size_t loop_read_share(const struct loop *loop);
+void loop_has_read(struct loop *loop, size_t share, size_t len); /* of its share; all of it: there may be more */
+
 /* A timer: embed it, zeroed. Loop's thread only. Resolution: milliseconds. Starting a running one moves it. */
 struct loop_timer {
     size_t slot; /* private: 0 when not running, else position in the heap + 1 */

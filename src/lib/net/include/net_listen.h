@@ -3,8 +3,6 @@
 #pragma once
 #include "names.h"
 
-struct sockaddr_storage;
-
 /* A listening TCP socket, non-blocking, CLOEXEC, backlog as large as allowed. host: a numeric address ("::" is both
  * families where there is IPv6, else IPv4); port 0 picks one. No SO_REUSEPORT: a port in use is -EADDRINUSE. */
 int net_listen(const char *host, int port, int *ret_fd, int *ret_port);
@@ -21,7 +19,3 @@ int net_listen_stop_syn_by_ttl(int fd);
 /* The first of the two that works. Where both are refused, a connection that is being made right now may be reset. */
 void net_listen_stop(int fd);
 void net_listen_accepted(int fd);
-
-#define NET_IP_SIZE 46
-/* A peer's address without its port. IPv4 is written as itself, also where it comes through an IPv6 socket. */
-void net_ip_text(const struct sockaddr_storage *address, char text[NET_IP_SIZE]);

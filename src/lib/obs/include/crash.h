@@ -15,3 +15,5 @@
 /* Before the first thread; the strings are copied. The line goes to fd in one write of at most 4 KiB, so that it stays
  * whole in a pipe; lines that are queued in a log get a moment to be written before it. */
 void crash_report_to(int fd, const char *service);
+/* Of the program, in hexadecimal digits; "" where it has none, or crash_report_to was not called. */
+const char *crash_build_id(void);

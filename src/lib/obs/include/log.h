@@ -82,7 +82,9 @@ void log_printf(struct log *log, enum log_severity severity, const struct trace 
 
 /* The line of a request, HTTP or gRPC, at its end. Empty strings are left out. */
 struct log_request {
-    struct str method, url, user_agent, remote_ip, referer, protocol;
+    struct str method, url, user_agent, referer, protocol;
+    struct str scheme, host;              /* the URL begins with both, where both are known and url is a path */
+    struct str remote_ip, server_ip;      /* of the client, and the server's own */
     struct str message;                   /* the line's message; "METHOD URL STATUS" where empty */
     struct str detail;                    /* why it failed, for people; left out where empty */
     int status;                           /* HTTP status (of a gRPC call: what its status maps to) */

@@ -1,4 +1,4 @@
-/* metrics -- counters, gauges and histograms in the Prometheus text format, version 0.0.4.
+/* metrics -- counters, gauges and histograms in the Prometheus text format, version 0.0.4, and in OpenMetrics 1.0.0.
  *
  * A family has a name, a help text, label names and series; a series has one value a label. Families are made at
  * start; series are found or made at any time by any thread, up to the family's bound: beyond it all further ones
@@ -10,6 +10,7 @@
 #pragma once
 #include "buf.h"
 #include "names.h"
+#include "trace.h"
 
 #define METRICS_MAX_LABELS  6
 #define METRICS_MAX_BUCKETS 24
@@ -29,8 +30,9 @@ struct metrics_def {
     size_t max_series; /* 0: 1000 */
 };
 
-/* .005 .01 .025 .05 .1 .25 .5 1 2.5 5 10: Prometheus's usual bounds for seconds. */
-extern const double metrics_seconds[11];
+/* From 50 us to 10 s, in steps of 1, 2.5 and 5: a service here answers in 100 us. */
+#define METRICS_SECONDS 17
+extern const double metrics_seconds[METRICS_SECONDS];
 
 struct metrics *metrics_new(void); /* NULL out of memory */
 struct metrics *metrics_free(struct metrics *metrics);
@@ -44,10 +46,13 @@ struct metrics_series *metrics_series(struct metrics_family *family, const struc
 /* The series of a family without labels. */
 struct metrics_series *metrics_single(struct metrics *metrics, const struct metrics_def *def);
 
-void metrics_add(struct metrics_series *series, uint64_t n);         /* counter */
-void metrics_set(struct metrics_series *series, double value);       /* gauge */
-void metrics_change(struct metrics_series *series, double by);       /* gauge */
-void metrics_observe(struct metrics_series *series, double value);   /* histogram */
+void metrics_add(struct metrics_series *series, uint64_t n);       /* counter */
+void metrics_set(struct metrics_series *series, double value);     /* gauge */
+void metrics_change(struct metrics_series *series, double by);     /* gauge */
+void metrics_observe(struct metrics_series *series, double value); /* histogram */
+/* The same, and keeps what was observed as its bucket's exemplar where trace is sampled: the last one, but none within
+ * a second of another. OpenMetrics shows it, so that a slow bucket leads to a trace. trace may be NULL. */
+void metrics_observe_traced(struct metrics_series *series, double value, const struct trace *trace);
 uint64_t metrics_counter_value(const struct metrics_series *series); /* counter; histogram: number of observations */
 
 /* Called at every scrape before the values are read, to set gauges that are cheaper to read than to keep. */
@@ -57,5 +62,8 @@ void metrics_off_scrape(struct metrics *metrics, void (*callback)(void *arg), vo
 
 /* Appends the exposition of everything, families sorted by name. Any thread. */
 void metrics_write(struct metrics *metrics, struct buf *out);
-/* process_* (CPU, memory, file descriptors, start time) and build_info{service,version,compiler}. */
-void metrics_add_process(struct metrics *metrics, const char *service);
+/* The same as OpenMetrics, with exemplars. */
+void metrics_write_openmetrics(struct metrics *metrics, struct buf *out);
+/* process_* (CPU, memory, file descriptors, faults, start time), thread_cpu_seconds_total{thread} of the threads by
+ * their names, and build_info{service,version,compiler,build_id}. */
+void metrics_add_process(struct metrics *metrics, const char *service, const char *build_id);

@@ -1,6 +1,7 @@
 /* The external symbols of this layer as object files have them. Made by `scripts/symbols BUILD --write`. */
 #pragma once
 
+#pragma redefine_extname crash_build_id slipway_crash_build_id
 #pragma redefine_extname crash_report_to slipway_crash_report_to
 #pragma redefine_extname log_close slipway_log_close
 #pragma redefine_extname log_cut slipway_log_cut
@@ -31,6 +32,7 @@
 #pragma redefine_extname metrics_free slipway_metrics_free
 #pragma redefine_extname metrics_new slipway_metrics_new
 #pragma redefine_extname metrics_observe slipway_metrics_observe
+#pragma redefine_extname metrics_observe_traced slipway_metrics_observe_traced
 #pragma redefine_extname metrics_off_scrape slipway_metrics_off_scrape
 #pragma redefine_extname metrics_on_scrape slipway_metrics_on_scrape
 #pragma redefine_extname metrics_seconds slipway_metrics_seconds
@@ -38,6 +40,7 @@
 #pragma redefine_extname metrics_set slipway_metrics_set
 #pragma redefine_extname metrics_single slipway_metrics_single
 #pragma redefine_extname metrics_write slipway_metrics_write
+#pragma redefine_extname metrics_write_openmetrics slipway_metrics_write_openmetrics
 #pragma redefine_extname span_accept slipway_span_accept
 #pragma redefine_extname span_begin slipway_span_begin
 #pragma redefine_extname span_begin_child slipway_span_begin_child

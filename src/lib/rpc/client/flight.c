@@ -161,7 +161,7 @@ void rpc_flight_count(struct rpc_flight *flight, enum err_grpc code)
         rpc_channel_failed(flight->client);
     if (flight->traced && span_is_wanted(flight->client->spans, &flight->trace))
         rpc_flight_end_span(flight, code);
-    rpc_stats_handled(&flight->method->stats, code, clock_monotonic_ns() - flight->begun_ns);
+    rpc_stats_handled(&flight->method->stats, code, clock_monotonic_ns() - flight->begun_ns, NULL);
 }
 
 void rpc_flight_end(struct rpc_flight *flight)

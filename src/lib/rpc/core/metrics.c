@@ -51,6 +51,10 @@ static struct metrics_series *handled(struct rpc_stats *stats, enum err_grpc cod
     return series;
 }
 
+/* Codes that are the server's fault: those that alerts ask for. */
+static const enum err_grpc failures[] = {ERR_GRPC_UNKNOWN, ERR_GRPC_DEADLINE_EXCEEDED, ERR_GRPC_INTERNAL,
+                                         ERR_GRPC_UNAVAILABLE, ERR_GRPC_DATA_LOSS};
+
 void rpc_stats_init(struct rpc_stats *stats, struct metrics *metrics, enum rpc_side side,
                     const struct str labels[RPC_METRIC_LABELS])
 {
@@ -59,7 +63,10 @@ void rpc_stats_init(struct rpc_stats *stats, struct metrics *metrics, enum rpc_s
     stats->started = metrics_series(metrics_family(metrics, &defs[side][STARTED]), labels);
     stats->seconds = metrics_series(metrics_family(metrics, &defs[side][SECONDS]), labels);
     stats->handled_family = metrics_family(metrics, &defs[side][HANDLED]);
-    handled(stats, ERR_GRPC_OK); /* a rate can be taken from the first call on */
+    /* A rate can be taken from the first call on, and from the first failure on. */
+    handled(stats, ERR_GRPC_OK);
+    for (size_t i = 0; side == RPC_SERVER_SIDE && i < sizeof(failures) / sizeof(failures[0]); i++)
+        handled(stats, failures[i]);
 }
 
 void rpc_stats_started(struct rpc_stats *stats)
@@ -67,8 +74,8 @@ void rpc_stats_started(struct rpc_stats *stats)
     metrics_add(stats->started, 1);
 }
 
-void rpc_stats_handled(struct rpc_stats *stats, enum err_grpc code, uint64_t latency_ns)
+void rpc_stats_handled(struct rpc_stats *stats, enum err_grpc code, uint64_t latency_ns, const struct trace *trace)
 {
     metrics_add(handled(stats, code), 1);
-    metrics_observe(stats->seconds, (double)latency_ns / CLOCK_NS_PER_S);
+    metrics_observe_traced(stats->seconds, (double)latency_ns / CLOCK_NS_PER_S, trace);
 }

@@ -10,6 +10,7 @@
 
 #define MAX_LOGGED_PATH  2048 /* as of HTTP requests */
 #define MAX_LOGGED_AGENT 512
+#define MAX_LOGGED_HOST  256
 
 static bool is_stream(const struct rpc_call *call)
 {
@@ -185,23 +186,36 @@ static int http_status(const struct rpc_call *call, enum err_grpc code)
     return err_grpc_http_status(code);
 }
 
-static struct str at_most(size_t max, struct str text)
+/* Looked up for the first line of a connection. */
+static struct str local_ip(struct rpc_conn *conn)
 {
-    return (struct str){text.s, text.len < max ? text.len : max};
+    if (conn->local_ip[0] == '\0')
+        net_local_ip(conn->fd, conn->local_ip);
+    return str_of(conn->local_ip);
+}
+
+static struct str at_most(size_t max, struct str s)
+{
+    return (struct str){s.s, s.len < max ? s.len : max};
 }
 
 static void log_call(struct rpc_call *call, enum err_grpc code, uint64_t now)
 {
     struct log *log = call->loop->server->def.log;
+    char client_ip[NET_IP_SIZE];
 
     if (log == NULL || (call->entry->quiet && !log_enabled(log, LOG_DEBUG)))
         return;
+    rpc_client_ip(call, client_ip);
     log_request(log, &call->trace,
                 &(struct log_request){
                     .method = STR("POST"),
                     .url = at_most(MAX_LOGGED_PATH, call->head.path),
                     .user_agent = at_most(MAX_LOGGED_AGENT, call->head.user_agent),
-                    .remote_ip = str_of(call->conn->remote_ip),
+                    .scheme = rpc_client_scheme(call),
+                    .host = at_most(MAX_LOGGED_HOST, call->head.authority),
+                    .remote_ip = str_of(client_ip),
+                    .server_ip = local_ip(call->conn),
                     .protocol = STR("HTTP/2"),
                     .detail = code == call->status ? str_of(call->status_message) : STR_NULL,
                     .status = http_status(call, code),
@@ -227,7 +241,7 @@ static void tell_closed(struct rpc_call *call, bool whole)
     uint64_t now = clock_monotonic_ns();
     enum err_grpc code = outcome(call, whole, now);
 
-    rpc_stats_handled(&call->entry->stats, code, now - call->begun_ns);
+    rpc_stats_handled(&call->entry->stats, code, now - call->begun_ns, call->entry->quiet ? NULL : &call->trace);
     log_call(call, code, now);
     rpc_span_end(call, code, now - call->begun_ns);
     if (!call->opened)

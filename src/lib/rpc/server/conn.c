@@ -1,17 +1,18 @@
 /* A connection of the gRPC server: an nghttp2 session on a socket of an event loop.
  *
- * Reading: when the socket is readable, one recv into a buffer of the loop, and nghttp2 calls session.c, which calls
- * the handlers. Writing: whatever has something to send marks the connection dirty; at the end of the turn all frames
- * of it are gathered in another buffer of the loop and sent by one send(2). Only what the socket does not take is kept
- * by the connection; until the socket takes it nothing more is gathered, and nothing is read: so a client that does not
- * read cannot make the server keep answers.
+ * Reading: when the socket is readable, one recv of the connection's share of a turn into a buffer of the loop, and
+ * nghttp2 calls session.c, which calls the handlers. Writing: whatever has something to send marks the connection
+ * dirty; at the end of the turn all frames of it are gathered in another buffer of the loop and sent by one send(2).
+ * Only what the socket does not take is kept by the connection; until the socket takes it nothing more is gathered, and
+ * nothing is read: so a client that does not read cannot make the server keep answers.
  *
  * States:
  *
  * - OPEN: until the server drains or the connection has reached its age (rpc_conn_leave), then NOTICED; LEAVING where
  *   the client has sent nothing for NOTICE_NS since it connected: it is no client that reads.
  * - NOTICED: GOAWAY with the largest stream id and a ping were sent. The client begins no new call once it has read
- *   that; calls that crossed it are served. Until the ping is answered, or for NOTICE_NS, then LEAVING.
+ *   that; calls that crossed it are served. Until the ping is answered, or for NOTICE_NS, then LEAVING. If there is no
+ *   call when it is answered, and nothing unread, the connection is closed instead: a second GOAWAY would say nothing.
  * - LEAVING: GOAWAY with the last stream's id was sent. Until no call is left (nghttp2 wants neither to read nor to
  *   write). Then the connection is closed if the client has answered the ping and nothing of a call was sent after it,
  *   or nothing of a call was ever sent (unread is false); else ENDED.
@@ -62,6 +63,7 @@
 #define CONNECTION_WINDOW    (1024 * 1024)
 
 static_assert(LONGEST_FRAME <= RPC_LOOP_BUFFER, "a frame fits into the buffer of the loop");
+static_assert(LOOP_MAX_SHARE <= RPC_LOOP_BUFFER, "what is read at a time fits into the buffer of the loop");
 static_assert(WINDOW < LARGE_WINDOW && LARGE_WINDOW <= CONNECTION_WINDOW, "a paused call leaves others their window");
 static_assert(KEEPALIVE_TIMEOUT_NS <= RPC_USER_TIMEOUT_MS * CLOCK_NS_PER_MS,
               "a ping tells of a dead peer before the kernel");
@@ -151,8 +153,15 @@ void rpc_conn_ponged(struct rpc_conn *conn, const uint8_t opaque[8])
     if (memcmp(opaque, leave_ping, sizeof(leave_ping)) != 0)
         return;
     conn->unread = conn->unread_after;
-    if (conn->state == RPC_CONN_NOTICED)
+    if (conn->state != RPC_CONN_NOTICED)
+        return;
+    if (TAILQ_EMPTY(&conn->calls) && !conn->unread) {
+        conn->state = RPC_CONN_LEAVING;
+        conn->broken = true;
+        rpc_conn_dirty(conn);
+    } else {
         begin_no_call(conn, NGHTTP2_NO_ERROR, STR_NULL);
+    }
 }
 
 void rpc_conn_sent(struct rpc_conn *conn, const nghttp2_frame *frame)
@@ -413,8 +422,11 @@ void rpc_conn_flush(struct rpc_conn *conn)
 static void on_readable(h2o_socket_t *socket, const char *err)
 {
     struct rpc_conn *conn = socket->data;
-    ssize_t len = err != NULL ? 0 : recv(conn->fd, conn->loop->in, sizeof(conn->loop->in), 0), result;
+    size_t share = loop_read_share(conn->loop->loop);
+    ssize_t len = err != NULL ? 0 : recv(conn->fd, conn->loop->in, share, 0), result;
 
+    if (len > 0)
+        loop_has_read(conn->loop->loop, share, (size_t)len);
     if (len < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (len <= 0) {
@@ -480,12 +492,13 @@ bool rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_sto
     rpc_account_add(&loop->account, sizeof(*conn));
     conn->loop = loop;
     conn->fd = take_fd;
-    conn->heard_ns = now;
+    conn->heard_ns = conn->opened_ns = now;
     conn->age_ns = now + drawn_age_ns(loop);
     TAILQ_INIT(&conn->calls);
     TAILQ_INSERT_TAIL(&loop->conns, conn, link);
     acceptor_join(loop->server->acceptor, loop->index, &conn->place, take_fd);
     net_ip_text(peer, conn->remote_ip);
+    conn->is_proxy = acceptor_is_proxy(loop->server->def.address_bound, peer);
     conn->socket = h2o_evloop_socket_create(loop_h2o(loop->loop), take_fd, H2O_SOCKET_FLAG_DONT_READ);
     conn->socket->data = conn;
     if (open_session(conn) < 0) {

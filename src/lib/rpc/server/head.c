@@ -258,6 +258,8 @@ static bool add_known(struct rpc_head *head, struct rpc_arena *arena, struct str
 {
     if (str_eq(name, STR(":path")))
         head->path = head->too_large ? STR_NULL : copy(head, arena, value);
+    else if (str_eq(name, STR(":authority")))
+        head->authority = head->too_large ? STR_NULL : copy(head, arena, value);
     else if (str_eq(name, STR(":method")))
         head->is_post = str_eq(value, STR("POST"));
     else if (str_eq(name, STR("content-type")))

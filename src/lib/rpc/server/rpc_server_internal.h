@@ -12,7 +12,8 @@
  *   health.c, reflection.c   services that every server has
  *   handler.c      what handlers call
  *   due.c          references to calls, and which of them are run at the end of the turn
- *   method.c, descriptor.c, head.c, in.c, out.c, pack.c, deflate.c, account.c, span.c
+ *   method.c, descriptor.c, head.c, in.c, out.c, pack.c, deflate.c, account.c, span.c,
+ *   client.c, list.c
  *
  * A file uses those below it only. Loops, connections and what of a call is not under its lock belong to the thread of
  * their loop.
@@ -167,7 +168,7 @@ enum rpc_encoding { RPC_IDENTITY, RPC_GZIP, RPC_UNKNOWN_ENCODING };
 
 /* What a request's headers say. Strings lie in the arena. */
 struct rpc_head {
-    struct str path, user_agent;
+    struct str path, authority, user_agent;
     struct rpc_field *fields, **last; /* metadata, in the order of their coming */
     size_t bytes;                     /* as HTTP/2 counts them */
     uint64_t timeout_ns;              /* UINT64_MAX: none */
@@ -189,6 +190,13 @@ size_t rpc_percent_encode(struct str text, char *to);
 size_t rpc_base64_encode(struct str bytes, char *to);
 /* With or without padding; to has room for 3 * (len / 4 + 1) bytes. -EINVAL. */
 int rpc_base64_decode(struct str text, char *to, size_t *ret_len);
+
+/* ---- client.c ---- */
+
+/* The address that a call's connection comes from, or whom a trusted proxy names; "http" or "https", as the client
+ * spoke to the proxy. */
+void rpc_client_ip(const struct rpc_call *call, char ret_ip[NET_IP_SIZE]);
+struct str rpc_client_scheme(const struct rpc_call *call);
 
 /* ---- span.c ---- */
 
@@ -361,8 +369,9 @@ struct rpc_conn {
     int fd;
     struct rpc_calls calls;
     struct loop_timer timer; /* the earliest of what follows (monotonic ns; UINT64_MAX: never) */
-    uint64_t age_ns;         /* when it is told to leave; later: when its state ends */
-    uint64_t heard_ns;       /* when something last came; before that: when it was accepted */
+    uint64_t opened_ns;
+    uint64_t age_ns;   /* when it is told to leave; later: when its state ends */
+    uint64_t heard_ns; /* when something last came; before that: when it was accepted */
     bool heard;
     uint64_t ping_ns;   /* when the last keepalive was sent; 0: answered */
     uint64_t pinged_ns; /* when the client's last ping came; 0: something was sent since */
@@ -383,7 +392,8 @@ struct rpc_conn {
     size_t sent;    /* bytes, since the kernel was last asked what it holds */
     size_t kernel;  /* bytes that it held then, as charged to the account */
     size_t untaken; /* in ENDED, bytes that the client had not taken at the timer's last turn; 0: it has not run */
-    char remote_ip[NET_IP_SIZE];
+    bool is_proxy;  /* a trusted one: what it says of the client is believed */
+    char remote_ip[NET_IP_SIZE], local_ip[NET_IP_SIZE];
 };
 
 /* Takes a socket that was accepted. False: there was no memory, and it is closed. */

@@ -55,6 +55,11 @@ static const struct metrics_def memory_max_def = {.name = "grpc_server_memory_ma
                                                   .help = "Bound of grpc_server_memory_bytes; 0: none.",
                                                   .type = METRICS_GAUGE};
 
+static const struct metrics_def connections_max_def = {
+    .name = "grpc_server_connections_max", .help = "Bound of grpc_server_connections.", .type = METRICS_GAUGE};
+static const struct metrics_def in_flight_max_def = {
+    .name = "grpc_server_in_flight_max", .help = "Bound of grpc_server_in_flight.", .type = METRICS_GAUGE};
+
 static unsigned in_flight(struct rpc_server *server)
 {
     return atomic_load(&server->shares[0].in_flight) + atomic_load(&server->shares[1].in_flight);
@@ -66,7 +71,9 @@ static void on_scrape(void *arg)
     struct metrics *metrics = server->def.metrics;
 
     metrics_set(metrics_single(metrics, &connections_def), acceptor_connections(server->acceptor));
+    metrics_set(metrics_single(metrics, &connections_max_def), server->def.max_connections);
     metrics_set(metrics_single(metrics, &in_flight_def), in_flight(server));
+    metrics_set(metrics_single(metrics, &in_flight_max_def), server->def.max_in_flight);
     metrics_set(metrics_single(metrics, &memory_def), (double)budget_used(&server->memory));
     metrics_set(metrics_single(metrics, &memory_max_def), (double)server->memory.max);
 }
@@ -302,6 +309,11 @@ struct rpc_server *rpc_server_close(struct rpc_server *server)
     rpc_methods_release(&server->methods);
     free(server);
     return NULL;
+}
+
+struct loop *rpc_server_loop(const struct rpc_server *server, unsigned index)
+{
+    return server->loops[index]->loop;
 }
 
 uint64_t rpc_server_last_turn_ns(const struct rpc_server *server)

@@ -30,11 +30,14 @@ static void end_wanted(struct rpc_call *call, enum err_grpc code, uint64_t durat
     struct span_sink *spans = call->loop->server->def.spans;
     const struct str path = call->entry->path;
     const struct str name = call->entry->method != NULL ? (struct str){path.s + 1, path.len - 1} : STR("_OTHER");
+    char client_ip[NET_IP_SIZE];
+
+    rpc_client_ip(call, client_ip);
     const struct span_attribute attributes[] = {
         SPAN_STR("rpc.system.name", STR("grpc")),
         SPAN_STR("rpc.method", name),
         SPAN_STR("rpc.response.status_code", str_of(err_grpc_name(code))),
-        SPAN_STR("client.address", str_of(call->conn->remote_ip)),
+        SPAN_STR("client.address", str_of(client_ip)),
         SPAN_STR("user_agent.original", call->head.user_agent),
         SPAN_STR("error.type", str_of(is_failure(code) ? err_grpc_name(code) : NULL)),
     };

@@ -32,4 +32,7 @@ void store_metrics_open(struct store_metrics *metrics, const struct store_option
         .readers = store_metrics_single(registry, METRICS_GAUGE, "store_readers", "Snapshots in use"),
     };
     metrics_set(metrics->bytes_max, (double)options->max_bytes);
+    metrics_set(
+        store_metrics_single(registry, METRICS_GAUGE, "store_queue_requests_max", "Bound of store_queue_requests"),
+        (double)options->max_queue);
 }

@@ -127,8 +127,6 @@ static int start(struct etcd *etcd, char *error, size_t error_size)
         return err;
     etcd->store.tables = etcd->keys.tables;
     etcd->store.table_count = etcd->keys.table_count;
-    if (etcd->options.mode == STORE_SERVE && atomic_load(&etcd->attached))
-        etcd_lanes_clean(etcd);
     err = etcd_writer_start(etcd); /* it does what time brings, even where nothing is written */
     return err < 0 ? store_fail(error, error_size, err, "etcd: no writer: %s", strerror(-err)) : 0;
 }

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define TIMEOUT_MS  1000
 #define PROGRESS_NS (1 * CLOCK_NS_PER_S)  /* between requests for a progress notification */
 #define SILENCE_NS  (4 * CLOCK_NS_PER_S)  /* after which a watch is taken for dead */
 #define BEHIND_NS   (15 * CLOCK_NS_PER_S) /* the same while there is more to come: etcd may have to read it from disk */
@@ -26,6 +25,24 @@ static void note(struct etcd *etcd, bool failed, bool behind)
     pthread_mutex_unlock(&etcd->mutex);
 }
 
+static bool apply(struct etcd *etcd, const Etcdserverpb__WatchResponse *response)
+{
+    struct etcd_follower *follower = &etcd->follower;
+    int err;
+
+    if (!follower->verified) /* events come after the answer to the creation, progress may come before it */
+        return response->n_events == 0;
+    if (response->n_events == 0 && response->header->revision <= follower->following->position.revision)
+        return true;
+    err = etcd_apply(etcd, response);
+    etcd_view_wrote(etcd, err);
+    follower->distrusted = err < 0 && err != -ENOSPC;
+    return err == 0;
+}
+
+/* etcd may have been restored between the check of its history and the creation of the watch, and the watch would then
+ * put another history's changes on top of the view. So the history is checked once more, now that the watch exists: a
+ * restoration from here on ends the watch. This is the thread of the watch's connection, so no event overtakes it. */
 static void on_message(void *arg, const ProtobufCMessage *message)
 {
     const Etcdserverpb__WatchResponse *response = (const Etcdserverpb__WatchResponse *)message;
@@ -34,12 +51,11 @@ static void on_message(void *arg, const ProtobufCMessage *message)
     const struct etcd_position *position = &follower->following->position;
     bool failed = response->canceled || response->header == NULL || follower->failed;
 
-    if (!failed && !response->created && (response->n_events > 0 || response->header->revision > position->revision)) {
-        int err = etcd_apply(etcd, response);
-
-        etcd_view_wrote(etcd, err);
-        failed = err < 0;
-        follower->distrusted = failed && err != -ENOSPC;
+    if (!failed && response->created) {
+        follower->verified = etcd_history_check(etcd, position) == 0;
+        failed = !follower->verified;
+    } else if (!failed) {
+        failed = !apply(etcd, response);
     }
     note(etcd, failed, !failed && response->header->revision > position->revision);
 }
@@ -111,7 +127,7 @@ static int watch(struct etcd *etcd)
     struct rpc_stream *stream;
     int err;
 
-    follower->ended = follower->failed = false; /* nobody else is there yet */
+    follower->ended = follower->failed = follower->verified = false; /* nobody else is there yet */
     follower->heard_ns = etcd->world->monotonic_ns();
     follower->patience_ns = SILENCE_NS;
     err = etcd_watch_open(&etcd->client, &handlers, etcd, &rpc, &stream);
@@ -127,48 +143,6 @@ static int watch(struct etcd *etcd)
     return 0;
 }
 
-/* ---- does etcd have the view's history? ---- */
-
-struct history {
-    const struct etcd_position *position;
-    bool same;
-};
-
-static void on_head(void *arg, int err, const ProtobufCMessage *reply)
-{
-    const Etcdserverpb__RangeResponse *response = (const Etcdserverpb__RangeResponse *)reply;
-    struct history *history = arg;
-    const struct etcd_position *position = history->position;
-    struct etcd_head head;
-
-    if (err < 0)
-        return;
-    if (response->n_kvs == 0)
-        history->same = position->head.revision == 0;
-    else
-        history->same = etcd_head_parse(response->kvs[0], &head) == 0 && head.revision == position->head.revision &&
-                        memcmp(&head.id, &position->head.id, sizeof(head.id)) == 0;
-}
-
-/* 0, -ERANGE: it has not (any more), or -errno. */
-static int check_history(struct etcd *etcd, const struct etcd_position *position)
-{
-    struct history history = {.position = position};
-    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
-    struct buf key = {0};
-    int err;
-
-    etcd_key_name(&etcd->keys, ETCD_HEAD, &key);
-    request.key = etcd_data(buf_str(&key));
-    request.revision = history.position->revision;
-    err = buf_error(&key);
-    if (err == 0)
-        err = etcd_call_wait(&etcd->client, &etcdserverpb__kv__descriptor, "Range", &request.base, TIMEOUT_MS, on_head,
-                             &history);
-    buf_release(&key);
-    return err == 0 && !history.same ? -ERANGE : err;
-}
-
 /* ---- the thread ---- */
 
 static int load(struct etcd *etcd)
@@ -179,7 +153,7 @@ static int load(struct etcd *etcd)
     int err;
 
     err = etcd_load(etcd, &view, error, sizeof(error));
-    if (err == 0 && check_history(etcd, &view->position) < 0) { /* it has changed while pages were on their way */
+    if (err == 0 && etcd_history_check(etcd, &view->position) < 0) { /* it has changed while pages were on their way */
         etcd_view_unref(etcd, view);
         return -ERANGE;
     }
@@ -228,8 +202,9 @@ static int follow(struct etcd *etcd)
     pthread_mutex_unlock(&etcd->mutex);
     if (follower->following == NULL)
         follower->following = etcd_view_ref(etcd);
-    err = follower->following != NULL && !follower->distrusted ? check_history(etcd, &follower->following->position)
-                                                               : -ERANGE;
+    err = follower->following != NULL && !follower->distrusted
+              ? etcd_history_check(etcd, &follower->following->position)
+              : -ERANGE;
     if (err == -ERANGE)
         err = load(etcd);
     if (err < 0)

@@ -7,7 +7,10 @@
  *
  * For each page etcd also counts all keys of the requested range, also those beyond the limit. With so many pages the
  * range must be small, too: the keys that share their first bytes with the first one. A range with too many keys is
- * narrowed by one byte; where few are found, the next range is widened by one byte. */
+ * narrowed by one byte; where few are found, the next range is widened by one byte.
+ *
+ * The head comes first. If etcd is restored while pages are loaded, and comes to the same revision again, later pages
+ * are of another history; then it has another head at that revision, which the follower's check finds (follow.c). */
 #include "store_etcd_internal.h"
 #include <errno.h>
 
@@ -75,21 +78,16 @@ static int next_range(struct load *load, const Etcdserverpb__RangeResponse *page
 
 /* ---- pages ---- */
 
-static int add_ours(struct load *load, struct str name, const Etcdserverpb__KeyValue *kv)
-{
-    if (str_eq(name, STR(ETCD_FORMAT)))
-        load->same_store = etcd_schema_is_ours(load->etcd, kv);
-    return str_eq(name, STR(ETCD_HEAD)) ? etcd_head_parse(kv, &load->position->head) : 0;
-}
-
 static int add(struct load *load, struct store_view_txn *txn, const Etcdserverpb__KeyValue *kv)
 {
     unsigned table;
     struct str key;
 
-    if (etcd_key_parse(&load->etcd->keys, etcd_str(kv->key), &table, &key) == -ENOENT)
-        return add_ours(load, key, kv);
-    return etcd_view_put(load->etcd, txn, kv, true, &load->last_seq);
+    if (etcd_key_parse(&load->etcd->keys, etcd_str(kv->key), &table, &key) != -ENOENT)
+        return etcd_view_put(load->etcd, txn, kv, true, &load->last_seq);
+    if (str_eq(key, STR(ETCD_FORMAT)))
+        load->same_store = etcd_schema_is_ours(load->etcd, kv);
+    return 0;
 }
 
 static int end(struct load *load, struct store_view_txn *txn)
@@ -140,8 +138,6 @@ static void on_page(void *arg, int err, const ProtobufCMessage *reply)
     load->reply_err = err == 0 && !is_answer(load, page) ? -EPROTO : 0;
     if (err < 0 || load->reply_err < 0)
         return;
-    if (load->position->revision == 0)
-        load->position->revision = page->header->revision;
     load->more = (page->more && page->n_kvs > 0) || !is_last_range(load);
     load->err = add_page(load, page);
     if (load->more && load->err == 0)
@@ -207,6 +203,8 @@ int etcd_load(struct etcd *etcd, struct etcd_view **ret_view, char *error, size_
     }
     load.position = &load.view->position;
     err = first_range(&load);
+    if (err == 0)
+        err = etcd_head_ask(etcd, 0, load.position);
     if (err == 0)
         err = get_all(&load);
     buf_release(&load.from);

@@ -224,12 +224,6 @@ static enum etcd_history take_answer(struct etcd *etcd, struct etcd_question *qu
     return history;
 }
 
-static bool parse_answer(const Etcdserverpb__RangeResponse *response, struct etcd_head *ret_head)
-{
-    *ret_head = (struct etcd_head){0};
-    return response->n_kvs == 0 || etcd_head_parse(response->kvs[0], ret_head) == 0;
-}
-
 static void on_head(void *arg, int err, const ProtobufCMessage *reply)
 {
     const Etcdserverpb__RangeResponse *response = (const Etcdserverpb__RangeResponse *)reply;
@@ -243,7 +237,7 @@ static void on_head(void *arg, int err, const ProtobufCMessage *reply)
 
     list_init(&ended);
     pthread_mutex_lock(&reads->mutex);
-    if (err < 0 || !parse_answer(response, &head))
+    if (err < 0 || etcd_head_of(response, &head) < 0)
         take_back(reads, &question->reads, now_ns);
     else
         history = take_answer(etcd, question, &head, response->header->revision, now_ns, &ended);

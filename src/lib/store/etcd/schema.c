@@ -333,9 +333,12 @@ int etcd_attach(struct etcd *etcd, uint64_t within_ns, char *error, size_t error
 
     if (err == 0)
         err = etcd_schema_check(etcd, error, error_size);
-    if (err == 0)
-        atomic_store(&etcd->attached, true);
-    return err;
+    if (err < 0)
+        return err;
+    atomic_store(&etcd->attached, true);
+    if (etcd->options.mode == STORE_SERVE)
+        etcd_lanes_clean(etcd);
+    return 0;
 }
 
 /* ---- the end of a restoration ---- */

@@ -249,6 +249,14 @@ int64_t etcd_heads_last(struct etcd_heads *heads); /* its revision */
 enum etcd_history etcd_heads_find(struct etcd_heads *heads, const struct etcd_head *head);
 /* A read has seen another history than the view's: the follower looks. Takes etcd.mutex. */
 void etcd_heads_doubt(struct etcd *etcd);
+/* The head in the answer to a question for it; its revision is 0 where there is none. -EPROTO. */
+int etcd_head_of(const Etcdserverpb__RangeResponse *response, struct etcd_head *ret_head);
+/* Asks etcd, and waits for its answer, for the head as of a revision; 0: the last one. *ret_position: etcd's revision,
+ * and that head. -ERANGE: etcd does not have that revision (any more). */
+int etcd_head_ask(struct etcd *etcd, int64_t revision, struct etcd_position *ret_position);
+/* Whether etcd's history has led to that position: asks as etcd_head_ask does. 0; -ERANGE: it has not, or does not
+ * remember; or -errno. */
+int etcd_history_check(struct etcd *etcd, const struct etcd_position *position);
 
 struct etcd_view {
     struct store_view *view;
@@ -302,6 +310,7 @@ struct etcd_follower {
     struct etcd_view *following;   /* the current view, with a reference */
     struct etcd_applying applying; /* of the watch's connection */
     bool distrusted;               /* what is followed: it could not be written, and is to be made anew */
+    bool verified;                 /* the watch is of the history of what is followed; of its connection */
 
     /* Under etcd.mutex. */
     bool stopped;

@@ -9,8 +9,8 @@
  * status 0; stop is not called then. Nothing has been accepted before start has returned, so nothing acknowledged is
  * lost.
  *
- * The admin listener (METRICS_PORT) serves /healthz (the event loops turn; looks at nothing outside), /readyz and
- * /metrics from a loop of its own.
+ * The admin listener (METRICS_PORT) serves /healthz (the event loops turn; looks at nothing outside), /readyz, /metrics
+ * and /log-level from a loop of its own; over loopback only /in-flight (requests and connections) and /config.
  *
  * File descriptors: the soft limit is raised to the hard limit. The admin listener has a part of them for itself;
  * MAX_CONNECTIONS is reduced to what the others allow (svc_descriptors.h). MAX_CONNECTIONS_PER_ADDRESS bounds those of
@@ -94,7 +94,8 @@ size_t svc_memory_part(const struct svc *svc, enum memory_part part);
 size_t svc_memory_part_at_most(const struct svc *svc, enum memory_part part, size_t most);
 /* What all clients hold together, for HTTP clients that the service opens (whole). */
 struct budget *svc_memory_budget(struct svc *svc);
-/* The answer of /metrics, for a service that offers it beside the admin listener. Any thread. */
-struct http_reply *svc_metrics_page(struct metrics *metrics);
+/* The answer of /metrics, for a service that offers it beside the admin listener: OpenMetrics where the request accepts
+ * it, which has exemplars, else the text format of Prometheus. */
+struct http_reply *svc_metrics_page(struct metrics *metrics, const struct http_req *req);
 /* Says why start fails: one line, kept for standard error. Returns -EINVAL, for `return svc_fail(...)`. */
 int svc_fail(struct svc *svc, const char *format, ...) __attribute__((format(printf, 2, 3)));

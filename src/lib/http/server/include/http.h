@@ -31,6 +31,8 @@
  * http_memory_closed_total{server} count it; a log line says it, at most once in 10 s. What a single request can add at
  * a time is not covered: a reply that is being made, and one read of a socket.
  *
+ * Replies may be written over time: http_stream.h, and http_events.h for server-sent events.
+ *
  * Streams that HTTP/2 refuses are counted by http2_refused_total{server,frame,code} and logged, at most once in 10 s.
  *
  * What is not HTTP/1 by RFC 9112 is refused with 400, 431, 501 or 505 and closes the connection (decision 74 says what
@@ -53,10 +55,20 @@
 
 struct budget;
 struct http_auth;
+struct http_cors;
+struct net_listing;
 struct http_req;
 struct http_reply;
 struct http_deferred;
 struct http_server;
+
+/* A request that has ended, for http_route's observe. */
+struct http_observed {
+    const struct http_route *route;
+    const char *method; /* of the request: "HEAD" where a route of GET serves it */
+    int status;
+    uint64_t latency_ns;
+};
 
 struct http_route {
     const char *method; /* GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS; NULL ends a table */
@@ -66,11 +78,30 @@ struct http_route {
     struct http_reply *(*handler)(struct http_req *req);
     size_t max_body; /* bytes; beyond it 413. 0: the body of a GET or DELETE is ignored */
     /* Optional: called once a request, in the loop's thread, when the response has been sent or given up. */
-    void (*observe)(void *state, const struct http_route *route, int status, uint64_t latency_ns);
+    void (*observe)(void *state, const struct http_observed *observed);
     const char *accepts; /* of a PATCH: the media type that it takes, which OPTIONS says; may be NULL */
     /* Answered also when there are too many requests, or too little memory: for probes, whose replies are small. */
     bool always;
+    /* Requests below 400 are neither counted nor logged, and have no span: monitoring's, not users'. */
+    bool unrecorded;
+    bool open;              /* answered to clients without a token, too, where others need one */
+    struct str description; /* what http_describe answers */
+    /* Its replies carry secrets: they are never compressed. The length of what is compressed tells whoever can see it,
+     * and choose a part of the text, what else is in there (BREACH). */
+    bool secret;
 };
+
+/* A service's description of its HTTP API (OpenAPI 3.1), as an element of its table of routes: GET /openapi.json, for
+ * which no client needs a token. json is the array that the build makes of src/NAME/openapi.json, NAME_openapi_json of
+ * NAME_openapi.h. The build adds what this server does for every route (scripts/describe). */
+#define HTTP_DESCRIPTION(json)                                                                                         \
+    {                                                                                                                  \
+        .method = "GET", .path = "/openapi.json", .handler = http_describe, .open = true, .description = {             \
+            (const char *)(json),                                                                                      \
+            json##_len                                                                                                 \
+        }                                                                                                              \
+    }
+struct http_reply *http_describe(struct http_req *req);
 
 /* ---- the request: loop's thread only ---- */
 
@@ -78,6 +109,7 @@ struct http_source;
 
 struct http_req {
     const struct http_source *source; /* private */
+    bool coded_tags;                  /* private: conditions may have tags of compressed replies */
     void *state;                      /* of the server's def */
     const struct http_route *route;
     struct loop *loop;                  /* the worker that runs it */
@@ -113,8 +145,10 @@ void http_keep(struct http_req *req, void *p, void (*release)(void *p));
  * checks a request, that it has no objection. No constructor returns it: out of memory they return a reply of status
  * 500 with a body of its own, which http_set_header leaves as it is. Statuses are 200 to 599; a content_type must be
  * static. */
-struct http_reply *http_reply_new(int status);                                              /* no body */
-struct http_reply *http_reply_text(int status, const char *content_type, struct str body);  /* copies body */
+struct http_reply *http_reply_new(int status);                                             /* no body */
+struct http_reply *http_reply_text(int status, const char *content_type, struct str body); /* copies body */
+/* Does not copy the body, which outlives the server: a constant. */
+struct http_reply *http_reply_static(int status, const char *content_type, struct str body);
 struct http_reply *http_reply_take(int status, const char *content_type, struct buf *body); /* steals body's bytes */
 struct json_t;
 struct http_reply *http_reply_json(int status, struct json_t *take_json); /* compact; steals the reference; NULL: 500 */
@@ -161,16 +195,25 @@ struct http_server_def {
     struct log *log;         /* may be NULL: no request lines */
     struct metrics *metrics; /* may be NULL */
     struct span_sink *spans; /* of spans; may be NULL */
-    bool unrecorded;         /* requests are neither counted nor logged; what is said of memory is */
-    unsigned workers;        /* >= 1 */
+    /* Replies of 1 KiB to 1 MiB are compressed by gzip for clients that accept it: text, JSON and XML by their content
+     * type. Not compressed are routes with .secret, replies with Set-Cookie, Content-Encoding or Cache-Control:
+     * no-transform, requests with a Cookie, and streams. Entity tags of compressed replies end in -gzip, and handlers
+     * see conditions without that; replies that may be compressed have Vary: Accept-Encoding. */
+    bool compress;
+    const struct http_cors *cors; /* outlives the server; NULL: pages of other origins read nothing */
+    bool unrecorded;              /* requests are neither counted nor logged; what is said of memory is */
+    unsigned workers;             /* >= 1 */
     /* Over all workers; beyond it the longest idle one yields, see acceptor.h; 0: 10,000. At most one for 8 KiB of
      * max_memory. */
     unsigned max_connections;
-    const struct acceptor_address_bound *address_bound; /* outlives the server; NULL: no bound */
+    /* Of connections of one client; proxies are excepted, and theirs are the X-Forwarded-For and X-Forwarded-Proto that
+     * log lines and spans believe. Outlives the server; NULL: no bound, and no proxies. */
+    const struct acceptor_address_bound *address_bound;
     unsigned max_lingering; /* per worker: closed connections whose clients still send, beyond max_connections; 0: 64 */
     /* Requests over all workers; beyond it 503; 0: 10,000. At most one for 8 KiB of max_memory. When three quarters are
      * in flight, a connection that has an equal share of all gets 503 too. */
     unsigned max_in_flight;
+    unsigned max_streams;        /* of them, replies that are streams, see http_stream.h; 0: half of max_in_flight */
     size_t max_bodies;           /* bytes of the bodies of those requests; beyond it 503; 0: 64 MiB */
     size_t max_memory;           /* bytes that clients may make the server hold, see above; 0: no bound */
     struct budget *whole;        /* of which these bytes are a part; may be NULL */
@@ -195,4 +238,6 @@ struct http_server *
 http_server_close(struct http_server *server); /* drops what is left, ends the workers; returns NULL */
 unsigned http_server_workers(const struct http_server *server);
 struct loop *http_server_loop(const struct http_server *server, unsigned index); /* of a worker; ends with the server */
+/* Lists a worker's requests in flight, the oldest first, and its connections, at most max of each. In its thread. */
+void http_server_list(struct http_server *server, unsigned index, unsigned max, const struct net_listing *listing);
 uint64_t http_server_last_turn_ns(const struct http_server *server); /* the oldest of its loops': liveness */

@@ -63,4 +63,5 @@ struct rpc_stats {
 void rpc_stats_init(struct rpc_stats *stats, struct metrics *metrics, enum rpc_side side,
                     const struct str labels[RPC_METRIC_LABELS]);
 void rpc_stats_started(struct rpc_stats *stats);
-void rpc_stats_handled(struct rpc_stats *stats, enum err_grpc code, uint64_t latency_ns);
+/* trace may be NULL. */
+void rpc_stats_handled(struct rpc_stats *stats, enum err_grpc code, uint64_t latency_ns, const struct trace *trace);

@@ -148,7 +148,9 @@ struct rpc_server_def {
      * more; likewise of calls whose client may still send. */
     unsigned max_in_flight;
     unsigned max_connections; /* beyond it the longest idle one yields, see acceptor.h; 0: 10,000 */
-    const struct acceptor_address_bound *address_bound; /* outlives the server; NULL: no bound */
+    /* Of connections of one client; proxies are excepted, and theirs are the x-forwarded-for and x-forwarded-proto that
+     * log lines and spans believe. Outlives the server; NULL: no bound, and no proxies. */
+    const struct acceptor_address_bound *address_bound;
     unsigned max_call_ms;           /* of a unary call, whatever deadline the client gave; 0: 30,000 */
     unsigned max_stream_ms;         /* of the other kinds; 0: 3,600,000 */
     unsigned max_connection_age_ms; /* 0: 10,000 */
@@ -181,4 +183,8 @@ void rpc_server_drain(struct rpc_server *server);
 int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns);
 /* Cancels what is left, ends its own threads. Not from a loop that it uses. Returns NULL. */
 struct rpc_server *rpc_server_close(struct rpc_server *server);
+struct loop *rpc_server_loop(const struct rpc_server *server, unsigned index); /* one of its own, or the def's */
+/* Lists what a loop has of calls in flight and of connections, at most max of each. In its thread. */
+struct net_listing;
+void rpc_server_list(struct rpc_server *server, unsigned index, unsigned max, const struct net_listing *listing);
 uint64_t rpc_server_last_turn_ns(const struct rpc_server *server); /* the oldest of its loops': liveness */
