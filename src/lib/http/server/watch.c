@@ -51,6 +51,7 @@
 #define WARN_NS        (10 * CLOCK_NS_PER_S)
 #define TRIM_NS        (50 * CLOCK_NS_PER_MS)
 #define MIN_SOCKBUF    (64 * 1024)
+#define LEAST_RECEIVE  (16 * 1024)
 #define HTTP2_COPIED   81920 /* of replies into an HTTP/2 connection's output at a time */
 #define HTTP2_ANSWERED 2     /* bytes of output, at most, for one of a frame that is answered by a frame */
 
@@ -377,9 +378,11 @@ static bool admits(struct http_conn *conn, size_t len)
 /* What the kernel holds, received but not read, or for the client to take, is charged to the same cgroup. */
 void http_watch_bound_buffers(const struct http_server *server, int listen_fd)
 {
-    size_t share = server->memory.max / 64;
+    size_t max = server->memory.max, receive = MIN_SOCKBUF, send = max / 64;
 
-    net_bound_queues(listen_fd, MIN_SOCKBUF, share < MIN_SOCKBUF ? MIN_SOCKBUF : share, server->def.request_timeout_ms);
+    if (max > 0 && max / 1024 < receive)
+        receive = max / 1024 > LEAST_RECEIVE ? max / 1024 : LEAST_RECEIVE;
+    net_bound_queues(listen_fd, receive, send < MIN_SOCKBUF ? MIN_SOCKBUF : send, server->def.request_timeout_ms);
 }
 
 void http_watch_init(struct http_worker *worker)
