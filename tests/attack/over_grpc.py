@@ -162,6 +162,12 @@ def closed_tcp_window_of_answers(line: Line) -> Script:
     )
 
 
+@attack(on=GRPC, connections=100, reads=False)
+def closed_tcp_windows_of_many(line: Line) -> Script:
+    """CVE-2019-9517: the same over 100 connections: what the kernel keeps for each is little."""
+    yield from closed_tcp_window_of_answers(line)
+
+
 @attack(on=GRPC, connections=20)
 def cancelled_lists(line: Line) -> Script:
     """CVE-2023-44487: calls that list all features, which are cancelled as soon as they are sent."""

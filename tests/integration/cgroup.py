@@ -111,8 +111,8 @@ class Group:
     limit_file: str
 
     @property
-    def no_swap(self) -> dict[str, object]:
-        """Values of files that may not exist."""
+    def settings(self) -> dict[str, object]:
+        """Values of files that may not exist: no swap, and what the kernel holds of sockets is counted."""
         raise NotImplementedError
 
     def __init__(self, limit: int) -> None:
@@ -122,7 +122,7 @@ class Group:
         as_root("mkdir", str(self.folder))
         try:
             write(self.folder / self.limit_file, limit)
-            for name, value in self.no_swap.items():
+            for name, value in self.settings.items():
                 if (self.folder / name).exists():
                     write(self.folder / name, value)
         except Unavailable:
@@ -167,7 +167,7 @@ class Group:
 
     @property
     def peak(self) -> int:
-        """The most bytes that the group has held so far: the process and its share of the page cache."""
+        """The most bytes that the group has held so far: the process, its share of the page cache, and its sockets."""
         raise NotImplementedError
 
     @property
@@ -180,8 +180,12 @@ class GroupV1(Group):
     limit_file = "memory.limit_in_bytes"
 
     @property
-    def no_swap(self) -> dict[str, object]:
-        return {"memory.swappiness": 0, "memory.memsw.limit_in_bytes": self.limit}
+    def settings(self) -> dict[str, object]:
+        return {
+            "memory.swappiness": 0,
+            "memory.memsw.limit_in_bytes": self.limit,
+            "memory.kmem.tcp.limit_in_bytes": 16 * self.limit,  # any limit has it count
+        }
 
     @staticmethod
     def parent() -> Path:
@@ -189,7 +193,11 @@ class GroupV1(Group):
 
     @property
     def peak(self) -> int:
-        return self._number("memory.max_usage_in_bytes")
+        """Version 2 counts sockets with the rest, version 1 apart."""
+        sockets = "memory.kmem.tcp.max_usage_in_bytes"
+        return self._number("memory.max_usage_in_bytes") + (
+            self._number(sockets) if (self.folder / sockets).exists() else 0
+        )
 
     @property
     def oom_kills(self) -> int:
@@ -200,7 +208,7 @@ class GroupV2(Group):
     limit_file = "memory.max"
 
     @property
-    def no_swap(self) -> dict[str, object]:
+    def settings(self) -> dict[str, object]:
         return {"memory.swap.max": 0}
 
     @staticmethod

@@ -16,7 +16,8 @@
 
 #define NET_BOUND_MS 10000
 
-static inline int net_connect(const char *host, int port)
+/* receive: bytes that the kernel may keep for this client; 0: as it likes. */
+static inline int net_connect_with(const char *host, int port, int receive)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     struct timeval bound = {NET_BOUND_MS / 1000, 0};
@@ -26,8 +27,15 @@ static inline int net_connect(const char *host, int port)
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof(bound));
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof(bound));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (receive > 0)
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive, sizeof(receive));
     cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0, "connect: %s", strerror(errno));
     return fd;
+}
+
+static inline int net_connect(const char *host, int port)
+{
+    return net_connect_with(host, port, 0);
 }
 
 static inline void net_send(int fd, const void *bytes, size_t len)

@@ -220,6 +220,80 @@ static bool is_served(int fd)
     return served;
 }
 
+/* ---- what the kernel keeps for clients that do not take it ---- */
+
+#define LARGE 90000
+
+static double memory_of(const struct fixture *f)
+{
+    return fixture_metric(f, "http_memory_bytes{server=\"test\"}");
+}
+
+static double connections_of(const struct fixture *f)
+{
+    return fixture_metric(f, "http_connections{server=\"test\"}");
+}
+
+/* Asks for a reply that fits into the server's kernel, and not into the client's. */
+static int ask_much(const struct fixture *f, const char *fields)
+{
+    static char body[LARGE];
+    int fd = net_connect_with("127.0.0.1", f->port, 4096);
+    char head[256];
+
+    snprintf(head, sizeof(head), POST_1 "%scontent-length: %d\r\n\r\n", fields, LARGE);
+    net_send_text(fd, head);
+    memset(body, 'y', sizeof(body));
+    net_send(fd, body, sizeof(body));
+    return fd;
+}
+
+static void take_all(int fd)
+{
+    struct net_answer answer;
+
+    net_read_answer(fd, false, &answer);
+    cr_expect_eq(answer.status, 200);
+    cr_expect_eq(answer.body_len, (size_t)LARGE);
+    net_answer_release(&answer);
+}
+
+static struct fixture open_bounded(void)
+{
+    return fixture_open(
+        (struct http_server_def){.routes = routes, .receive_timeout_ms = RECEIVE_MS, .max_memory = 64 << 20});
+}
+
+Test(http_slow, what_the_kernel_keeps_for_a_client_is_counted)
+{
+    struct fixture f = open_bounded();
+    int fd = ask_much(&f, "");
+
+    NET_AWAIT(fixture_metric(&f, "http_requests_in_flight{server=\"test\"}") == 0 && memory_of(&f) > LARGE / 2);
+    cr_expect_eq(connections_of(&f), 1);
+    take_all(fd);
+    NET_AWAIT(memory_of(&f) < LARGE / 2);
+    close(fd);
+    fixture_close(&f);
+}
+
+Test(http_slow, what_the_kernel_keeps_of_a_closed_connection_is_counted)
+{
+    struct fixture f = open_bounded();
+    int fd = ask_much(&f, "connection: close\r\n"), half = ask_much(&f, "");
+
+    NET_AWAIT(fixture_metric(&f, "http_requests_in_flight{server=\"test\"}") == 0 && memory_of(&f) > LARGE);
+    shutdown(half, SHUT_WR);
+    NET_AWAIT(connections_of(&f) == 0);
+    cr_expect_gt(memory_of(&f), LARGE);
+    take_all(fd);
+    take_all(half);
+    NET_AWAIT(memory_of(&f) == 0);
+    close(fd);
+    close(half);
+    fixture_close(&f);
+}
+
 #define GREEDY 16
 
 /* How many are closed of clients whose half-sent requests hold 4 MiB: little of the server's bound, but maybe too much

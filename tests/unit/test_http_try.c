@@ -1,6 +1,7 @@
 /* Handlers without a server. */
 #include "http_try.h"
 #include <criterion/criterion.h>
+#include <malloc.h>
 #include <pthread.h>
 
 static struct http_reply *greet(struct http_req *req)
@@ -34,7 +35,33 @@ static struct http_reply *say_body(struct http_req *req)
     return http_reply_text(200, "text/plain", *(struct str *)req->state);
 }
 
+static size_t heap_bytes(void)
+{
+    struct mallinfo2 info = mallinfo2(); /* 0 where a sanitizer has its own heap */
+
+    return info.uordblks + info.hblkhd;
+}
+
+static int ignore(void *arg, struct str name, struct str value)
+{
+    return 0;
+}
+
+/* How many bytes of memory a byte of the query takes while all of it is read, as the body's length. */
+static struct http_reply *measure(struct http_req *req)
+{
+    static const char dots[64];
+    size_t before = heap_bytes();
+    struct str value;
+
+    cr_expect_eq(http_each_query(req, ignore, NULL), 0);
+    cr_expect_eq(http_query(req, "wanted", &value), 0);
+    cr_expect_eq(http_query_check(req), 0);
+    return http_reply_text(200, "text/plain", (struct str){dots, (heap_bytes() - before) / req->query.len % 64});
+}
+
 static const struct http_route routes[] = {
+    {.method = "GET", .path = "/measure", .handler = measure},
     {.method = "GET", .path = "/greet/{id}", .handler = greet},
     {.method = "POST", .path = "/later", .handler = defer},
     {.method = "PUT", .path = "/state", .handler = say_body, .max_body = 3},
@@ -89,4 +116,17 @@ Test(http_try, refuses_as_a_server_does)
     expect("GET", "/greet/%zz", STR_NULL, 400, "badly encoded");
     expect("GET", "/greet/1?name=%00", STR_NULL, 400, "name is badly encoded");
     expect("HEAD", "/greet/1", STR_NULL, 200, "Ada"); /* the body is left out where it is sent */
+}
+
+Test(http_try, a_query_takes_memory_by_its_bytes_not_by_its_parameters)
+{
+    static char target[100001] = "/measure?";
+    struct http_reply *reply;
+
+    for (size_t at = strlen(target); at + 2 < sizeof(target); at += 2)
+        memcpy(target + at, "a&", 2);
+    reply = try("GET", target, STR_NULL);
+    cr_expect_eq(http_reply_status(reply), 200);
+    cr_expect_leq(http_reply_body(reply).len, 3u, "%zu bytes for each", http_reply_body(reply).len);
+    http_reply_free(reply);
 }

@@ -1584,6 +1584,52 @@ Test(rpc_server, closes_the_connection_that_holds_most_where_all_clients_hold_to
     buf_release(&body);
 }
 
+static size_t counted;
+
+static void add_kernel(void *arg)
+{
+    counted += ((struct rpc_loop *)arg)->kernel;
+}
+
+/* Bytes that the server has counted of what the kernel holds for its clients. */
+static size_t kernel_bytes(void)
+{
+    counted = 0;
+    for (unsigned i = 0; i < fixture.server->loop_count; i++)
+        loop_call(fixture.server->loops[i]->loop, add_kernel, fixture.server->loops[i]);
+    return counted;
+}
+
+static void begin_large(struct grpc_connection *client, struct grpc_call *calls[], int count)
+{
+    static struct buf body; /* outlives the calls */
+
+    nghttp2_session_set_local_window_size(client->session, NGHTTP2_FLAG_NONE, 0, 1 << 20);
+    append_point(&body, ORDER_BIG, 60000);
+    for (int i = 0; i < count; i++) {
+        calls[i] = call_new();
+        calls[i]->body = (const uint8_t *)body.data;
+        calls[i]->body_len = body.len;
+        grpc_begin(client, GET_FEATURE, NULL, calls[i]);
+    }
+}
+
+Test(rpc_server, counts_what_the_kernel_keeps_for_a_client_that_does_not_take_it)
+{
+    struct grpc_call *calls[16];
+
+    reopen((struct rpc_server_def){.max_memory = 64 << 20, .max_connection_age_ms = 3600000});
+    begin_large(&connection, calls, 16);
+    NET_AWAIT(kernel_bytes() > 64 * 1024);
+    cr_expect_gt(budget_used(&fixture.server->memory), kernel_bytes());
+    for (int i = 0; i < 16; i++) {
+        grpc_await(&connection, calls[i]);
+        assert_status(calls[i], "0");
+    }
+    get_over(&connection); /* with which the kernel is asked again */
+    cr_expect_eq(kernel_bytes(), 0u);
+}
+
 static void yield_all(void *arg)
 {
     struct rpc_loop *loop = arg;

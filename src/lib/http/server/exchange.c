@@ -20,6 +20,7 @@
 
 #define STATUS_GONE 499 /* the client went before there was an answer */
 #define MAX_RESETS  1000
+#define HEAD_BYTES  512 /* of a reply in the kernel, about */
 
 /* ---- the end ---- */
 
@@ -72,22 +73,26 @@ static void end_http1(const struct http_exchange *exchange)
     struct http_conn *conn = http_conn_of(exchange->h2o);
 
     http_intake_resume(conn);
-    if (exchange->answered && !exchange->h2o->http1_is_persistent && !conn->cut && has_more_input(conn))
+    if (exchange->answered && !exchange->h2o->http1_is_persistent && !conn->cut &&
+        (has_more_input(conn) || http_linger_is_owed(conn)))
         http_linger(conn);
 }
 
-/* The lists of a trace may have been joined from fields that take no memory themselves: HPACK's table has them. */
-static void charge_trace(struct http_exchange *exchange)
+#define MIN_TAKEN 1024 /* bytes: less is counted with its request */
+
+void http_exchange_take(struct http_exchange *exchange, size_t len)
 {
-    exchange->trace_len = exchange->req.trace.state.len + exchange->req.trace.baggage.len;
-    http_conn_of(exchange->h2o)->heads += exchange->trace_len;
-    budget_add(&exchange->worker->server->memory, exchange->trace_len);
+    if (len < MIN_TAKEN)
+        return;
+    exchange->taken += len;
+    http_conn_of(exchange->h2o)->heads += len;
+    budget_add(&exchange->worker->server->memory, len);
 }
 
-static void give_back_trace(const struct http_exchange *exchange)
+static void give_back(const struct http_exchange *exchange)
 {
-    http_conn_of(exchange->h2o)->heads -= exchange->trace_len;
-    budget_give(&exchange->worker->server->memory, exchange->trace_len);
+    http_conn_of(exchange->h2o)->heads -= exchange->taken;
+    budget_give(&exchange->worker->server->memory, exchange->taken);
 }
 
 void http_exchange_waits_no_more(struct http_exchange *exchange)
@@ -114,8 +119,8 @@ static void end_exchange(void *memory)
         exchange->status = STATUS_GONE;
     count_reset(exchange);
     http_record(exchange, latency_ns);
-    if (exchange->trace_len > 0)
-        give_back_trace(exchange);
+    if (exchange->taken > 0)
+        give_back(exchange);
     if (exchange->stream != NULL)
         http_stream_close(exchange);
     if (exchange->reply != NULL)
@@ -198,8 +203,6 @@ struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_sour
     http_target_split((struct str){h2o->input.path.base, h2o->input.path.len}, &exchange->req);
     exchange->path = http_paths_match(&worker->server->paths, exchange->req.path, exchange->req.params);
     http_accept_trace(&exchange->req, worker->server->def.spans);
-    if (exchange->req.trace.state.len + exchange->req.trace.baggage.len > 0)
-        charge_trace(exchange);
     set_deadline(exchange, exchange->start_ns);
     exchange->too_many = count_in(worker->server, exchange);
     return exchange;
@@ -300,6 +303,7 @@ void http_exchange_respond(struct http_exchange *exchange, struct http_reply *ta
     exchange->status = exchange->client_left ? STATUS_GONE : reply->status;
     if (server->def.compress)
         compress(exchange, reply);
+    exchange->worker->moved += HEAD_BYTES + reply->body_len;
     *ret_body = h2o_iovec_init(reply->body, reply->body_len);
     h2o->res.status = exchange->status;
     h2o->res.reason = err_http_reason(exchange->status);

@@ -10,7 +10,6 @@
  *   stream.c       replies that are written over time
  *   intake.c       what comes over HTTP/1 is checked before h2o parses it
  *   framing.c      the framing of HTTP/1 requests
- *   linger.c       connections that are closed while their clients still send
  *   record.c       metrics and log line of an exchange
  *   span.c         its span
  *   client.c       whom it comes from
@@ -18,6 +17,7 @@
  *   refusal.c      what HTTP/2 refuses, counted and logged
  *   head.c         heads of HTTP/2 requests, before h2o decodes them
  *   watch.c        memory of clients, requests that do not come wholly
+ *   linger.c       connections that are closed while their clients still send, or have not taken all
  *   try.c          runs a handler without a server
  *   compress.c     gzip of replies
  *   events.c, files.c
@@ -141,7 +141,7 @@ struct http_worker {
     /* Told of bytes that were read, before h2o has them. False: the connection holds too much, and is to be closed. Set
      * by watch.c; NULL: memory has no bound. */
     bool (*admits)(struct http_conn *conn, size_t len);
-    size_t received;          /* bytes since memory was last looked at for them */
+    size_t moved;             /* bytes received and sent since memory was last looked at */
     h2o_linklist_t lingering; /* the oldest first */
     unsigned lingering_count;
     struct loop_timer linger_timer;
@@ -158,7 +158,7 @@ struct http_worker {
     unsigned turn;
     unsigned room_made;                 /* the server's wants_room when this worker last made room */
     uint64_t look_ns;                   /* no look at memory before that */
-    uint64_t looked_ns;                 /* when the connections were last looked at */
+    uint64_t looked_ns, look_takes_ns;  /* when the connections were last looked at, and how long that took */
     uint64_t trim_ns;                   /* the heap is trimmed then; 0: it need not */
     size_t seen_resident;               /* bytes of the process when it was last looked at */
     uint64_t resets_seen[HTTP2_ERRORS]; /* of h2o's counts of streams that it has reset */
@@ -213,7 +213,7 @@ struct http_conn {
     size_t buffers;    /* bytes, when http_watch last looked */
     size_t replies;    /* bytes of those not yet taken, and of streams */
     size_t strange;    /* of buffers: those of unfinished requests without a token that the server knows */
-    size_t heads;      /* bytes of large heads of HTTP/2 requests, and of requests' traces */
+    size_t heads;      /* bytes of large heads of HTTP/2 requests, and of large request memory */
     unsigned waits;    /* turns of the receive timer in which it was neither idle nor had a request */
     uint64_t begun_ms; /* when the oldest request began that is not whole, at the last look; 0: none */
     /* Bytes received when it was last seen without a half-sent HTTP/2 request, and without output under way. */
@@ -249,10 +249,14 @@ static inline void http_want_room(struct http_server *server)
     atomic_fetch_add_explicit(&server->wants_room, 1, memory_order_relaxed);
 }
 
-/* ---- connections that are closed while their clients still send: linger.c ---- */
+/* ---- connections that are closed while their clients still send, or have not taken all: linger.c ---- */
 
 /* Call it before h2o closes the connection, with the answer sent. */
 void http_linger(struct http_conn *conn);
+/* Whether the client has more to take of a connection than the kernel may keep without being counted. */
+bool http_linger_is_owed(const struct http_conn *conn);
+/* Resets connections until they have freed so many bytes. Returns how many bytes they have. */
+size_t http_linger_end_some(struct http_worker *worker, size_t wanted);
 void http_linger_end_all(struct http_worker *worker);
 
 /* ---- what comes: intake.c ---- */
@@ -334,7 +338,7 @@ struct http_exchange {
     bool waited;                    /* for its connection's share of a turn */
     bool was_deferred, answered, too_many;
     size_t body_len;            /* as received: req.body may be left out */
-    size_t trace_len;           /* of req.trace's strings, as charged */
+    size_t taken;               /* request memory, as charged */
     bool client_left;           /* before it was answered, which nobody will read */
     struct http_reply *reply;   /* kept until it has been sent; NULL: not answered */
     struct http_stream *stream; /* NULL: none was opened, or it has been closed */
@@ -344,6 +348,9 @@ struct http_exchange {
 };
 
 struct http_exchange *http_exchange_begin(h2o_req_t *h2o, const struct http_source *source);
+/* Charges request memory: of decoded queries, of a trace that was joined. Its client may have sent much less, by naming
+ * what HPACK's table has. */
+void http_exchange_take(struct http_exchange *exchange, size_t len);
 /* Sends the reply; once. */
 void http_exchange_answer(struct http_exchange *exchange, struct http_reply *take_reply);
 /* The same, but for the sending of the body: sets status, reason and headers. No body for HEAD. */

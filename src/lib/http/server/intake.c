@@ -121,12 +121,15 @@ static const char *read_share(struct http_conn *conn, size_t *ret_len)
     return err;
 }
 
-/* Returns whether h2o is to be called, with *err. */
+/* Returns whether h2o is to be called, with *err: it then closes the connection, also where the client has only ended
+ * its side, and not taken what the kernel has. */
 static bool take(struct http_conn *conn, const char **err, size_t *ret_len)
 {
     *ret_len = 0;
     if (*err == NULL)
         *err = read_share(conn, ret_len);
+    if (*err != NULL && !conn->cut && http_linger_is_owed(conn))
+        http_linger(conn);
     conn->received += *ret_len;
     http_intake_resume(conn);
     if (*err == NULL && !is_admitted(conn, *ret_len))

@@ -112,12 +112,13 @@ void http_target_split(struct str target, struct http_req *req)
 
 /* ---- query ---- */
 
-static int decode(struct http_req *req, struct str text, struct str *ret_decoded)
+/* To the front of to, of which it takes what it has used. */
+static int decode(struct str text, char **to, struct str *ret_decoded)
 {
-    char *to = req->source->alloc(req, text.len + 1);
-    int err = http_percent_decode(text, true, to, &ret_decoded->len);
+    int err = http_percent_decode(text, true, *to, &ret_decoded->len);
 
-    ret_decoded->s = to;
+    ret_decoded->s = *to;
+    *to += err == 0 ? ret_decoded->len : 0;
     return err;
 }
 
@@ -142,13 +143,15 @@ static bool next_pair(struct str *rest, struct str *ret_name, struct str *ret_va
     return pair.len > 0;
 }
 
+/* One allocation for all: a client can send a pair in two bytes. */
 int http_each_query(struct http_req *req, int (*each)(void *arg, struct str name, struct str value), void *arg)
 {
     struct str rest = req->query, name, value;
+    char *to = rest.len > 0 ? req->source->alloc(req, rest.len) : NULL; /* decoding makes nothing longer */
     int result = 0;
 
     while (result == 0 && next_pair(&rest, &name, &value)) {
-        if (decode(req, name, &name) < 0 || decode(req, value, &value) < 0)
+        if (decode(name, &to, &name) < 0 || decode(value, &to, &value) < 0)
             return -EINVAL;
         result = each(arg, name, value);
     }
@@ -165,20 +168,35 @@ int http_query_check(struct http_req *req)
     return http_each_query(req, ignore, NULL);
 }
 
+#define MAX_NAME 256 /* bytes of a parameter's name as it is sent */
+
+static bool is_name(struct str sent, struct str wanted)
+{
+    char bytes[MAX_NAME];
+    struct str name = {bytes, 0};
+
+    return sent.len <= sizeof(bytes) && http_percent_decode(sent, true, bytes, &name.len) == 0 && str_eq(name, wanted);
+}
+
 int http_query(struct http_req *req, const char *wanted, struct str *ret_value)
 {
     struct str rest = req->query, name, value, found = STR_NULL;
+    char *to;
     int count = 0;
 
-    while (next_pair(&rest, &name, &value)) {
-        if (decode(req, name, &name) < 0 || !str_eq(name, str_of(wanted)))
-            continue;
-        if (count++ > 0 || decode(req, value, &found) < 0)
-            return -EINVAL;
-    }
-    if (count > 0)
-        *ret_value = found;
-    return count;
+    assert(3 * strlen(wanted) <= MAX_NAME); /* with each byte as an escape */
+    while (next_pair(&rest, &name, &value))
+        if (is_name(name, str_of(wanted))) {
+            found = value;
+            count++;
+        }
+    if (count != 1)
+        return count == 0 ? 0 : -EINVAL;
+    to = req->source->alloc(req, found.len + 1);
+    if (decode(found, &to, &found) < 0)
+        return -EINVAL;
+    *ret_value = found;
+    return 1;
 }
 
 /* ---- memory ---- */

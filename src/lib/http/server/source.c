@@ -32,6 +32,7 @@ static int each_header(const struct http_req *req, struct str name, int (*each)(
 
 static void *alloc(struct http_req *req, size_t len)
 {
+    http_exchange_take(exchange_of(req), len);
     return h2o_compat_alloc(&exchange_of(req)->h2o->pool, len);
 }
 

@@ -15,8 +15,10 @@
  * not tell when its own buffers grow. Looking at all connections for them takes long where there are thousands; so it
  * is done when the process has grown by a sixteenth of the bound since the last time, at most every millisecond, and
  * with each turn of the receive timer, and, within a turn of the loop, when a sixteenth of the bound has been received.
- * What grows without being seen is that sixteenth, and what h2o makes of it. Not counted: HPACK's tables, the kernel's
- * buffers.
+ * What grows without being seen is that sixteenth, and what h2o makes of it. What the kernel holds of a connection,
+ * received or sent, is looked at with h2o's buffers; so there is a look, too, when a sixteenth of the bound has been
+ * sent, and every LOOK_LEAST_NS while the loop turns, at a thirty-second of its time at most. Not counted: HPACK's
+ * tables.
  *
  * Where clients need tokens, the unfinished requests of those without one may hold an eighth of the bound; beyond it
  * the connections that hold most of them are closed. h2o gives a request to its handler when it is whole, so that this
@@ -26,25 +28,30 @@
  * half of what an equal share would be, until three quarters of the bound are used. The same is done where the
  * process's budget for all clients is almost used up and the server holds a third of what is used, or more
  * (budget_surplus_of_whole). The memory of connections that have no request being answered is free at once, that of the
- * others after h2o's next turn; until then requests are refused. Soon after, h2o and the allocator are made to give
+ * others after h2o's next turn; until then requests are refused, and a connection is closed whose input holds more than
+ * MAX_SPARED. Soon after, h2o and the allocator are made to give
  * back what they keep for reuse: they would keep the heap as large as it ever was.
  */
 #include "clock.h"
 #include "http_auth.h"
 #include "http_internal.h"
+#include "net_socket.h"
 #include "seldom.h"
-#include <limits.h>
 #include <malloc.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define MIN_STRANGE    (16 * 1024) /* bytes of an unfinished request: of less nobody asks whose it is */
 #define MIN_CHARGED    4096        /* bytes of a reply's body: less is counted with its request */
+#define MAX_SPARED     (16 * 1024) /* bytes of input: a client that is small in want of memory */
 #define LOOK_NS        CLOCK_NS_PER_MS
 #define IDLE_LOOK_NS   (100 * CLOCK_NS_PER_MS)
+#define LOOK_LEAST_NS  (100 * CLOCK_NS_PER_MS)
+#define LOOK_PART      32 /* of a loop's time, for looks for which there is no other cause */
 #define WARN_NS        (10 * CLOCK_NS_PER_S)
 #define TRIM_NS        (50 * CLOCK_NS_PER_MS)
 #define MIN_SOCKBUF    (64 * 1024)
+#define LEAST_RECEIVE  (16 * 1024)
 #define HTTP2_COPIED   81920 /* of replies into an HTTP/2 connection's output at a time */
 #define HTTP2_ANSWERED 2     /* bytes of output, at most, for one of a frame that is answered by a frame */
 
@@ -60,6 +67,11 @@ static_assert(LOOK_NS <= IDLE_LOOK_NS && LOOK_NS <= TRIM_NS,
 static size_t input_bytes(const struct http_conn *conn)
 {
     return conn->socket->input->bytes != NULL ? conn->socket->input->capacity : 0;
+}
+
+static size_t kernel_bytes(const struct http_conn *conn)
+{
+    return conn->worker->server->memory.max > 0 ? net_kernel_bytes(h2o_socket_get_fd(conn->socket)) : 0;
 }
 
 static bool is_stranger(const struct http_conn *conn, const h2o_req_t *h2o)
@@ -129,6 +141,7 @@ static size_t http2_bytes(struct http_conn *conn)
 static void look(struct http_worker *worker)
 {
     size_t before = 0, after = 0, strange_before = 0, strange_after = 0;
+    uint64_t begun_ns = clock_monotonic_ns();
 
     for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
         struct http_conn *conn = conn_of(link);
@@ -136,7 +149,7 @@ static void look(struct http_worker *worker)
         before += conn->buffers;
         strange_before += conn->strange;
         conn->strange = 0;
-        conn->buffers = HTTP_CONN_BYTES + input_bytes(conn);
+        conn->buffers = HTTP_CONN_BYTES + input_bytes(conn) + kernel_bytes(conn);
         conn->begun_ms = 0;
         conn->is_http1 = false;
     }
@@ -151,6 +164,7 @@ static void look(struct http_worker *worker)
     budget_add(&worker->server->memory, after - before); /* modulo 2^64, where it is less */
     budget_add(&worker->server->strangers, strange_after - strange_before);
     worker->looked_ns = clock_monotonic_ns();
+    worker->look_takes_ns = worker->looked_ns - begun_ns;
 }
 
 /* ---- what holds too much ---- */
@@ -187,9 +201,7 @@ static void count_closed(struct http_server *server)
 /* With a reset, so that the kernel keeps nothing of it either. May free conn. */
 static void close_for_memory(struct http_conn *conn)
 {
-    struct linger reset = {.l_onoff = 1, .l_linger = 0};
-
-    setsockopt(h2o_socket_get_fd(conn->socket), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    net_reset_at_close(h2o_socket_get_fd(conn->socket));
     count_closed(conn->worker->server);
     http_conn_cut(conn); /* what is still being written fails */
     conn->close(conn);
@@ -229,12 +241,15 @@ static size_t surplus_of(struct http_server *server)
     return own > of_whole ? own : of_whole;
 }
 
-/* Closes those that hold most, in passes of half the size each: sorting would need memory. */
+/* Closes those that hold most, in passes of half the size each: sorting would need memory. First go those that are
+ * closed already, and only wait for their clients. */
 static void make_room(struct http_worker *worker)
 {
     struct http_server *server = worker->server;
     size_t used = budget_used(&server->memory), surplus = surplus_of(server), most = 0, leaving = 0;
     size_t share = used / (acceptor_connections(server->acceptor) + 1) / 2;
+
+    surplus -= http_linger_end_some(worker, surplus);
 
     for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
         most = held(conn_of(link)) > most ? held(conn_of(link)) : most;
@@ -287,6 +302,7 @@ static void look_at_memory(struct http_worker *worker, uint64_t now_ns)
 {
     struct http_server *server = worker->server;
 
+    worker->moved = 0;
     look(worker);
     refuse_strangers(worker);
     if (is_exceeded(worker)) {
@@ -297,6 +313,12 @@ static void look_at_memory(struct http_worker *worker, uint64_t now_ns)
             worker->trim_ns = now_ns + TRIM_NS;
     }
     worker->look_ns = now_ns + LOOK_NS;
+}
+
+/* Since the last look: a sixteenth of the bound. */
+static bool has_moved_much(const struct http_worker *worker)
+{
+    return worker->moved >= worker->server->memory.max / 16 / worker->server->worker_count;
 }
 
 /* After each turn of the loop. */
@@ -318,10 +340,24 @@ static void watch_memory(struct loop_hook *hook)
     resident = resident_bytes(server);
     if (resident < worker->seen_resident)
         worker->seen_resident = resident;
-    if (!is_exceeded(worker) && resident - worker->seen_resident < server->memory.max / 16)
+    if (!is_exceeded(worker) && resident - worker->seen_resident < server->memory.max / 16 && !has_moved_much(worker) &&
+        now_ns < worker->looked_ns + LOOK_LEAST_NS + LOOK_PART * worker->look_takes_ns)
         return;
     worker->seen_resident = resident;
     look_at_memory(worker, now_ns);
+}
+
+/* Does it hold much where there is too much? Those that are being closed may free nothing before the next turn, and
+ * this turn may still read from thousands. */
+static bool must_go(struct http_conn *conn)
+{
+    struct http_server *server = conn->worker->server;
+
+    if (!budget_exceeded(&server->memory) || input_bytes(conn) <= MAX_SPARED)
+        return false;
+    net_reset_at_close(h2o_socket_get_fd(conn->socket));
+    count_closed(server);
+    return true;
 }
 
 /* What one turn reads may be more than there is memory for: within it, too, there is a look for each sixteenth of the
@@ -329,27 +365,24 @@ static void watch_memory(struct loop_hook *hook)
 static bool admits(struct http_conn *conn, size_t len)
 {
     struct http_worker *worker = conn->worker;
-    const struct http_server *server = worker->server;
 
-    worker->received += len;
-    if (worker->received >= server->memory.max / 16 / server->worker_count) {
-        worker->received = 0;
+    worker->moved += len;
+    if (has_moved_much(worker)) {
         worker->reading = conn;
         look_at_memory(worker, clock_monotonic_ns());
         worker->reading = NULL;
     }
-    return !conn->cut;
+    return !conn->cut && !must_go(conn);
 }
 
 /* What the kernel holds, received but not read, or for the client to take, is charged to the same cgroup. */
 void http_watch_bound_buffers(const struct http_server *server, int listen_fd)
 {
-    size_t share = server->memory.max / 64;
-    int bytes = share < MIN_SOCKBUF ? MIN_SOCKBUF : share < INT_MAX / 2 ? (int)share : INT_MAX / 2;
+    size_t max = server->memory.max, receive = MIN_SOCKBUF, send = max / 64;
 
-    setsockopt(listen_fd, SOL_SOCKET, SO_RCVBUF, &(int){MIN_SOCKBUF}, sizeof(int));
-    if (server->memory.max > 0)
-        setsockopt(listen_fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+    if (max > 0 && max / 1024 < receive)
+        receive = max / 1024 > LEAST_RECEIVE ? max / 1024 : LEAST_RECEIVE;
+    net_bound_queues(listen_fd, receive, send < MIN_SOCKBUF ? MIN_SOCKBUF : send, server->def.request_timeout_ms);
 }
 
 void http_watch_init(struct http_worker *worker)

@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define MAX_LOGGED_HOST 256
+#define MAX_LOGGED_PATH  2048 /* as of HTTP requests */
+#define MAX_LOGGED_AGENT 512
+#define MAX_LOGGED_HOST  256
 
 static bool is_stream(const struct rpc_call *call)
 {
@@ -208,8 +210,8 @@ static void log_call(struct rpc_call *call, enum err_grpc code, uint64_t now)
     log_request(log, &call->trace,
                 &(struct log_request){
                     .method = STR("POST"),
-                    .url = call->head.path,
-                    .user_agent = call->head.user_agent,
+                    .url = at_most(MAX_LOGGED_PATH, call->head.path),
+                    .user_agent = at_most(MAX_LOGGED_AGENT, call->head.user_agent),
                     .scheme = rpc_client_scheme(call),
                     .host = at_most(MAX_LOGGED_HOST, call->head.authority),
                     .remote_ip = str_of(client_ip),

@@ -16,8 +16,8 @@
  * - LEAVING: GOAWAY with the last stream's id was sent. Until no call is left (nghttp2 wants neither to read nor to
  *   write). Then the connection is closed if the client has answered the ping and nothing of a call was sent after it,
  *   or nothing of a call was ever sent (unread is false); else ENDED.
- * - ENDED: shut for sending; closed when the client closes, or after LINGER_NS. A close with unread bytes would reset
- *   the connection, and the client might lose the last answers.
+ * - ENDED: shut for sending; closed when the client closes, or after LINGER_NS in which it has taken nothing. A close
+ *   with unread bytes would reset the connection, and the client might lose the last answers.
  *
  * So an idle connection is closed as soon as its client has answered the ping: the answer shows that the client has
  * read all answers, and that no call is on its way. The client need not close it first.
@@ -39,11 +39,11 @@
  * dirty. A connection is freed by rpc_conn_cut alone, which is never called from within nghttp2.
  */
 #include "clock.h"
+#include "net_socket.h"
 #include "rpc_server_internal.h"
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -51,12 +51,12 @@
 #define NOTICE_NS            CLOCK_NS_PER_S
 #define LINGER_NS            CLOCK_NS_PER_S
 #define KEEPALIVE_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
-#define USER_TIMEOUT_MS      20000                /* a peer that does not acknowledge for so long is gone */
 #define PING_INTERVAL_NS     (5 * CLOCK_NS_PER_S) /* clients may ping so often, also without a call */
 #define PING_STRIKES         2
 #define PING_STRIKES_MAX     100         /* of a client that has been told */
 #define LONGEST_FRAME        (20 * 1024) /* that nghttp2 gives at a time: 16 KiB and its head */
 #define SENDS_A_TURN         16
+#define KERNEL_LEAST         (16 * 1024)     /* bytes that the kernel may hold without being counted */
 #define WINDOW               (64 * 1024 - 1) /* of a stream: a paused call holds so much; HTTP/2's default */
 #define SMALL_MESSAGE        (64 * 1024)
 #define LARGE_WINDOW         (256 * 1024) /* where messages may be longer */
@@ -65,7 +65,7 @@
 static_assert(LONGEST_FRAME <= RPC_LOOP_BUFFER, "a frame fits into the buffer of the loop");
 static_assert(LOOP_MAX_SHARE <= RPC_LOOP_BUFFER, "what is read at a time fits into the buffer of the loop");
 static_assert(WINDOW < LARGE_WINDOW && LARGE_WINDOW <= CONNECTION_WINDOW, "a paused call leaves others their window");
-static_assert(KEEPALIVE_TIMEOUT_NS <= USER_TIMEOUT_MS * CLOCK_NS_PER_MS,
+static_assert(KEEPALIVE_TIMEOUT_NS <= RPC_USER_TIMEOUT_MS * CLOCK_NS_PER_MS,
               "a ping tells of a dead peer before the kernel");
 
 static const uint8_t keepalive_ping[8] = {'a', 'l', 'i', 'v', 'e'}, leave_ping[8] = {'l', 'e', 'a', 'v', 'e'};
@@ -204,6 +204,18 @@ static bool waits_for_head(const struct rpc_conn *conn, uint64_t now)
     return call != NULL && call->entry == NULL && now >= call->begun_ns + keepalive_ns(conn);
 }
 
+/* Is there still something for the client, which it goes on to take? */
+static bool takes_more(struct rpc_conn *conn, uint64_t now)
+{
+    size_t before = conn->untaken;
+
+    conn->untaken = net_untaken(conn->fd);
+    if (conn->untaken <= 1 || (before > 0 && conn->untaken >= before)) /* one is the end of the stream */
+        return false;
+    conn->age_ns = now + LINGER_NS;
+    return true;
+}
+
 static void on_timer(struct loop_timer *timer)
 {
     struct rpc_conn *conn = RPC_OWNER(timer, struct rpc_conn, timer);
@@ -211,7 +223,7 @@ static void on_timer(struct loop_timer *timer)
     bool is_over = now >= conn->age_ns;
 
     if (conn->state == RPC_CONN_ENDED)
-        conn->broken = is_over;
+        conn->broken = is_over && !takes_more(conn, now);
     else if (conn->state == RPC_CONN_OPEN && is_over)
         rpc_conn_leave(conn);
     else if (conn->state == RPC_CONN_NOTICED && is_over)
@@ -311,6 +323,7 @@ static size_t send_bytes(struct rpc_conn *conn, const uint8_t *bytes, size_t len
     while (sent < 0 && errno == EINTR);
     if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
         conn->broken = true;
+    conn->sent += sent > 0 ? (size_t)sent : 0;
     return sent > 0 ? (size_t)sent : 0;
 }
 
@@ -350,6 +363,18 @@ static void send_all(struct rpc_conn *conn)
         wait_for_socket(conn);
 }
 
+void rpc_conn_count_kernel(struct rpc_conn *conn)
+{
+    size_t bytes = net_kernel_bytes(conn->fd);
+
+    conn->sent = 0;
+    bytes = bytes >= KERNEL_LEAST ? bytes : 0;
+    conn->loop->kernel += bytes - conn->kernel; /* modulo 2^64, where it is less */
+    rpc_account_add(&conn->loop->account, bytes);
+    rpc_account_give(&conn->loop->account, conn->kernel);
+    conn->kernel = bytes;
+}
+
 /* nghttp2 wants no more after the first GOAWAY, too. */
 static bool is_done(const struct rpc_conn *conn)
 {
@@ -379,6 +404,8 @@ void rpc_conn_flush(struct rpc_conn *conn)
     conn->broken = false;
     if (conn->state != RPC_CONN_ENDED)
         send_all(conn);
+    if (conn->kernel > 0 || conn->sent >= KERNEL_LEAST)
+        rpc_conn_count_kernel(conn);
     is_refused = conn->refused && conn->state != RPC_CONN_ENDED;
     if (was_broken || conn->broken || (is_refused && conn->waits) || (is_done(conn) && !conn->unread)) {
         rpc_conn_cut(conn);
@@ -452,13 +479,6 @@ static int open_session(struct rpc_conn *conn)
     return 0;
 }
 
-static void set_options(int fd)
-{
-    int timeout_ms = USER_TIMEOUT_MS;
-
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
-}
-
 bool rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_storage *peer)
 {
     struct rpc_conn *conn = calloc(1, sizeof(*conn));
@@ -479,7 +499,6 @@ bool rpc_conn_open(struct rpc_loop *loop, int take_fd, const struct sockaddr_sto
     acceptor_join(loop->server->acceptor, loop->index, &conn->place, take_fd);
     net_ip_text(peer, conn->remote_ip);
     conn->is_proxy = acceptor_is_proxy(loop->server->def.address_bound, peer);
-    set_options(take_fd);
     conn->socket = h2o_evloop_socket_create(loop_h2o(loop->loop), take_fd, H2O_SOCKET_FLAG_DONT_READ);
     conn->socket->data = conn;
     if (open_session(conn) < 0) {
@@ -502,7 +521,11 @@ void rpc_conn_cut(struct rpc_conn *conn)
     end_calls(conn);
     nghttp2_session_del(conn->session);
     loop_timer_stop(loop->loop, &conn->timer);
+    if (net_untaken(conn->fd) >= KERNEL_LEAST) /* the kernel would keep it, and nobody count it */
+        net_reset_at_close(conn->fd);
     h2o_socket_close(conn->socket);
+    loop->kernel -= conn->kernel;
+    rpc_account_give(&loop->account, conn->kernel);
     free_rest(conn);
     TAILQ_REMOVE(&loop->conns, conn, link);
     if (conn->is_dirty)

@@ -35,10 +35,11 @@
 /* The object that a member is part of. */
 #define RPC_OWNER(pointer_, type_, member_) ((type_ *)((char *)(pointer_)-offsetof(type_, member_)))
 
-#define RPC_MAX_STREAMS    100         /* of a connection */
-#define RPC_MAX_HEAD       (16 * 1024) /* bytes of a call's metadata, as HTTP/2 counts them */
-#define RPC_FIELD_OVERHEAD 32          /* that HTTP/2 counts for each of them */
-#define RPC_MAX_FIELDS     8           /* that a handler sets: initial, and as many trailing */
+#define RPC_MAX_STREAMS     100         /* of a connection */
+#define RPC_MAX_HEAD        (16 * 1024) /* bytes of a call's metadata, as HTTP/2 counts them */
+#define RPC_FIELD_OVERHEAD  32          /* that HTTP/2 counts for each of them */
+#define RPC_USER_TIMEOUT_MS 20000       /* a peer that does not acknowledge for so long is gone */
+#define RPC_MAX_FIELDS      8           /* that a handler sets: initial, and as many trailing */
 
 /* ---- account.c: the memory that clients make a server take ---- */
 
@@ -388,7 +389,10 @@ struct rpc_conn {
     bool waits;        /* for the socket to take more; nothing is sent until then */
     uint8_t *rest;     /* what the socket did not take */
     size_t rest_len, rest_offset;
-    bool is_proxy; /* a trusted one: what it says of the client is believed */
+    size_t sent;    /* bytes, since the kernel was last asked what it holds */
+    size_t kernel;  /* bytes that it held then, as charged to the account */
+    size_t untaken; /* in ENDED, bytes that the client had not taken at the timer's last turn; 0: it has not run */
+    bool is_proxy;  /* a trusted one: what it says of the client is believed */
     char remote_ip[NET_IP_SIZE], local_ip[NET_IP_SIZE];
 };
 
@@ -398,6 +402,7 @@ bool rpc_conn_owes(const struct rpc_conn *conn); /* replies that the kernel has 
 /* Sends GOAWAY as far as the socket takes it, and closes it at the end of the turn. It has no call. */
 void rpc_conn_yield(struct rpc_conn *conn);
 void rpc_conn_flush(struct rpc_conn *conn); /* the connection may be gone */
+void rpc_conn_count_kernel(struct rpc_conn *conn);
 void rpc_conn_leave(struct rpc_conn *conn); /* is moved away: GOAWAY, and so on */
 void rpc_conn_cut(struct rpc_conn *conn);   /* ends its calls and frees it */
 void rpc_conn_ponged(struct rpc_conn *conn, const uint8_t opaque[8]);
@@ -443,6 +448,7 @@ struct rpc_loop {
     struct loop_timer health_timer;
     bool cutting;
     uint64_t room_ns; /* no room is made before that */
+    size_t kernel;    /* bytes that the kernel holds for its connections, as they have counted them */
     unsigned seed;
     uint8_t in[RPC_LOOP_BUFFER], out[RPC_LOOP_BUFFER];
 };

@@ -1,4 +1,5 @@
 #include "clock.h"
+#include "net_socket.h"
 #include "rpc_server_internal.h"
 #include <assert.h>
 #include <errno.h>
@@ -191,8 +192,20 @@ static void drained(void *arg, unsigned loop)
     rpc_loop_leave(server->loops[loop]);
 }
 
+#define LEAST_QUEUE ((size_t)64 * 1024)
+
+/* The kernel would let them grow to several MiB for each connection. */
+static void bound_queues(const struct rpc_server *server, int listen_fd)
+{
+    size_t share = server->def.max_memory / 256, least = server->def.max_memory > 0 ? LEAST_QUEUE : 0;
+
+    share = share > least ? share : least;
+    net_bound_queues(listen_fd, share, share, RPC_USER_TIMEOUT_MS);
+}
+
 static int open_acceptor(struct rpc_server *server, int take_listen_fd)
 {
+    bound_queues(server, take_listen_fd);
     return acceptor_open(take_listen_fd,
                          &(struct acceptor_def){
                              .server = "grpc",

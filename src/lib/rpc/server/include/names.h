@@ -42,6 +42,7 @@
 #pragma redefine_extname rpc_call_want_run slipway_rpc_call_want_run
 #pragma redefine_extname rpc_client_ip slipway_rpc_client_ip
 #pragma redefine_extname rpc_client_scheme slipway_rpc_client_scheme
+#pragma redefine_extname rpc_conn_count_kernel slipway_rpc_conn_count_kernel
 #pragma redefine_extname rpc_conn_cut slipway_rpc_conn_cut
 #pragma redefine_extname rpc_conn_flush slipway_rpc_conn_flush
 #pragma redefine_extname rpc_conn_leave slipway_rpc_conn_leave
