@@ -553,7 +553,7 @@ Test(http_stream, an_idle_one_stays)
 
 Test(http_stream, all_together_stay_within_the_memory)
 {
-    enum { COUNT = 64, BOUND = 2 << 20 };
+    enum { COUNT = 64, BOUND = 2 << 20, KERNEL = COUNT * 32 * 1024 };
     struct fixture f = open_server((struct http_server_def){.max_memory = BOUND, .workers = 2});
     struct net_answer answer;
     int fds[COUNT];
@@ -570,10 +570,11 @@ Test(http_stream, all_together_stay_within_the_memory)
 
             refused += r < 0;
             cr_expect(r == 0 || r == -EAGAIN || r == -EPIPE);
-            if (i == 0)
-                cr_assert_leq(memory_of(&f), BOUND);
+            if (i == 0) /* what the kernel holds is counted at a look only, and then there is made room for it */
+                cr_assert_leq(memory_of(&f), BOUND + KERNEL);
         }
     cr_expect_gt(refused, 0);
+    NET_AWAIT(memory_of(&f) <= BOUND);
     for (int i = 0; i < COUNT; i++) {
         close(fds[i]);
         http_stream_end(service.streams[i]);

@@ -1,8 +1,8 @@
 /* The queue of spans, and the thread that sends it.
  *
- * lock guards the queue, what has become of spans, and closing. The thread releases it only while it sends or waits. The exporter is
- * freed by otlp_close or, where the thread does not end in time, by the thread: whoever is last. From otlp_close's end
- * on the thread touches nothing of others: series are NULL. */
+ * lock guards the queue, what has become of spans, and closing. The thread releases it only while it sends or waits.
+ * The exporter is freed by otlp_close or, where the thread does not end in time, by the thread: whoever is last. From
+ * otlp_close's end on the thread touches nothing of others: series are NULL. */
 #include "clock.h"
 #include "otlp_internal.h"
 #include "thread.h"
