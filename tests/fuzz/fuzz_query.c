@@ -41,7 +41,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input input = {data, size};
     struct request request = {.req.source = &source};
-    const char *name = fuzz_cstr(&request.memory, fuzz_until(&input, '\n'));
+    struct str line = fuzz_until(&input, '\n');
+    const char *name = fuzz_cstr(&request.memory,
+                                 (struct str){line.s, line.len < HTTP_MAX_QUERY_NAME ? line.len : HTTP_MAX_QUERY_NAME});
     struct seen seen = {.name = str_of(name)};
     struct str value = STR_NULL;
     size_t pairs = 1;

@@ -168,11 +168,9 @@ int http_query_check(struct http_req *req)
     return http_each_query(req, ignore, NULL);
 }
 
-#define MAX_NAME 256 /* bytes of a parameter's name as it is sent */
-
 static bool is_name(struct str sent, struct str wanted)
 {
-    char bytes[MAX_NAME];
+    char bytes[3 * HTTP_MAX_QUERY_NAME]; /* each byte may be an escape */
     struct str name = {bytes, 0};
 
     return sent.len <= sizeof(bytes) && http_percent_decode(sent, true, bytes, &name.len) == 0 && str_eq(name, wanted);
@@ -184,7 +182,7 @@ int http_query(struct http_req *req, const char *wanted, struct str *ret_value)
     char *to;
     int count = 0;
 
-    assert(3 * strlen(wanted) <= MAX_NAME); /* with each byte as an escape */
+    assert(strlen(wanted) <= HTTP_MAX_QUERY_NAME);
     while (next_pair(&rest, &name, &value))
         if (is_name(name, str_of(wanted))) {
             found = value;
