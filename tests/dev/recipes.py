@@ -195,7 +195,7 @@ def installed_by(tree: Tree, recipe: str, *words: str) -> list[str]:
 
 def packages_are_those_of_the_recipe(folder: Path) -> Iterator[str]:
     tree = Tree(folder, *DEV)
-    tree.env["PATH"] = str(bare_path(folder, "go"))
+    tree.env["PATH"] = str(bare_path(folder, "go", "npm"))
     base = {"python3", "python3-venv"}
     if (found := wanted_packages(tree, "status")) != base:
         yield f"status: {sorted(found)}"

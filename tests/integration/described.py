@@ -7,8 +7,11 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
+from examples import HTTP
 from harness import ROOT, Service
 from system import DECLARED, PLACES
+
+DESCRIBED = [name for name in HTTP if (ROOT / "src" / name / "openapi.json").exists()]
 
 
 def described_api(name: str) -> dict[str, Any]:

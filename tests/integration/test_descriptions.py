@@ -12,8 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from described import described_api
-from examples import HTTP
+from described import DESCRIBED, described_api
 from harness import ROOT, Service
 
 METHODS = {"get", "put", "post", "patch", "delete"}
@@ -32,7 +31,11 @@ def some(path: str) -> str:
     return re.sub(r"\{\w+\}", "x", path)
 
 
-@pytest.mark.parametrize("name", HTTP)
+def test_the_services_of_this_repository_have_one() -> None:
+    assert {"countries", "demo", "notes", "users"} <= set(DESCRIBED)
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
 def test_it_needs_no_token(
     start_with_peers: Callable[..., Service], http: httpx.Client, tmp_path: Path, name: str
 ) -> None:
@@ -56,7 +59,7 @@ def test_it_needs_no_token(
         assert {"401", "429"} <= operation["responses"].keys()
 
 
-@pytest.mark.parametrize("name", HTTP)
+@pytest.mark.parametrize("name", DESCRIBED)
 def test_it_describes_the_routes_that_are_there(
     start_with_peers: Callable[..., Service], http: httpx.Client, name: str
 ) -> None:
@@ -69,7 +72,7 @@ def test_it_describes_the_routes_that_are_there(
         assert allowed == {method for method, each in described if each == path}
 
 
-@pytest.mark.parametrize("name", HTTP)
+@pytest.mark.parametrize("name", DESCRIBED)
 def test_what_it_refers_to_is_there(name: str) -> None:
     description = described_api(name)
 

@@ -72,7 +72,7 @@ class Workshop:
             pytest.skip("the programs are built elsewhere than where scripts/up builds them")
         self.folder, self.tree = folder, folder / "tree"
         copy_tree(self.tree)
-        shutil.copytree(BUILD, self.tree / "build", ignore=shutil.ignore_patterns("tests", "meson-logs"))
+        shutil.copytree(BUILD, self.tree / "build", symlinks=True, ignore=shutil.ignore_patterns("tests", "meson-logs"))
         self.write("src/both/main.c", BOTH)
         self.write("src/both/service.toml", DECLARATION)
         self.data = DataFolder(folder / "data")
