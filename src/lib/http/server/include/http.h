@@ -127,8 +127,8 @@ int http_each_header(const struct http_req *req, const char *name, int (*each)(v
 /* The numeric address that the connection comes from: a proxy's, where there is one. */
 struct str http_peer(const struct http_req *req);
 /* A query parameter, percent- and plus-decoded into request memory. 1: found, 0: not there, -EINVAL: bad encoding (NUL
- * is one) or given twice. Only for parameters that may stand once. How others are encoded does not matter. wanted has at
- * most HTTP_MAX_QUERY_NAME bytes. */
+ * is one) or given twice. Only for parameters that may stand once. How others are encoded does not matter. wanted has
+ * at most HTTP_MAX_QUERY_NAME bytes. */
 #define HTTP_MAX_QUERY_NAME 85
 int http_query(struct http_req *req, const char *wanted, struct str *ret_value);
 /* Whether all of the query is well encoded: 0 or -EINVAL. */
