@@ -9,6 +9,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+NIX_CONFIG = """experimental-features = nix-command flakes
+sandbox = false
+build-users-group =
+substituters =
+flake-registry =
+warn-dirty = false
+"""  # of a Nix that takes the host's libraries (tests/nix/hostpkgs) and nothing from elsewhere
 
 
 def run(checks: Iterable[tuple[str, Callable[[], list[str]]]]) -> tuple[int, int]:

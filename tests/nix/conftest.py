@@ -11,18 +11,11 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "nix/image"), str(ROOT / "tests")]
-from checks import copy_tree
+from checks import NIX_CONFIG, copy_tree
 
 SERVICES = sorted(main.parent.name for main in ROOT.glob("src/*/main.c"))
 IMAGES = [*SERVICES, "backup-tools", "etcd", "prometheus"]
 
-NIX_CONFIG = """experimental-features = nix-command flakes
-sandbox = false
-build-users-group =
-substituters =
-flake-registry =
-warn-dirty = false
-"""
 OVERRIDE = ["--offline", "--no-write-lock-file", "--override-input", "nixpkgs", "path:./tests/nix/hostpkgs"]
 
 

@@ -13,17 +13,10 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from checks import ROOT, copy_tree
+from checks import NIX_CONFIG, ROOT, copy_tree
 
 ADDRESS = "https://github.com/slipway-example/slipway"
 IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-NIX_CONFIG = """experimental-features = nix-command flakes
-sandbox = false
-build-users-group =
-substituters =
-flake-registry =
-warn-dirty = false
-"""
 
 
 def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None, timeout: float = 900) -> str:

@@ -36,6 +36,20 @@ static inline int fixture_connect(const struct fixture *fixture)
     return net_connect("127.0.0.1", fixture->port);
 }
 
+/* Asks on a connection of its own. headers: each with CRLF. */
+static inline struct net_answer fixture_ask(const struct fixture *fixture, const char *method, const char *path,
+                                            const char *headers)
+{
+    char request[4096];
+    struct net_answer answer;
+    int fd = fixture_connect(fixture);
+
+    snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nhost: test\r\n%s\r\n", method, path, headers);
+    net_ask(fd, request, &answer);
+    close(fd);
+    return answer;
+}
+
 /* The value of a metric's line, by its name and labels as in the exposition; -1 where there is no such line. */
 static inline double fixture_metric(const struct fixture *fixture, const char *series)
 {

@@ -95,20 +95,6 @@ static struct fixture open_server(struct http_server_def def)
     return fixture_open(def);
 }
 
-/* headers: with CRLF. */
-static struct net_answer ask_for(const struct fixture *f, const char *method, const char *path, const char *headers)
-{
-    char request[1024];
-    struct net_answer answer;
-    int fd = fixture_connect(f);
-
-    snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nhost: test\r\n%s\r\n", method, path, headers);
-    net_send_text(fd, request);
-    net_read_answer(fd, strcmp(method, "HEAD") == 0, &answer);
-    close(fd);
-    return answer;
-}
-
 static const char *header(const struct net_answer *answer, const char *name)
 {
     static char value[512];
@@ -133,7 +119,7 @@ static void expect_inflates(const struct net_answer *answer, const char *bytes, 
 
 static void expect_compressed(const struct fixture *f, const char *path, const char *headers, bool compressed)
 {
-    struct net_answer answer = ask_for(f, "GET", path, headers);
+    struct net_answer answer = fixture_ask(f, "GET", path, headers);
 
     cr_expect_eq(answer.status, 200);
     cr_expect_str_eq(header(&answer, "content-encoding"), compressed ? "gzip" : "", "%s %s", path, headers);
@@ -186,7 +172,7 @@ Test(http_compress, clients_get_what_they_accept)
 
 static void expect_vary(const struct fixture *f, const char *path, const char *headers, const char *vary)
 {
-    struct net_answer answer = ask_for(f, "GET", path, headers);
+    struct net_answer answer = fixture_ask(f, "GET", path, headers);
 
     cr_expect_str_eq(header(&answer, "vary"), vary, "%s", path);
     net_answer_release(&answer);
@@ -230,7 +216,7 @@ Test(http_compress, what_is_left_as_it_is)
     extra_value = "session=1";
     expect_compressed(&f, "/", GZIP, false);
     extra_name = NULL;
-    answer = ask_for(&f, "GET", "/random", GZIP);
+    answer = fixture_ask(&f, "GET", "/random", GZIP);
     cr_expect_str_eq(header(&answer, "content-encoding"), "");
     cr_expect_str_eq(header(&answer, "vary"), "accept-encoding");
     cr_expect_eq(answer.body_len, sizeof(random_bytes));
@@ -278,7 +264,7 @@ Test(http_compress, a_stream_is_sent_as_it_is)
 Test(http_compress, a_head_tells_what_a_get_would)
 {
     struct fixture f = open_server((struct http_server_def){0});
-    struct net_answer whole = ask_for(&f, "GET", "/", GZIP), head = ask_for(&f, "HEAD", "/", GZIP);
+    struct net_answer whole = fixture_ask(&f, "GET", "/", GZIP), head = fixture_ask(&f, "HEAD", "/", GZIP);
 
     cr_expect_str_eq(header(&head, "content-encoding"), "gzip");
     cr_expect_eq(strtoul(header(&head, "content-length"), NULL, 10), whole.body_len);
@@ -314,7 +300,7 @@ Test(http_compress, over_HTTP_2)
 
 static void expect_tag(const struct fixture *f, const char *path, const char *headers, int status, const char *tag)
 {
-    struct net_answer answer = ask_for(f, "GET", path, headers);
+    struct net_answer answer = fixture_ask(f, "GET", path, headers);
 
     cr_expect_eq(answer.status, status);
     cr_expect_str_eq(header(&answer, "etag"), tag, "%s: %s", headers, header(&answer, "etag"));
@@ -336,7 +322,7 @@ Test(http_compress, what_is_compressed_has_a_tag_of_its_own)
 
 static void expect_conditions(const struct fixture *f, const char *headers, const char *told)
 {
-    struct net_answer answer = ask_for(f, "GET", "/conditions", headers);
+    struct net_answer answer = fixture_ask(f, "GET", "/conditions", headers);
 
     cr_expect_str_eq(answer.body, told);
     net_answer_release(&answer);

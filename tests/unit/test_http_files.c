@@ -28,19 +28,6 @@ static void close_server(void)
 
 TestSuite(http_files, .init = open_server, .fini = close_server);
 
-static struct net_answer ask_for(const char *method, const char *path, const char *headers)
-{
-    char request[2048];
-    struct net_answer answer;
-    int fd = fixture_connect(&f);
-
-    snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nhost: test\r\n%s\r\n", method, path, headers);
-    net_send_text(fd, request);
-    net_read_answer(fd, strcmp(method, "HEAD") == 0, &answer);
-    close(fd);
-    return answer;
-}
-
 static void expect(const struct net_answer *answer, const char *name, const char *value)
 {
     char got[512];
@@ -64,7 +51,7 @@ static const char *with_tag(const char *format, const struct http_file *of)
 
 Test(http_files, a_file)
 {
-    struct net_answer answer = ask_for("GET", "/", "");
+    struct net_answer answer = fixture_ask(&f, "GET", "/", "");
     const struct http_file *of = index_file();
 
     cr_expect_eq(answer.status, 200);
@@ -78,11 +65,11 @@ Test(http_files, a_file)
     cr_expect_eq(answer.body_len, of->bytes.len);
     cr_expect_eq(memcmp(answer.body, of->bytes.s, of->bytes.len), 0);
     net_answer_release(&answer);
-    answer = ask_for("GET", "/js/app.js", "");
+    answer = fixture_ask(&f, "GET", "/js/app.js", "");
     expect(&answer, "content-type", "text/javascript; charset=utf-8");
     expect(&answer, "vary", ""); /* it is not smaller when compressed */
     net_answer_release(&answer);
-    answer = ask_for("GET", "/empty.txt", "");
+    answer = fixture_ask(&f, "GET", "/empty.txt", "");
     cr_expect_eq(answer.status, 200);
     cr_expect_eq(answer.body_len, 0);
     net_answer_release(&answer);
@@ -94,7 +81,7 @@ Test(http_files, no_file)
                                         "/..%2findex.html", "/js/..%2f..%2fetc", "/INDEX.HTML"};
 
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-        struct net_answer answer = ask_for("GET", paths[i], "");
+        struct net_answer answer = fixture_ask(&f, "GET", paths[i], "");
 
         cr_expect_eq(answer.status, 404, "%s", paths[i]);
         net_answer_release(&answer);
@@ -103,7 +90,7 @@ Test(http_files, no_file)
 
 Test(http_files, a_compressed_file)
 {
-    struct net_answer answer = ask_for("GET", "/index.html", "accept-encoding: gzip, br\r\n");
+    struct net_answer answer = fixture_ask(&f, "GET", "/index.html", "accept-encoding: gzip, br\r\n");
     const struct http_file *of = index_file();
     z_stream zlib = {.next_in = (Bytef *)answer.body, .avail_in = (uInt)answer.body_len};
     char got[4096];
@@ -120,14 +107,14 @@ Test(http_files, a_compressed_file)
     cr_expect_eq(memcmp(got, of->bytes.s, of->bytes.len), 0);
     inflateEnd(&zlib);
     net_answer_release(&answer);
-    answer = ask_for("GET", "/js/app.js", "accept-encoding: gzip\r\n");
+    answer = fixture_ask(&f, "GET", "/js/app.js", "accept-encoding: gzip\r\n");
     expect(&answer, "content-encoding", "");
     net_answer_release(&answer);
 }
 
 static int status_of_get(const char *path, const char *headers)
 {
-    struct net_answer answer = ask_for("GET", path, headers);
+    struct net_answer answer = fixture_ask(&f, "GET", path, headers);
 
     net_answer_release(&answer);
     return answer.status;
@@ -147,7 +134,7 @@ Test(http_files, conditions)
     const struct http_file *of = index_file();
     struct net_answer answer;
 
-    answer = ask_for("GET", "/", with_tag("if-none-match: \"%s\"\r\n", of));
+    answer = fixture_ask(&f, "GET", "/", with_tag("if-none-match: \"%s\"\r\n", of));
     cr_expect_eq(answer.status, 304);
     cr_expect_eq(answer.body_len, 0);
     expect(&answer, "etag", with_tag("\"%s\"", of));
@@ -161,7 +148,7 @@ Test(http_files, conditions)
     cr_expect_eq(status_of_get("/", with_tag("if-none-match: %s\r\n", of)), 200);
     cr_expect_eq(status_of_get("/", with_tag("if-none-match: \"%s-gzip\"\r\n", of)), 200); /* other bytes */
     cr_expect_eq(status_of_get("/", with_tag("if-none-match: \"%s\"\r\naccept-encoding: gzip\r\n", of)), 200);
-    answer = ask_for("GET", "/", with_tag("if-none-match: \"%s-gzip\"\r\naccept-encoding: gzip\r\n", of));
+    answer = fixture_ask(&f, "GET", "/", with_tag("if-none-match: \"%s-gzip\"\r\naccept-encoding: gzip\r\n", of));
     cr_expect_eq(answer.status, 304);
     expect(&answer, "etag", with_tag("\"%s-gzip\"", of));
     net_answer_release(&answer);
@@ -174,7 +161,7 @@ Test(http_files, conditions)
 /* first < 0: the whole file; len 0: 416. */
 static void expect_range(const char *header, long first, size_t len)
 {
-    struct net_answer answer = ask_for("GET", "/", header);
+    struct net_answer answer = fixture_ask(&f, "GET", "/", header);
     const struct http_file *of = index_file();
     char text[128];
 
@@ -248,12 +235,12 @@ Test(http_files, ranges_of_one_version)
     expect_range("range: bytes=9999-\r\nif-range: \"x\"\r\n", -1, 0);
     expect_range("range: bytes=1-2\r\nif-match: *\r\n", 1, 2);
     cr_expect_eq(status_of_get("/", with_tag("range: bytes=1-2\r\nif-none-match: \"%s\"\r\n", of)), 304);
-    answer = ask_for("GET", "/", "range: bytes=1-2\r\naccept-encoding: gzip\r\n"); /* of what is sent */
+    answer = fixture_ask(&f, "GET", "/", "range: bytes=1-2\r\naccept-encoding: gzip\r\n"); /* of what is sent */
     cr_expect_eq(answer.status, 206);
     expect(&answer, "content-encoding", "gzip");
     cr_expect_eq(memcmp(answer.body, of->gzip.s + 1, 2), 0);
     net_answer_release(&answer);
-    answer = ask_for("HEAD", "/", "range: bytes=1-2\r\n"); /* a range is one of GET */
+    answer = fixture_ask(&f, "HEAD", "/", "range: bytes=1-2\r\n"); /* a range is one of GET */
     cr_expect_eq(answer.status, 200);
     cr_expect_eq(status_of_get("/empty.txt", "range: bytes=0-\r\n"), 416);
     cr_expect_eq(status_of_get("/empty.txt", "range: bytes=-1\r\n"), 416);
@@ -261,7 +248,7 @@ Test(http_files, ranges_of_one_version)
 
 Test(http_files, a_head)
 {
-    struct net_answer answer = ask_for("HEAD", "/", "");
+    struct net_answer answer = fixture_ask(&f, "HEAD", "/", "");
     char length[32];
 
     cr_expect_eq(answer.status, 200);
