@@ -1,6 +1,5 @@
-/* net_socket -- what the kernel holds of a connection. It is charged to the process's cgroup, and stays for as long as
- * the peer likes that takes nothing: also after close(2). Any thread.
- */
+/* net_socket -- what the kernel holds of a connection. It is charged to the process's cgroup. If the peer
+ * takes nothing, it stays, also after close(2). Any thread. */
 #pragma once
 #include "names.h"
 #include <stddef.h>

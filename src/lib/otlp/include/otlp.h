@@ -15,8 +15,7 @@ struct otlp;
 
 struct otlp_def {
     const char *endpoint; /* "http://host:port", or "https://..." for TLS; see otlp_check_endpoint */
-    const char
-        *ca_file; /* PEM: by whom the collector's certificate must be signed; NULL or "": whom the system trusts */
+    const char *ca_file;  /* PEM, the authority of the collector's certificate; NULL or "": the system's */
     const char *headers;  /* "name=value,...", percent-encoded, of each request; may be NULL */
     const char *service;  /* service.name, unless resource has one */
     const char *resource; /* "key=value,...", percent-encoded, as OTEL_RESOURCE_ATTRIBUTES; may be NULL */

@@ -21,12 +21,12 @@
  *
  * Memory: what clients make the server hold is bounded by max_memory, over all connections: the connections themselves,
  * requests that are not whole, the buffers that they are read into, heads and bodies of requests that are being
- * answered, replies that have not been taken, and answers of HTTP/2 frames. Not counted are HPACK's tables and the
- * kernel's buffers, which are bounded per connection instead. A large head over HTTP/2 is counted before it is decoded;
- * one that does not fit ends its connection (ENHANCE_YOUR_CALM). Buffers are counted when the process has grown by a
- * sixteenth of max_memory or has received as much, and once per receive_timeout_ms / 10. Beyond the bound, requests get
- * 503 with Retry-After, and so does a reply that does not fit (of GET, HEAD and OPTIONS; others have had an effect, and
- * are sent), and the connections that hold most are closed until a quarter of the bound is free.
+ * answered, replies that have not been taken, answers of HTTP/2 frames, and what the kernel holds of connections. Not
+ * counted are HPACK's tables, which are bounded per connection. A large head over HTTP/2 is counted before it is
+ * decoded; one that does not fit ends its connection (ENHANCE_YOUR_CALM). Buffers are counted when the process has
+ * grown by a sixteenth of max_memory or has received as much, and once per receive_timeout_ms / 10. Beyond the bound,
+ * requests get 503 with Retry-After, and so does a reply that does not fit (of GET, HEAD and OPTIONS; others have had
+ * an effect, and are sent), and the connections that hold most are closed until a quarter of the bound is free.
  * http_memory_bytes{server}, http_memory_max_bytes{server}, http_memory_refused_total{server} and
  * http_memory_closed_total{server} count it; a log line says it, at most once in 10 s. What a single request can add at
  * a time is not covered: a reply that is being made, and one read of a socket.
@@ -208,8 +208,8 @@ struct http_server_def {
     /* Over all workers; beyond it the longest idle one yields, see acceptor.h; 0: 10,000. At most one for 8 KiB of
      * max_memory. */
     unsigned max_connections;
-    /* Of connections of one client; proxies are excepted, and theirs are the X-Forwarded-For and X-Forwarded-Proto that
-     * log lines and spans believe. Outlives the server; NULL: no bound, and no proxies. */
+    /* The bound of connections per client address, and the trusted proxies: these are exempt, and log lines and spans
+     * take X-Forwarded-For and X-Forwarded-Proto from them. Outlives the server; NULL: no bound, no proxies. */
     const struct acceptor_address_bound *address_bound;
     unsigned max_lingering; /* per worker: closed connections whose clients still send, beyond max_connections; 0: 64 */
     /* Requests over all workers; beyond it 503; 0: 10,000. At most one for 8 KiB of max_memory. When three quarters are

@@ -28,7 +28,7 @@ struct http_reply *http_events_reply(struct http_stream *stream);
 /* The Last-Event-ID of a request; STR_NULL where there is none. The client chooses it. */
 struct str http_events_last_id(const struct http_req *req);
 /* Appends an event as it is sent. -EINVAL, and nothing is appended: an id with a newline or NUL, an event with a
- * newline. -ENOMEM: as buf says. One that has neither data nor a retry is dispatched by no client. */
+ * newline. -ENOMEM: as buf says. With data of STR_NULL clients take over id and retry, and dispatch no event. */
 int http_events_format(struct buf *to, const struct http_event *event);
 /* Formats and writes one, as http_stream_write. */
 int http_events_send(struct http_stream *stream, const struct http_event *event);

@@ -148,8 +148,8 @@ struct rpc_server_def {
      * more; likewise of calls whose client may still send. */
     unsigned max_in_flight;
     unsigned max_connections; /* beyond it the longest idle one yields, see acceptor.h; 0: 10,000 */
-    /* Of connections of one client; proxies are excepted, and theirs are the x-forwarded-for and x-forwarded-proto that
-     * log lines and spans believe. Outlives the server; NULL: no bound, and no proxies. */
+    /* The bound of connections per client address, and the trusted proxies: these are exempt, and log lines and spans
+     * take x-forwarded-for and x-forwarded-proto from them. Outlives the server; NULL: no bound, no proxies. */
     const struct acceptor_address_bound *address_bound;
     unsigned max_call_ms;           /* of a unary call, whatever deadline the client gave; 0: 30,000 */
     unsigned max_stream_ms;         /* of the other kinds; 0: 3,600,000 */
@@ -161,10 +161,11 @@ struct rpc_server_def {
      * long; 0: 300,000. */
     unsigned idle_stream_ms;
     /* Bytes that clients can make the server take; 0: no bound. Connections, metadata, what has been received and not
-     * been handed to a handler, and what waits to be sent are counted. Beyond it no connection is accepted, and calls
-     * and messages are refused with RESOURCE_EXHAUSTED. So that one client cannot hold all of it, max_in_flight and
-     * max_connections are lowered to one per 32 KiB, and calls whose client may still send are bounded to one per 32
-     * KiB and twice max_message, streams to half of that number. What handlers keep themselves is not counted. */
+     * been handed to a handler, what waits to be sent, and what the kernel holds of a connection (from 16 KiB on) are
+     * counted. Beyond it no connection is accepted, and calls and messages are refused with RESOURCE_EXHAUSTED. So that
+     * one client cannot hold all of it, max_in_flight and max_connections are lowered to one per 32 KiB, and calls
+     * whose client may still send are bounded to one per 32 KiB and twice max_message, streams to half of that number.
+     * What handlers keep themselves is not counted. */
     size_t max_memory;
     struct budget *whole; /* of which these bytes are a part; may be NULL */
 };
