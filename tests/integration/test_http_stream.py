@@ -141,7 +141,7 @@ def test_a_head_has_no_body(server: Service) -> None:
 
 
 def test_clients_that_do_not_read_stay_within_the_memory(server: Service) -> None:
-    """400 of them could make 400 queues of 64 KiB, beside what they fill themselves with; the bound is 16 MiB."""
+    """300 clients could make 300 queues of up to 64 KiB, beside their sockets' buffers. The bound is 16 MiB."""
     bound = metric(server, 'http_memory_max_bytes{server="http"}')
     assert bound == MEMORY / 4
     with (

@@ -708,7 +708,6 @@ Test(http_stream, a_stream_of_HTTP_2_that_the_client_resets)
     struct fixture f = open_server((struct http_server_def){.max_memory = 4 << 20});
     int fd = connect_h2(&f);
     struct http_stream *stream;
-    char body[64];
 
     service.tells = true;
     stream = stream_over_h2(fd, 1, "GET");
@@ -717,7 +716,6 @@ Test(http_stream, a_stream_of_HTTP_2_that_the_client_resets)
     expect_gone(stream);
     ask(fd, 3, "HEAD", "/hello", false); /* the connection's window is used up */
     cr_expect_eq(status_or_error(fd), 200);
-    (void)body;
     fixture_close(&f);
 }
 

@@ -1,5 +1,4 @@
 #include "net_listen.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/filter.h>
 #include <netdb.h>

@@ -2,11 +2,6 @@
 #include "http_internal.h"
 #include "net_forwarded.h"
 
-static struct str name_of(const h2o_header_t *header)
-{
-    return (struct str){header->name->base, header->name->len};
-}
-
 static struct str value_of(const h2o_header_t *header)
 {
     return (struct str){header->value.base, header->value.len};
@@ -21,7 +16,7 @@ void http_client_ip(const struct http_exchange *exchange, char ret_ip[NET_IP_SIZ
 
     memcpy(ret_ip, conn->remote_ip, NET_IP_SIZE);
     for (size_t i = headers->size; more && i-- > 0;)
-        if (str_eq(name_of(&headers->entries[i]), STR("x-forwarded-for")))
+        if (headers->entries[i].name == &H2O_TOKEN_X_FORWARDED_FOR->buf)
             more = net_forwarded(&bound->trusted, value_of(&headers->entries[i]), ret_ip);
 }
 

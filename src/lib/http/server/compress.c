@@ -146,8 +146,9 @@ static bool is_wanted(const struct http_exchange *exchange)
 
 static void take_body(struct http_reply *reply, char *take_body, size_t len)
 {
-    if (reply->charged > len) {
-        budget_give(&reply->server->memory, reply->charged - len);
+    if (reply->server != NULL) { /* of a static body, only a part was charged */
+        budget_give(&reply->server->memory, reply->charged);
+        budget_add(&reply->server->memory, len);
         reply->charged = len;
     }
     if (reply->body != reply->own && !reply->is_static)

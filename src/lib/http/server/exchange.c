@@ -15,7 +15,6 @@
 #include "err.h"
 #include "http_internal.h"
 #include "share.h"
-#include <poll.h>
 #include <sys/ioctl.h>
 
 #define STATUS_GONE 499 /* the client went before there was an answer */
@@ -82,6 +81,8 @@ static void end_http1(const struct http_exchange *exchange)
 
 void http_exchange_take(struct http_exchange *exchange, size_t len)
 {
+    exchange->asked += len;
+    len = exchange->asked - exchange->taken;
     if (len < MIN_TAKEN)
         return;
     exchange->taken += len;
@@ -400,9 +401,8 @@ void http_exchanges_fail(struct http_worker *worker)
 
 static bool has_left(const struct http_exchange *exchange)
 {
-    struct pollfd poll_fd = {.fd = h2o_socket_get_fd(http_conn_of(exchange->h2o)->socket), .events = POLLRDHUP};
-
-    return exchange->deferral != NULL && exchange->h2o->version < 0x200 && poll(&poll_fd, 1, 0) == 1;
+    return exchange->deferral != NULL && exchange->h2o->version < 0x200 &&
+           http_intake_has_ended(http_conn_of(exchange->h2o));
 }
 
 static void leave(struct http_exchange *exchange)

@@ -148,7 +148,7 @@ struct http_reply *http_file_reply(const struct http_req *req, const struct http
     if (http_reply_status(reply) >= 400)
         return reply;
     reply->is_coded = true;
-    reply = http_set_header(reply, "etag", "\"%s%s\"", file->tag, variant.coded ? "-gzip" : "");
+    reply = http_set_header(reply, "etag", "\"%s%s", file->tag, variant.coded ? HTTP_TAG_SUFFIX : "\"");
     reply = http_set_header(reply, "cache-control", "%s", cache_control);
     if (file->gzip.s != NULL)
         reply = http_set_header(reply, "vary", "accept-encoding");

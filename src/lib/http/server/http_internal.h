@@ -20,8 +20,11 @@
  *   linger.c       connections that are closed while their clients still send, or have not taken all
  *   try.c          runs a handler without a server
  *   compress.c     gzip of replies
- *   events.c, files.c
- *   cors.c, coding.c, route.c, request.c, tag.c, reply.c, percent.c, auth.c
+ *   events.c       server-sent events
+ *   files.c        embedded files
+ *   cors.c         pages of other origins
+ *   coding.c       Accept-Encoding
+ *   route.c, request.c, tag.c, reply.c, percent.c, auth.c
  *
  * A file uses those below it only.
  */
@@ -37,6 +40,7 @@
 #include "include/names.h"
 #include "net_listen.h"
 #include "net_networks.h"
+#include "net_socket.h"
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -211,6 +215,7 @@ struct http_conn {
     uint64_t share_ns; /* no more of them from then on in that turn */
     bool cut, is_http1;
     size_t buffers;    /* bytes, when http_watch last looked */
+    unsigned streams;  /* that are open */
     size_t replies;    /* bytes of those not yet taken, and of streams */
     size_t strange;    /* of buffers: those of unfinished requests without a token that the server knows */
     size_t heads;      /* bytes of large heads of HTTP/2 requests, and of large request memory */
@@ -236,11 +241,9 @@ static inline struct http_conn *http_conn_of(const h2o_req_t *h2o)
     return H2O_STRUCT_FROM_MEMBER(struct http_conn, hosts, h2o->conn->hosts);
 }
 
-/* Both directions; h2o then closes it. */
-static inline void http_conn_cut(struct http_conn *conn)
+static inline size_t http_conn_held(const struct http_conn *conn)
 {
-    conn->cut = true;
-    shutdown(h2o_socket_get_fd(conn->socket), SHUT_RDWR);
+    return conn->buffers + conn->replies + conn->heads;
 }
 
 /* Has every worker make room for what did not fit; any thread. */
@@ -255,6 +258,22 @@ static inline void http_want_room(struct http_server *server)
 void http_linger(struct http_conn *conn);
 /* Whether the client has more to take of a connection than the kernel may keep without being counted. */
 bool http_linger_is_owed(const struct http_conn *conn);
+
+/* Both directions; h2o then closes it. What the client has not taken goes on to it. */
+static inline void http_conn_shut(struct http_conn *conn)
+{
+    conn->cut = true;
+    shutdown(h2o_socket_get_fd(conn->socket), SHUT_RDWR);
+}
+
+/* The same, with a reset where the kernel would keep much that nobody counts. */
+static inline void http_conn_cut(struct http_conn *conn)
+{
+    if (http_linger_is_owed(conn))
+        net_reset_at_close(h2o_socket_get_fd(conn->socket));
+    http_conn_shut(conn);
+}
+
 /* Resets connections until they have freed so many bytes. Returns how many bytes they have. */
 size_t http_linger_end_some(struct http_worker *worker, size_t wanted);
 void http_linger_end_all(struct http_worker *worker);
@@ -265,6 +284,9 @@ void http_intake_init(struct http_worker *worker); /* loop's thread */
 void http_intake_begin(struct http_conn *conn);    /* once h2o has accepted it */
 /* Call it when an exchange over HTTP/1 has ended: h2o will read on. */
 void http_intake_resume(struct http_conn *conn);
+/* Whether the client has closed the connection, or its side of it. While a request of HTTP/1 is being answered h2o does
+ * not read, and so does not hear of it. */
+bool http_intake_has_ended(const struct http_conn *conn);
 void http_intake_end(struct http_conn *conn); /* when it is closed */
 
 /* ---- the watch over connections: watch.c ---- */
@@ -338,7 +360,7 @@ struct http_exchange {
     bool waited;                    /* for its connection's share of a turn */
     bool was_deferred, answered, too_many;
     size_t body_len;            /* as received: req.body may be left out */
-    size_t taken;               /* request memory, as charged */
+    size_t asked, taken;        /* request memory; of it, as charged */
     bool client_left;           /* before it was answered, which nobody will read */
     struct http_reply *reply;   /* kept until it has been sent; NULL: not answered */
     struct http_stream *stream; /* NULL: none was opened, or it has been closed */

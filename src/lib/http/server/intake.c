@@ -19,6 +19,7 @@
 #include "err.h"
 #include "http_internal.h"
 #include <errno.h>
+#include <poll.h>
 #include <time.h>
 
 _Static_assert(HTTP_FRAMING_MAX_FIELDS <= H2O_MAX_HEADERS, "h2o parses all fields that are accepted here");
@@ -95,7 +96,7 @@ static const char *read_once(struct http_conn *conn, size_t max, size_t *ret_len
     ssize_t len = room.base != NULL ? recv(h2o_socket_get_fd(conn->socket), room.base, wanted, 0) : -1;
 
     *ret_len = len > 0 ? (size_t)len : 0;
-    *ret_more = *ret_len == wanted;
+    *ret_more = *ret_len > 0 && *ret_len == wanted;
     conn->socket->input->size += *ret_len;
     if (len == 0)
         return h2o_socket_error_closed;
@@ -167,6 +168,13 @@ static void close_at_once(struct http_conn *conn)
 }
 
 /* ---- staying in between ---- */
+
+bool http_intake_has_ended(const struct http_conn *conn)
+{
+    struct pollfd poll_fd = {.fd = h2o_socket_get_fd(conn->socket), .events = POLLRDHUP};
+
+    return poll(&poll_fd, 1, 0) == 1;
+}
 
 void http_intake_resume(struct http_conn *conn)
 {

@@ -64,6 +64,14 @@ static void end(struct lingerer *lingerer)
     free(lingerer);
 }
 
+/* Also where its client goes on to take: left to the kernel, what it is owed would be counted by nobody. */
+static void end_now(struct lingerer *lingerer)
+{
+    if (untaken(lingerer) > 0)
+        net_reset_at_close(h2o_socket_get_fd(lingerer->socket));
+    end(lingerer);
+}
+
 static void on_read(h2o_socket_t *socket, const char *err)
 {
     struct lingerer *lingerer = socket->data;
@@ -130,7 +138,7 @@ static void begin(struct http_worker *worker, int take_fd)
         return;
     }
     if (worker->lingering_count == worker->server->def.max_lingering)
-        end(oldest(worker));
+        end_now(oldest(worker));
     *lingerer = (struct lingerer){.worker = worker,
                                   .socket = h2o_evloop_socket_create(worker->h2o.loop, take_fd, 0),
                                   .end_ms = h2o_now(worker->h2o.loop) + LINGER_MS};
@@ -169,8 +177,7 @@ size_t http_linger_end_some(struct http_worker *worker, size_t wanted)
         struct lingerer *lingerer = oldest(worker);
 
         freed += lingerer->charged;
-        net_reset_at_close(h2o_socket_get_fd(lingerer->socket));
-        end(lingerer);
+        end_now(lingerer);
     }
     return freed < wanted ? freed : wanted;
 }

@@ -33,7 +33,7 @@ static void list_connection(const struct http_conn *conn, const struct net_listi
                                           .peer = str_of(conn->remote_ip),
                                           .opened_ns = conn->opened_ns,
                                           .requests = conn->exchanges,
-                                          .held_bytes = conn->buffers + conn->replies + conn->heads,
+                                          .held_bytes = http_conn_held(conn),
                                       });
 }
 

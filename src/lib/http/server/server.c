@@ -55,7 +55,11 @@ static bool has_begun(void *arg, struct acceptor_place *place)
 
 static void yield_conn(void *arg, struct acceptor_place *place)
 {
-    http_conn_cut(H2O_STRUCT_FROM_MEMBER(struct http_conn, place, place));
+    struct http_conn *conn = H2O_STRUCT_FROM_MEMBER(struct http_conn, place, place);
+
+    if (http_linger_is_owed(conn))
+        http_linger(conn);
+    http_conn_shut(conn);
 }
 
 /* ---- leaving ---- */
@@ -100,7 +104,7 @@ static void cut_worker(void *arg)
     worker->gate->loop = NULL; /* ... so that it may be freed by whoever gives it */
     pthread_mutex_unlock(&worker->gate->lock);
     for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next)
-        http_conn_cut(H2O_STRUCT_FROM_MEMBER(struct http_conn, link, link));
+        http_conn_shut(H2O_STRUCT_FROM_MEMBER(struct http_conn, link, link));
 }
 
 /* ---- workers ---- */

@@ -22,8 +22,8 @@
  * does not read from meanwhile, and writes heartbeats. */
 #include "clock.h"
 #include "http_internal.h"
+#include "share.h"
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 
 #define MAX_BYTES 65536 /* of a stream, by default */
@@ -279,6 +279,7 @@ static void send_waiting(struct http_stream *stream, bool with_head)
     if (state == H2O_SEND_STATE_IN_PROGRESS && bytes.len == 0 && !with_head)
         return;
     stream->in_flight = true;
+    stream->worker->moved += bytes.len;
     stream->since_ns = clock_monotonic_ns();
     if (state == H2O_SEND_STATE_IN_PROGRESS && bytes.len == 0)
         h2o_compat_send_head(stream->exchange->h2o);
@@ -348,9 +349,10 @@ int http_stream_new(struct http_exchange *exchange, const struct http_stream_def
     struct http_worker *worker = exchange->worker;
     struct http_server *server = worker->server;
     unsigned before = atomic_fetch_add_explicit(&server->streams, 1, memory_order_relaxed);
-    int r = before >= server->def.max_streams                           ? -EAGAIN
-            : !budget_take(&server->memory, sizeof(struct http_stream)) ? -ENOBUFS
-                                                                        : 0;
+    struct http_conn *conn = http_conn_of(exchange->h2o);
+    bool too_many = before >= server->def.max_streams || share_is_taken(conn->streams, before, server->def.max_streams,
+                                                                        acceptor_connections(server->acceptor));
+    int r = too_many ? -EAGAIN : !budget_take(&server->memory, sizeof(struct http_stream)) ? -ENOBUFS : 0;
 
     assert(exchange->stream == NULL && !exchange->answered);
     if (r == 0 && (r = new_stream(exchange, def, &exchange->stream)) < 0)
@@ -359,6 +361,7 @@ int http_stream_new(struct http_exchange *exchange, const struct http_stream_def
         atomic_fetch_sub_explicit(&server->streams, 1, memory_order_relaxed);
         return r;
     }
+    conn->streams++;
     h2o_linklist_insert(&worker->streams, &exchange->stream->link);
     *ret_stream = exchange->stream;
     return 0;
@@ -390,6 +393,7 @@ void http_stream_close(struct http_exchange *exchange)
     exchange->stream = NULL;
     stream->exchange = NULL;
     h2o_linklist_unlink(&stream->link);
+    http_conn_of(exchange->h2o)->streams--;
     http_conn_of(exchange->h2o)->replies -= stream->accounted;
     pthread_mutex_lock(&stream->lock);
     stream->closed = true;
@@ -429,14 +433,6 @@ static bool is_http1(const struct http_stream *stream)
     return stream->exchange->h2o->version < 0x200;
 }
 
-/* h2o does not read from a connection of HTTP/1 while its request is being answered. */
-static bool has_left(const struct http_stream *stream)
-{
-    struct pollfd poll_fd = {.fd = h2o_socket_get_fd(http_conn_of(stream->exchange->h2o)->socket), .events = POLLRDHUP};
-
-    return is_http1(stream) && poll(&poll_fd, 1, 0) == 1;
-}
-
 static void leave(struct http_stream *stream)
 {
     http_conn_cut(http_conn_of(stream->exchange->h2o));
@@ -463,7 +459,7 @@ static void look_at(struct http_stream *stream, uint64_t now_ns)
     if (stream->in_flight) {
         if (waited_ns > stream->worker->server->def.request_timeout_ms * CLOCK_NS_PER_MS)
             cut(stream);
-    } else if (has_left(stream)) {
+    } else if (is_http1(stream) && http_intake_has_ended(http_conn_of(stream->exchange->h2o))) {
         leave(stream);
     } else {
         if (stream->def.heartbeat_ms > 0 && waited_ns >= stream->def.heartbeat_ms * CLOCK_NS_PER_MS)

@@ -169,14 +169,9 @@ static void look(struct http_worker *worker)
 
 /* ---- what holds too much ---- */
 
-static size_t all_of(const struct http_conn *conn)
-{
-    return conn->buffers + conn->replies + conn->heads;
-}
-
 static size_t held(const struct http_conn *conn)
 {
-    return conn->cut ? 0 : all_of(conn);
+    return conn->cut ? 0 : http_conn_held(conn);
 }
 
 static void warn(struct http_server *server)
@@ -203,7 +198,7 @@ static void close_for_memory(struct http_conn *conn)
 {
     net_reset_at_close(h2o_socket_get_fd(conn->socket));
     count_closed(conn->worker->server);
-    http_conn_cut(conn); /* what is still being written fails */
+    http_conn_shut(conn); /* what is still being written fails */
     conn->close(conn);
 }
 
@@ -250,10 +245,9 @@ static void make_room(struct http_worker *worker)
     size_t share = used / (acceptor_connections(server->acceptor) + 1) / 2;
 
     surplus -= http_linger_end_some(worker, surplus);
-
     for (h2o_linklist_t *link = worker->conns.next; link != &worker->conns; link = link->next) {
         most = held(conn_of(link)) > most ? held(conn_of(link)) : most;
-        leaving += conn_of(link)->cut ? all_of(conn_of(link)) : 0;
+        leaving += conn_of(link)->cut ? http_conn_held(conn_of(link)) : 0;
     }
     for (size_t least = most / 2; least >= share && least > 0; least /= 2)
         leaving += close_largest(worker, held, least, surplus > leaving ? surplus - leaving : 0);

@@ -77,12 +77,13 @@ struct http_route {
     const char *path;
     struct http_reply *(*handler)(struct http_req *req);
     size_t max_body; /* bytes; beyond it 413. 0: the body of a GET or DELETE is ignored */
-    /* Optional: called once a request, in the loop's thread, when the response has been sent or given up. */
+    /* Optional: called once a request that is recorded, in the loop's thread, when the response has been sent or given
+     * up. */
     void (*observe)(void *state, const struct http_observed *observed);
     const char *accepts; /* of a PATCH: the media type that it takes, which OPTIONS says; may be NULL */
     /* Answered also when there are too many requests, or too little memory: for probes, whose replies are small. */
     bool always;
-    /* Requests below 400 are neither counted nor logged, and have no span: monitoring's, not users'. */
+    /* Requests below 400 are neither counted, logged nor observed, and have no span: monitoring's, not users'. */
     bool unrecorded;
     bool open;              /* answered to clients without a token, too, where others need one */
     struct str description; /* what http_describe answers */
@@ -203,19 +204,22 @@ struct http_server_def {
      * see conditions without that; replies that may be compressed have Vary: Accept-Encoding. */
     bool compress;
     const struct http_cors *cors; /* outlives the server; NULL: pages of other origins read nothing */
-    bool unrecorded;              /* requests are neither counted nor logged; what is said of memory is */
-    unsigned workers;             /* >= 1 */
+    bool unrecorded;  /* requests are neither counted nor logged, and have no span; what is said of memory is */
+    unsigned workers; /* >= 1 */
     /* Over all workers; beyond it the longest idle one yields, see acceptor.h; 0: 10,000. At most one for 8 KiB of
      * max_memory. */
     unsigned max_connections;
     /* The bound of connections per client address, and the trusted proxies: these are exempt, and log lines and spans
      * take X-Forwarded-For and X-Forwarded-Proto from them. Outlives the server; NULL: no bound, no proxies. */
     const struct acceptor_address_bound *address_bound;
-    unsigned max_lingering; /* per worker: closed connections whose clients still send, beyond max_connections; 0: 64 */
+    /* Per worker: closed connections whose clients still send, or have not taken all, beyond max_connections; 0: 64. */
+    unsigned max_lingering;
     /* Requests over all workers; beyond it 503; 0: 10,000. At most one for 8 KiB of max_memory. When three quarters are
      * in flight, a connection that has an equal share of all gets 503 too. */
     unsigned max_in_flight;
-    unsigned max_streams;        /* of them, replies that are streams, see http_stream.h; 0: half of max_in_flight */
+    /* Of them, replies that are streams, see http_stream.h; 0: half of max_in_flight. When three quarters are open, a
+     * connection that has an equal share of all gets no more. */
+    unsigned max_streams;
     size_t max_bodies;           /* bytes of the bodies of those requests; beyond it 503; 0: 64 MiB */
     size_t max_memory;           /* bytes that clients may make the server hold, see above; 0: no bound */
     struct budget *whole;        /* of which these bytes are a part; may be NULL */
