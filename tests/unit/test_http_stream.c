@@ -647,6 +647,25 @@ Test(http_stream, their_number_is_bounded)
     fixture_close(&f);
 }
 
+Test(http_stream, a_connection_does_not_take_all_of_them)
+{
+    struct fixture f = open_server((struct http_server_def){.max_streams = 8});
+    int greedy = connect_h2(&f), other = fixture_connect(&f);
+    struct net_answer answer;
+
+    net_ask(other, ASK("/hello"), &answer);
+    net_answer_release(&answer);
+    for (unsigned i = 0; i < 6; i++) /* three quarters */
+        stream_over_h2(greedy, 1 + 2 * i, "GET");
+    ask(greedy, 13, "GET", "/stream", false);
+    cr_expect_eq(status_or_error(greedy), 503);
+    stream_over(other, ASK("/stream"), &answer);
+    cr_expect_eq(answer.status, 200);
+    for (int i = 0; i < 7; i++)
+        http_stream_end(service.streams[i]);
+    fixture_close(&f);
+}
+
 /* ---- clients that go ---- */
 
 static void expect_gone(struct http_stream *stream)
