@@ -332,7 +332,7 @@ Test(metrics, no_update_is_lost_between_threads_and_scrapes)
 }
 
 static const struct metrics_def of_one_label = {
-    .name = "family", .help = "A family.", .type = METRICS_COUNTER, .labels = {"a"}};
+    .name = "family_total", .help = "A family.", .type = METRICS_COUNTER, .labels = {"a"}};
 
 static void ask_again_with(struct metrics_def def)
 {
@@ -350,20 +350,20 @@ Test(metrics, a_family_is_asked_for_again)
 
 Test(metrics, a_family_has_one_type, .signal = SIGABRT)
 {
-    ask_again_with((struct metrics_def){.name = "family", .help = "", .type = METRICS_GAUGE, .labels = {"a"}});
+    ask_again_with((struct metrics_def){.name = "family_total", .help = "", .type = METRICS_GAUGE, .labels = {"a"}});
 }
 
 Test(metrics, a_family_has_one_list_of_labels, .signal = SIGABRT)
 {
-    ask_again_with((struct metrics_def){.name = "family", .help = "", .type = METRICS_COUNTER, .labels = {"b"}});
+    ask_again_with((struct metrics_def){.name = "family_total", .help = "", .type = METRICS_COUNTER, .labels = {"b"}});
 }
 
 Test(metrics, a_family_has_no_label_more, .signal = SIGABRT)
 {
-    ask_again_with((struct metrics_def){.name = "family", .help = "", .type = METRICS_COUNTER, .labels = {"a", "b"}});
+    ask_again_with((struct metrics_def){.name = "family_total", .help = "", .type = METRICS_COUNTER, .labels = {"a", "b"}});
 }
 
 Test(metrics, a_family_has_no_label_less, .signal = SIGABRT)
 {
-    ask_again_with((struct metrics_def){.name = "family", .help = "", .type = METRICS_COUNTER});
+    ask_again_with((struct metrics_def){.name = "family_total", .help = "", .type = METRICS_COUNTER});
 }

@@ -234,6 +234,7 @@ Test(rpc_log, has_a_line_a_call)
     text[len] = '\0';
     snprintf(expected, sizeof(expected), "%s", id);
     cr_assert(strstr(text, expected), "%s", text);
+    cr_assert(strstr(text, "\"requestUrl\":\"http://"), "%s", text);
     cr_assert(strstr(text, "/routeguide.RouteGuide/GetFeature\","), "%s", text);
     cr_assert(strstr(text, "\"status\":404"), "%s", text);
     cr_assert(strstr(text, "NOT_FOUND"), "%s", text);

@@ -215,10 +215,18 @@ static bool is_of(const struct metrics_family *family, const struct metrics_def 
     return count == family->label_count && family->def.type == def->type;
 }
 
+static bool is_total(const char *name)
+{
+    const size_t len = strlen(name), suffix = strlen("_total");
+
+    return len > suffix && strcmp(name + len - suffix, "_total") == 0;
+}
+
 struct metrics_family *metrics_family(struct metrics *metrics, const struct metrics_def *def)
 {
     struct metrics_family **at, *family;
 
+    assert(def->type != METRICS_COUNTER || is_total(def->name));
     if (metrics == NULL)
         return NULL;
     pthread_mutex_lock(&metrics->lock);
@@ -600,13 +608,10 @@ static void write_histogram(const struct metrics_series *series, enum format for
 /* A counter of OpenMetrics has its family's name and "_total". */
 static struct str name_of(const struct metrics_family *family, enum format format)
 {
-    const struct str suffix = STR("_total");
     struct str name = str_of(family->def.name);
 
-    if (format == OPENMETRICS && strcmp(family->type, "counter") == 0) {
-        assert(name.len > suffix.len && memcmp(name.s + name.len - suffix.len, suffix.s, suffix.len) == 0);
-        name.len -= suffix.len;
-    }
+    if (format == OPENMETRICS && strcmp(family->type, "counter") == 0)
+        name.len -= strlen("_total");
     return name;
 }
 
@@ -800,7 +805,7 @@ static struct metrics_family *thread_cpu(struct metrics *metrics)
 {
     static const struct metrics_def def = {
         .name = "thread_cpu_seconds_total",
-        .help = "User and system time used by the threads of a name that run, in seconds.",
+        .help = "User and system time of the running threads of this name, in seconds.",
         .type = METRICS_GAUGE,
         .labels = {"thread"},
     };

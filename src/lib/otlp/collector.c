@@ -82,14 +82,15 @@ static bool is_https(const char *endpoint)
 
 static int parse_endpoint(struct collector *collector, const char *endpoint)
 {
-    size_t scheme = strlen(is_https(endpoint) ? "https://" : "http://"), size = strlen(endpoint) + 1;
+    const char *scheme = is_https(endpoint) ? "https://" : "http://";
+    size_t len = strlen(scheme), size = strlen(endpoint) + 1;
 
-    if (strncmp(endpoint, is_https(endpoint) ? "https://" : "http://", scheme) != 0)
+    if (strncmp(endpoint, scheme, len) != 0)
         return -EINVAL;
     collector->host = malloc(2 * size);
     if (collector->host == NULL)
         return -ENOMEM;
-    memcpy(collector->host, endpoint + scheme, size - scheme);
+    memcpy(collector->host, endpoint + len, size - len);
     collector->authority = collector->host + size;
     return parse_authority(collector, collector->host);
 }

@@ -25,6 +25,7 @@ struct otlp {
     unsigned max_queue, max_batch, delay_ms, timeout_ms;
     size_t max_bytes; /* of what waits and of the batch that is being sent, without the request made of that */
     pthread_mutex_t lock;
+    pthread_t thread;
     pthread_cond_t changed; /* for the thread: there is a batch, or it is to end; for otlp_close: it has ended */
     struct otlp_span *first, **end;
     unsigned count;   /* that wait */
@@ -280,7 +281,6 @@ static void configure(struct otlp *otlp, const struct otlp_def *def)
 int otlp_open(const struct otlp_def *def, struct otlp **ret_otlp)
 {
     struct otlp *otlp = calloc(1, sizeof(*otlp));
-    pthread_t thread;
     int r;
 
     if (otlp == NULL)
@@ -294,7 +294,7 @@ int otlp_open(const struct otlp_def *def, struct otlp **ret_otlp)
         r = otlp_resource_open(def->service, def->resource, &otlp->resource);
     if (r == 0) {
         open_metrics(otlp);
-        r = thread_start(&thread, "otlp", run, otlp);
+        r = thread_start(&otlp->thread, "otlp", run, otlp);
         if (r != 0)
             metrics_off_scrape(otlp->metrics, read_queue, otlp);
     }
@@ -302,7 +302,6 @@ int otlp_open(const struct otlp_def *def, struct otlp **ret_otlp)
         otlp_free(otlp);
         return r;
     }
-    pthread_detach(thread); /* see otlp_close */
     *ret_otlp = otlp;
     return 0;
 }
@@ -331,8 +330,12 @@ struct otlp *otlp_close(struct otlp *otlp, unsigned timeout_ms)
     otlp->left_alone = !ended;
     otlp->exported = NULL;
     memset(otlp->dropped, 0, sizeof(otlp->dropped));
+    if (!ended)
+        pthread_detach(otlp->thread); /* under the lock: the thread frees otlp */
     pthread_mutex_unlock(&otlp->lock);
-    if (ended)
+    if (ended) {
+        pthread_join(otlp->thread, NULL); /* OpenSSL frees what it keeps for a thread when that ends */
         otlp_free(otlp);
+    }
     return NULL;
 }

@@ -13,7 +13,7 @@ static const struct config_option options[] = {
     {"HTTP_COMPRESSION", "false", CONFIG_BOOL,
      .help = "replies of 1 KiB and more are compressed by gzip for clients that accept it"},
     {"CORS_ALLOWED_ORIGINS", "",
-     .help = "whose web pages may read replies: https://example.com,...; *: all; empty: none of another origin",
+     .help = "origins whose web pages may read responses: https://example.com,...; *: all; empty: none",
      .check = http_cors_check},
     {"CORS_ALLOW_CREDENTIALS", "false", CONFIG_BOOL, .help = "these pages may send cookies and the like; not with *"},
     SVC_AUTH_OPTION,

@@ -15,6 +15,7 @@ struct question {
     struct gathering *gathering;
     struct svc_server server;
     unsigned worker;
+    unsigned requests, connections; /* listed */
     bool answered;
 };
 
@@ -24,7 +25,8 @@ struct gathering {
     pthread_cond_t changed;
     unsigned references, missing;
     struct buf requests, connections;
-    bool cut; /* not all of them fitted */
+    bool cut;  /* not all of them fitted */
+    bool over; /* the reply has been made */
 
     struct svc_in_flight *in_flight;
     struct http_deferred *deferred;
@@ -83,9 +85,14 @@ static struct buf begin_object(const struct question *question)
 static void put_request(void *arg, const struct net_listed_request *request)
 {
     struct question *question = arg;
-    struct buf object = begin_object(question);
+    struct buf object;
     char trace_id[TRACE_ID_TEXT_SIZE];
 
+    if (question->requests++ >= MAX_EACH) {
+        question->gathering->cut = true;
+        return;
+    }
+    object = begin_object(question);
     trace_id_text(request->trace, trace_id);
     buf_printf(&object, ",\"age_ms\":%llu", age_ms(request->begun_ns));
     append_string(&object, "phase", str_of(request->phase));
@@ -101,8 +108,13 @@ static void put_request(void *arg, const struct net_listed_request *request)
 static void put_connection(void *arg, const struct net_listed_connection *connection)
 {
     struct question *question = arg;
-    struct buf object = begin_object(question);
+    struct buf object;
 
+    if (question->connections++ >= MAX_EACH) {
+        question->gathering->cut = true;
+        return;
+    }
+    object = begin_object(question);
     buf_printf(&object, ",\"age_ms\":%llu,\"requests\":%u,\"held_bytes\":%zu", age_ms(connection->opened_ns),
                connection->requests, connection->held_bytes);
     append_string(&object, "peer", connection->peer);
@@ -117,8 +129,9 @@ static void answer(struct loop_message *message)
     struct gathering *gathering = question->gathering;
 
     pthread_mutex_lock(&gathering->lock);
-    question->server.type->list(question->server.server, question->worker, MAX_EACH,
-                                &(struct net_listing){question, put_request, put_connection});
+    if (!gathering->over) /* one more tells that there are more */
+        question->server.type->list(question->server.server, question->worker, MAX_EACH + 1,
+                                    &(struct net_listing){question, put_request, put_connection});
     question->answered = true;
     if (--gathering->missing == 0)
         pthread_cond_signal(&gathering->changed);
@@ -165,6 +178,9 @@ static void *wait_for_all(void *arg)
     while (gathering->missing > 0 && thread_wait_until(&gathering->changed, &gathering->lock, until_ns) == 0)
         ;
     reply = reply_of(gathering);
+    gathering->over = true;
+    buf_release(&gathering->requests);
+    buf_release(&gathering->connections);
     http_answer(gathering->deferred, reply);
     unref(gathering);
     atomic_store(&in_flight->busy, false);

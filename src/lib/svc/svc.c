@@ -31,7 +31,8 @@ enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 static const struct config_option common_options[] = {
     {"BIND_ADDRESS", "::", .help = "numeric address to listen on; :: is every IPv6 and IPv4 address",
      .check = net_listen_check_host},
-    {"METRICS_PORT", "9090", CONFIG_INT, 0, 65535, .help = "port of /healthz, /readyz, /metrics and diagnostics; 0 picks one"},
+    {"METRICS_PORT", "9090", CONFIG_INT, 0, 65535,
+     .help = "port of /healthz, /readyz, /metrics and diagnostics; 0 picks one"},
     {"WORKERS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as the CPU limit allows"},
     {"LOG_LEVEL", "info", CONFIG_CHOICE, .choices = "debug|info|notice|warning|error|critical",
      .help = "least severity; while it runs: PUT /log-level on the admin port, SIGUSR1 for debug and back"},

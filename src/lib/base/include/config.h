@@ -48,9 +48,9 @@ const char *config_string(const struct config *config, const char *name);
 int64_t config_int(const struct config *config, const char *name); /* CONFIG_INT and CONFIG_BYTES */
 bool config_bool(const struct config *config, const char *name);
 
-/* Appends a JSON object of all values in force, by their names, as strings; that of a secret is "(hidden)" where it is
- * set. */
 struct buf;
+/* Appends a JSON object: the names of all options, and their values in force as strings. A secret that is set is
+ * "(hidden)". */
 void config_describe(const struct config *config, struct buf *out);
 
 /* The text of --help's option list: a line or two an option: flag, environment name, default, limits, unit, help.

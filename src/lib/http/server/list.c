@@ -46,10 +46,10 @@ void http_server_list(struct http_server *server, unsigned index, unsigned max, 
     assert(loop_is_current(worker->loop));
     for (link = worker->exchanges.next; link != &worker->exchanges && count++ < max; link = link->next)
         list_request(H2O_STRUCT_FROM_MEMBER(struct http_exchange, link, link), listing);
-    for (link = worker->streams.next; link != &worker->streams && count++ < max; link = link->next) {
+    for (link = worker->streams.next; link != &worker->streams && count < max; link = link->next) {
         struct http_stream *stream = H2O_STRUCT_FROM_MEMBER(struct http_stream, link, link);
 
-        if (stream->begun) /* else it is one of those above */
+        if (stream->begun && count++ < max) /* else it is one of those above */
             list_request(stream->exchange, listing);
     }
     count = 0;

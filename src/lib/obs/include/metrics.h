@@ -19,6 +19,7 @@ struct metrics; /* the registry */
 struct metrics_family;
 struct metrics_series;
 
+/* A counter's name ends in "_total", as OpenMetrics wants it. */
 enum metrics_type { METRICS_COUNTER, METRICS_GAUGE, METRICS_HISTOGRAM };
 
 struct metrics_def {

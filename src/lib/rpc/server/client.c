@@ -5,14 +5,17 @@
 void rpc_client_ip(const struct rpc_call *call, char ret_ip[NET_IP_SIZE])
 {
     const struct acceptor_address_bound *bound = call->loop->server->def.address_bound;
-    bool more = call->conn->is_proxy;
-    size_t lines = 0;
+    struct str lines[RPC_MAX_HEAD / RPC_FIELD_OVERHEAD];
+    size_t count = 0;
 
     memcpy(ret_ip, call->conn->remote_ip, NET_IP_SIZE);
-    while (more && rpc_head_find(&call->head, "x-forwarded-for", lines).s != NULL)
-        lines++;
-    while (more && lines-- > 0)
-        more = net_forwarded(&bound->trusted, rpc_head_find(&call->head, "x-forwarded-for", lines), ret_ip);
+    if (!call->conn->is_proxy)
+        return;
+    for (const struct rpc_field *field = call->head.fields; field != NULL; field = field->next)
+        if (count < sizeof(lines) / sizeof(lines[0]) && str_eq(field->name, STR("x-forwarded-for")))
+            lines[count++] = field->value;
+    while (count > 0 && net_forwarded(&bound->trusted, lines[count - 1], ret_ip))
+        count--;
 }
 
 struct str rpc_client_scheme(const struct rpc_call *call)

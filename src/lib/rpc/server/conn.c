@@ -16,8 +16,8 @@
  * - LEAVING: GOAWAY with the last stream's id was sent. Until no call is left (nghttp2 wants neither to read nor to
  *   write). Then the connection is closed if the client has answered the ping and nothing of a call was sent after it,
  *   or nothing of a call was ever sent (unread is false); else ENDED.
- * - ENDED: shut for sending; closed when the client closes, or after LINGER_NS in which it has taken nothing. A close
- *   with unread bytes would reset the connection, and the client might lose the last answers.
+ * - ENDED: shut for sending; closed when the client closes, or after LINGER_NS in which it has taken less than 4 KiB. A
+ * close with unread bytes would reset the connection, and the client might lose the last answers.
  *
  * So an idle connection is closed as soon as its client has answered the ping: the answer shows that the client has
  * read all answers, and that no call is on its way. The client need not close it first.
@@ -50,6 +50,7 @@
 
 #define NOTICE_NS            CLOCK_NS_PER_S
 #define LINGER_NS            CLOCK_NS_PER_S
+#define LEAST_TAKEN          4096 /* bytes in LINGER_NS, of a client that is still waited for */
 #define KEEPALIVE_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
 #define PING_INTERVAL_NS     (5 * CLOCK_NS_PER_S) /* clients may ping so often, also without a call */
 #define PING_STRIKES         2
@@ -210,7 +211,7 @@ static bool takes_more(struct rpc_conn *conn, uint64_t now)
     size_t before = conn->untaken;
 
     conn->untaken = net_untaken(conn->fd);
-    if (conn->untaken <= 1 || (before > 0 && conn->untaken >= before)) /* one is the end of the stream */
+    if (conn->untaken <= 1 || (before > 0 && conn->untaken + LEAST_TAKEN > before)) /* one is the end of the stream */
         return false;
     conn->age_ns = now + LINGER_NS;
     return true;

@@ -18,8 +18,6 @@ static void list_call(struct rpc_call *call, const struct net_listing *listing)
 {
     char client_ip[NET_IP_SIZE];
 
-    if (call->entry == NULL) /* its headers have not come */
-        return;
     rpc_client_ip(call, client_ip);
     listing->request(listing->arg, &(struct net_listed_request){
                                        .method = STR("POST"),
@@ -50,7 +48,7 @@ void rpc_server_list(struct rpc_server *server, unsigned index, unsigned max, co
                                                   .held_bytes = conn->rest_len,
                                               });
         TAILQ_FOREACH(call, &conn->calls, link)
-        if (calls++ < max)
+        if (call->entry != NULL && calls++ < max) /* else its headers have not come */
             list_call(call, listing);
     }
 }

@@ -185,7 +185,7 @@ int rpc_server_wait(struct rpc_server *server, uint64_t deadline_ns);
 /* Cancels what is left, ends its own threads. Not from a loop that it uses. Returns NULL. */
 struct rpc_server *rpc_server_close(struct rpc_server *server);
 struct loop *rpc_server_loop(const struct rpc_server *server, unsigned index); /* one of its own, or the def's */
-/* Lists what a loop has of calls in flight and of connections, at most max of each. In its thread. */
 struct net_listing;
+/* Lists what a loop has of calls in flight and of connections, at most max of each. In its thread. */
 void rpc_server_list(struct rpc_server *server, unsigned index, unsigned max, const struct net_listing *listing);
 uint64_t rpc_server_last_turn_ns(const struct rpc_server *server); /* the oldest of its loops': liveness */
