@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -68,6 +69,18 @@ def test_a_stream_is_shown(start: Start) -> None:
     assert [one["requests"] for one in shown["connections"] if one["server"] == "grpc"] == [1]
     connection.socket.close()
     harness.until(lambda: not in_flight(store)["requests"], what="the call has not ended")
+
+
+def test_a_list_that_was_cut_says_so(start: Start) -> None:
+    demo = start("demo", WORKERS=1)
+    with contextlib.ExitStack() as connections:
+        for _ in range(200):
+            connections.enter_context(connect(demo))
+        harness.until(lambda: len(in_flight(demo)["connections"]) == 200, what="all are shown")
+        assert in_flight(demo)["complete"]
+        connections.enter_context(connect(demo))
+        shown = harness.until(lambda: not (now := in_flight(demo))["complete"] and now, what="it is cut")
+        assert len(shown["connections"]) == 200
 
 
 def test_only_over_loopback_and_on_the_admin_port(start: Start) -> None:
