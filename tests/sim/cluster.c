@@ -1,6 +1,5 @@
 #include "cluster.h"
 #include "err.h"
-#include <assert.h>
 #include <string.h>
 
 #define PULSE_NS      (50 * CLOCK_NS_PER_MS)

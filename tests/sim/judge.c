@@ -1,7 +1,6 @@
 #include "judge.h"
 #include "cluster.h"
 #include "store_etcd_internal.h"
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -36,9 +36,17 @@ static struct {
 } sims;
 
 static volatile sig_atomic_t interrupted; /* nothing is begun any more */
+static bool broken;                       /* a seed could not be started */
 
 static void on_signal(int number)
 {
+    interrupted = 1;
+}
+
+/* The seeds that run are waited for. */
+static void give_up(void)
+{
+    broken = true;
     interrupted = 1;
 }
 
@@ -90,7 +98,8 @@ static void start_job(struct job *job, uint64_t seed)
     }
     if (pid < 0) {
         perror("fork");
-        exit(2);
+        give_up();
+        return;
     }
     job->pid = pid;
 }
@@ -117,8 +126,8 @@ static void end_job(struct job *job, int status)
         return;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 2) { /* no finding: it has not run */
         fprintf(stderr, "sim: seed %llu could not be started in %s\n", (unsigned long long)job->seed, sims.folder);
-        remove_tree(sims.folder);
-        exit(2);
+        give_up();
+        return;
     }
     sims.done++;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
@@ -281,5 +290,5 @@ int main(int argc, char **argv)
     sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_signal}, NULL);
     status = what();
     remove_tree(sims.folder);
-    return interrupted ? 130 : status;
+    return broken ? 2 : interrupted ? 130 : status;
 }

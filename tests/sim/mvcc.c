@@ -1,7 +1,6 @@
 #include "mvcc.h"
 #include "err.h"
 #include <assert.h>
-#include <stdlib.h>
 
 #define OVERHEAD 256 /* bytes of a key beside its own and its value, as etcd's quota counts them */
 #define MAX_OPS  128

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -121,7 +120,7 @@ func (f *featuresLoad) operate(process int, random *rand.Rand) {
 
 // repeat sends saves again that were acknowledged: the histories tell whether any has been done twice.
 func (f *featuresLoad) repeat() {
-	all := kept(f.made, restorations(f.history.ops), math.MaxInt64)
+	all := kept(f.made, restorations(f.history.ops))
 	points := map[string]*hotPoint{}
 	for _, point := range f.all {
 		points[point.key()] = point

@@ -102,18 +102,16 @@ func restorations(ops []Op) []restoration {
 	return all
 }
 
-// kept are those of the operations that no restoration which has begun by then may have taken back.
-func kept(ops []Op, restored []restoration, then int64) []Op {
-	var all []Op
-	for _, op := range ops {
-		lost := slices.ContainsFunc(restored, func(r restoration) bool {
-			return op.End > r.snapshot.Start && op.Start < r.restore.End && r.restore.Start < then
-		})
-		if !lost {
-			all = append(all, op)
-		}
-	}
-	return all
+// takenBack says whether a restoration that has begun by then may have taken the operation back.
+func takenBack(op Op, restored []restoration, then int64) bool {
+	return slices.ContainsFunc(restored, func(r restoration) bool {
+		return op.End > r.snapshot.Start && op.Start < r.restore.End && r.restore.Start < then
+	})
+}
+
+// kept are those of the operations that no restoration may have taken back.
+func kept(ops []Op, restored []restoration) []Op {
+	return slices.DeleteFunc(slices.Clone(ops), func(op Op) bool { return takenBack(op, restored, math.MaxInt64) })
 }
 
 func judge(ops []Op) []Finding {
@@ -222,9 +220,10 @@ func notesThere(ops []Op, restored []restoration) Finding {
 		for _, token := range list.Values {
 			there[origin(token)] = true
 		}
-		for _, op := range kept(ops, restored, list.End) {
+		for _, op := range ops {
 			since, deleted := gone[op.Key]
-			if op.Kind != "create" || op.Result != ok || op.End > list.Start || deleted && since < list.End {
+			if op.Kind != "create" || op.Result != ok || op.End > list.Start || deleted && since < list.End ||
+				takenBack(op, restored, list.End) {
 				continue
 			}
 			finding.Looked++
@@ -240,7 +239,7 @@ func notesThere(ops []Op, restored []restoration) Finding {
 func savesThere(ops []Op, restored []restoration) Finding {
 	finding := Finding{Check: "feature-store: every acknowledged save is in the history"}
 	acknowledged := map[string][]string{}
-	for _, op := range kept(ops, restored, math.MaxInt64) {
+	for _, op := range kept(ops, restored) {
 		if op.Kind == "save" && op.Result == ok {
 			acknowledged[op.Key] = append(acknowledged[op.Key], op.Arg)
 		}

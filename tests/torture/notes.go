@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"math"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -221,7 +220,7 @@ func (n *notesLoad) operate(process int, random *rand.Rand) {
 // repeat sends creations again that were acknowledged: their keys are known as long as the retention says, however wrong
 // clocks are.
 func (n *notesLoad) repeat() {
-	all := kept(n.made, restorations(n.history.ops), math.MaxInt64)
+	all := kept(n.made, restorations(n.history.ops))
 	each(min(len(all), maxRepeated), 4, func(i int) {
 		made := all[i*len(all)/min(len(all), maxRepeated)]
 		addresses := n.targets["notes"]

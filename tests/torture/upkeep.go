@@ -183,10 +183,8 @@ func (c *cluster) grown() (Finding, error) {
 		return finding, err
 	}
 	count := 0
-	if _, line, found := strings.Cut(text, `"Count" : `); found {
-		_, err = fmt.Sscan(line, &count)
-	}
-	if err != nil {
+	_, line, _ := strings.Cut(text, `"Count" : `)
+	if _, err := fmt.Sscan(line, &count); err != nil {
 		return finding, fmt.Errorf("etcdctl does not count the records of the new table: %w: %s", err, text)
 	}
 	for _, p := range replicas {

@@ -595,6 +595,7 @@ Test(store, counts_what_it_answers)
     cr_expect_not_null(strstr(text.data, "store_write_results_total{result=\"ok\"} 1\n"));
     cr_expect_not_null(strstr(text.data, "store_write_results_total{result=\"conflict\"} 1\n"));
     cr_expect_gt(value_of(text.data, "\nstore_disk_bytes "), 1e6);
+    cr_expect_gt(value_of(text.data, "\nstore_disk_free_bytes "), 0);
     cr_expect_leq(value_of(text.data, "\nstore_disk_free_bytes "), value_of(text.data, "\nstore_disk_bytes "));
     cr_expect_eq(value_of(text.data, "\nstore_queue_requests_max "), 8192);
     buf_release(&text);

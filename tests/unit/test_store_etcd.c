@@ -1270,8 +1270,7 @@ static void expect_other_history_alone(struct store *store)
     store_close(other);
 }
 
-/* The watch would go on from the view's revision, in the new history, and what the view has of the old one would stay.
- */
+/* The watch would go on from the view's revision in the new history, and the view would keep the old one's records. */
 Test(etcd, a_watch_does_not_put_another_history_on_top_of_the_view)
 {
     struct etcd_world world = etcd_real_world;
@@ -1288,6 +1287,19 @@ Test(etcd, a_watch_does_not_put_another_history_on_top_of_the_view)
     store_close(store);
 }
 
+static atomic_bool other_followed;
+
+static int stream_open_checked(struct rpc_client *client, const ProtobufCServiceDescriptor *service, const char *method,
+                               const struct rpc_call_options *options, const struct rpc_stream_handlers *handlers,
+                               void *arg, struct rpc_stream **ret_stream)
+{
+    struct etcd *etcd = arg;
+
+    if (etcd_history_check(etcd, &etcd->follower.following->position) == -ERANGE)
+        other_followed = true;
+    return etcd_real_world.stream_open(client, service, method, options, handlers, arg, ret_stream);
+}
+
 /* The first page is of the old history, and the others, of the same revision, are of the new one. */
 Test(etcd, a_copy_is_of_one_history)
 {
@@ -1295,6 +1307,7 @@ Test(etcd, a_copy_is_of_one_history)
     struct store *store;
 
     world.unary = unary_late;
+    world.stream_open = stream_open_checked;
     start_members(1);
     store = open_early(&etcd_real_world);
     put_history(store, 'o', HISTORY_BATCHES);
@@ -1302,6 +1315,40 @@ Test(etcd, a_copy_is_of_one_history)
     armed = true;
     store = open_early(&world);
     expect_other_history_alone(store);
+    cr_expect_not(other_followed, "a copy of two histories was served");
+    store_close(store);
+}
+
+static atomic_uint first_pages;
+
+/* Loses the answer to the first question for the head at a revision, which is the last one of a copy. */
+static int unary_lossy(struct rpc_client *client, const ProtobufCServiceDescriptor *service, const char *method,
+                       const ProtobufCMessage *request, const struct rpc_call_options *options, rpc_unary_done *done,
+                       void *arg)
+{
+    const Etcdserverpb__RangeRequest *range = (const Etcdserverpb__RangeRequest *)request;
+
+    if (request->descriptor == &etcdserverpb__range_request__descriptor && range->revision > 0) {
+        if (range->range_end.len == 0 && atomic_exchange(&armed, false)) {
+            done(arg, &(struct rpc_status){.code = ERR_GRPC_UNAVAILABLE, .message = ""}, NULL);
+            return 0;
+        }
+        first_pages += range->range_end.len > 0 && !is_later_page(request);
+    }
+    return etcd_real_world.unary(client, service, method, request, options, done, arg);
+}
+
+Test(etcd, a_copy_is_not_made_again_for_one_lost_answer)
+{
+    struct etcd_world world = etcd_real_world;
+    struct store *store;
+
+    world.unary = unary_lossy;
+    start_members(1);
+    armed = true;
+    store = open_early(&world);
+    cr_expect_not(armed, "no answer was lost");
+    cr_expect_eq(first_pages, 1);
     store_close(store);
 }
 

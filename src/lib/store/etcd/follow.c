@@ -153,10 +153,6 @@ static int load(struct etcd *etcd)
     int err;
 
     err = etcd_load(etcd, &view, error, sizeof(error));
-    if (err == 0 && etcd_history_check(etcd, &view->position) < 0) { /* it has changed while pages were on their way */
-        etcd_view_unref(etcd, view);
-        return -ERANGE;
-    }
     if (err < 0) {
         pthread_mutex_lock(&etcd->mutex);
         snprintf(follower->error, sizeof(follower->error), "%s", error);

@@ -10,7 +10,7 @@
  * narrowed by one byte; where few are found, the next range is widened by one byte.
  *
  * The head comes first. If etcd is restored while pages are loaded, and comes to the same revision again, later pages
- * are of another history; then it has another head at that revision, which the follower's check finds (follow.c). */
+ * are of another history; then it has another head at that revision, which the last question finds. */
 #include "store_etcd_internal.h"
 #include <errno.h>
 
@@ -19,7 +19,7 @@
 #define RECORD_BYTES    (ETCD_MAX_NAME + STORE_MAX_KEY + ETCD_MAX_ENVELOPE + STORE_MAX_VALUE) /* at most */
 #define PAGE_KEYS       (PAGE_BYTES / RECORD_BYTES)
 #define RANGE_KEYS      8192 /* of a range that is not narrowed */
-#define ATTEMPTS        20   /* at one page */
+#define ATTEMPTS        20   /* at one question */
 
 struct load {
     struct etcd *etcd;
@@ -159,7 +159,7 @@ static int get_page(struct load *load)
 }
 
 /* -ECANCELED: it is to be stopped. */
-static int note_page(struct load *load, int err)
+static int note_answer(struct load *load, int err)
 {
     struct etcd_follower *follower = &load->etcd->follower;
     bool stopped;
@@ -172,23 +172,40 @@ static int note_page(struct load *load, int err)
     return stopped ? -ECANCELED : err;
 }
 
+static int get_head(struct load *load)
+{
+    return etcd_head_ask(load->etcd, 0, load->position);
+}
+
+/* -ERANGE: etcd was restored while pages were on their way. */
+static int check_head(struct load *load)
+{
+    return etcd_history_check(load->etcd, load->position);
+}
+
+static int try(struct load *load, int (*ask)(struct load *load))
+{
+    int err = note_answer(load, ask(load));
+
+    for (int i = 1; i < ATTEMPTS && (err == -EHOSTUNREACH || err == -EAGAIN); i++) {
+        load->etcd->world->sleep(100 * 1000 * 1000);
+        err = note_answer(load, ask(load));
+    }
+    return err;
+}
+
 static int get_all(struct load *load)
 {
-    int err = 0, failures = 0;
+    int err = try(load, get_head);
 
     while (err == 0 && load->more) {
-        err = note_page(load, get_page(load));
+        err = try(load, get_page);
         if (err == -EFBIG && load->limit > 1) { /* an answer beyond what we take */
             load->limit /= 2;
             err = 0;
-        } else if ((err == -EHOSTUNREACH || err == -EAGAIN) && ++failures < ATTEMPTS) {
-            load->etcd->world->sleep(100 * 1000 * 1000);
-            err = 0;
-        } else if (err == 0) {
-            failures = 0;
         }
     }
-    return err;
+    return err == 0 ? try(load, check_head) : err;
 }
 
 int etcd_load(struct etcd *etcd, struct etcd_view **ret_view, char *error, size_t error_size)
@@ -203,8 +220,6 @@ int etcd_load(struct etcd *etcd, struct etcd_view **ret_view, char *error, size_
     }
     load.position = &load.view->position;
     err = first_range(&load);
-    if (err == 0)
-        err = etcd_head_ask(etcd, 0, load.position);
     if (err == 0)
         err = get_all(&load);
     buf_release(&load.from);
