@@ -72,7 +72,7 @@ def test_links_lead_somewhere() -> None:
 
 def test_commands_of_the_table_are_recipes() -> None:
     recipes = set(re.findall(r"^([a-z-]+)[^:\n]*:(?!=)", (ROOT / "Justfile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"^\| `\./dev ([a-z]+)", README, re.MULTILINE))
+    named = set(re.findall(r"^\| `\./dev ([a-z-]+)", README, re.MULTILINE))
     assert named
     assert named <= recipes
 

@@ -240,9 +240,10 @@ rec {
     programs = [ "age" ];
     check = "";
   };
+  # What Debian's package brings, without the authorities that whoever runs the host has added to them.
   cacert = derivationOf {
     pname = "cacert";
-    script = "mkdir -p $out/etc/ssl/certs; cp -L /etc/ssl/certs/ca-certificates.crt $out/etc/ssl/certs/ca-bundle.crt";
+    script = "mkdir -p $out/etc/ssl/certs; cat /usr/share/ca-certificates/mozilla/*.crt >$out/etc/ssl/certs/ca-bundle.crt";
   };
 
   python3 = derivationOf {

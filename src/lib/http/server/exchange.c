@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "err.h"
 #include "http_internal.h"
+#include "net_socket.h"
 #include "share.h"
 #include <sys/ioctl.h>
 
@@ -399,10 +400,11 @@ void http_exchanges_fail(struct http_worker *worker)
 
 /* ---- clients that leave ---- */
 
+/* While a request of HTTP/1 is being answered h2o does not read, and so does not hear that its client has left. */
 static bool has_left(const struct http_exchange *exchange)
 {
     return exchange->deferral != NULL && exchange->h2o->version < 0x200 &&
-           http_intake_has_ended(http_conn_of(exchange->h2o));
+           net_peer_has_ended(h2o_socket_get_fd(http_conn_of(exchange->h2o)->socket));
 }
 
 static void leave(struct http_exchange *exchange)

@@ -284,9 +284,6 @@ void http_intake_init(struct http_worker *worker); /* loop's thread */
 void http_intake_begin(struct http_conn *conn);    /* once h2o has accepted it */
 /* Call it when an exchange over HTTP/1 has ended: h2o will read on. */
 void http_intake_resume(struct http_conn *conn);
-/* Whether the client has closed the connection, or its side of it. While a request of HTTP/1 is being answered h2o does
- * not read, and so does not hear of it. */
-bool http_intake_has_ended(const struct http_conn *conn);
 void http_intake_end(struct http_conn *conn); /* when it is closed */
 
 /* ---- the watch over connections: watch.c ---- */

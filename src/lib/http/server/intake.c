@@ -19,7 +19,6 @@
 #include "err.h"
 #include "http_internal.h"
 #include <errno.h>
-#include <poll.h>
 #include <time.h>
 
 _Static_assert(HTTP_FRAMING_MAX_FIELDS <= H2O_MAX_HEADERS, "h2o parses all fields that are accepted here");
@@ -168,13 +167,6 @@ static void close_at_once(struct http_conn *conn)
 }
 
 /* ---- staying in between ---- */
-
-bool http_intake_has_ended(const struct http_conn *conn)
-{
-    struct pollfd poll_fd = {.fd = h2o_socket_get_fd(conn->socket), .events = POLLRDHUP};
-
-    return poll(&poll_fd, 1, 0) == 1;
-}
 
 void http_intake_resume(struct http_conn *conn)
 {

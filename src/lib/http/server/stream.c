@@ -22,6 +22,7 @@
  * does not read from meanwhile, and writes heartbeats. */
 #include "clock.h"
 #include "http_internal.h"
+#include "net_socket.h"
 #include "share.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -459,7 +460,7 @@ static void look_at(struct http_stream *stream, uint64_t now_ns)
     if (stream->in_flight) {
         if (waited_ns > stream->worker->server->def.request_timeout_ms * CLOCK_NS_PER_MS)
             cut(stream);
-    } else if (is_http1(stream) && http_intake_has_ended(http_conn_of(stream->exchange->h2o))) {
+    } else if (is_http1(stream) && net_peer_has_ended(h2o_socket_get_fd(http_conn_of(stream->exchange->h2o)->socket))) {
         leave(stream);
     } else {
         if (stream->def.heartbeat_ms > 0 && waited_ns >= stream->def.heartbeat_ms * CLOCK_NS_PER_MS)

@@ -47,6 +47,7 @@
 #pragma redefine_extname net_networks_check slipway_net_networks_check
 #pragma redefine_extname net_networks_contain slipway_net_networks_contain
 #pragma redefine_extname net_networks_parse slipway_net_networks_parse
+#pragma redefine_extname net_peer_has_ended slipway_net_peer_has_ended
 #pragma redefine_extname net_peers_free slipway_net_peers_free
 #pragma redefine_extname net_peers_join slipway_net_peers_join
 #pragma redefine_extname net_peers_leave slipway_net_peers_leave

@@ -52,7 +52,6 @@
 #pragma redefine_extname http_heads_measure slipway_http_heads_measure
 #pragma redefine_extname http_intake_begin slipway_http_intake_begin
 #pragma redefine_extname http_intake_end slipway_http_intake_end
-#pragma redefine_extname http_intake_has_ended slipway_http_intake_has_ended
 #pragma redefine_extname http_intake_init slipway_http_intake_init
 #pragma redefine_extname http_intake_resume slipway_http_intake_resume
 #pragma redefine_extname http_is_condition slipway_http_is_condition
