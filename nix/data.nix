@@ -9,14 +9,13 @@
   headers ? "", # of the library, where includes do not find them by their names alone
 }:
 let
+  symbol = builtins.replaceStrings [ "-" ] [ "_" ] name;
   ofDescription = ''
-    data=$(printf '${name}_openapi' | tr - _)
     python3 ${../scripts/describe} ${from}/openapi.json described.json
-    python3 ${../scripts/embed} described.json ''${data}_json ${to}/$data.c ${to}/$data.h
+    python3 ${../scripts/embed} described.json ${symbol}_openapi_json ${to}/${symbol}_openapi.c ${to}/${symbol}_openapi.h
   '';
   ofFiles = ''
-    data=$(printf '${name}_www' | tr - _)
-    python3 ${../scripts/embed} ${from}/www $data ${to}/$data.c ${to}/$data.h ${headers}
+    python3 ${../scripts/embed} ${from}/www ${symbol}_www ${to}/${symbol}_www.c ${to}/${symbol}_www.h ${headers}
   '';
 in
 (if described then ofDescription else "") + (if hasWww then ofFiles else "")

@@ -21,6 +21,17 @@ let
   h2oLibraries = target.h2o.librariesOnly or (call ./h2o.nix { });
   components = import ./components.nix { inherit target h2oLibraries re2; };
 
+  shell =
+    more:
+    import ./shell.nix {
+      inherit
+        target
+        tools
+        h2oLibraries
+        more
+        ;
+    };
+
   # ---- services: every folder of src with a main.c ----
 
   isService = name: type: type == "directory" && builtins.pathExists (../src + "/${name}/main.c");
@@ -169,17 +180,7 @@ let
       streamOf
       summary
       ;
-    shell =
-      more:
-      import ./shell.nix {
-        inherit
-          target
-          tools
-          h2oLibraries
-          more
-          ;
-      };
-    inherit target tools;
+    inherit shell target tools;
   };
 
   # ---- images ----
@@ -338,7 +339,7 @@ in
       commonFlags
       ;
   };
-  devShell = import ./shell.nix { inherit target tools h2oLibraries; };
+  devShell = shell [ ];
   formatter = import ./formatter.nix { inherit tools; };
   apps = import ./apps.nix { inherit tools; };
 }

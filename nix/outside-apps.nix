@@ -35,6 +35,6 @@ let
   };
 in
 {
-  build-image = app "build-image" "sh ${scripts}/nix/give-image ${image} ${image.layout}";
+  build-image = app "build-image" "bash ${scripts}/nix/give-image ${image} ${image.layout}";
   manifests = app "manifests" "python3 -B ${scripts}/scripts/manifests --ref v${version} ${name}";
 }

@@ -1,10 +1,10 @@
 # A service of another repository (flake.nix: lib.mkService): compiled, linked and packed as those of this tree are.
 #
-# mkService { name, src, source_url } -- src is the folder that holds VERSION, src/ (main.c, service.toml, further .c and .h
-# files, and openapi.json and www as services of this tree have them), and proto/ (NAME.proto) if there are any; source_url is the
-# address of the repository, for the image's labels and provenance. The result: package (the program), image (a program that
-# writes the image to its standard output; image.layout is an OCI layout), devShell, and apps (build-image for Skaffold,
-# manifests).
+# mkService { name, src, source_url, license } -- src is the folder that holds VERSION, src/ (main.c, service.toml, further .c
+# and .h files, and openapi.json and www as services of this tree have them), and proto/ (NAME.proto) if there are any; source_url
+# is the address of the repository, for the image's labels and provenance; license is an SPDX expression, Apache-2.0 if it is not
+# given. The result: package (the program), image (a program that writes the image to its standard output; image.layout is an OCI
+# layout), devShell, and apps (build-image for Skaffold, manifests).
 {
   lib,
   runCommandCC,

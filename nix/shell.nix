@@ -3,7 +3,7 @@
   target,
   tools,
   h2oLibraries,
-  more ? [ ], # on Linux
+  more, # on Linux
 }:
 let
   python = tools.python3.withPackages (import ./python-packages.nix);

@@ -211,14 +211,12 @@ def google(one: Dashboard, recorded: dict[str, str]) -> Json:
 # ---- all of it ----
 
 
-def files(root: Path, every: dict[str, Declaration]) -> dict[str, str | None]:
-    """Each dashboard's file with its text, and None for one that is left over."""
+def files(root: Path, every: dict[str, Declaration]) -> dict[str, str]:
+    """Each dashboard's file with its text."""
     recorded = records(root)
     made: dict[str, Callable[[Dashboard], Json]] = {GRAFANA: grafana, GOOGLE: lambda one: google(one, recorded)}
-    found: dict[str, str | None] = {
+    return {
         f"{folder}/{one.name}.json": json.dumps(make(one), indent=2, ensure_ascii=False) + "\n"
         for one in dashboards(root, every)
         for folder, make in made.items()
     }
-    left = [path for folder in made for path in (root / folder).glob("*.json")]
-    return found | {name: None for path in left if (name := str(path.relative_to(root))) not in found}

@@ -573,15 +573,32 @@ def outputs(root: Path, every: Every) -> dict[str, str | None]:
             found[path] = with_regions(path, (root / path).read_text(), made)
     found |= dashboards.files(root, every)
     left = [path for path in (root / "k8s/base").glob("*/*.yaml") if is_generated(path)]
+    left += [path for place in (dashboards.GRAFANA, dashboards.GOOGLE) for path in (root / place).glob("*.json")]
     return found | {name: None for path in left if (name := str(path.relative_to(root))) not in found}
 
 
-def stale(root: Path, every: Every) -> dict[str, str | None]:
-    """Generated files that differ from what the declarations say, with the text that they should have; None: they should not
-    exist."""
-    found = outputs(root, every)
+def differing(root: Path, files: dict[str, str | None]) -> dict[str, str | None]:
+    """Those of the files whose text below root is another, or that should not exist: None."""
     return {
         name: text
-        for name, text in found.items()
+        for name, text in files.items()
         if text != ((root / name).read_text() if (root / name).exists() else None)
     }
+
+
+def stale(root: Path, every: Every) -> dict[str, str | None]:
+    """Generated files that differ from what the declarations say, as differing() gives them."""
+    return differing(root, outputs(root, every))
+
+
+def write(root: Path, files: dict[str, str | None]) -> None:
+    """Writes each file's text, and removes those that have none."""
+    for name, text in files.items():
+        path = root / name
+        if text is None:
+            path.unlink()
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)

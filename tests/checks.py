@@ -32,6 +32,24 @@ def run(checks: Iterable[tuple[str, Callable[[], list[str]]]]) -> tuple[int, int
     return passed, failed
 
 
+class GitTree:
+    """A copy of a tree in a repository of its own."""
+
+    def __init__(self, folder: Path, source: Path = ROOT) -> None:
+        self.folder = folder
+        copy_tree(folder, source)
+        self.git("init", "-q")
+        self.commit("A tree")
+
+    def git(self, *args: str) -> str:
+        command = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", *args]
+        return subprocess.run(command, cwd=self.folder, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+    def commit(self, message: str) -> None:
+        self.git("add", "--all", "--force")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+
+
 def copy_tree(folder: Path, source: Path = ROOT) -> None:
     """What git knows of in source, or would if it were added; links stay links. A part of it would be wrong one day."""
     known = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")

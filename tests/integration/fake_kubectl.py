@@ -104,6 +104,21 @@ def get(fake: Fake, args: argparse.Namespace) -> None:
     print(json.dumps({"items": items}))
 
 
+def logs(fake: Fake, args: argparse.Namespace) -> None:
+    """Of each pod what it has under "printed" or "previous". Of one that has no such log there is an error, which is the end
+    without --ignore-errors."""
+    for one in fake.objects:
+        if one["kind"] == "Pod" and selected(one, args.selector):
+            prefix = f"[pod/{one['metadata']['name']}/main] " if args.prefix else ""
+            text = one.get("previous" if args.previous else "printed")
+            if text is None and not args.ignore_errors:
+                sys.exit("Error from server (BadRequest): previous terminated container not found")
+            if text is None:
+                print("error: previous terminated container not found")
+            else:
+                print("".join(prefix + line for line in text.splitlines(keepends=True)), end="")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("words", nargs="+")
@@ -120,6 +135,8 @@ def main() -> None:
         "--all-namespaces",
         "--show-managed-fields",
         "--previous",
+        "--prefix",
+        "--ignore-errors",
     ):
         parser.add_argument(name, action="store_true")
     parser.add_argument("--dry-run", default="")
@@ -136,8 +153,7 @@ def main() -> None:
         case "get":
             get(fake, args)
         case "logs":
-            pods = [one for one in fake.objects if one["kind"] == "Pod" and selected(one, args.selector)]
-            print(*(one["previous" if args.previous else "printed"] for one in pods), sep="", end="")
+            logs(fake, args)
         case "create" if args.dry_run:
             print(json.dumps(secret(args.words[-1], args.from_file)))
         case "create" if args.from_file:

@@ -240,7 +240,7 @@ def typo(query: Query) -> Iterator[Query]:
         label = min(query.labels)
         yield Query(query.where, query.legend, query.labels, re.sub(rf"\b{label}\b(?=[,)])", label + "s", query.text))
     for function in ("rate", "sum", "histogram_quantile"):
-        if f"{function}" in query.text:
+        if function in query.text:
             yield Query(query.where, query.legend, query.labels, query.text.replace(function, function + "s", 1))
             break
 

@@ -32,6 +32,11 @@ def messages(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [json.loads(text)["message"] for text in done.stdout.splitlines()]
 
 
+def plain(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The messages, and lines that are not JSON as they are."""
+    return [json.loads(text)["message"] if text.startswith("{") else text for text in done.stdout.splitlines()]
+
+
 def logs(*args: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [ROOT / "scripts/logs", *args], env=env, capture_output=True, text=True, timeout=60, check=False
@@ -46,7 +51,7 @@ def data(tmp_path: Path) -> Path:
     (folder / "notes.log.1").write_text(line(1, "notes", "first"))
     (folder / "notes.log").write_text(line(4, "notes", "fourth", OTHER, "ERROR"))
     (folder / "notes-2.log").write_text(line(2, "notes", "second"))
-    (folder / "users.log").write_text("not JSON\n" + line(3, "users", "third"))
+    (folder / "users.log").write_text("not JSON\n" + line(3, "users", "third") + "nor this\n")
     return tmp_path / "data"
 
 
@@ -64,8 +69,8 @@ def test_errors(data: Path) -> None:
     assert messages(logs("all", "--data", data, "--errors")) == ["fourth"]
 
 
-def test_what_is_no_line_of_a_service_is_shown_too(data: Path) -> None:
-    assert "not JSON" in logs("users", "--data", data).stdout
+def test_what_is_no_line_of_a_service_keeps_its_place(data: Path) -> None:
+    assert plain(logs("all", "--data", data)) == ["first", "second", "not JSON", "third", "nor this", "fourth"]
 
 
 def test_no_logs(tmp_path: Path) -> None:
@@ -87,20 +92,22 @@ def test_readable_on_a_terminal(data: Path) -> None:
 def test_a_cluster(tmp_path: Path) -> None:
     fake = Fake(tmp_path)
 
-    def pod(name: str, service: str, printed: str) -> dict[str, object]:
+    def pod(name: str, service: str, printed: str, **more: str) -> dict[str, object]:
         labels = {"app.kubernetes.io/instance": "slipway", "app.kubernetes.io/name": service}
-        metadata = {"name": name, "labels": labels}
-        return {"kind": "Pod", "metadata": metadata, "printed": printed, "previous": line(0, service, "before")}
+        return {"kind": "Pod", "metadata": {"name": name, "labels": labels}, "printed": printed, **more}
 
     fake.put(
         pod("notes-a", "notes", line(3, "notes", "third") + line(4, "notes", "fourth", OTHER)),
-        pod("notes-b", "notes", line(1, "notes", "first")),
+        pod("notes-b", "notes", line(1, "notes", "first"), previous=line(0, "notes", "before") + "it died\n"),
         pod("users-a", "users", line(2, "users", "second")),
         context="there",
     )
     env = fake.env | {"KUBECONTEXT": "there"}
     assert messages(logs("notes", "--cluster", env=env)) == ["first", "third", "fourth"]
     assert messages(logs("all", "--cluster", "--trace", TRACE, env=env)) == ["first", "second", "third"]
-    assert messages(logs("users", "--cluster", "--previous", env=env)) == ["before"]
+    previous = logs("notes", "--cluster", "--previous", env=env)  # notes-a has none
+    assert (previous.returncode, plain(previous)) == (0, ["before", "it died"])
+    assert previous.stderr == "logs: error: previous terminated container not found\n"
+    assert logs("users", "--cluster", "--previous", env=env).returncode == 1
     refused = logs("notes", "--cluster", env=env | {"FAKE_REFUSES": "logs"})
     assert refused.returncode == 1 and "Unable to connect" in refused.stderr

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "nix/image"), str(ROOT / "tests")]
-from checks import NIX_CONFIG, copy_tree
+from checks import NIX_CONFIG, GitTree
 
 SERVICES = sorted(main.parent.name for main in ROOT.glob("src/*/main.c"))
 IMAGES = [*SERVICES, "backup-tools", "etcd", "prometheus"]
@@ -22,24 +22,7 @@ OVERRIDE = ["--offline", "--no-write-lock-file", "--override-input", "nixpkgs", 
 CLOSING: list[str] = []  # the last line, as ./dev test reads it
 
 
-class Tree:
-    """A copy of the working tree in a repository of its own."""
-
-    def __init__(self, folder: pathlib.Path, source: pathlib.Path = ROOT) -> None:
-        self.folder = folder
-        copy_tree(folder, source)
-        self.git("init", "-q")
-        self.commit("A tree")
-
-    def git(self, *args: str) -> str:
-        identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-        command = ["git", *identity, *args]
-        return subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True).stdout.strip()
-
-    def commit(self, message: str) -> None:
-        self.git("add", "--all", "--force")
-        self.git("commit", "-q", "--allow-empty", "-m", message)
-
+class Tree(GitTree):
     def nix(
         self, *args: str, check: bool = True, override: Sequence[str] = OVERRIDE
     ) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ import tarfile
 
 import pytest
 
-from conftest import NIX_CONFIG, Tree
+from conftest import NIX_CONFIG, ROOT, Tree
 
 DOCKER = """#!/bin/sh
 case $1 in
@@ -78,3 +78,10 @@ def test_elsewhere_the_daemon_alone_gets_it(build, tmp_path: pathlib.Path):
     build()
     assert tags(tmp_path / "docker.tar") == ["demo:0123"]
     assert not (tmp_path / "minikube.tar").exists()
+
+
+def test_an_image_that_cannot_be_written_is_an_error(tmp_path: pathlib.Path):
+    (tmp_path / "docker").write_text("#!/bin/sh\ncat >/dev/null\n")
+    (tmp_path / "docker").chmod(0o755)
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "IMAGE": "demo:0123", "PUSH_IMAGE": "false"}
+    assert subprocess.run([ROOT / "nix/give-image", "false", "none"], env=env, check=False).returncode == 1

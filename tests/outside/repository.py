@@ -13,10 +13,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from checks import NIX_CONFIG, ROOT, copy_tree
+from checks import NIX_CONFIG, ROOT, GitTree
 
 ADDRESS = "https://github.com/slipway-example/slipway"
-IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@localhost")
 
 
 def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None, timeout: float = 900) -> str:
@@ -30,22 +29,12 @@ def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None, time
     return done.stdout
 
 
-class Slipway:
-    """A clone of this tree, as it is now, with its changes; version() tags it."""
+class Slipway(GitTree):
+    """A clone of this tree, as it is now, with its changes, and with a tag for each version."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        copy_tree(folder)
-        self.git("init", "-q")
-        self.commit("A tree")
+        super().__init__(folder)
         self.tag()
-
-    def git(self, *args: str) -> str:
-        return run("git", *IDENTITY, *args, cwd=self.folder).strip()
-
-    def commit(self, message: str) -> None:
-        self.git("add", "--all", "--force")
-        self.git("commit", "-q", "-m", message)
 
     @property
     def version(self) -> str:
@@ -100,7 +89,7 @@ class Repository:
                 "--override-input", "slipway/nixpkgs", host)  # fmt: skip
 
     def git(self, *args: str) -> str:
-        return run("git", *IDENTITY, *args, cwd=self.folder)
+        return run("git", *args, cwd=self.folder)
 
     def run(self, *command: str | Path, **env: str) -> str:
         return run(*command, cwd=self.folder, env=self.env | env)

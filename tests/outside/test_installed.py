@@ -177,3 +177,20 @@ def test_the_page_and_the_template_name_this_version() -> None:
 
 def test_the_templates_base_follows_from_its_declaration() -> None:
     run(ROOT / "scripts/manifests", "hello", "--ref", f"v{VERSION}", "--check", cwd=TEMPLATE)
+
+
+def test_a_manifest_that_no_longer_follows_is_removed(tmp_path: Path) -> None:
+    shutil.copytree(TEMPLATE, tmp_path, dirs_exist_ok=True)
+    declaration, base = tmp_path / "src/service.toml", tmp_path / "k8s/base"
+    fewer, before = declaration.read_text(), {path.name for path in base.iterdir()}
+    command = (ROOT / "scripts/manifests", "hello", "--ref", f"v{VERSION}")
+    declaration.write_text(f"replicas = {{ min = 2, max = 5 }}\n{fewer}")
+    run(*command, cwd=tmp_path)
+    assert {path.name for path in base.iterdir()} == before | {"autoscaler.yaml"}
+    (base / "own.yaml").write_text("# not Slipway's\n")
+    declaration.write_text(fewer)
+    checked = subprocess.run([*command, "--check"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert checked.returncode == 1 and "k8s/base/autoscaler.yaml: " in checked.stdout
+    run(*command, cwd=tmp_path)
+    assert {path.name for path in base.iterdir()} == before | {"own.yaml"}
+    run(*command, "--check", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""fetched -- tools of tests that come from package registries, pinned with checksums, kept in ~/.cache/slipway."""
+"""fetched -- what comes from package registries, pinned with checksums, kept in ~/.cache/slipway."""
 
 from __future__ import annotations
 
