@@ -360,7 +360,8 @@ Test(metrics, a_family_has_one_list_of_labels, .signal = SIGABRT)
 
 Test(metrics, a_family_has_no_label_more, .signal = SIGABRT)
 {
-    ask_again_with((struct metrics_def){.name = "family_total", .help = "", .type = METRICS_COUNTER, .labels = {"a", "b"}});
+    ask_again_with(
+        (struct metrics_def){.name = "family_total", .help = "", .type = METRICS_COUNTER, .labels = {"a", "b"}});
 }
 
 Test(metrics, a_family_has_no_label_less, .signal = SIGABRT)
