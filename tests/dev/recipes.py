@@ -82,6 +82,7 @@ OPTIONS = {
     "sim": ["scripts/sim"],
     "fuzz": ["scripts/fuzz"],
     "attack": ["tests/attack/run"],
+    "bench": ["tests/bench/peers/run"],
     "symbolize": ["scripts/symbolize"],
     "logs": ["scripts/logs"],
     "new-service": ["scripts/new-service"],
@@ -388,6 +389,7 @@ def names_are_checked_before_a_build(folder: Path) -> Iterator[str]:
     listed = [
         "  two          What two costs",
         "  peers rpc    The gRPC server beside tonic and grpc-go",
+        "  peers http   The service demo beside h2o alone, Go net/http and axum",
         "  peers save   What a save costs route-guide and feature-store",
     ]
     if done.returncode or done.stdout.splitlines() != listed:
