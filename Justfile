@@ -63,10 +63,9 @@ test-versions revision: build
 sanitize:
     @scripts/test address thread
 
-# format the code
-fmt:
-    @scripts/find-sources c | xargs clang-format -i
-    @scripts/find-sources python | xargs ruff format --quiet
+# format the code (--check: fail where that would change something)
+fmt *args:
+    @scripts/fmt "$@"
 
 # kill and hinder services at random under load, judge what clients saw (--help: --seed, --minutes, --engine, --kills)
 torture *args:

@@ -400,6 +400,26 @@ def names_are_checked_before_a_build(folder: Path) -> Iterator[str]:
             yield f"{script} {name}: status {done.returncode}: {done.stderr}"
 
 
+def formatting_is_checked(folder: Path) -> Iterator[str]:
+    """fmt --check fails for what fmt would change, changes nothing, and passes after fmt."""
+    tree = Tree(folder, "scripts/fmt", "scripts/find-sources", ".clang-format", "ruff.toml")
+    for name in (*("docs", "infra", "k8s", "nix", "src", "tests", "scripts/templates"), ".ci"):
+        (tree.root / name).mkdir()
+    untidy = {"src/a.c": "int  a ;\n", "tests/a.py": "a  = 1\n"}
+    for name, text in untidy.items():
+        (tree.root / name).write_text(text)
+        if tree.run("scripts/fmt", "--check").returncode == 0:
+            yield f"{name}: passes"
+        if (tree.root / name).read_text() != text:
+            yield f"{name}: --check has changed it"
+        done = tree.run("scripts/fmt")
+        if done.returncode or (tree.root / name).read_text() == text:
+            yield f"{name}: is not formatted: {done.stderr}"
+        done = tree.run("scripts/fmt", "--check")
+        if done.returncode:
+            yield f"{name}: fails after fmt: {done.stdout}{done.stderr}"
+
+
 CHECKS: dict[str, Callable[[Path], Iterator[str]]] = {
     "every recipe is described, and what is described is there": all_are_described,
     "the options of a recipe are those of its script": options_are_those_of_the_scripts,
@@ -411,4 +431,5 @@ CHECKS: dict[str, Callable[[Path], Iterator[str]]] = {
     "other distributions are offered Nix from their packages": other_distributions_get_nix,
     "a build shows progress": a_build_shows_progress,
     "names of unit tests and benchmarks are checked before a build": names_are_checked_before_a_build,
+    "what is not formatted is found": formatting_is_checked,
 }
