@@ -400,6 +400,27 @@ def names_are_checked_before_a_build(folder: Path) -> Iterator[str]:
             yield f"{script} {name}: status {done.returncode}: {done.stderr}"
 
 
+def macos_builds_no_services(folder: Path) -> Iterator[str]:
+    """There a recipe that builds services is refused before anything is installed; others go on to Nix."""
+    tree = Tree(folder, *DEV)
+    programs = bare_path(folder)
+    program(programs / "uname", "echo Darwin")
+    tree.env["PATH"] = str(programs)
+    for recipe in ("up", "unit", "test"):
+        done = tree.run(tree.root / "dev", recipe)
+        if done.returncode != 2 or "docs/mac.md" not in done.stderr or installed(folder):
+            yield f"{recipe}: status {done.returncode}: {done.stdout}{done.stderr}"
+    (tree.root / "flake.nix").touch()
+    program(programs / "nix", """[ "$1" = --version ] && echo "nix (Nix) $version" || echo "nix $*" >>"$record" """)
+    program(programs / "id", "echo 501")
+    for version, goes_on in (("2.9.1", False), ("2.18.0", True), ("2.24.9", True), ("3.0.1", True), ("1.99", False)):
+        record = folder / f"nix-{version}"
+        done = tree.run(tree.root / "dev", "status", version=version, record=record)
+        usable = record.exists() and "develop" in record.read_text()
+        if usable != (goes_on and Path("/nix/store").exists()):
+            yield f"Nix {version}: status {done.returncode}: {done.stdout}{done.stderr}"
+
+
 def formatting_is_checked(folder: Path) -> Iterator[str]:
     """fmt --check fails for what fmt would change, changes nothing, and passes after fmt."""
     tree = Tree(folder, "scripts/fmt", "scripts/find-sources", ".clang-format", "ruff.toml")
@@ -431,5 +452,6 @@ CHECKS: dict[str, Callable[[Path], Iterator[str]]] = {
     "other distributions are offered Nix from their packages": other_distributions_get_nix,
     "a build shows progress": a_build_shows_progress,
     "names of unit tests and benchmarks are checked before a build": names_are_checked_before_a_build,
+    "macOS builds no services": macos_builds_no_services,
     "what is not formatted is found": formatting_is_checked,
 }
