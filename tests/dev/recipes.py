@@ -413,6 +413,7 @@ def macos_builds_no_services(folder: Path) -> Iterator[str]:
     (tree.root / "flake.nix").touch()
     program(programs / "nix", """[ "$1" = --version ] && echo "nix (Nix) $version" || echo "nix $*" >>"$record" """)
     program(programs / "id", "echo 501")
+    program(programs / "dpkg-query", "")  # without Nix, packages are missing that nobody here may install
     for version, goes_on in (("2.9.1", False), ("2.18.0", True), ("2.24.9", True), ("3.0.1", True), ("1.99", False)):
         record = folder / f"nix-{version}"
         done = tree.run(tree.root / "dev", "status", version=version, record=record)
