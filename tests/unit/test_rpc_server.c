@@ -6,10 +6,11 @@
 #include <sched.h>
 #include <zlib.h>
 
-#define GET_FEATURE "/routeguide.RouteGuide/GetFeature"
-#define ROUTE_CHAT  "/routeguide.RouteGuide/RouteChat"
-#define WATCH       "/grpc.health.v1.Health/Watch"
-#define REFLECTION  "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+#define GET_FEATURE  "/routeguide.RouteGuide/GetFeature"
+#define ROUTE_CHAT   "/routeguide.RouteGuide/RouteChat"
+#define RECORD_ROUTE "/routeguide.RouteGuide/RecordRoute"
+#define WATCH        "/grpc.health.v1.Health/Watch"
+#define REFLECTION   "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 static struct fixture fixture;
 static struct grpc_connection connection;
@@ -941,6 +942,50 @@ Test(rpc_server, closes_the_connection_of_a_client_that_resets_calls_too_often)
     close_with_metrics();
     reopen_for_long();
     cr_assert_lt(reset_calls(5000, (const char *const[]){"grpc-timeout", "3S", NULL}), 5000);
+}
+
+/* ---- shares of a turn ---- */
+
+/* The turns that all loops have taken. */
+static unsigned long turns(void)
+{
+    struct buf text = {0};
+    unsigned long sum = 0;
+    const char *line;
+
+    metrics_write(fixture.metrics, &text);
+    buf_append(&text, "", 1);
+    for (line = text.data; (line = strstr(line, "event_loop_turn_seconds_count")) != NULL; line++)
+        sum += strtoul(strchr(line, ' '), NULL, 10);
+    buf_release(&text);
+    return sum;
+}
+
+/* Points of 65,000 bytes, all but a few of them in a field that nobody knows. */
+static void record_inflated(unsigned count)
+{
+    static char point[65000] = {0x7a, (char)0xe4, (char)0xfb, 0x03};
+    struct buf one = {0}, all = {0};
+
+    append_gzip(&one, (struct str){point, sizeof(point)});
+    for (unsigned i = 0; i < count; i++)
+        buf_append(&all, one.data, one.len);
+    assert_status(call_with(RECORD_ROUTE, buf_str(&all), with_gzip), "0");
+    buf_release(&one);
+    buf_release(&all);
+}
+
+/* Read as any other connection is, 500 messages would be inflated in a turn, while all others wait. */
+Test(rpc_server, reads_less_of_what_grows)
+{
+    unsigned long before;
+
+    reopen_with_metrics((struct rpc_server_def){0});
+    record_inflated(10);
+    before = turns();
+    record_inflated(500);
+    cr_assert_geq(turns() - before, 60u);
+    close_with_metrics();
 }
 
 /* ---- what HTTP/2 forbids ---- */
