@@ -6,7 +6,7 @@
 static const struct config_option options[] = {
     {"USERS_SERVICE_ADDR", CONFIG_REQUIRED, CONFIG_STRING, 1, 1024, .help = "host:port of users",
      .check = http_client_check_target},
-    {"USERS_TIMEOUT_MS", "1000", CONFIG_INT, 1, 60000, .unit = "ms", .help = "bound on an answer of users"},
+    {"USERS_TIMEOUT_MS", "1000", CONFIG_INT, 1, 60000, .unit = "ms", .help = "time limit for a response of users"},
     {0},
 };
 

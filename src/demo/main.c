@@ -14,9 +14,9 @@ static const char *check_utf8(const char *value)
 }
 
 static const struct config_option options[] = {
-    {"SERVICE_NAME", "demo", CONFIG_STRING, 1, 128, .help = "the label service of http_server_resp_time",
+    {"SERVICE_NAME", "demo", CONFIG_STRING, 1, 128, .help = "label service of http_server_resp_time",
      .check = check_utf8},
-    {"HTTP_METRICS", "true", CONFIG_BOOL, .help = "serve /metrics on PORT too; false where PORT is exposed"},
+    {"HTTP_METRICS", "true", CONFIG_BOOL, .help = "serve /metrics on PORT, too; set false if PORT is public"},
     {"REQUEST_TIMEOUT_MS", "65000"}, /* a little beyond the longest delay */
     {"SHUTDOWN_TIMEOUT_SECONDS", "65"},
     {0},

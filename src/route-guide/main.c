@@ -6,10 +6,10 @@
 static const struct config_option options[] = {
     {.name = "FEATURES_FILE",
      .value = SLIPWAY_DATADIR "/route-guide/features.json",
-     .help = "the data set: a JSON array of {location: {latitude, longitude}, name}"},
+     .help = "data set: a JSON array of {location: {latitude, longitude}, name}"},
     {.name = "FEATURE_STORE_SERVICE_ADDR",
      .value = CONFIG_REQUIRED,
-     .help = "feature-store's host:port",
+     .help = "host:port of feature-store",
      .check = rpc_client_check_target},
     {.name = "FEATURE_STORE_TIMEOUT_MS",
      .value = "2000",
@@ -17,7 +17,7 @@ static const struct config_option options[] = {
      .min = 1,
      .max = 60000,
      .unit = "ms",
-     .help = "how long a save may take, with its repetitions"},
+     .help = "time limit for a save, retries included"},
     ROUTE_CHAT_MAX_BYTES,
     {0},
 };

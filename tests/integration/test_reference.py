@@ -1,0 +1,70 @@
+"""The reference pages of docs/: written from the programs and the sources, or holding what these hold and nothing else."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from harness import BUILD, ROOT, START_S
+
+SOURCES = {path: path.read_text() for path in (ROOT / "src").rglob("*.c")}
+
+
+def names_in(page: str) -> set[str]:
+    """What the page's tables name in backquotes in their rows, but for spans of several words."""
+    rows = re.findall(r"^\|.*\|$", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+    return set(re.findall(r"`([\w./-]+)`", "\n".join(rows)))
+
+
+def test_written_pages_are_what_the_programs_say() -> None:
+    done = subprocess.run(
+        [ROOT / "scripts/reference", "--check", "--build", BUILD],
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_member_of_log_lines_is_described() -> None:
+    """And no others: docs/log-fields.md."""
+    members = {name for text in SOURCES.values() for name in re.findall(r'LOG_(?:STR|CSTR|INT)\("(\w+)"', text)}
+    for name in ("log_line.c", "crash.c"):
+        members |= set(re.findall(r'\\"([A-Za-z_./]+)\\":', SOURCES[ROOT / "src/lib/obs" / name]))
+    assert len(members) > 50
+    said = names_in("log-fields.md")
+    assert not members - said
+    everywhere = "".join(SOURCES.values())
+    assert not [name for name in said - members if f'"{name}"' not in everywhere and name not in PLAIN]
+
+
+PLAIN = {"OK", "NOT_FOUND", "GOOGLE_CLOUD_PROJECT", "TRUSTED_PROXIES", "0.000085s"}  # values and options
+
+
+def test_each_message_of_log_lines_is_described() -> None:
+    page = (ROOT / "docs/log-fields.md").read_text()
+    calls = "".join(SOURCES.values())
+    messages = re.findall(r'log_fields(?:_always)?\(\s*[^;"]*?LOG_[A-Z]+,\s*NULL,\s*"((?:[^"\\]|\\.)+)"', calls)
+    assert len(messages) > 12
+    assert [text for text in messages if f"`{text.partition(':')[0]}" not in page] == []
+
+
+def test_each_attribute_of_spans_is_described() -> None:
+    """And no others: docs/spans.md."""
+    made = {
+        name for text in SOURCES.values() for name in re.findall(r'(?:SPAN_STR|SPAN_INT)\("([a-z_.]+)"', text)
+    } | set(re.findall(r'add_resource\(&resource, STR\("([a-z._]+)"\)', SOURCES[ROOT / "src/lib/otlp/pack.c"]))
+    assert len(made) > 20
+    said = {name for name in names_in("spans.md") if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", name)}
+    assert made == said
+
+
+def test_limits_of_stores_and_of_propagation_are_the_codes() -> None:
+    """Numbers that pages repeat."""
+    for page, text, file, value in (
+        ("spans.md", "at most 2,048 bytes", "src/lib/obs/include/span.h", "SPAN_MAX_STATE   2048"),
+        ("spans.md", "8,192 bytes", "src/lib/obs/include/span.h", "SPAN_MAX_BAGGAGE 8192"),
+    ):
+        assert text in (ROOT / "docs" / page).read_text()
+        assert value in (ROOT / file).read_text()
