@@ -39,7 +39,7 @@ def test_each_member_of_log_lines_is_described() -> None:
     assert not [name for name in said - members if f'"{name}"' not in everywhere and name not in PLAIN]
 
 
-PLAIN = {"OK", "NOT_FOUND", "GOOGLE_CLOUD_PROJECT", "TRUSTED_PROXIES", "0.000085s"}  # values and options
+PLAIN = {"OK", "NOT_FOUND", "GOOGLE_CLOUD_PROJECT", "TRUSTED_PROXIES", "0.000085s", "projects/PROJECT/traces/ID"}  # values and options
 
 
 def test_each_message_of_log_lines_is_described() -> None:
