@@ -68,3 +68,15 @@ def test_limits_of_stores_and_of_propagation_are_the_codes() -> None:
     ):
         assert text in (ROOT / "docs" / page).read_text()
         assert value in (ROOT / file).read_text()
+
+
+def test_the_index_of_decisions_has_their_titles() -> None:
+    folder = ROOT / "docs/decisions"
+    titles = {}
+    for path in folder.glob("[0-9]*.md"):
+        number, title = re.match(r"# (\d+)\. (.+)\n", path.read_text()).groups()
+        assert int(path.name[:4]) == int(number)
+        titles[path.name] = (number, title)
+    listed = re.findall(r"^(\d+)\. \[(.+)\]\((.+)\)$", (folder / "README.md").read_text(), re.MULTILINE)
+    assert len(listed) > 50
+    assert {name: (number, title) for number, title, name in listed} == titles
