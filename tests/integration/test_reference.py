@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 
@@ -59,14 +60,22 @@ def test_each_attribute_of_spans_is_described() -> None:
     assert made == said
 
 
-def test_limits_of_stores_and_of_propagation_are_the_codes() -> None:
-    """Numbers that pages repeat."""
-    for page, text, file, value in (
-        ("spans.md", "at most 2,048 bytes", "src/lib/obs/include/span.h", "SPAN_MAX_STATE   2048"),
-        ("spans.md", "8,192 bytes", "src/lib/obs/include/span.h", "SPAN_MAX_BAGGAGE 8192"),
-    ):
-        assert text in (ROOT / "docs" / page).read_text()
-        assert value in (ROOT / file).read_text()
+def test_limits_of_stores_are_the_headers() -> None:
+    """docs/store-format.md has each STORE_MAX_ of store.h with its value."""
+    header = (ROOT / "src/lib/store/include/store.h").read_text()
+    defined = re.findall(r"^#define (STORE_MAX_\w+) +(\d+|\([\d *]+\))", header, re.MULTILINE)
+    assert len(defined) > 5
+    limits = {name: math.prod(int(factor) for factor in re.findall(r"\d+", value)) for name, value in defined}
+    rows = re.findall(r"^\| `(STORE_MAX_\w+)` \| (\d+) \|", (ROOT / "docs/store-format.md").read_text(), re.MULTILINE)
+    assert {name: int(value) for name, value in rows} == limits
+
+
+def test_limits_of_propagation_are_the_headers() -> None:
+    page = (ROOT / "docs/spans.md").read_text()
+    header = (ROOT / "src/lib/obs/include/span.h").read_text()
+    for name, kind in (("STATE", "tracestate"), ("BAGGAGE", "baggage")):
+        limit = re.search(rf"#define SPAN_MAX_{name} +(\d+)", header)[1]
+        assert re.search(rf"`{kind}` \((?:at most )?{int(limit):,} bytes\)", page), kind
 
 
 def test_the_index_of_decisions_has_their_titles() -> None:
