@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 import subprocess
+import textwrap
+from pathlib import Path
 
 from harness import BUILD, ROOT, START_S
 
@@ -88,3 +90,55 @@ def test_the_index_of_decisions_has_their_titles() -> None:
     listed = re.findall(r"^(\d+)\. \[(.+)\]\((.+)\)$", (folder / "README.md").read_text(), re.MULTILINE)
     assert len(listed) > 50
     assert {name: (number, title) for number, title, name in listed} == titles
+
+
+def pages() -> dict[Path, str]:
+    found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    return {path: path.read_text() for path in found if "streaming-platform" not in path.parts}
+
+
+def test_commands_can_be_pasted() -> None:
+    """Every block of commands is syntax that bash takes."""
+    blocks = [
+        (path, textwrap.dedent(block))
+        for path, text in pages().items()
+        for block in re.findall(r"^ *```sh\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
+    ]
+    assert len(blocks) > 100
+    for path, block in blocks:
+        done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, timeout=START_S, check=False)
+        assert done.returncode == 0, f"{path}: {done.stderr}{block}"
+
+
+def test_recipes_that_pages_name_are_there() -> None:
+    justfiles = [ROOT / "Justfile", *ROOT.glob("*/*.just"), *ROOT.glob("*/*/*.just")]
+    recipes = {
+        name
+        for path in justfiles
+        for name in re.findall(r"^([a-z][a-z0-9-]*)[^:\n]*:(?!=)", path.read_text(), re.MULTILINE)
+    }
+    named = [
+        (path, name)
+        for path, text in pages().items()
+        for name in re.findall(r"(?:`|^)(?:\./dev|just) ([a-z][a-z-]*)\b", text, re.MULTILINE)
+    ]
+    assert len(named) > 200
+    assert [(str(path), name) for path, name in named if name not in recipes] == []
+
+
+def test_the_figures_of_the_readme_are_those_of_the_measurements() -> None:
+    readme = (ROOT / "README.md").read_text()
+    figures = readme.split("\n## Figures\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (?!measure|---)(.+) \| (.+) \| (.+) \|$", figures, re.MULTILINE)
+    assert len(rows) > 5
+    measured = "".join((ROOT / "docs" / name).read_text() for name in ("benchmarks.md", "images.md"))
+    for _, ours, peers in rows:
+        for figure in re.findall(r"(?<![\w.])\d+(?:[.,]\d+)*", ours + " " + peers):
+            assert re.search(rf"(?<![\d.,]){re.escape(figure)}(?![\d,])", measured), figure
+    table = readme.split("\n## Failures\n")[1].split("\n## ")[0]
+    failures = [re.findall(r"\d+", row) for row in re.findall(r"^\| [^|]+ \|((?: \d+ \|){5})$", table, re.MULTILINE)]
+    drill = (
+        (ROOT / "docs/briefs/route-guide.md").read_text().split("event                      seconds")[1].split("```")[0]
+    )
+    assert len(failures) > 5
+    assert failures == [re.findall(r"\d+", row)[-5:] for row in drill.splitlines()[1:]]
