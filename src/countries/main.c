@@ -1,4 +1,4 @@
-/* countries -- says what a user is called and where from: HTTP in, asks users. */
+/* countries -- returns the name and country of a user over HTTP; calls users. */
 #include "countries.h"
 #include "countries_openapi.h"
 #include "svc.h"
@@ -49,7 +49,7 @@ int main(int argc, char **argv)
 
     return svc_main(argc, argv,
                     &(struct svc_def){.name = "countries",
-                                      .summary = "says what a user is called and where from",
+                                      .summary = "returns the name and country of a user",
                                       .state = &countries,
                                       .options = options,
                                       .routes = routes,

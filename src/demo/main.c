@@ -1,4 +1,4 @@
-/* demo -- says hello, fails at random, and measures itself the way its dashboards and alerts expect: HTTP in. */
+/* demo -- demonstrates the metrics for dashboards and alerts: says hello, fails at random. */
 #include "demo.h"
 #include "demo_openapi.h"
 #include "svc.h"
@@ -94,7 +94,7 @@ int main(int argc, char **argv)
 
     return svc_main(argc, argv,
                     &(struct svc_def){.name = "demo",
-                                      .summary = "says hello, fails at random and measures itself",
+                                      .summary = "demonstrates metrics: says hello, fails at random",
                                       .state = &demo,
                                       .options = options,
                                       .routes = routes,

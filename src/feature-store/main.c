@@ -1,4 +1,4 @@
-/* feature-store -- keeps named places over gRPC: durable, with their history. */
+/* feature-store -- stores named features over gRPC: durable, with their history. */
 #include "feature_store.h"
 #include "routeguide.descriptors.h"
 #include "svc_store.h"
@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     return svc_main(argc, argv,
                     &(struct svc_def){
                         .name = "feature-store",
-                        .summary = "keeps named places over gRPC",
+                        .summary = "stores named features over gRPC",
                         .state = &fs,
                         .options = options,
                         .store = SVC_STORE(fs.tables, TABLES, &fs.store),

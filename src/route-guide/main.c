@@ -1,4 +1,4 @@
-/* route-guide -- named places over gRPC, out of a data set; feature-store keeps what was asked for. */
+/* route-guide -- serves named features from a data set over gRPC; saves those that clients got to feature-store. */
 #include "guide.h"
 #include "routeguide.descriptors.h"
 #include "svc.h"
@@ -93,7 +93,7 @@ int main(int argc, char **argv)
     return svc_main(argc, argv,
                     &(struct svc_def){
                         .name = "route-guide",
-                        .summary = "named places over gRPC",
+                        .summary = "serves named features over gRPC",
                         .state = &guide,
                         .options = options,
                         .rpc = RPC_SERVICE(guide_methods, routeguide_descriptors),
