@@ -82,6 +82,20 @@ Test(fleet, states_of_a_process_that_says_them)
     cr_assert_eq(count_events(FLEET_RESTARTED), 1);
 }
 
+/* Lines, spans and metrics come on connections of their own. */
+Test(fleet, a_line_overtakes_metrics)
+{
+    struct fleet_replica *replica = see("notes", "notes-1", "1", START_MS);
+
+    fleet_message(&fleet, replica, STR("ready"), START_MS);
+    point(replica, "process_phase", "phase", "starting", 1, START_MS);
+    cr_assert_eq(replica->state, FLEET_READY);
+    point(replica, "process_phase", "phase", "ready", 1, START_MS + 1);
+    point(replica, "process_phase", "phase", "not_ready", 1, START_MS + 2);
+    cr_assert_eq(replica->state, FLEET_STARTING);
+    cr_assert_eq(count_events(FLEET_BECAME_READY), 1);
+}
+
 Test(fleet, states_by_lines_and_spans)
 {
     struct fleet_replica *replica = see("notes", "notes-1", "1", START_MS);
