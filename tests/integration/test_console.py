@@ -155,13 +155,13 @@ def test_services_and_flows(console: Callable[..., Console], start: Callable[...
     assert {(flow["from"], flow["to"]) for flow in fleet["flows"]} == {("clients", "countries"), ("countries", "users")}
     assert [(one["id"], one["state"]) for one in by_name(fleet)["users"]] == [("users/users-1", "ready")]
     assert (fleet["mode"], fleet["received"]["dropped"]) == ("cluster", 0)
-    (trace,) = shown.until("/api/traces", lambda found: found["traces"] and found["traces"][0]["spans"] == 3)["traces"]
-    assert (trace["service"], trace["name"], trace["complete"]) == ("countries", "GET /countries", True)
+    (trace,) = shown.until("/api/traces", lambda found: found["traces"] and found["traces"][0]["complete"])["traces"]
+    assert (trace["service"], trace["name"]) == ("countries", "GET /countries")
     assert sorted(trace["services"]) == ["countries", "users"]
     spans = shown.get(f"/api/traces/{trace['trace_id']}")["spans"]
     parents = {span["span_id"]: span["parent_id"] for span in spans}
-    assert sorted(parent in parents for parent in parents.values()) == [False, True, True]
-    assert {span["attributes"].get("http.route") for span in spans} == {"/countries", "/users/{user_id}", None}
+    assert [parent for parent in parents.values() if parent not in parents] == [None]
+    assert {"/countries", "/users/{user_id}"} <= {span["attributes"].get("http.route") for span in spans}
 
 
 def test_followed_by_events(console: Callable[..., Console]) -> None:
@@ -193,18 +193,14 @@ def test_a_drain_ends_streams(console: Callable[..., Console]) -> None:
 
 
 def test_a_replica_that_says_nothing_more_is_gone(console: Callable[..., Console]) -> None:
-    """One that sent metrics every 200 ms."""
+    """One whose metrics came every 100 ms, as their times say."""
     shown = console()
-
-    def phase() -> None:
-        point = shown.otlp.Point(time_unix_nano=time.time_ns(), as_double=1, attributes=shown.pairs({"phase": "ready"}))
+    for turn in range(3):
+        when = time.time_ns() - (3 - turn) * 100_000_000
+        point = shown.otlp.Point(time_unix_nano=when, as_double=1, attributes=shown.pairs({"phase": "ready"}))
         gauge = shown.otlp.Gauge(data_points=[point])
         shown.send("points", [shown.otlp.Metric(name="process_phase", gauge=gauge)])
-
-    for _ in range(5):
-        phase()
-        time.sleep(0.2)
-    assert by_name(shown.until("/api/fleet", lambda found: found["services"]))["shop"][0]["state"] == "ready"
+    assert by_name(shown.get("/api/fleet"))["shop"][0]["state"] == "ready"
     shown.until("/api/fleet", lambda found: by_name(found)["shop"][0]["state"] == "gone")
     kinds = [event["kind"] for event in shown.get("/api/timeline")["events"]]
     assert kinds[-3:] == ["gone", "ready", "started"]
