@@ -139,6 +139,13 @@ export function select(options, value, onchange) {
     options.map(([id, label]) => h("option", { value: id, selected: id === value }, label)));
 }
 
+// A span's name. Of an rpc, package.Service/Method, the method is never cut off.
+export function spanName(name) {
+  const slash = name.lastIndexOf("/");
+  if (slash < 1 || name.includes(" ")) return h("span", { class: "name" }, name);
+  return h("span", { class: "name rpc" }, h("span", null, name.slice(0, slash + 1)), h("span", null, name.slice(slash + 1)));
+}
+
 export function heading(title, ...beside) {
   return h("div", { class: "top" }, h("h1", null, title), beside);
 }

@@ -22,14 +22,15 @@ export function fields(entries) {
   return h("dl", { class: "fields" }, entries.map(([name, value]) => [h("dt", null, name), h("dd", null, String(value))]));
 }
 
-// A row of a line. when(line) is the text of its time; trace: whether it leads to its trace; opened(line) is told when it opens.
-export function lineRow(line, { when, trace = true, opened } = {}) {
+// A row of a line. when(line) is the text of its time; trace: whether it leads to its trace;
+// brief: without fields until it opens; opened(line) is told when it does.
+export function lineRow(line, { when, trace = true, brief = false, opened } = {}) {
   const severity = SEVERITIES.includes(line.severity) ? line.severity : "INFO";
   const button = h("button", { class: "line", type: "button", "aria-expanded": "false", "data-row": "", onclick: toggle },
     h("time", { datetime: isoTime(line.time_ms), title: isoTime(line.time_ms) }, when ? when(line) : clock(line.time_ms, true)),
     h("span", { class: `severity ${severity.toLowerCase()}` }, mark(severity), SHORT[severity]),
     h("span", { class: `service ${colour(line.service)}`, title: line.instance }, line.service),
-    h("span", { class: "message" }, line.message, inline(line.fields)));
+    h("span", { class: "message" }, line.message, brief ? null : inline(line.fields)));
   const node = h("li", { class: `entry ${severity.toLowerCase()}`, "data-span": line.span_id ?? "" }, button);
   let details = null;
   function toggle() {

@@ -70,9 +70,10 @@ function layout(fleet, width) {
     });
     x += sizes[index] + gap;
   });
-  apart.forEach((name, at) => places.set(name, { x: Math.max(x, width - BOX.width), y: at * step, width: BOX.width, apart: true }));
-  const used = all.length ? x - gap : 0;
-  return { places, height, width: Math.max(width, apart.length ? Math.max(x, width - BOX.width) + BOX.width : used) };
+  const used = found.length ? x - gap : -GAP.least;
+  const right = Math.max(used + GAP.least, found.length ? width - BOX.width : 0);
+  apart.forEach((name, at) => places.set(name, { x: right, y: at * step, width: BOX.width, apart: true }));
+  return { places, height, width: Math.max(width, used, apart.length ? right + BOX.width : 0) };
 }
 
 function box(name) {

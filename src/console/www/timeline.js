@@ -76,7 +76,7 @@ export function open(root) {
 }
 
 function legend() {
-  return h("ul", { class: "legend", "aria-label": "Legend" }, ["starting", "ready", "draining", "gone"].map((state) => h("li", null, h("span", { class: `state ${state}` }, stateMark(state), state))));
+  return h("ul", { class: "legend", "aria-label": "Legend" }, ["starting", "ready", "draining", "gone"].map((state) => h("li", null, h("span", { class: `part sample ${state}`, "aria-hidden": "true" }, state === "gone" ? stateMark(state) : null), state)));
 }
 
 function ticks(scale, from, to, at) {
@@ -132,7 +132,11 @@ function laneOf(name) {
   const node = h("div", { class: `lane ${colour(name)}` }, h("a", { class: "lane-name", href: `#/fleet/${encodeURIComponent(name)}` }, h("span", { class: "swatch", "aria-hidden": "true" }), name), bars);
   return {
     node,
-    update: ({ bars: found, at }) => keyed(bars, found.map((replica) => ({ replica, at })), ({ replica }) => replica.instance, ({ replica }) => barOf(name, replica)),
+    update: ({ bars: found, at }) => {
+      const newest = found.at(-1)?.version;
+      const rolled = found.some((replica) => replica.version !== newest);
+      keyed(bars, found.map((replica) => ({ replica, at, newest: rolled && replica.version === newest })), ({ replica }) => replica.instance, ({ replica }) => barOf(name, replica));
+    },
   };
 }
 
@@ -142,7 +146,7 @@ function barOf(service, first) {
   const node = h("div", { class: "replica-bar", role: "img" }, parts, label);
   return {
     node,
-    update({ replica, at }) {
+    update({ replica, at, newest }) {
       const spans = replica.spans.filter((span) => at(span.to) > 0);
       keyed(parts, spans.map((span, index) => ({ ...span, index })), (span) => `${span.state} ${span.index}`, (span) => {
         const part = h("span", { class: `part ${span.state}` }, span.state === "gone" ? stateMark("gone") : null);
@@ -152,7 +156,9 @@ function barOf(service, first) {
         } };
       });
       const begin = at(spans[0]?.from ?? 0);
-      style(label, "--from", Math.min(begin, 0.9).toFixed(5));
+      style(label, "--from", begin.toFixed(5));
+      label.classList.toggle("left", begin > 0.6);
+      node.classList.toggle("newest", newest);
       say(label, `${replica.version ?? ""}  ${instanceName(service, replica.instance)}`);
       const now = replica.parts.at(-1);
       attr(node, "aria-label", `${replica.instance}, version ${replica.version}: ${now.state} since ${clock(now.time_ms)}`);

@@ -1,7 +1,7 @@
 // trace -- one trace: its spans as a waterfall, and beside it the log lines of all services.
 
 import { colour, get, Refused } from "./api.js";
-import { attr, copyButton, empty, h, icon, say, style } from "./dom.js";
+import { attr, copyButton, empty, h, icon, say, spanName, style } from "./dom.js";
 import { clock, count, duration, instanceName, plural } from "./format.js";
 import { fields, lineRow } from "./lines.js";
 
@@ -102,7 +102,7 @@ function draw(trace) {
 
   const log = h("ol", { class: "lines", "data-rows": "" });
   for (const line of trace.lines) {
-    const node = lineRow(line, { when: (each) => `+${duration(Math.max(0, each.time_ms - trace.start_ms))}`, trace: false, opened: (each) => each.span_id && select(each.span_id, false) });
+    const node = lineRow(line, { when: (each) => `+${duration(Math.max(0, each.time_ms - trace.start_ms))}`, trace: false, brief: true, opened: (each) => each.span_id && select(each.span_id, false) });
     lines.push({ node, line });
     log.append(node);
   }
@@ -136,7 +136,7 @@ function spanRow(span, depth, of, end_us, onclick) {
   const track = h("span", { class: "track" }, bar, took);
   style(track, "--from", from.toFixed(5));
   style(track, "--part", part.toFixed(5));
-  const name = h("span", { class: "span-name" }, of ? h("span", { class: `swatch ${colour(span.service)}`, "aria-hidden": "true" }) : h("span", { class: `service ${colour(span.service)}` }, span.service), span.error ? icon("error") : null, h("span", { class: "name" }, span.name));
+  const name = h("span", { class: "span-name" }, of ? h("span", { class: `swatch ${colour(span.service)}`, "aria-hidden": "true" }) : h("span", { class: `service ${colour(span.service)}` }, span.service), span.error ? icon("error") : null, spanName(span.name));
   style(name, "--depth", Math.min(depth, 12));
   const said = `${span.service} ${span.name}, ${span.kind}, ${duration(span.duration_us / 1000)}, after ${duration(span.start_us / 1000)}${span.error ? ", error" : ""}`;
   return h("button", { type: "button", class: `span ${span.kind} ${span.error ? "failed" : ""}`, "aria-pressed": "false", "aria-label": said, title: said, "data-row": "", "data-span": span.span_id, onclick }, name, track);

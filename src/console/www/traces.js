@@ -1,7 +1,7 @@
 // traces -- requests with how long they took: a list with filters, or one trace (trace.js).
 
 import { colour, every, get, live, serviceNames } from "./api.js";
-import { attr, empty, field, h, heading, icon, keyed, say, style, svg } from "./dom.js";
+import { attr, empty, field, h, heading, icon, keyed, say, spanName, style, svg } from "./dom.js";
 import { clock, count, duration, isoTime } from "./format.js";
 import { openTrace } from "./trace.js";
 
@@ -141,7 +141,7 @@ function traceRow(first) {
   const node = h("tr", { "data-trace": first.trace_id },
     h("td", { class: "c-time mono" }, h("time", { datetime: isoTime(first.start_ms) }, clock(first.start_ms, true))),
     h("th", { scope: "row", class: "c-name" }, h("a", { href: `#/traces/${encodeURIComponent(first.trace_id)}`, "data-row": "" },
-      h("span", { class: `service ${colour(first.service)}` }, first.service), h("span", { class: "name" }, first.name))),
+      h("span", { class: `service ${colour(first.service)}` }, first.service), spanName(first.name))),
     h("td", { class: `c-duration ${colour(first.service)}` }, took, bar), spans, services, result);
   return {
     node,

@@ -29,7 +29,8 @@ function forms(services, route) {
   const first = names.includes(route.parts[0]) ? route.parts[0] : names[0];
   const paths = h("datalist", { id: "paths" });
   const suggest = (name) => get(["api", "interfaces", name, "openapi.json"], {})
-    .then((document) => keyed(paths, Object.keys(document.paths ?? {}), (path) => path, (path) => ({ node: h("option", { value: path }) }))).catch(() => {});
+    .then((document) => keyed(paths, Object.keys(document.paths ?? {}), (path) => path, (path) => ({ node: h("option", { value: path }) })))
+    .catch(() => {}); // without suggestions
   suggest(first);
   const chosen = (value) => select(names.map((name) => [name, name]), value, suggest);
   return [h("div", { class: "two even" }, request(chosen, first, route), traffic(chosen, first)), paths];
