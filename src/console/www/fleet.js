@@ -73,7 +73,7 @@ function summaryOf(list) {
   return (fleet) => {
     const all = fleet.services.flatMap((service) => service.replicas);
     const per = (state) => all.filter((replica) => replica.state === state).length;
-    set(services, count(fleet.services.length), plural(new Set(all.filter((each) => each.state !== "gone").map((each) => each.version)).size, "version"));
+    set(services, count(fleet.services.length), plural(new Set(all.filter((each) => each.state !== "gone" && each.version).map((each) => each.version)).size, "version"));
     const others = ["starting", "draining", "gone"].filter((state) => per(state)).map((state) => `${per(state)} ${state}`);
     set(replicas, `${per("ready")} ready`, others.join(", ") || "none in another state");
     const rate = sum(all, "requests_per_s");
@@ -98,6 +98,9 @@ function trend(label, kind) {
   return { node: h("div", { class: `trend ${kind}` }, h("span", { class: "label" }, label), value, curve.node), value, curve };
 }
 
+// Where the requests are that make a p99 what it is.
+const slowTraces = (service, p99_ms) => `#/traces?service=${encodeURIComponent(service)}&min_ms=${Number((p99_ms * 0.8).toPrecision(2))}`;
+
 function card(name, fleet) {
   const query = `service=${encodeURIComponent(name)}`;
   const link = h("a", { href: `#/fleet/${encodeURIComponent(name)}` }, name);
@@ -106,6 +109,7 @@ function card(name, fleet) {
   const requests = trend("Requests/s", "requests");
   const errors = trend("Errors/s", "errors");
   const slow = trend("p99", "slow");
+  const slowest = h("a", { title: `The slowest traces of ${name}` });
   const rows = h("tbody");
   const more = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => {
     all = !all;
@@ -126,7 +130,7 @@ function card(name, fleet) {
     latest = service;
     const replicas = [...service.replicas].sort((a, b) => ORDER[a.state] - ORDER[b.state] || a.started_ms - b.started_ms || a.id.localeCompare(b.id));
     const alive = replicas.filter((replica) => replica.state !== "gone");
-    keyed(versions, [...new Set(alive.map((replica) => replica.version))].sort(), (version) => version, (version) => ({ node: h("span", { class: "version" }, version) }));
+    keyed(versions, [...new Set(alive.map((replica) => replica.version))].filter(Boolean).sort(), (version) => version, (version) => ({ node: h("span", { class: "version" }, version) }));
     attr(versions, "data-rolling", versions.childElementCount > 1 ? "" : null);
     counts(states, replicas);
     const rate = sum(alive, "requests_per_s");
@@ -134,7 +138,10 @@ function card(name, fleet) {
     say(requests.value, number(rate));
     say(errors.value, number(failed));
     errors.node.classList.toggle("bad", failed > 0);
-    say(slow.value, duration(worst(alive, "p99_ms")));
+    const p99_ms = worst(alive, "p99_ms");
+    say(slowest, duration(p99_ms));
+    attr(slowest, "href", p99_ms === null ? null : slowTraces(name, p99_ms));
+    if (!slow.value.firstChild) slow.value.append(slowest);
     const history = fleet()?.history?.[name];
     requests.curve.update(history?.requests_per_s);
     errors.curve.update(history?.errors_per_s);
@@ -165,6 +172,7 @@ function meter() {
       say(text, said);
       style(node, "--part", String(Math.min(1, Math.max(0, part ?? 0)).toFixed(3)));
       node.classList.toggle("high", part >= 0.8);
+      node.classList.toggle("unknown", part === null || part === undefined);
     },
   };
 }
@@ -191,8 +199,8 @@ function replicaRow(service, first) {
     cells.errors.classList.toggle("bad", replica.errors_per_s > 0);
     say(cells.p50, gone ? NONE : millis(replica.p50_ms));
     say(cells.p99, gone ? NONE : millis(replica.p99_ms));
-    loop.update(gone ? 0 : replica.loop_utilization, gone ? NONE : percent(replica.loop_utilization));
-    memory.update(gone || !replica.memory_limit ? 0 : replica.memory_used / replica.memory_limit, gone ? NONE : bytes(replica.memory_used));
+    loop.update(gone ? null : replica.loop_utilization, gone ? NONE : percent(replica.loop_utilization));
+    memory.update(gone || !replica.memory_limit ? null : replica.memory_used / replica.memory_limit, gone ? NONE : bytes(replica.memory_used));
     attr(memory.node, "title", replica.memory_limit ? `${bytes(replica.memory_used)} of ${bytes(replica.memory_limit)}` : null);
     say(cells.conns, gone ? NONE : count(replica.connections));
     const now = live.fleet?.time_ms ?? replica.last_seen_ms;

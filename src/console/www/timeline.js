@@ -14,6 +14,7 @@ export function open(root) {
   let events = [];
   let cut = false;
   let kind = "";
+  let chosen = false;
   const lanes = h("div", { class: "lanes" });
   const scale = h("div", { class: "scale", "aria-hidden": "true" });
   const chart = h("section", { class: "panel chart", "aria-label": "Replicas over time" }, h("div", { class: "lane-head" }, legend(), scale), lanes);
@@ -28,7 +29,9 @@ export function open(root) {
   root.append(heading("Timeline", h("div", { class: "choice", role: "group", "aria-label": "Range" }, buttons)), chart,
     h("section", { class: "panel", "aria-label": "Events" }, h("header", { class: "bar" }, h("h2", null, "Events"), kinds, more), rows, nothing));
 
+  // By hand, or because all that is known lies within the shortest range.
   function choose(seconds) {
+    chosen = true;
     range_s = seconds;
     buttons.forEach((button, index) => attr(button, "aria-pressed", String(RANGES[index][0] === seconds)));
     draw();
@@ -59,6 +62,7 @@ export function open(root) {
   const stopped = new AbortController();
   const load = () => get(["api", "timeline"], {}, stopped.signal).then((answer) => {
     events = answer.events;
+    if (!chosen && live.fleet && (events.at(-1)?.time_ms ?? 0) > live.fleet.time_ms - RANGES[0][0] * 1000) choose(RANGES[0][0]);
     cut = answer.cut;
     list();
     draw();
@@ -84,11 +88,11 @@ function ticks(scale, from, to, at) {
   const step = steps.find((each) => (to - from) / each <= 7) ?? 7_200_000;
   const times = [];
   for (let time = Math.ceil(from / step) * step; time <= to; time += step) times.push(time);
-  keyed(scale, times, (time) => time, (time) => {
+  keyed(scale, times.map((time) => ({ time, place: at(time) })), ({ time }) => `${step} ${time}`, ({ time }) => {
     const node = h("span", null, clock(time).slice(0, step % 60_000 ? 8 : 5));
-    return { node, update: () => {
-      style(node, "--at", at(time).toFixed(4));
-      node.classList.toggle("edge", at(time) > 0.95);
+    return { node, update: ({ place }) => {
+      style(node, "--at", place.toFixed(4));
+      node.classList.toggle("edge", place > 0.95);
     } };
   });
 }
@@ -167,9 +171,15 @@ function barOf(service, first) {
   };
 }
 
+// What an event says besides its kind: of which replica, and from how many to how many.
+function eventText(event) {
+  const said = event.text === event.kind || event.text === event.version ? "" : event.text.replace("->", "→");
+  return [event.instance, said].filter(Boolean).join(": ");
+}
+
 function eventRow(event) {
   const state = { started: "starting", restarted: "starting", ready: "ready", draining: "draining", gone: "gone" }[event.kind];
   return h("li", null, h("time", { class: "mono", datetime: isoTime(event.time_ms) }, clock(event.time_ms)),
     h("span", { class: `state ${state ?? "note"}` }, state ? stateMark(state) : h("span", { class: "mark" }, event.kind === "version" ? "▲" : "⇅"), LABELS[event.kind] ?? event.kind),
-    h("span", { class: `service ${colour(event.service)}` }, event.service), h("span", { class: "version" }, event.version ?? ""), h("span", { class: "text" }, event.text));
+    h("span", { class: `service ${colour(event.service)}` }, event.service), h("span", { class: "version" }, event.version ?? ""), h("span", { class: "text" }, eventText(event)));
 }

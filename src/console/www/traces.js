@@ -7,6 +7,7 @@ import { openTrace } from "./trace.js";
 
 const SHOWN = 100;
 const POLL_MS = 2000;
+const SLOW = [["10", "> 10 ms"], ["100", "> 100 ms"], ["1000", "> 1 s"]];
 
 let lastList = "#/traces"; // with its filters: where a trace leads back to
 
@@ -20,6 +21,7 @@ function openList(root, route) {
   const least = h("input", { type: "number", min: 0, step: "any", inputmode: "decimal", placeholder: "0", oninput: (event) => set("min_ms", event.target.value) });
   const text = h("input", { type: "search", placeholder: "Name of the root span", maxlength: 200, "data-filter": "", oninput: (event) => set("text", event.target.value) });
   const errors = h("input", { type: "checkbox", onchange: (event) => set("errors", event.target.checked ? "1" : "") });
+  const presets = SLOW.map(([ms, label]) => h("button", { type: "button", "aria-pressed": "false", onclick: () => slow(ms) }, label));
   const status = h("span", { class: "note", role: "status" });
   const pauseWord = h("span", null, "Pause");
   const pause = h("button", { type: "button", "data-pause": "", "aria-pressed": "false", onclick: toggle }, icon("pause"), pauseWord);
@@ -37,7 +39,7 @@ function openList(root, route) {
   const nothing = empty("No trace matches.", "Traces appear here once services answer requests. Widen the filter, or send one: ./dev tour makes calls to all services.");
   nothing.hidden = true;
   root.append(heading("Traces"),
-    h("div", { class: "bar panel" }, field("Service", service), field("At least, ms", least, "narrow"), field("Text", text, "wide"),
+    h("div", { class: "bar panel" }, field("Service", service), field("At least, ms", least, "narrow"), h("div", { class: "choice", role: "group", "aria-label": "Duration" }, presets), field("Text", text, "wide"),
       h("label", { class: "check" }, errors, "Errors only"), pause, status),
     h("div", { class: "panel plot" }, plot.node), h("div", { class: "panel scroll" }, table, nothing));
 
@@ -68,7 +70,12 @@ function openList(root, route) {
     clearTimeout(timer);
     timer = setTimeout(restart, name === "text" || name === "min_ms" ? 250 : 0);
   }
+  function slow(ms) {
+    least.value = filter.min_ms === ms ? "" : ms;
+    set("min_ms", least.value);
+  }
   function restart() {
+    presets.forEach((button, index) => attr(button, "aria-pressed", String(SLOW[index][0] === filter.min_ms)));
     const said = Object.entries(filter).filter(([, value]) => value).map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&");
     lastList = `#/traces${said ? `?${said}` : ""}`;
     history.replaceState(null, "", lastList);
@@ -149,7 +156,7 @@ function traceRow(first) {
       say(took, duration(trace.duration_ms));
       style(bar, "--part", (longest > 0 ? trace.duration_ms / longest : 0).toFixed(4));
       say(spans, count(trace.spans));
-      keyed(services, trace.services, (name) => name, (name) => ({ node: h("span", { class: `chip ${colour(name)}` }, name) }));
+      keyed(services, [trace.service, ...trace.services.filter((name) => name !== trace.service).sort()], (name) => name, (name) => ({ node: h("span", { class: `chip ${colour(name)}` }, name) }));
       const said = trace.error ? "error" : trace.complete ? "ok" : "incomplete";
       if (result.dataset.said === said) return;
       result.dataset.said = said;
@@ -183,22 +190,22 @@ function scatter() {
     const x = (time) => PLOT.left + ((time - from) / (to - from)) * (width - PLOT.left - PLOT.right);
     const y = (ms) => PLOT.height - PLOT.bottom - ((Math.log10(Math.max(0.01, ms)) - low) / (high - low)) * (PLOT.height - PLOT.top - PLOT.bottom);
     const lines = latest.length ? Array.from({ length: high - low + 1 }, (_, index) => 10 ** (low + index)) : [];
-    keyed(axes, lines.map((ms) => ({ id: `y${ms}`, ms })), (each) => each.id, ({ ms }) => {
+    keyed(axes, lines.map((ms) => ({ ms, at: y(ms) })), (each) => each.ms, ({ ms }) => {
       const line = svg("line", { x1: PLOT.left });
       const text = svg("text", { x: PLOT.left - 8, class: "end" }, ms < 1 ? `${ms * 1000} µs` : ms < 1000 ? `${ms} ms` : `${ms / 1000} s`);
-      return { node: svg("g", null, line, text), update: () => {
-        attr(line, "x2", width - PLOT.right);
-        attr(line, "y1", y(ms));
-        attr(line, "y2", y(ms));
-        attr(text, "y", y(ms) + 4);
+      return { node: svg("g", null, line, text), update: ({ at }) => {
+        attr(line, "x2", node.clientWidth - PLOT.right);
+        attr(line, "y1", at);
+        attr(line, "y2", at);
+        attr(text, "y", at + 4);
       } };
     });
-    keyed(dots, latest, (trace) => trace.trace_id, (trace) => {
+    keyed(dots, latest.map((trace) => ({ trace, at: { x: x(trace.start_ms), y: y(trace.duration_ms) } })), ({ trace }) => trace.trace_id, ({ trace }) => {
       const dot = svg("circle", { r: trace.error ? 4.5 : 3.5, class: trace.error ? "failed" : colour(trace.service) }, svg("title", null, `${trace.service} ${trace.name}, ${duration(trace.duration_ms)}`));
       dot.addEventListener("click", () => { location.hash = `#/traces/${encodeURIComponent(trace.trace_id)}`; });
-      return { node: dot, update: (now) => {
-        attr(dot, "cx", x(now.start_ms).toFixed(1));
-        attr(dot, "cy", y(now.duration_ms).toFixed(1));
+      return { node: dot, update: ({ at }) => {
+        attr(dot, "cx", at.x.toFixed(1));
+        attr(dot, "cy", at.y.toFixed(1));
       } };
     });
     node.dataset.from = latest.length ? clock(from) : "";
