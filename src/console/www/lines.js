@@ -2,10 +2,11 @@
 
 import { colour } from "./api.js";
 import { h, svg } from "./dom.js";
-import { clock, isoTime } from "./format.js";
+import { clock, duration, isoTime } from "./format.js";
 
 export const SEVERITIES = ["DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL"];
-const INLINE = 6;
+const INLINE = 4;
+const USUAL = /^(url\.scheme|server\.|network\.|client\.|user_agent\.|http\.request\.body)/; // the same in most lines
 const SHORT = { DEBUG: "debug", INFO: "info", NOTICE: "notice", WARNING: "warn", ERROR: "error", CRITICAL: "crit" };
 
 export function severityOptions() {
@@ -30,7 +31,7 @@ export function lineRow(line, { when, trace = true, brief = false, opened } = {}
     h("time", { datetime: isoTime(line.time_ms), title: isoTime(line.time_ms) }, when ? when(line) : clock(line.time_ms, true)),
     h("span", { class: `severity ${severity.toLowerCase()}` }, mark(severity), SHORT[severity]),
     h("span", { class: `service ${colour(line.service)}`, title: line.instance }, line.service),
-    h("span", { class: "message" }, line.message, brief ? null : inline(line.fields)));
+    h("span", { class: "message" }, line.message, brief ? null : inline(line.fields, line.message)));
   const node = h("li", { class: `entry ${severity.toLowerCase()}`, "data-span": line.span_id ?? "" }, button);
   let details = null;
   function toggle() {
@@ -46,10 +47,12 @@ export function lineRow(line, { when, trace = true, brief = false, opened } = {}
   return node;
 }
 
-// The first fields, after the message.
-function inline(fields) {
-  const said = Object.entries(fields ?? {}).slice(0, INLINE).map(([name, value]) => `${name}=${value}`);
-  return said.length ? h("span", { class: "more" }, `  ${said.join("  ")}`) : null;
+// What the fields add to the message: how long it took, then those that the message does not hold already.
+function inline(fields, message) {
+  const said = Object.entries(fields ?? {}).filter(([name, value]) => !USUAL.test(name) && name !== "latency_us" && value !== 0 && !message.includes(String(value)));
+  const texts = said.slice(0, INLINE).map(([name, value]) => `${name}=${value}`);
+  if (typeof fields?.latency_us === "number") texts.unshift(duration(fields.latency_us / 1000));
+  return texts.length ? h("span", { class: "more" }, `  ${texts.join("  ")}`) : null;
 }
 
 function detailsOf(line, trace) {
