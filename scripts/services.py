@@ -58,7 +58,9 @@ class Local:
 @dataclass(frozen=True)
 class Declaration:
     name: str
-    kind: str = "service"  # a tool runs to its end; a component is deployed where an overlay chooses k8s/components/NAME
+    kind: str = (
+        "service"  # a tool runs to its end; a component is deployed where an overlay chooses k8s/components/NAME
+    )
     local: Local | None = field(default_factory=Local)  # None: ./dev up does not run it
     http: int | None = None
     grpc: int | None = None

@@ -70,8 +70,11 @@ static struct http_reply *reply(struct buf *take_json)
 struct http_reply *api_fleet(struct http_req *req)
 {
     struct console *console = req->state;
+    struct http_reply *problem = guard_host(req);
     struct buf json = {.max = MAX_REPLY};
 
+    if (problem != NULL)
+        return problem;
     pthread_mutex_lock(&console->lock);
     write_fleet(console, console_now_ms(), &json);
     pthread_mutex_unlock(&console->lock);
@@ -81,8 +84,11 @@ struct http_reply *api_fleet(struct http_req *req)
 struct http_reply *api_stores(struct http_req *req)
 {
     struct console *console = req->state;
+    struct http_reply *problem = guard_host(req);
     struct buf json = {.max = MAX_REPLY};
 
+    if (problem != NULL)
+        return problem;
     pthread_mutex_lock(&console->lock);
     write_stores(console, &json);
     pthread_mutex_unlock(&console->lock);
@@ -93,8 +99,11 @@ struct http_reply *api_timeline(struct http_req *req)
 {
     struct console *console = req->state;
     const struct fleet *fleet = &console->fleet;
+    struct http_reply *problem = guard_host(req);
     struct buf json = {.max = MAX_REPLY};
 
+    if (problem != NULL)
+        return problem;
     buf_append_cstr(&json, "{\"events\":[");
     pthread_mutex_lock(&console->lock);
     for (uint64_t at = fleet->last_event; fleet_event(fleet, at) != NULL; at--) {
@@ -114,9 +123,10 @@ struct http_reply *api_logs(struct http_req *req)
     uint64_t limit = DEFAULT_LINES, count = 0;
     struct lines_filter filter;
     const struct lines_line *line;
-    struct http_reply *problem = api_lines_filter(req, &filter);
+    struct http_reply *problem = guard_host(req);
 
-    if (problem != NULL || (problem = take_number(req, "limit", MAX_LIMIT, &limit)) != NULL)
+    if (problem != NULL || (problem = api_lines_filter(req, &filter)) != NULL ||
+        (problem = take_number(req, "limit", MAX_LIMIT, &limit)) != NULL)
         return problem;
     buf_append_cstr(&json, "{\"lines\":[");
     pthread_mutex_lock(&console->lock);
@@ -205,9 +215,9 @@ struct http_reply *api_traces(struct http_req *req)
     struct console *console = req->state;
     struct buf json = {.max = MAX_REPLY};
     struct wanted wanted = {.limit = DEFAULT_TRACES, .json = &json};
-    struct http_reply *problem;
+    struct http_reply *problem = guard_host(req);
 
-    if ((problem = take_text(req, "service", &wanted.service)) != NULL ||
+    if (problem != NULL || (problem = take_text(req, "service", &wanted.service)) != NULL ||
         (problem = take_text(req, "text", &wanted.text)) != NULL ||
         (problem = take_number(req, "min_ms", 3600000, &wanted.min_ms)) != NULL ||
         (problem = take_number(req, "errors", 1, &wanted.errors)) != NULL ||
@@ -227,9 +237,9 @@ struct http_reply *api_trace(struct http_req *req)
     const struct traces_trace *trace;
     struct buf json = {.max = MAX_REPLY};
     uint8_t id[16];
-    struct http_reply *problem = take_trace_id(req->params[0], id);
+    struct http_reply *problem = guard_host(req);
 
-    if (problem != NULL)
+    if (problem != NULL || (problem = take_trace_id(req->params[0], id)) != NULL)
         return problem;
     pthread_mutex_lock(&console->lock);
     trace = traces_find(&console->traces, id);

@@ -6,6 +6,8 @@
  *   api.c          GET /api/...: what is asked for
  *   write.c        what is kept, as JSON
  *   events.c       server-sent events, and the thread that does what is due by time
+ *   guard.c        who may read
+ *   local.c, try.c requests that the page has sent, under ./dev up alone
  *   interfaces.c   OpenAPI documents and gRPC methods of the services
  *   files.c        the page
  *   traces.c, lines.c, fleet.c, latency.c, intern.c, otlp_read.c: what is kept, and how it is read
@@ -24,6 +26,7 @@
 #define CONSOLE_MAX_STREAMS 32 /* of /api/events at a time */
 
 struct events;
+struct local;
 
 /* In this second and in the last whole one, and since the start. */
 struct console_rate {
@@ -39,7 +42,7 @@ struct console {
     uint64_t dropped; /* items that were malformed, or beyond bounds */
     size_t max_memory;
     struct events *events;
-    bool is_local; /* ./dev up has started it */
+    struct local *local; /* NULL: this is a cluster; see local.h */
     bool is_open;
 };
 
@@ -58,6 +61,11 @@ extern const struct rpc_method receive_methods[];
 enum receive_signal { RECEIVE_SPANS, RECEIVE_METRICS, RECEIVE_LOGS };
 /* One ResourceSpans, ResourceMetrics or ResourceLogs. *rejected grows by what was not taken. 0 or -EBADMSG. */
 int receive_resource(struct console *console, enum receive_signal signal, struct str resource, uint64_t *rejected);
+
+/* ---- guard.c ---- */
+
+/* NULL, or the problem: the request names a host by which only other sites call the console. */
+struct http_reply *guard_host(const struct http_req *req);
 
 /* ---- api.c ---- */
 
@@ -85,6 +93,11 @@ void write_trace(const struct console *console, const struct traces_trace *trace
 int events_open(struct console *console, struct events **ret_events);
 struct events *events_close(struct events *events); /* ends the thread; NULL is fine; returns NULL */
 struct http_reply *events_get(struct http_req *req);
+
+/* ---- interfaces.c ---- */
+
+struct http_reply *interfaces_get(struct http_req *req);
+struct http_reply *interfaces_document(struct http_req *req);
 
 /* ---- files.c ---- */
 

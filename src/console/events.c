@@ -8,6 +8,7 @@
 #include "console.h"
 #include "err.h"
 #include "http_events.h"
+#include "local.h"
 #include "thread.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -151,6 +152,8 @@ static void take_turn(struct events *events)
     if (second && is_served(events))
         write_fleet(events->console, console_now_ms(), &fleet);
     pthread_mutex_unlock(&events->console->lock);
+    if (second)
+        local_refresh(events->console->local);
     for (size_t i = 0; i < CONSOLE_MAX_STREAMS; i++)
         if (events->clients[i].stream != NULL && serve(events, &events->clients[i], &fleet) < 0)
             events->clients[i].stream = http_stream_abort(events->clients[i].stream);
@@ -257,10 +260,10 @@ struct http_reply *events_get(struct http_req *req)
     struct client wanted = {.stream = NULL};
     struct http_stream *stream = NULL;
     struct str logs;
-    struct http_reply *problem = api_lines_filter(req, &wanted.filter);
+    struct http_reply *problem = guard_host(req);
     int r;
 
-    if (problem != NULL)
+    if (problem != NULL || (problem = api_lines_filter(req, &wanted.filter)) != NULL)
         return problem;
     wanted.wants_lines = http_query(req, "logs", &logs) == 1 && str_eq(logs, STR("1"));
     pthread_mutex_lock(&console->events->lock);

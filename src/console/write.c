@@ -196,7 +196,7 @@ void write_fleet(const struct console *console, uint64_t now_ms, struct buf *out
 
     buf_append_char(out, '{');
     put_integer(out, "time_ms", now_ms);
-    put_text(out, "mode", console->is_local ? "local" : "cluster");
+    put_text(out, "mode", console->local != NULL ? "local" : "cluster");
     open_list(out, "services");
     for (unsigned i = 0; i < fleet->service_count; i++)
         write_service(fleet, fleet->services[i], out);
