@@ -82,7 +82,7 @@ function summaryOf(list) {
     set(errors, `${number(failed)}/s`, rate > 0 ? `${((failed / rate) * 100).toFixed(failed ? 2 : 0)}% of requests` : "no requests");
     errors.value.parentNode.classList.toggle("bad", failed > 0);
     const slow = fleet.services.map((service) => [worst(service.replicas, "p99_ms"), service.name]).sort((a, b) => (b[0] ?? -1) - (a[0] ?? -1))[0];
-    set(slowest, duration(slow?.[0]), slow?.[0] === null || !slow ? "no requests" : slow[1]);
+    set(slowest, duration(slow?.[0] ?? null), slow?.[0] === null || !slow ? "no requests" : slow[1]);
     const got = fleet.received;
     const lost = got.dropped ? `${count(got.dropped)} dropped` : got.sampled_spans ? `${number(got.sampled_spans)} spans sampled out` : "nothing left out";
     set(telemetry, `${number(got.spans_per_s + got.logs_per_s + got.points_per_s)}/s`, lost);

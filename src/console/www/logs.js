@@ -8,6 +8,7 @@ import { lineRow, SEVERITIES, severityOptions } from "./lines.js";
 const ROWS = 1000; // in the document
 const FIRST = 200;
 const WAITING = 2000; // while paused
+const OVERTAKEN = 200; // rows at the end among which a line finds its place
 
 const id = (line) => `${line.time_ms} ${line.service} ${line.instance} ${line.span_id ?? ""} ${line.message}`;
 
@@ -35,6 +36,7 @@ export function open(root, route) {
   let loading = null;
   let early = []; // lines that came while the first ones are loaded
   let timer = 0;
+  const times = new WeakMap(); // row -> ms
 
   function read(query) {
     for (const name of Object.keys(filter)) filter[name] = query.get(name) ?? "";
@@ -93,7 +95,9 @@ export function open(root, route) {
     const lines = answer.lines.slice(0, room).reverse();
     cut = answer.cut || lines.length < answer.lines.length;
     const before = view.scrollHeight;
-    list.prepend(...lines.map((line) => lineRow(line)));
+    const rows = lines.map((line) => lineRow(line));
+    rows.forEach((row, index) => times.set(row, lines[index].time_ms));
+    list.prepend(...rows);
     view.scrollTop += view.scrollHeight - before;
     told();
   }
@@ -101,11 +105,20 @@ export function open(root, route) {
   function append(lines) {
     const kept = lines.slice(-ROWS);
     cut ||= kept.length < lines.length;
-    list.append(...kept.map((line) => lineRow(line)));
+    for (const line of kept) place(lineRow(line), line.time_ms);
     for (let more = list.childElementCount - ROWS; more > 0; more -= 1) {
       list.firstElementChild.remove();
       cut = true;
     }
+  }
+
+  // By its time: services send theirs in batches, so that lines of different services overtake each other.
+  function place(row, time_ms) {
+    times.set(row, time_ms);
+    let at = list.lastElementChild;
+    for (let steps = 0; at && times.get(at) > time_ms && steps < OVERTAKEN; steps += 1) at = at.previousElementSibling;
+    if (at) at.after(row);
+    else list.prepend(row);
   }
 
   function arrived({ lines, missed: left }) {

@@ -79,10 +79,11 @@ function layout(fleet, width) {
 function box(name) {
   const rate = h("span", { class: "rate" });
   const marks = h("span", { class: "marks" });
+  const state = h("span", { class: "hidden" });
   const client = name === CLIENTS.name;
   const node = client
     ? h("div", { class: "box clients" }, h("span", { class: "name" }, "clients"), rate)
-    : h("a", { class: `box ${colour(name)}`, href: `#/fleet/${encodeURIComponent(name)}` }, h("span", { class: "name", title: name }, name), rate, marks);
+    : h("a", { class: `box ${colour(name)}`, href: `#/fleet/${encodeURIComponent(name)}` }, h("span", { class: "name", title: name }, name), rate, state, marks);
   function update({ place, service, flows }) {
     style(node, "left", `${place.x}px`);
     style(node, "top", `${place.y}px`);
@@ -97,7 +98,7 @@ function box(name) {
     const ready = service.replicas.filter((replica) => replica.state === "ready").length;
     const failing = service.replicas.reduce((sum, replica) => sum + replica.errors_per_s, 0);
     node.classList.toggle("failing", failing > 0);
-    attr(node, "aria-label", `${name}: ${ready} of ${service.replicas.length} replicas ready, ${number(total)} requests a second, ${number(failing)} errors a second`);
+    say(state, `requests, ${number(failing)} errors per second, ${ready} of ${service.replicas.length} replicas ready`);
   }
   return { node, update };
 }

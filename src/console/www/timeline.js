@@ -9,6 +9,8 @@ const EVENTS = 500;
 const BARS = 16; // replicas of a service that are drawn, the newest
 const LABELS = { started: "started", ready: "ready", draining: "draining", gone: "gone", restarted: "restarted", version: "new version", scaled: "scaled" };
 
+const id = (event) => `${event.time_ms} ${event.kind} ${event.service} ${event.instance}`;
+
 export function open(root) {
   let range_s = 900;
   let events = [];
@@ -24,6 +26,7 @@ export function open(root) {
     list();
   });
   const buttons = RANGES.map(([seconds, label]) => h("button", { type: "button", "aria-pressed": String(seconds === range_s), onclick: () => choose(seconds) }, label));
+  kinds.setAttribute("aria-label", "Kind of event");
   const more = h("span", { class: "note" });
   const nothing = empty("Nothing has changed yet.", "Rollouts, scalings and restarts appear here. With ./dev up, save a file below src/ to see a service replaced.");
   root.append(heading("Timeline", h("div", { class: "choice", role: "group", "aria-label": "Range" }, buttons)), chart,
@@ -38,7 +41,7 @@ export function open(root) {
   }
   function list() {
     const shown = events.filter((event) => !kind || event.kind === kind);
-    keyed(rows, shown, (event) => `${event.time_ms} ${event.kind} ${event.service} ${event.instance}`, (event) => ({ node: eventRow(event) }));
+    keyed(rows, shown, id, (event) => ({ node: eventRow(event) }));
     nothing.hidden = shown.length > 0;
     say(more, cut ? `the newest ${count(events.length)}` : "");
   }
@@ -54,14 +57,15 @@ export function open(root) {
   const stops = [
     live.on("fleet", draw),
     live.on("timeline", (event) => {
-      events = [event, ...events].slice(0, EVENTS);
+      events = [event, ...events.filter((other) => id(other) !== id(event))].slice(0, EVENTS);
       list();
       draw();
     }),
   ];
   const stopped = new AbortController();
   const load = () => get(["api", "timeline"], {}, stopped.signal).then((answer) => {
-    events = answer.events;
+    const have = new Set(answer.events.map(id));
+    events = [...events.filter((event) => !have.has(id(event)) && event.time_ms >= (answer.events[0]?.time_ms ?? 0)), ...answer.events];
     if (!chosen && live.fleet && (events.at(-1)?.time_ms ?? 0) > live.fleet.time_ms - RANGES[0][0] * 1000) choose(RANGES[0][0]);
     cut = answer.cut;
     list();
@@ -139,12 +143,24 @@ function laneOf(name) {
     update: ({ bars: found, at }) => {
       const newest = found.at(-1)?.version;
       const rolled = found.some((replica) => replica.version !== newest);
-      keyed(bars, found.map((replica) => ({ replica, at, newest: rolled && replica.version === newest })), ({ replica }) => replica.instance, ({ replica }) => barOf(name, replica));
+      keyed(bars, found.map((replica) => ({ replica, at, newest: rolled && replica.version === newest })), ({ replica }) => replica.instance, () => barOf(name));
     },
   };
 }
 
-function barOf(service, first) {
+// One state of a replica, as a part of its bar.
+function partOf({ state }) {
+  const node = h("span", { class: `part ${state}` }, state === "gone" ? stateMark("gone") : null);
+  return {
+    node,
+    update({ from, to, at }) {
+      style(node, "--from", at(from).toFixed(5));
+      style(node, "--part", state === "gone" ? "0" : (at(to) - at(from)).toFixed(5));
+    },
+  };
+}
+
+function barOf(service) {
   const label = h("span", { class: "bar-label" });
   const parts = h("span", { class: "bar-parts" });
   const node = h("div", { class: "replica-bar", role: "img" }, parts, label);
@@ -152,13 +168,7 @@ function barOf(service, first) {
     node,
     update({ replica, at, newest }) {
       const spans = replica.spans.filter((span) => at(span.to) > 0);
-      keyed(parts, spans.map((span, index) => ({ ...span, index })), (span) => `${span.state} ${span.index}`, (span) => {
-        const part = h("span", { class: `part ${span.state}` }, span.state === "gone" ? stateMark("gone") : null);
-        return { node: part, update: (said) => {
-          style(part, "--from", at(said.from).toFixed(5));
-          style(part, "--part", said.state === "gone" ? "0" : (at(said.to) - at(said.from)).toFixed(5));
-        } };
-      });
+      keyed(parts, spans.map((span, index) => ({ ...span, index, at })), (span) => `${span.state} ${span.index}`, partOf);
       const begin = at(spans[0]?.from ?? 0);
       style(label, "--from", begin.toFixed(5));
       label.classList.toggle("left", begin > 0.6);

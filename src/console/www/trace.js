@@ -81,6 +81,7 @@ function draw(trace) {
     h("h1", null, root ? [h("span", { class: `service ${colour(root.service)}` }, root.service), h("span", { class: "name" }, root.name)] : "Trace"),
     h("p", { class: "facts" }, h("b", null, duration(trace.duration_ms)), h("span", null, clock(trace.start_ms, true)), h("span", null, plural(trace.spans.length, "span")),
       h("span", null, plural(services.length, "service")), failed ? h("span", { class: "result error" }, icon("error"), plural(failed, "error")) : null,
+      trace.cut ? h("span", { class: "result incomplete" }, "some spans were left out") : null,
       h("span", { class: "id mono" }, trace.trace_id), copyButton(trace.trace_id, "Copy the trace ID")));
 
   const scale = h("div", { class: "scale", "aria-hidden": "true" });
@@ -133,13 +134,14 @@ function spanRow(span, depth, of, end_us, onclick) {
   const from = Math.min(1, Math.max(0, span.start_us / end_us));
   const part = Math.min(1 - from, Math.max(0, span.duration_us / end_us));
   const took = h("span", { class: "took" }, duration(span.duration_us / 1000));
-  const track = h("span", { class: "track" }, bar, took);
+  const rest = h("span", { class: "hidden" }, `after ${duration(span.start_us / 1000)}, ${span.kind}${span.error ? ", error" : ""}`);
+  const track = h("span", { class: "track" }, bar, took, rest);
   style(track, "--from", from.toFixed(5));
   style(track, "--part", part.toFixed(5));
-  const name = h("span", { class: "span-name" }, of ? h("span", { class: `swatch ${colour(span.service)}`, "aria-hidden": "true" }) : h("span", { class: `service ${colour(span.service)}` }, span.service), span.error ? icon("error") : null, spanName(span.name));
+  const name = h("span", { class: "span-name" }, of ? [h("span", { class: `swatch ${colour(span.service)}` }), h("span", { class: "hidden" }, span.service)] : h("span", { class: `service ${colour(span.service)}` }, span.service), span.error ? icon("error") : null, spanName(span.name));
   style(name, "--depth", Math.min(depth, 12));
   const said = `${span.service} ${span.name}, ${span.kind}, ${duration(span.duration_us / 1000)}, after ${duration(span.start_us / 1000)}${span.error ? ", error" : ""}`;
-  return h("button", { type: "button", class: `span ${span.kind} ${span.error ? "failed" : ""}`, "aria-pressed": "false", "aria-label": said, title: said, "data-row": "", "data-span": span.span_id, onclick }, name, track);
+  return h("button", { type: "button", class: `span ${span.kind} ${span.error ? "failed" : ""}`, "aria-pressed": "false", title: said, "data-row": "", "data-span": span.span_id, onclick }, name, track);
 }
 
 function details(span, lines) {
