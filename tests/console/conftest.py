@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
-import harness
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from telemetry import Replica
+
+import harness
 
 PATIENCE_MS = 30_000  # a bound, no expectation
 DESKTOP = {"width": 1280, "height": 800}

@@ -130,6 +130,18 @@ export function empty(title, ...advice) {
   return h("div", { class: "empty" }, h("p", { class: "what" }, title), advice.map((line) => h("p", null, line)));
 }
 
+// What may be wider than its place. Where it is, it scrolls by keyboard, too.
+export function scroller(label, ...children) {
+  const node = h("div", { class: "scroll" }, children);
+  new ResizeObserver(() => {
+    const wide = node.scrollWidth > node.clientWidth;
+    attr(node, "tabindex", wide ? "0" : null);
+    attr(node, "role", wide ? "region" : null);
+    attr(node, "aria-label", wide ? label : null);
+  }).observe(node);
+  return node;
+}
+
 export function field(label, control, kind = "") {
   return h("label", { class: `field ${kind}` }, h("span", null, label), control);
 }

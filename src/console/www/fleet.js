@@ -1,7 +1,7 @@
 // fleet -- every service with its replicas, and the flows between services.
 
 import { colour, live } from "./api.js";
-import { attr, empty, h, heading, keyed, say, stateMark, style } from "./dom.js";
+import { attr, empty, h, heading, keyed, say, scroller, stateMark, style } from "./dom.js";
 import { age, bytes, clock, count, duration, instanceName, millis, NONE, number, percent, plural } from "./format.js";
 import { map } from "./map.js";
 import { spark } from "./spark.js";
@@ -124,7 +124,7 @@ function card(name, fleet) {
     h("header", null, h("span", { class: "swatch", "aria-hidden": "true" }), h("h2", null, link), versions, states,
       h("span", { class: "links" }, h("a", { href: `#/traces?${query}` }, "Traces"), h("a", { href: `#/logs?${query}` }, "Logs"))),
     h("div", { class: "trends" }, requests.node, errors.node, slow.node),
-    h("div", { class: "scroll" }, table, more));
+    scroller(`Replicas of ${name}`, table, more));
 
   function update(service) {
     latest = service;

@@ -1,6 +1,6 @@
 // openapi -- draws an OpenAPI 3 document as a reference. The document is data like any other: texts only, bounded depth.
 
-import { h } from "./dom.js";
+import { h, scroller } from "./dom.js";
 import { plural } from "./format.js";
 
 const METHODS = ["get", "post", "put", "patch", "delete", "head", "options"];
@@ -56,7 +56,7 @@ function pathOf(service, document, path, item) {
 function parametersOf(document, parameters) {
   const rows = parameters.map((parameter) => h("tr", null, h("th", { scope: "row", class: "mono" }, String(parameter.name), parameter.required ? required() : null), h("td", null, String(parameter.in)),
     h("td", null, h("span", { class: "type" }, typeOf(document, parameter.schema)), limits(resolved(document, parameter.schema))), h("td", { class: "prose" }, String(parameter.description ?? resolved(document, parameter.schema).description ?? ""))));
-  return [h("h4", null, "Parameters"), h("div", { class: "scroll" }, h("table", { class: "grid" }, h("thead", null, h("tr", null, ["Name", "In", "Type", "Description"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, rows)))];
+  return [h("h4", null, "Parameters"), scroller("Parameters", h("table", { class: "grid" }, h("thead", null, h("tr", null, ["Name", "In", "Type", "Description"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, rows)))];
 }
 
 function bodyOf(document, given) {
@@ -75,7 +75,7 @@ function responsesOf(document, given) {
     const headers = entries(response.headers).map(([name]) => h("div", { class: "note" }, name));
     return h("tr", null, h("th", { scope: "row" }, h("span", { class: `status s${status[0]}` }, status)), h("td", { class: "prose" }, String(response.description ?? "")), h("td", null, types, headers));
   });
-  return [h("h4", null, "Responses"), h("div", { class: "scroll" }, h("table", { class: "grid responses" }, h("thead", null, h("tr", null, ["Status", "Description", "Content, headers"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, rows)))];
+  return [h("h4", null, "Responses"), scroller("Responses", h("table", { class: "grid responses" }, h("thead", null, h("tr", null, ["Status", "Description", "Content, headers"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, rows)))];
 }
 
 const required = () => h("span", { class: "required" }, "required");

@@ -1,7 +1,7 @@
 // stores -- where services keep data: engine, revision, lag, size against the limit.
 
 import { colour, every, get, Refused } from "./api.js";
-import { attr, empty, h, heading, keyed, say, style } from "./dom.js";
+import { attr, empty, h, heading, keyed, say, scroller, style } from "./dom.js";
 import { bytes, count, duration, instanceName, millis, NONE, number, percent } from "./format.js";
 
 const POLL_MS = 2000;
@@ -32,7 +32,7 @@ function card(name) {
   const replicas = h("span", { class: "note" });
   const table = h("table", { class: "grid" }, h("caption", { class: "hidden" }, `Stores of ${name}`), h("thead", null, h("tr", null, HEAD.map(([text, kind]) => h("th", { scope: "col", class: kind }, text)))), rows);
   const node = h("section", { class: `card panel whole ${colour(name)}`, "aria-label": name },
-    h("header", null, h("span", { class: "swatch", "aria-hidden": "true" }), h("h2", null, name), engine, replicas), h("div", { class: "scroll" }, table));
+    h("header", null, h("span", { class: "swatch", "aria-hidden": "true" }), h("h2", null, name), engine, replicas), scroller(`Stores of ${name}`, table));
   return {
     node,
     update([, stores]) {
