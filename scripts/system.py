@@ -240,9 +240,10 @@ class System:
             "PORT": str(service.place.port),
             "GRPC_PORT": str(service.place.grpc if both else service.place.port),
             "METRICS_PORT": str(service.place.admin),
-            "STORE_URL": self._store_url(service),
             "FEATURES_FILE": str(ROOT / "share/route-guide/features.json"),
         }
+        if service.program in STORED:
+            settings["STORE_URL"] = self._store_url(service)
         for variable, peer in service.place.peers.items():
             settings[variable] = ",".join(each.address for each in self._replicas(peer))
         self._run(service, [program], settings | self._telemetry(service))

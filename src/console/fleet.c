@@ -417,6 +417,8 @@ static void take_phase(struct fleet *fleet, struct fleet_replica *replica, const
 
     for (size_t i = 0; point->value == 1 && i < sizeof(phases) / sizeof(phases[0]); i++)
         if (str_eq(phase, str_of(phases[i].phase))) {
+            if (phases[i].state == FLEET_STARTING && replica->state == FLEET_READY && !replica->has_phase)
+                return; /* a span or a line has overtaken it */
             replica->has_phase = true;
             set_state(fleet, replica, phases[i].state, now_ms);
         }
@@ -455,17 +457,17 @@ static void take_histogram(double counts[LATENCY_BUCKETS], const struct otlp_poi
     }
 }
 
-static void take_loop(struct fleet_metrics *metrics, const struct otlp_point_view *point)
+/* Of a worker and of its thread: the time of its turns, which is counted in ms, and its CPU time, of which the larger
+ * counts. */
+static void take_loop(struct fleet_metrics *metrics, const struct otlp_point_view *point, struct str name)
 {
-    struct str worker = otlp_pair_string(&point->attributes, STR("worker"));
+    bool is_worker = name.len > 5 && (memcmp(name.s, "http-", 5) == 0 || memcmp(name.s, "rpc-", 4) == 0);
 
-    if (worker.len == 0 || (worker.len >= 5 && memcmp(worker.s, "admin", 5) == 0))
-        return;
-    for (size_t i = 0; i < FLEET_MAX_WORKERS; i++) {
+    for (size_t i = 0; is_worker && i < FLEET_MAX_WORKERS; i++) {
         if (metrics->workers[i][0] == '\0')
-            copy(metrics->workers[i], sizeof(metrics->workers[i]), worker);
-        if (is_named(metrics->workers[i], sizeof(metrics->workers[i]), worker)) {
-            metrics->sums.loops[i] += point->value;
+            copy(metrics->workers[i], sizeof(metrics->workers[i]), name);
+        if (is_named(metrics->workers[i], sizeof(metrics->workers[i]), name)) {
+            metrics->sums.loops[i] = fmax(metrics->sums.loops[i], point->value);
             return;
         }
     }
@@ -588,7 +590,9 @@ static void take_sum(struct fleet_replica *replica, struct str metric, const str
              str_eq(metric, STR("grpc_server_handling_seconds")))
         take_histogram(sums->latency, point);
     else if (str_eq(metric, STR("event_loop_turn_seconds")))
-        take_loop(&replica->metrics, point);
+        take_loop(&replica->metrics, point, otlp_pair_string(&point->attributes, STR("worker")));
+    else if (str_eq(metric, STR("thread_cpu_seconds_total")))
+        take_loop(&replica->metrics, point, otlp_pair_string(&point->attributes, STR("thread")));
     else if (str_eq(metric, STR("clients_memory_bytes")))
         sums->memory_used += point->value;
     else if (str_eq(metric, STR("memory_part_max_bytes")) && is_label(point, STR("part"), STR("clients")))

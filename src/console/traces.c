@@ -2,12 +2,14 @@
 #include "fnv.h"
 #include <assert.h>
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 
 #define MIN_BYTES      (64 * 1024)
 #define BYTES_A_BUCKET 2048         /* a trace of two spans takes about as much */
 #define MIN_THRESHOLD  (1ULL << 44) /* one of a million */
-#define MIN_CHANGE_MS  2000         /* between two changes of the threshold */
+#define DECIDE_MS      2000         /* between two decisions of how many traces are taken in */
+#define MIN_FACTOR     0.1
 #define MAX_CHECKED    500 /* spans of a trace whose parents are looked for: each is compared with all others */
 
 int traces_open(struct traces *traces, size_t max)
@@ -188,28 +190,43 @@ double traces_weight(const struct traces *traces, const struct traces_trace *tra
     return trace->important ? 1 : (double)UINT64_MAX / (double)traces->threshold;
 }
 
-/* How long the oldest ordinary trace has been here; UINT64_MAX: there is none. */
-static uint64_t oldest_ms(const struct traces *traces, uint64_t now_ms)
+static bool is_full(const struct traces *traces)
 {
-    const struct traces_trace *trace = TAILQ_FIRST(&traces->ordinary);
+    return traces->used > traces->max - traces->max / 8;
+}
 
-    return trace != NULL ? now_ms - trace->arrived_ms : UINT64_MAX;
+/* By what came in since the last decision: how long a trace will stay. */
+static double lifetime_ms(const struct traces *traces, uint64_t now_ms)
+{
+    double elapsed_ms = (double)(now_ms - traces->changed_ms);
+
+    return traces->added > 0 ? (double)traces->max / (double)traces->added * elapsed_ms : INFINITY;
+}
+
+/* In one step to what is wanted, or nearly: an estimate may be wrong. */
+static void take_fewer(struct traces *traces, double lifetime_ms)
+{
+    double factor = lifetime_ms / ((TRACES_KEEP_MIN_MS + TRACES_KEEP_MAX_MS) / 2.0);
+
+    factor = factor < MIN_FACTOR ? MIN_FACTOR : factor;
+    traces->threshold = (uint64_t)((double)traces->threshold * factor);
+    if (traces->threshold < MIN_THRESHOLD)
+        traces->threshold = MIN_THRESHOLD;
 }
 
 void traces_tick(struct traces *traces, uint64_t now_ms)
 {
-    bool is_full = traces->used > traces->max - traces->max / 8;
-    uint64_t age_ms = oldest_ms(traces, now_ms);
+    double lifetime;
 
-    if (now_ms - traces->changed_ms < MIN_CHANGE_MS)
+    if (now_ms - traces->changed_ms < DECIDE_MS)
         return;
-    if (is_full && age_ms < TRACES_KEEP_MIN_MS && traces->threshold > MIN_THRESHOLD) {
-        traces->threshold /= 2;
-        traces->changed_ms = now_ms;
-    } else if (traces->threshold != TRACES_ALL && (!is_full || age_ms > TRACES_KEEP_MAX_MS)) {
+    lifetime = lifetime_ms(traces, now_ms);
+    if (is_full(traces) && lifetime < TRACES_KEEP_MIN_MS)
+        take_fewer(traces, lifetime);
+    else if (lifetime > TRACES_KEEP_MAX_MS)
         traces->threshold = traces->threshold > UINT64_MAX / 2 ? TRACES_ALL : traces->threshold * 2;
-        traces->changed_ms = now_ms;
-    }
+    traces->changed_ms = now_ms;
+    traces->added = 0;
 }
 
 static void promote(struct traces *traces, struct traces_trace *trace, uint64_t now_ms)
@@ -338,12 +355,14 @@ int traces_add(struct traces *traces, const struct otlp_span_view *view, struct 
         view->failed || (view->end_ns > view->start_ns && view->end_ns - view->start_ns >= traces->slow_ns);
     struct traces_trace *trace;
     struct traces_span *span;
+    size_t before;
 
     *ret_trace = NULL;
     *ret_span = NULL;
     if (!is_id(view->trace_id, 16) || !is_id(view->span_id, 8))
         return -EINVAL;
     make_room(traces, now_ms);
+    before = traces->used;
     trace = trace_for(traces, (const uint8_t *)view->trace_id.s, important, now_ms);
     span = trace != NULL ? new_span(traces, view, service, instance) : NULL;
     if (span == NULL) {
@@ -352,6 +371,7 @@ int traces_add(struct traces *traces, const struct otlp_span_view *view, struct 
         return 0;
     }
     append(traces, trace, span);
+    traces->added += traces->used - before;
     trace->changed_ms = now_ms;
     if (important)
         promote(traces, trace, now_ms);

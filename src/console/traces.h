@@ -1,10 +1,9 @@
 /* traces -- the spans of the last minutes, by trace, in bounded memory.
  *
  * Spans are found by the id of their trace. When max bytes are used, whole traces go, the oldest first, but ordinary
- * ones before those with an error or a slow request, which have half of the memory for themselves. When a trace does
- * not stay for TRACES_KEEP_MIN_MS that way, fewer ordinary traces are taken in from then on: those whose id is below a
- * threshold, which is the same choice in each process that would make it. So what is kept of ordinary traces is
- * complete, and goes back for minutes, however many come.
+ * ones before those with an error or a slow request, as long as these have no more than half of the memory. When
+ * traces would not stay for TRACES_KEEP_MIN_MS that way, fewer ordinary ones are taken in from then on: those whose id
+ * is below a threshold, so that a trace is taken in whole or not at all.
  *
  * Times are given by the caller, in ms of one clock. One thread at a time.
  */
@@ -60,7 +59,7 @@ struct traces {
     struct traces_list ordinary, important; /* the oldest first */
     size_t used, important_used, max;       /* bytes */
     uint64_t threshold;                     /* of the sampled part of an id, TRACES_ALL: every trace is taken */
-    uint64_t changed_ms;                    /* when the threshold was */
+    uint64_t changed_ms, added;             /* the last decision, and bytes that have come since */
     uint64_t sampled_out;                   /* spans that were not taken, or went before TRACES_KEEP_MIN_MS */
     uint64_t slow_ns;                       /* a span of this length makes its trace important; UINT64_MAX: none does */
 };
