@@ -15,7 +15,7 @@ const id = (line) => `${line.time_ms} ${line.service} ${line.instance} ${line.sp
 export function open(root, route) {
   const filter = { service: "", severity: "", text: "" };
   const list = h("ol", { class: "lines", "data-rows": "" });
-  const status = h("span", { class: "note", role: "status" });
+  const status = h("span", { class: "note" });
   const behind = h("button", { type: "button", class: "behind", hidden: true, onclick: resume });
   const earlier = h("button", { type: "button", class: "quiet", onclick: older }, "Load earlier lines");
   const nothing = empty("No line matches.", "Lines appear here as services log them. Widen the filter, or send a request.");
