@@ -117,7 +117,7 @@ function card(name, fleet) {
   } });
   let all = false;
   let latest = null;
-  const head = [["State", ""], ["Replica", ""], ["Version", ""], ["req/s", "n"], ["err/s", "n"], ["p50 ms", "n"], ["p99 ms", "n"], ["Loop", ""], ["Memory", ""], ["Conns", "n"], ["Up", "n"]];
+  const head = [["State", ""], ["Replica", ""], ["Version", ""], ["req/s", "n"], ["err/s", "n"], ["p50 ms", "n"], ["p99 ms", "n"], ["Loop", ""], ["Budget", ""], ["Conns", "n"], ["Up", "n"]];
   const table = h("table", { class: "grid replicas" }, h("caption", { class: "hidden" }, `Replicas of ${name}`),
     h("thead", null, h("tr", null, head.map(([text, kind]) => h("th", { scope: "col", class: `${kind} k-${text.split(/[ /]/)[0].toLowerCase()}` }, text)))), rows);
   const node = h("section", { class: `card panel ${colour(name)}`, "data-service": name, "aria-label": name },
@@ -201,7 +201,7 @@ function replicaRow(service, first) {
     say(cells.p99, gone ? NONE : millis(replica.p99_ms));
     loop.update(gone ? null : replica.loop_utilization, gone ? NONE : percent(replica.loop_utilization));
     memory.update(gone || !replica.memory_limit ? null : replica.memory_used / replica.memory_limit, gone ? NONE : bytes(replica.memory_used));
-    attr(memory.node, "title", replica.memory_limit ? `${bytes(replica.memory_used)} of ${bytes(replica.memory_limit)}` : null);
+    attr(memory.node, "title", replica.memory_limit ? `${bytes(replica.memory_used)} of ${bytes(replica.memory_limit)} for clients` : "used for clients; there is no limit");
     say(cells.conns, gone ? NONE : count(replica.connections));
     const now = live.fleet?.time_ms ?? replica.last_seen_ms;
     say(cells.up, gone ? `${age(now - replica.since_ms)} ago` : age(now - replica.started_ms));
