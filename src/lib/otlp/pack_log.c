@@ -57,10 +57,12 @@ static void add_field(struct record *record, const struct log_field *field)
 
 static void add_request(struct record *record, const struct log_request *request)
 {
-    bool is_path = request->url.len > 0 && request->url.s[0] == '/';
+    struct str query = request->url, path = STR_NULL;
 
+    str_next(&query, '?', &path);
     add_string(record, "http.request.method", request->method);
-    add_string(record, is_path ? "url.path" : "url.full", request->url);
+    add_string(record, "url.path", path);
+    add_string(record, "url.query", query);
     add_string(record, "url.scheme", request->scheme);
     add_string(record, "server.address", request->host);
     add_integer(record, "http.response.status_code", (uint64_t)request->status);
