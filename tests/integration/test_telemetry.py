@@ -3,6 +3,7 @@ test_traces.py."""
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -252,6 +253,13 @@ def test_wrong_options_are_refused(tmp_path: Path, settings: dict[str, str], sta
     result = harness.run("demo", "-n", folder=tmp_path, **settings)
     assert result.returncode == status
     assert next(iter(settings)) in result.stderr
+
+
+def test_each_option_is_described(tmp_path: Path) -> None:
+    options = set(re.findall(r"\bOTEL_[A-Z_]+", harness.run("demo", "--help", folder=tmp_path).stdout))
+    text = (harness.ROOT / "docs/runbook.md").read_text().split("### Send telemetry to a collector")[1]
+    table = "".join(line for line in text.split("\n## ")[0].splitlines() if line.startswith("| `"))
+    assert len(options) > 20 and options == set(re.findall(r"`(OTEL_[A-Z_]+)`", table))
 
 
 def test_a_disabled_sdk_sends_nothing(tmp_path: Path) -> None:
