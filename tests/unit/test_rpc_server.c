@@ -6,10 +6,11 @@
 #include <sched.h>
 #include <zlib.h>
 
-#define GET_FEATURE "/routeguide.RouteGuide/GetFeature"
-#define ROUTE_CHAT  "/routeguide.RouteGuide/RouteChat"
-#define WATCH       "/grpc.health.v1.Health/Watch"
-#define REFLECTION  "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+#define GET_FEATURE  "/routeguide.RouteGuide/GetFeature"
+#define ROUTE_CHAT   "/routeguide.RouteGuide/RouteChat"
+#define RECORD_ROUTE "/routeguide.RouteGuide/RecordRoute"
+#define WATCH        "/grpc.health.v1.Health/Watch"
+#define REFLECTION   "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 static struct fixture fixture;
 static struct grpc_connection connection;
@@ -943,6 +944,50 @@ Test(rpc_server, closes_the_connection_of_a_client_that_resets_calls_too_often)
     cr_assert_lt(reset_calls(5000, (const char *const[]){"grpc-timeout", "3S", NULL}), 5000);
 }
 
+/* ---- shares of a turn ---- */
+
+/* The turns that all loops have taken. */
+static unsigned long turns(void)
+{
+    struct buf text = {0};
+    unsigned long sum = 0;
+    const char *line;
+
+    metrics_write(fixture.metrics, &text);
+    buf_append(&text, "", 1);
+    for (line = text.data; (line = strstr(line, "event_loop_turn_seconds_count")) != NULL; line++)
+        sum += strtoul(strchr(line, ' '), NULL, 10);
+    buf_release(&text);
+    return sum;
+}
+
+/* Points of 65,000 bytes, all but a few of them in a field that nobody knows. */
+static void record_inflated(unsigned count)
+{
+    static char point[65000] = {0x7a, (char)0xe4, (char)0xfb, 0x03};
+    struct buf one = {0}, all = {0};
+
+    append_gzip(&one, (struct str){point, sizeof(point)});
+    for (unsigned i = 0; i < count; i++)
+        buf_append(&all, one.data, one.len);
+    assert_status(call_with(RECORD_ROUTE, buf_str(&all), with_gzip), "0");
+    buf_release(&one);
+    buf_release(&all);
+}
+
+/* Read as any other connection is, 500 messages would be inflated in a turn, while all others wait. */
+Test(rpc_server, reads_less_of_what_grows)
+{
+    unsigned long before;
+
+    reopen_with_metrics((struct rpc_server_def){0});
+    record_inflated(10);
+    before = turns();
+    record_inflated(500);
+    cr_assert_geq(turns() - before, 60u);
+    close_with_metrics();
+}
+
 /* ---- what HTTP/2 forbids ---- */
 
 static void assert_protocol_error(const char *frames, size_t len)
@@ -1584,6 +1629,12 @@ Test(rpc_server, closes_the_connection_that_holds_most_where_all_clients_hold_to
     buf_release(&body);
 }
 
+static void in_loops(void (*function)(void *loop))
+{
+    for (unsigned i = 0; i < fixture.server->loop_count; i++)
+        loop_call(fixture.server->loops[i]->loop, function, fixture.server->loops[i]);
+}
+
 static size_t counted;
 
 static void add_kernel(void *arg)
@@ -1595,8 +1646,7 @@ static void add_kernel(void *arg)
 static size_t kernel_bytes(void)
 {
     counted = 0;
-    for (unsigned i = 0; i < fixture.server->loop_count; i++)
-        loop_call(fixture.server->loops[i]->loop, add_kernel, fixture.server->loops[i]);
+    in_loops(add_kernel);
     return counted;
 }
 
@@ -1630,6 +1680,31 @@ Test(rpc_server, counts_what_the_kernel_keeps_for_a_client_that_does_not_take_it
     cr_expect_eq(kernel_bytes(), 0u);
 }
 
+static void add_receive_queue(void *arg)
+{
+    const struct rpc_conn *conn;
+    int bytes;
+
+    TAILQ_FOREACH(conn, &((struct rpc_loop *)arg)->conns, link)
+    {
+        cr_assert_eq(getsockopt(conn->fd, SOL_SOCKET, SO_RCVBUF, &bytes, &(socklen_t){sizeof(bytes)}), 0);
+        counted += (size_t)bytes;
+    }
+}
+
+/* 400 connections whose clients send faster than the server reads. */
+Test(rpc_server, bounds_what_the_kernel_keeps_unread)
+{
+    size_t max = 64 << 20;
+
+    reopen((struct rpc_server_def){.max_memory = max});
+    ping(&connection);
+    counted = 0;
+    in_loops(add_receive_queue);
+    cr_assert_gt(counted, 0u);
+    cr_assert_lt(400 * counted, max);
+}
+
 static void yield_all(void *arg)
 {
     struct rpc_loop *loop = arg;
@@ -1640,12 +1715,6 @@ static void yield_all(void *arg)
         rpc_conn_yield(conn);
         cr_expect_eq(conn->state, RPC_CONN_LEAVING);
     }
-}
-
-static void in_loops(void (*function)(void *loop))
-{
-    for (unsigned i = 0; i < fixture.server->loop_count; i++)
-        loop_call(fixture.server->loops[i]->loop, function, fixture.server->loops[i]);
 }
 
 /* GOAWAY will say that what is read in the rest of the turn was not begun, and clients repeat it. */

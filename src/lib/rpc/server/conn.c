@@ -56,6 +56,7 @@
 #define PING_STRIKES         2
 #define PING_STRIKES_MAX     100         /* of a client that has been told */
 #define LONGEST_FRAME        (20 * 1024) /* that nghttp2 gives at a time: 16 KiB and its head */
+#define LEAST_SHARE          512         /* bytes to read in a turn, of a connection whose messages grow */
 #define SENDS_A_TURN         16
 #define KERNEL_LEAST         (16 * 1024)     /* bytes that the kernel may hold without being counted */
 #define WINDOW               (64 * 1024 - 1) /* of a stream: a paused call holds so much; HTTP/2's default */
@@ -420,10 +421,27 @@ void rpc_conn_flush(struct rpc_conn *conn)
 
 /* ---- receiving ---- */
 
+/* A connection whose messages are inflated reads less by as much as they have grown. */
+static size_t read_share(const struct rpc_conn *conn)
+{
+    size_t share = loop_read_share(conn->loop->loop) / (1 + conn->growth);
+
+    return share > LEAST_SHARE ? share : LEAST_SHARE;
+}
+
+/* How much bytes that were read have grown, half of what it was before at least: not each read ends messages. */
+static void count_growth(struct rpc_conn *conn, size_t read)
+{
+    size_t growth = conn->inflated / read;
+
+    conn->growth = growth > conn->growth / 2 ? growth : conn->growth / 2;
+    conn->inflated = 0;
+}
+
 static void on_readable(h2o_socket_t *socket, const char *err)
 {
     struct rpc_conn *conn = socket->data;
-    size_t share = loop_read_share(conn->loop->loop);
+    size_t share = read_share(conn);
     ssize_t len = err != NULL ? 0 : recv(conn->fd, conn->loop->in, share, 0), result;
 
     if (len > 0)
@@ -441,6 +459,7 @@ static void on_readable(h2o_socket_t *socket, const char *err)
     result = nghttp2_session_mem_recv(conn->session, conn->loop->in, (size_t)len);
     if (result < 0)
         rpc_refusal_failed(conn, (int)result);
+    count_growth(conn, (size_t)len);
     rpc_conn_dirty(conn);
 }
 

@@ -66,6 +66,28 @@ static int unpack_and_tell(struct rpc_call *call, struct str bytes)
     return err;
 }
 
+static void count_inflated(struct rpc_call *call, size_t len)
+{
+    loop_has_read(call->loop->loop, 0, len);
+    if (call->conn != NULL)
+        call->conn->inflated += len;
+}
+
+static int inflate_and_tell(struct rpc_call *call, struct str bytes)
+{
+    struct str inflated;
+    int err = rpc_inflate(bytes, call->in.max, &call->loop->account, &inflated);
+
+    if (err == -EMSGSIZE)
+        count_inflated(call, call->in.max);
+    if (err != 0)
+        return err;
+    count_inflated(call, inflated.len);
+    err = unpack_and_tell(call, inflated);
+    rpc_inflated_free(inflated, &call->loop->account);
+    return err;
+}
+
 static void tell_message(struct rpc_call *call, struct str bytes)
 {
     int err;
@@ -75,12 +97,7 @@ static void tell_message(struct rpc_call *call, struct str bytes)
     } else if (call->head.encoding != RPC_GZIP) {
         err = -EPROTO;
     } else {
-        err = rpc_inflate(bytes, call->in.max, &call->loop->account, &bytes);
-        if (err == 0) {
-            loop_has_read(call->loop->loop, 0, bytes.len);
-            err = unpack_and_tell(call, bytes);
-            rpc_inflated_free(bytes, &call->loop->account);
-        }
+        err = inflate_and_tell(call, bytes);
     }
     if (err != 0)
         rpc_input_refuse(call, err);

@@ -389,10 +389,12 @@ struct rpc_conn {
     bool waits;        /* for the socket to take more; nothing is sent until then */
     uint8_t *rest;     /* what the socket did not take */
     size_t rest_len, rest_offset;
-    size_t sent;    /* bytes, since the kernel was last asked what it holds */
-    size_t kernel;  /* bytes that it held then, as charged to the account */
-    size_t untaken; /* in ENDED, bytes that the client had not taken at the timer's last turn; 0: it has not run */
-    bool is_proxy;  /* a trusted one: what it says of the client is believed */
+    size_t inflated; /* bytes that its messages have become since its last read */
+    size_t growth;   /* what it inflates to, as a multiple of what it reads */
+    size_t sent;     /* bytes, since the kernel was last asked what it holds */
+    size_t kernel;   /* bytes that it held then, as charged to the account */
+    size_t untaken;  /* in ENDED, bytes that the client had not taken at the timer's last turn; 0: it has not run */
+    bool is_proxy;   /* a trusted one: what it says of the client is believed */
     char remote_ip[NET_IP_SIZE], local_ip[NET_IP_SIZE];
 };
 
