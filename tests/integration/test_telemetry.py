@@ -178,7 +178,7 @@ def test_log_lines_become_records(start: Callable[..., Service], http: httpx.Cli
     of = attributes(record)
     assert (of["http.request.method"], of["url.path"], of["url.query"]) == ("GET", "/demo/hello", "a=b")
     assert of["http.response.status_code"] == "200"
-    assert of["user_agent.original"] == "a<b>" and of["network.protocol"] == "HTTP/1.1"
+    assert of["user_agent.original"] == "a<b>" and of["network.protocol.version"] == "1.1"
     assert int(of["latency_us"]) >= 0
     assert record_of(collector, "GET /demo/nowhere 404")["severityNumber"] == 13
     demo.stop()
