@@ -21,6 +21,7 @@ import described
 import examples
 import harness
 from harness import ROOT, Service
+from otelcol import Collector
 
 
 @pytest.fixture
@@ -28,6 +29,16 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """start(NAME, *flags, **environment): a service that is ready; stopped and checked when the test ends."""
     with harness.services(tmp_path) as factory:
         yield factory
+
+
+@pytest.fixture
+def collector(tool: Callable[[str], str], tmp_path: Path) -> Iterator[Collector]:
+    """A real OpenTelemetry Collector."""
+    folder = tmp_path / "otelcol"
+    folder.mkdir()
+    collector = Collector(tool("otelcol"), folder)
+    yield collector
+    collector.stop()
 
 
 @pytest.fixture
