@@ -7,7 +7,7 @@
 #include <errno.h>
 
 static const struct config_option options[] = {
-    {"CONSOLE_MEMORY_BYTES", "12Mi", CONFIG_BYTES, 1 << 20, 1LL << 34,
+    {"CONSOLE_MEMORY_BYTES", "16Mi", CONFIG_BYTES, 1 << 20, 1LL << 34,
      .help = "of the spans, log lines and replicas that are kept"},
     {"CONSOLE_TOKEN_FILE", "",
      .help = "file of the token that lets the page send requests to services of this machine; empty: it only shows"},
