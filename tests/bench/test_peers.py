@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -77,6 +78,12 @@ def test_answers_that_are_not_200_fail():
     assert (status, result["requests"], result["failed"]) == (1, 0, 10)
 
 
+def test_requests_that_are_never_answered_fail():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        status, result = load("get", silent.getsockname()[1], "/", 2, 0.2, 50)
+    assert (status, result["requests"], result["failed"]) == (1, 0, 10)
+
+
 # ---- the table and the picture ----
 
 
@@ -146,7 +153,8 @@ def test_the_first_run_has_nothing_to_compare_with(tmp_path):
     (first,) = compare(tmp_path, (2, 8))
     assert first.returncode == 0
     assert "| http: h1 cpu to net/http | | 0.250 | |" in first.stdout
-    assert len((tmp_path / "ratios.jsonl").read_text().splitlines()) == 1
+    (kept,) = (tmp_path / "ratios.jsonl").read_text().splitlines()
+    assert json.loads(kept)["ratios"] == {"http: h1 cpu to net/http": 0.25, "http: h2 cpu to net/http": 0.25}
 
 
 def test_a_change_of_more_than_a_tenth_is_reported(tmp_path):

@@ -8,7 +8,7 @@
 #include "svc_libraries.h"
 #include "svc_signals.h"
 #include "svc_store.h"
-#include "svc_traces.h"
+#include "svc_telemetry.h"
 #include "thread.h"
 #include <assert.h>
 #include <errno.h>
@@ -19,9 +19,9 @@
 
 enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-#define LOG_FLUSH_MS   2000
-#define SPANS_FLUSH_MS 1000
-#define STOP_MS        10000 /* bound on stop */
+#define LOG_FLUSH_MS       2000
+#define TELEMETRY_FLUSH_MS 1000
+#define STOP_MS            10000 /* bound on stop */
 /* Where requests were cut off: within what Kubernetes still allows, and stop has less to do. */
 #define STOP_LATE_MS 4000
 #define MAX_TABLES   (SVC_MAX_SERVERS + 5) /* the common ones, ports, the store's, the service's own */
@@ -89,7 +89,7 @@ static void make_tables(const struct svc *svc, struct tables *ret_tables)
 
     *ret_tables = (struct tables){0};
     ret_tables->list[ret_tables->count++] = common_options;
-    ret_tables->list[ret_tables->count++] = svc_trace_options;
+    ret_tables->list[ret_tables->count++] = svc_telemetry_options;
     for (unsigned i = 0; i < svc->server_count; i++) {
         const struct svc_server_type *type = svc->servers[i].type;
 
@@ -227,7 +227,7 @@ static void set_serving(struct svc *svc, bool serving)
 static void set_ready(struct svc *svc)
 {
     set_serving(svc, true);
-    atomic_store(&svc->admin.phase, SVC_READY);
+    svc_set_phase(svc, SVC_READY);
     log_fields(svc->log, LOG_NOTICE, NULL, "ready", NULL, 0);
 }
 
@@ -294,7 +294,7 @@ static int drain(struct svc *svc)
     uint64_t deadline = delay_end + (uint64_t)config_int(svc->config, "SHUTDOWN_TIMEOUT_SECONDS") * CLOCK_NS_PER_S;
     int r;
 
-    atomic_store(&svc->admin.phase, SVC_DRAINING);
+    svc_set_phase(svc, SVC_DRAINING);
     set_serving(svc, false);
     log_fields(svc->log, LOG_NOTICE, NULL, "draining", NULL, 0);
     sleep_until(delay_end);
@@ -412,6 +412,7 @@ static int open_common(struct svc *svc)
         return -ENOMEM;
     metrics_add_process(svc->metrics, svc->def->name, crash_build_id());
     svc_memory_report(svc);
+    svc_phase_open(svc);
     report_cpus(svc);
     svc->admin.def = svc->def;
     svc->admin.metrics = svc->metrics;
@@ -423,7 +424,7 @@ static int open_common(struct svc *svc)
     if ((r = log_open(&log, &svc->log)) == 0)
         r = log_take_stderr(svc->log);
     svc->admin.log = svc->log;
-    return r == 0 ? svc_traces_open(svc) : r;
+    return r == 0 ? svc_telemetry_open(svc) : r;
 }
 
 static int live(struct svc *svc)
@@ -456,8 +457,9 @@ static int run(struct svc *svc)
         r = live(svc);
     }
     stop_in_time(svc, r == 0 ? STOP_MS : STOP_LATE_MS);
-    svc_traces_close(svc, SPANS_FLUSH_MS);
+    svc_set_phase(svc, SVC_STOPPED);
     log_fields(svc->log, LOG_NOTICE, NULL, "stopped", NULL, 0);
+    svc_telemetry_close(svc, TELEMETRY_FLUSH_MS);
     log_return_stderr();
     svc->log = log_close(svc->log, LOG_FLUSH_MS);
     svc->metrics = metrics_free(svc->metrics);
@@ -469,7 +471,7 @@ static int run(struct svc *svc)
 /* What start would refuse, as far as that can be said without the network. */
 static int check(struct svc *svc)
 {
-    int r = 0;
+    int r = svc_telemetry_check(svc);
 
     for (unsigned i = 0; i < svc->server_count && r == 0; i++)
         if (svc->servers[i].type->check != NULL)

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define EVENTS 256
-#define END_NS (5 * LOAD_NS_PER_S) /* what has not been answered by then counts as failed */
+#define END_NS (2 * LOAD_NS_PER_S) /* what has not been answered by then counts as failed */
 
 struct conn {
     int fd;
