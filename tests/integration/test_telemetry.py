@@ -181,11 +181,13 @@ def test_hostile_paths_methods_hosts_and_span_names_leave_memory_unchanged(start
                      OTEL_BSP_EXPORT_TIMEOUT=2000, SHUTDOWN_TIMEOUT_SECONDS=20)  # fmt: skip
         with demo.unread():  # a million lines are more than this process should keep
             first = itertools.count()
+            attack(demo, itertools.islice(first, 40))
+            series = page(demo).keys()
             harness.until(
                 lambda: attack(demo, itertools.islice(first, 1000)) and page(demo)["log_lines_dropped_total"] > 0,
                 what="lines are dropped: the queue is full",
             )
-            series, before = page(demo).keys(), memory(demo)
+            before = memory(demo)
             assert attack(demo, iter(range(1_000_000, 1_000_000 + HOSTILE))) == HOSTILE
             after = memory(demo)
             metrics = page(demo)
