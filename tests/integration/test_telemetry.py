@@ -1,216 +1,261 @@
-"""What telemetry may not do: fail a request where nobody takes logs and spans, or grow with what clients send.
-
-Both tests are short unless SLIPWAY_TELEMETRY=long: then readers are away for a minute, and there are 10^6 hostile requests.
-"""
+"""Metrics and log lines that services send to a real OpenTelemetry Collector, and what becomes of them where there is none. Spans:
+test_traces.py."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import os
-import re
 import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 import httpx
 import pytest
 
 import harness
-from harness import Service
-from test_traces import Collector, attributes
+from harness import Service, free_port
+from otelcol import Collector, Item, attributes
 
-LONG = os.environ.get("SLIPWAY_TELEMETRY") == "long"
-BLOCKED_S = 60.0 if LONG else 0.0  # at least; and until lines and spans have been dropped
-HOSTILE = 1_000_000 if LONG else 20_000
-TOGETHER = 100  # requests that are sent at once on a connection
-CLIENTS = 4
-QUEUE_SPANS = 256
-SPANS_HELD = QUEUE_SPANS + 512  # and the batch that is being sent
-GROWTH_BYTES = 2 << 20  # of memory, once all queues are full: what an allocator may still vary by
-
-pytestmark = pytest.mark.timeout(900 if LONG else 180)
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+SPAN_ID = "b7ad6b7169203331"
+Labels = tuple[tuple[str, str], ...]
+HOUR_MS = 3_600_000  # an interval that does not pass during a test
+METRICS = {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_METRIC_EXPORT_INTERVAL": HOUR_MS}
+LOGS = {"OTEL_LOGS_EXPORTER": "otlp", "OTEL_BLRP_SCHEDULE_DELAY": 50}
 
 
-def memory(service: Service) -> int:
-    """Bytes that the process has for itself."""
-    status = Path(f"/proc/{service.process.pid}/status").read_text()
-    return 1024 * int(re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)[1])
+def points(metrics: list[Item], name: str) -> list[Item]:
+    """The data points of a family, in the order in which they came."""
+    kinds = ("gauge", "sum", "histogram")
+    of_family = [metric for metric in metrics if metric["name"] == name]
+    return [point for metric in of_family for kind in kinds for point in metric.get(kind, {}).get("dataPoints", [])]
 
 
-def page(service: Service) -> dict[str, float]:
-    lines = httpx.get(f"{service.admin_url}/metrics", timeout=harness.START_S).text.splitlines()
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+def number(point: Item) -> float:
+    return float(point.get("asDouble", point.get("asInt")))
 
 
-def exchange(service: Service, requests: list[bytes]) -> list[int]:
-    """The statuses of the responses to requests on a connection of their own, all sent at once; the last closes it."""
-    url = urlsplit(service.http_url)
-    with socket.create_connection((url.hostname, url.port), timeout=harness.START_S) as sock:
-        sender = threading.Thread(target=sock.sendall, args=(b"".join(requests),))
-        sender.start()
-        received = bytearray()
-        while data := sock.recv(1 << 16):
-            received += data
-        sender.join(harness.START_S)
-    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]
+def labels(point: Item) -> Labels:
+    return tuple(sorted(attributes(point).items()))
 
 
-def last(request: bytes) -> bytes:
-    return request[:-2] + b"Connection: close\r\n\r\n"
+def phases(collector: Collector) -> list[str]:
+    """The phase that each export told, in their order."""
+    told = [point for point in points(collector.items("metrics"), "process_phase") if number(point) == 1]
+    return [attributes(point)["phase"] for point in told]
 
 
-HELLO = b"GET /demo/hello HTTP/1.1\r\nHost: demo\r\n\r\n"
-HELLOS = [HELLO] * (TOGETHER - 1) + [last(HELLO)]
+def wait_phase(collector: Collector, phase: str) -> None:
+    harness.until(lambda: phase in phases(collector), what=f"not {phase}: {collector.log.read_text()}")
 
 
-class Load:
-    """Clients that ask again and again until the end."""
-
-    def __init__(self, service: Service) -> None:
-        self.service, self.sent, self.failed = service, 0, []
-        self._lock, self._ending = threading.Lock(), threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(CLIENTS)]
-        for thread in self._threads:
-            thread.start()
-
-    def _run(self) -> None:
-        while not self._ending.is_set():
-            try:
-                statuses = exchange(self.service, HELLOS)
-            except OSError as error:
-                statuses = [repr(error)]
-            with self._lock:
-                self.sent += TOGETHER
-                if statuses != [200] * TOGETHER:
-                    self.failed.append(statuses)
-
-    def stop(self) -> None:
-        self._ending.set()
-        for thread in self._threads:
-            thread.join(2 * harness.START_S)
-            assert not thread.is_alive()
+def page(http: httpx.Client, service: Service) -> str:
+    return http.get(f"{service.admin_url}/metrics").text
 
 
-@contextlib.contextmanager
-def deaf() -> Iterator[str]:
-    """The address of a collector that accepts connections and reads nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as accepted:
-
-        def accept() -> None:
-            with contextlib.suppress(OSError):  # the listener is shut down
-                while True:
-                    accepted.enter_context(listener.accept()[0])
-
-        thread = threading.Thread(target=accept)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join(harness.STOP_S)
+def families(text: str) -> dict[str, str]:
+    """Of a page in the text format: the type of each family."""
+    return dict(line.split()[2:4] for line in text.splitlines() if line.startswith("# TYPE"))
 
 
-def dropped(metrics: dict[str, float], name: str) -> float:
-    return sum(value for series, value in metrics.items() if series.startswith(name))
+# ---- metrics ----
 
 
-def test_nobody_reads_logs_or_spans_and_no_request_fails(start: Callable[..., Service]) -> None:
-    with deaf() as collector:
-        demo = start("demo", OTEL_EXPORTER_OTLP_ENDPOINT=collector, OTEL_BSP_MAX_QUEUE_SIZE=QUEUE_SPANS,
-                     OTEL_BSP_EXPORT_TIMEOUT=2000, SHUTDOWN_TIMEOUT_SECONDS=20)  # fmt: skip
-        with demo.unread():
-            load, end = Load(demo), time.monotonic() + BLOCKED_S
-            try:
-
-                def both_are_dropped() -> bool:
-                    metrics = page(demo)
-                    return (dropped(metrics, "log_lines_dropped_total") > 0
-                            and dropped(metrics, "trace_spans_dropped_total") > 0)  # fmt: skip
-
-                harness.until(both_are_dropped, what="lines and spans are dropped")
-                full = memory(demo)
-                more = load.sent + 20 * CLIENTS * TOGETHER
-                harness.until(lambda: load.sent >= more and time.monotonic() >= end, BLOCKED_S + harness.STOP_S)
-            finally:
-                load.stop()
-            assert load.failed == []
-            if not harness.SANITIZED:
-                assert memory(demo) < full + GROWTH_BYTES
-        metrics = page(demo)
-        demo.stop()
-    lines = len(demo.logs(message="GET /demo/hello 200"))
-    assert lines + metrics["log_lines_dropped_total"] == load.sent
-    assert metrics["trace_spans_exported_total"] == 0
-    assert load.sent - SPANS_HELD <= dropped(metrics, "trace_spans_dropped_total") <= load.sent
-    print(f"{load.sent} requests, {metrics['log_lines_dropped_total']:.0f} lines dropped, {full >> 10} KiB")
+def test_each_phase_is_exported_at_once(start: Callable[..., Service], collector: Collector) -> None:
+    demo = start("demo", **METRICS, **collector.settings())
+    wait_phase(collector, "ready")
+    demo.stop()
+    collector.stop()  # writes what it has
+    told = phases(collector)
+    assert told[0] in ("starting", "ready")  # the service may be ready before the thread has begun
+    assert [phase for at, phase in enumerate(told) if phase not in told[:at]][-3:] == ["ready", "draining", "stopped"]
+    began = [number(point) for point in points(collector.items("metrics"), "process_phase_start_time_seconds")]
+    assert began == sorted(began) and began[-1] > began[0]
 
 
-# ---- hostile requests ----
-
-
-def hostile(number: int) -> bytes:
-    """One that no other resembles: its method, path, host, trace or all of them."""
-    method, path, host = (
-        ("GET", f"/hostile-{number}", "demo"),
-        (f"HOSTILE{number}", "/demo/hello", "demo"),
-        ("GET", f"/demo/hello?hostile={number}", f"hostile-{number}.example"),
-        (f"HOSTILE{number}", f"/hostile/{number}/%00%ff{number}", f"hostile-{number}.example:{number % 65536}"),
-    )[number % 4]
-    return (
-        f"{method} {path} HTTP/1.1\r\nHost: {host}\r\ntraceparent: 00-{number + 1:032x}-{number + 1:016x}-01\r\n"
-        f"tracestate: hostile{number}=1\r\nUser-Agent: hostile-{number}\r\n\r\n"
-    ).encode()
-
-
-def attack(service: Service, numbers: Iterator[int]) -> int:
-    """By all that the numbers make; returns how many requests were answered."""
-    answered = 0
-    while some := list(itertools.islice(numbers, TOGETHER)):
-        requests = [hostile(number) for number in some]
-        answered += len(exchange(service, [*requests[:-1], last(requests[-1])]))
-    return answered
-
-
-def test_hostile_paths_methods_hosts_and_span_names_leave_memory_unchanged(start: Callable[..., Service]) -> None:
-    with deaf() as collector:
-        demo = start("demo", OTEL_EXPORTER_OTLP_ENDPOINT=collector, OTEL_BSP_MAX_QUEUE_SIZE=QUEUE_SPANS,
-                     OTEL_BSP_EXPORT_TIMEOUT=2000, SHUTDOWN_TIMEOUT_SECONDS=20)  # fmt: skip
-        with demo.unread():  # a million lines are more than this process should keep
-            first = itertools.count()
-            attack(demo, itertools.islice(first, 40))
-            series = page(demo).keys()
-            harness.until(
-                lambda: attack(demo, itertools.islice(first, 1000)) and page(demo)["log_lines_dropped_total"] > 0,
-                what="lines are dropped: the queue is full",
-            )
-            before = memory(demo)
-            assert attack(demo, iter(range(1_000_000, 1_000_000 + HOSTILE))) == HOSTILE
-            after = memory(demo)
-            metrics = page(demo)
-    assert metrics.keys() == series
-    assert not [name for name in series if "hostile" in name.lower()]
-    if not harness.SANITIZED:
-        assert after < before + GROWTH_BYTES, f"{before} bytes before {HOSTILE} requests, {after} after them"
-    print(f"{HOSTILE} requests, {len(series)} series, {before >> 10} KiB before, {after >> 10} KiB after")
-
-
-def test_hostile_requests_share_the_names_of_spans(
-    start: Callable[..., Service], tool: Callable[[str], str], tmp_path: Path
+def test_all_families_of_the_page_are_exported(
+    start: Callable[..., Service], http: httpx.Client, collector: Collector
 ) -> None:
-    (folder := tmp_path / "otelcol").mkdir()
-    collector = Collector(tool("otelcol"), folder)
-    try:
-        demo = start("demo", **collector.settings())
-        attack(demo, iter(range(400)))
-        spans = harness.until(
-            lambda: spans if len(spans := collector.spans()) == 400 else [],
-            what="400 spans: " + collector.log.read_text(),
-        )
-    finally:
-        collector.stop()
-    assert {span["name"] for span in spans} <= {"GET", "GET /demo/hello", "HTTP", "HTTP /demo/hello"}
-    assert {attributes(span)["http.request.method"] for span in spans} == {"GET", "_OTHER"}
+    notes = start("notes", **METRICS, **collector.settings())
+    for _ in range(3):
+        assert http.post(f"{notes.http_url}/v1/notes", json={"title": "Milk"}).status_code == 201
+    text = page(http, notes)
+    notes.stop()  # exports once more
+    collector.stop()
+    metrics = [metric for metric in collector.items("metrics") if metric["service"] == "notes"]
+    exported = {
+        metric["name"]: next(kind for kind in ("gauge", "sum", "histogram") if kind in metric) for metric in metrics
+    }
+    kinds = {"counter": "sum", "gauge": "gauge", "histogram": "histogram"}
+    assert {name: kinds[kind] for name, kind in families(text).items()}.items() <= exported.items()
+
+    posts = (("method", "POST"), ("path", "/v1/notes"), ("status", "201"))
+    counted = [point for point in points(metrics, "http_requests_total") if labels(point) == posts][-1]
+    assert int(counted["asInt"]) == 3
+    started = next(number(point) for point in points(metrics, "process_start_time_seconds"))
+    assert abs(int(counted["startTimeUnixNano"]) / 1e9 - started) < 10
+    assert int(counted["startTimeUnixNano"]) < int(counted["timeUnixNano"])
+    last = [metric for metric in metrics if metric["name"] == "http_requests_total"][-1]["sum"]
+    assert last["isMonotonic"] and last["aggregationTemporality"] == 2
+
+    durations = [point for point in points(metrics, "http_request_duration_seconds") if labels(point) == posts[:2]][-1]
+    assert int(durations["count"]) == 3 and float(durations["sum"]) > 0
+    assert len(durations["explicitBounds"]) == 17 and len(durations["bucketCounts"]) == 18
+    assert sum(map(int, durations["bucketCounts"])) == 3
+    assert points(metrics, "store_records")[-1]["asDouble"] >= 3
+    assert points(metrics, "store_revision")[-1]["asDouble"] >= 3
+    assert attributes(points(metrics, "store_info")[-1]) == {"engine": "lmdb"}
+    assert {metric.get("unit", "") for metric in metrics if "_bytes" in metric["name"]} == {"By"}
+
+
+def test_large_exports_are_split_into_requests_within_the_memory(
+    start: Callable[..., Service], http: httpx.Client, collector: Collector
+) -> None:
+    """The part of the memory limit for metrics is 16 KiB, half of it for a request."""
+    notes = start("notes", MEMORY_LIMIT_BYTES="1Mi", **METRICS, **collector.settings())
+    text = page(http, notes)
+    assert 'memory_part_max_bytes{part="metrics"} 16384' in text
+    notes.stop()
+    collector.stop()
+    assert families(text).keys() <= {metric["name"] for metric in collector.items("metrics")}
+    assert len(list(collector.requests("metrics"))) > len(phases(collector))
+
+
+def test_exemplars_lead_from_a_bucket_to_a_trace(
+    start: Callable[..., Service], http: httpx.Client, collector: Collector
+) -> None:
+    demo = start("demo", **METRICS, **collector.settings())
+    traced = {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01"}
+    assert http.get(f"{demo.http_url}/demo/hello", headers=traced).status_code == 200
+    demo.stop()
+    collector.stop()
+    durations = points(collector.items("metrics"), "http_request_duration_seconds")
+    exemplars = [exemplar for point in durations for exemplar in point.get("exemplars", [])]
+    assert exemplars and {exemplar["traceId"] for exemplar in exemplars} == {TRACE_ID}
+
+
+def test_what_identifies_a_replica(start: Callable[..., Service], collector: Collector) -> None:
+    settings = METRICS | LOGS | collector.settings()
+    local = start("demo", **settings)
+    pod = start("demo", KUBERNETES_SERVICE_HOST="10.0.0.1", **settings)
+    named = start("demo", OTEL_RESOURCE_ATTRIBUTES="service.instance.id=a%2Fb", OTEL_SERVICE_NAME="other", **settings)
+    expected = {
+        ("demo", f"{socket.gethostname()}:{local.process.pid}"),
+        ("demo", socket.gethostname()),
+        ("other", "a/b"),
+    }
+    for service in (local, pod, named):
+        service.stop()
+    collector.stop()
+    for signal in ("metrics", "logs"):
+        resources = [item["resource"] for item in collector.items(signal)]
+        assert {(each["service.name"], each["service.instance.id"]) for each in resources} == expected
+        assert {each["service.version"] for each in resources} == {harness.ROOT.joinpath("VERSION").read_text().strip()}
+
+
+# ---- log lines ----
+
+
+def record_of(collector: Collector, message: str) -> Item:
+    def found() -> Item | None:
+        return next((each for each in collector.items("logs") if each["body"]["stringValue"] == message), None)
+
+    record = harness.until(found, what=f"no record {message}: {collector.log.read_text()}")
+    assert record is not None
+    return record
+
+
+def test_log_lines_become_records(start: Callable[..., Service], http: httpx.Client, collector: Collector) -> None:
+    demo = start("demo", LOG_LEVEL="debug", **LOGS, **collector.settings())
+    headers = {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01", "user-agent": "a\x7f<b>"}
+    assert http.get(f"{demo.http_url}/demo/hello?a=b", headers=headers).status_code == 200
+    assert http.get(f"{demo.http_url}/demo/nowhere").status_code == 404
+    line = demo.wait_log(message="GET /demo/hello?a=b 200")
+    record = record_of(collector, "GET /demo/hello?a=b 200")
+    assert (record["severityNumber"], record["severityText"]) == (9, "INFO")
+    assert record["traceId"] == TRACE_ID
+    assert record["spanId"] == line["logging.googleapis.com/spanId"]
+    of = attributes(record)
+    assert (of["http.request.method"], of["url.path"]) == ("GET", "/demo/hello?a=b")
+    assert of["http.response.status_code"] == "200"
+    assert of["user_agent.original"] == "a\x7f<b>" and of["network.protocol"] == "HTTP/1.1"
+    assert int(of["latency_us"]) >= 0
+    assert record_of(collector, "GET /demo/nowhere 404")["severityNumber"] == 13
+    demo.stop()
+    collector.stop()
+    listening = record_of(collector, "listening")
+    assert {"protocol", "address", "port"} <= attributes(listening).keys()
+    assert record_of(collector, "ready")["severityNumber"] == 10
+    messages = [record["body"]["stringValue"] for record in collector.items("logs")]
+    assert messages == [line["message"] for line in demo.logs()][-len(messages) :]
+    assert messages[-1] == "stopped"
+
+
+def test_without_a_collector_lines_are_dropped_and_nobody_waits(
+    start: Callable[..., Service], http: httpx.Client
+) -> None:
+    demo = start(
+        "demo",
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
+        OTEL_TRACES_EXPORTER="none",
+        OTEL_BLRP_MAX_QUEUE_SIZE=10,
+        **METRICS,
+        **LOGS,
+    )
+    for _ in range(50):
+        assert http.get(f"{demo.http_url}/demo/hello").status_code == 200
+    text = page(http, demo)
+    lines = len(demo.logs())
+    dropped = next(
+        line for line in text.splitlines() if line.startswith('log_records_dropped_total{reason="queue_full"}')
+    )
+    assert 40 <= int(dropped.split()[1]) <= lines - 10
+    assert "log_records_exported_total 0" in text and "metric_points_exported_total 0" in text
+    assert "trace_spans" not in text
+
+
+def test_a_collector_that_comes_back_gets_metrics_and_lines_again(
+    start: Callable[..., Service], http: httpx.Client, collector: Collector
+) -> None:
+    settings = METRICS | LOGS | {"OTEL_METRIC_EXPORT_INTERVAL": 1000}
+    demo = start("demo", **settings, **collector.settings())
+    wait_phase(collector, "ready")
+    collector.stop()
+    before = len(phases(collector))
+    assert http.get(f"{demo.http_url}/demo/hello").status_code == 200
+    collector.start()
+    record_of(collector, "GET /demo/hello 200")
+    harness.until(lambda: len(phases(collector)) > before, what="no export of metrics")
+
+
+def test_a_signal_may_have_an_endpoint_of_its_own(start: Callable[..., Service], collector: Collector) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    settings: dict[str, Any] = METRICS | LOGS | {"OTEL_EXPORTER_OTLP_ENDPOINT": nowhere}
+    start("demo", **settings, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=f"http://{collector.endpoint}")
+    wait_phase(collector, "ready")
+    start("users", **settings, OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=f"http://{collector.endpoint}")
+    assert record_of(collector, "ready")["service"] == "users"
+
+
+# ---- options ----
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ({"OTEL_METRICS_EXPORTER": "prometheus"}, 2),
+        ({"OTEL_LOGS_EXPORTER": "console"}, 2),
+        ({"OTEL_METRIC_EXPORT_INTERVAL": "999"}, 2),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "collector:4317"}, 2),
+        ({"OTEL_METRICS_EXPORTER": "otlp"}, 1),  # and no endpoint
+        ({"OTEL_LOGS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://c:4317"}, 1),
+    ],
+)
+def test_wrong_options_are_refused(tmp_path: Path, settings: dict[str, str], status: int) -> None:
+    result = harness.run("demo", "-n", folder=tmp_path, **settings)
+    assert result.returncode == status
+    assert next(iter(settings)) in result.stderr
+
+
+def test_a_disabled_sdk_sends_nothing(tmp_path: Path) -> None:
+    result = harness.run("demo", "-n", folder=tmp_path, OTEL_METRICS_EXPORTER="otlp", OTEL_SDK_DISABLED="true")
+    assert result.returncode == 0, result.stderr

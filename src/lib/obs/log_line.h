@@ -3,15 +3,6 @@
 #include "include/names.h"
 #include "log.h"
 
-struct log_entry {
-    enum log_severity severity;
-    const struct trace *trace; /* or NULL */
-    struct str message;
-    const struct log_field *fields;
-    size_t field_count;
-    const struct log_request *request; /* or NULL */
-};
-
 /* What every line holds. */
 struct log_line {
     bool text;

@@ -58,6 +58,7 @@ static struct http_reply *readyz(struct http_req *req)
     case SVC_STARTING:
         return plain(503, "starting\n");
     case SVC_DRAINING:
+    case SVC_STOPPED:
         return plain(503, "draining\n");
     case SVC_READY:
         break;
