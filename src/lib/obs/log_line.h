@@ -17,4 +17,3 @@ void log_line_release(struct log_line *line);
 void log_line_append(const struct log_line *line, const struct log_entry *entry, size_t limit, struct buf *out);
 /* The members that name the service and its version, up to the line's end. */
 void log_line_append_service(struct buf *out, const char *service);
-struct str log_cut(struct str s, size_t limit);

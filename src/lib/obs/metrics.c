@@ -726,9 +726,9 @@ void metrics_read(const struct metrics_series *series, struct metrics_point *ret
 #define COMPILER "gcc " __VERSION__
 #endif
 
-static int count_entries(const char *folder)
+static int count_fds(void)
 {
-    DIR *dir = opendir(folder);
+    DIR *dir = opendir("/proc/self/fd");
     int count = -2; /* "." and ".." */
 
     if (dir == NULL)
@@ -794,21 +794,28 @@ static size_t add_thread(struct thread_time *times, size_t count, const struct t
     return count;
 }
 
-static void read_threads(struct metrics_family *family)
+/* Returns how many there are; 0: not known. */
+static int read_threads(struct metrics_family *family)
 {
     struct thread_time times[MAX_THREAD_NAMES], one;
     DIR *dir = opendir("/proc/self/task");
     const struct dirent *entry;
     size_t count = 0;
+    int threads = 0;
 
     if (dir == NULL)
-        return;
-    while ((entry = readdir(dir)) != NULL)
-        if (entry->d_name[0] != '.' && read_thread(entry->d_name, &one) == 0)
+        return 0;
+    while ((entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] == '.')
+            continue;
+        threads++;
+        if (read_thread(entry->d_name, &one) == 0)
             count = add_thread(times, count, &one);
+    }
     closedir(dir);
     for (size_t i = 0; i < count; i++)
         metrics_set(metrics_series(family, (const struct str[]){str_of(times[i].name)}), times[i].seconds);
+    return threads;
 }
 
 static double seconds_of(struct timeval time)
@@ -822,21 +829,20 @@ static void read_process(void *arg)
     struct rusage usage;
     struct rlimit fds;
     double virtual = 0, resident = 0;
-    int entries = count_entries("/proc/self/fd"), threads = count_entries("/proc/self/task");
+    int fds_open = count_fds(), threads = read_threads(process->thread_cpu);
 
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
         metrics_set(process->cpu, seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime));
         metrics_set(process->faults, (double)usage.ru_majflt);
         metrics_set(process->waits, (double)usage.ru_nivcsw);
     }
-    read_threads(process->thread_cpu);
     if (getrlimit(RLIMIT_NOFILE, &fds) == 0)
         metrics_set(process->max_fds, (double)fds.rlim_cur);
     read_memory(&virtual, &resident);
     metrics_set(process->virtual, virtual);
     metrics_set(process->resident, resident);
-    if (entries > 0)                                 /* else no descriptor is free: the last value stays */
-        metrics_set(process->open_fds, entries - 1); /* without the one that counts */
+    if (fds_open > 0)                                 /* else no descriptor is free: the last value stays */
+        metrics_set(process->open_fds, fds_open - 1); /* without the one that counts */
     if (threads > 0)
         metrics_set(process->threads, threads);
     metrics_set(process->clock, (double)clock_realtime_ns() / (double)CLOCK_NS_PER_S);

@@ -80,6 +80,14 @@ void log_fields_always(struct log *log, enum log_severity severity, const struct
 void log_printf(struct log *log, enum log_severity severity, const struct trace *trace, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Bytes that a line may take of what a client has sent: see log_cut. */
+#define LOG_MAX_URL    2048
+#define LOG_MAX_HEADER 512
+#define LOG_MAX_HOST   256
+
+/* The beginning of s, of limit bytes at most, not within a character. */
+struct str log_cut(struct str s, size_t limit);
+
 /* The line of a request, HTTP or gRPC, at its end. Empty strings are left out. */
 struct log_request {
     struct str method, url, user_agent, referer, protocol;
