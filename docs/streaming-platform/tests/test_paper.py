@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from streaming.model.inputs import SCENARIOS
-from streaming.model.plan import OTHERS, STAGES
+from streaming.model.plan import NOTICE_MONTHS, OTHERS, STAGES, TEST_HOMES, notice_eur
 from streaming.paper import drawings, figures, links, schemas, slo, trace
 from streaming.paper.documents import VALUE, fill, markdown, too_long
 from streaming.paper.values import heartbeats_to_lose, magnitude, short
@@ -88,7 +88,7 @@ class ClosedTest(unittest.TestCase):
     def test_a_platform_at_its_levels_passes_and_the_figures_say_so(self) -> None:
         """Of homes for two weeks the levels allow less than two bad plays: by chance every second test would miss them."""
         known, level = figures.load(HERE), {s.id: s.objective for s in slo.load(HERE)}
-        homes, days = int(known["test-homes"].split()[0]), 14
+        homes, days = TEST_HOMES, 14
         plays = homes * next(s.per_day for s in slo.load(HERE) if s.id == "S-start") * days
         signins = homes * (2 + next(s.per_day for s in slo.load(HERE) if s.id == "S-signin") * days)
         self.assertEqual((round(plays, -2), signins), (3_600, 540))
@@ -102,8 +102,8 @@ class ClosedTest(unittest.TestCase):
 
     def test_notice_is_three_months_of_everybody(self) -> None:
         first = STAGES[0]
-        euros = 3 * (first.people + OTHERS) * first.inputs.person_eur
-        self.assertEqual(f"{euros:,.0f}", figures.load(HERE)["notice-eur"])
+        self.assertEqual(notice_eur(), NOTICE_MONTHS * (first.people + OTHERS) * first.inputs.person_eur)
+        self.assertEqual(NOTICE_MONTHS, 3)
 
 
 def poisson(mean: float, most: int) -> float:
