@@ -100,6 +100,18 @@ class ClosedTest(unittest.TestCase):
             self.assertTrue(0.01 < missed < 0.02, missed)
         self.assertGreater(1 - poisson(6 * bad_plays, 5), 0.9)  # a platform that is six times worse
 
+    def test_what_a_test_by_region_and_day_finds(self) -> None:
+        """Half of the days on each side; quantiles of Student's t for the level and for nine tests in ten."""
+        known = figures.load(HERE)
+        self.assertEqual(known["switch-days"], "Fourteen days")
+        deviation, days, (level, power) = float(known["switch-deviation"].split()[0]), 14, (2.179, 1.356)
+        found = (level + power) * deviation * math.sqrt(2 / (days / 2))
+        self.assertEqual(f"{found:.1f} percent", known["switch-detect"])
+
+    def test_a_derived_set_is_looked_at_before_its_term_ends(self) -> None:
+        limit = next(t.limit for t in slo.load_thresholds(HERE) if t.id == "T-derived")
+        self.assertLess(limit, int(figures.load(HERE)["retrain"].split()[0]) * 86_400)
+
     def test_notice_is_three_months_of_everybody(self) -> None:
         first = STAGES[0]
         self.assertEqual(notice_eur(), NOTICE_MONTHS * (first.people + OTHERS) * first.inputs.person_eur)
@@ -553,7 +565,7 @@ class AlertRules(unittest.TestCase):
 
     def test_a_series_that_vanished_is_missed_for_hours_beside_another(self) -> None:
         series = {
-            f'ledger_shards_without_standby{{region="{region}"}}': values
+            f'databases_without_standby{{region="{region}"}}': values
             for region, values in (("east", "0x800"), ("west", "0x200 _x600"))
         }
         for at in (230, 800):

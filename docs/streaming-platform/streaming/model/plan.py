@@ -77,6 +77,7 @@ STANDBY_SHARE, STANDBY_USD_GB = (
     0.01,
     0.085,
 )  # of plays that the second CDN always serves, at its highest list price (S23)
+DISPUTE_EUR = 15.0  # a provider's fee for a dispute (assumption)
 VAULT_EUR = 300.0  # a managed key vault (assumption)
 SECURITY_EUR = 5_000.0  # two penetration tests and a bounty a year, by month (assumption)
 ON_CALL_EUR = 600.0  # a person and week of duty (assumption)
@@ -103,6 +104,14 @@ def first_bill(i: Inputs) -> dict[str, float]:
         "security tests": SECURITY_EUR,
         "on-call allowances": ON_CALL_PEOPLE * ON_CALL_EUR * 52 / 12,
     }
+
+
+DISPUTES_LOST = 0.002  # of payments (assumption)
+
+
+def dispute_eur(i: Inputs) -> float:
+    """What disputes that are lost would add per account and month: the price and the provider's fee."""
+    return DISPUTES_LOST * (i.price_eur + DISPUTE_EUR)
 
 
 def first_cost(i: Inputs) -> float:
