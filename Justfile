@@ -26,7 +26,7 @@ build: (configure "build")
     @scripts/build build
 
 # build the release binaries of all services into ./build-release
-release: (configure "build-release" "--buildtype=release")
+build-release: (configure "build-release" "--buildtype=release")
     @scripts/build build-release $(scripts/find-sources services)
 
 # the library for other repositories, into PREFIX: headers, libraries, pkg-config files
@@ -39,7 +39,7 @@ unit *args:
     @scripts/unit "$@"
 
 # integration tests against real processes; pytest options choose
-integration *args: build release
+integration *args: build build-release
     @pytest tests/integration "$@"
 
 # gRPC's interop tests with clients in Go, Java, Python, JavaScript and Rust; h2spec
@@ -63,10 +63,9 @@ test-versions revision: build
 sanitize:
     @scripts/test address thread
 
-# format the code
-fmt:
-    @scripts/find-sources c | xargs clang-format -i
-    @scripts/find-sources python | xargs ruff format --quiet
+# format the code (--check: fail where that would change something)
+fmt *args:
+    @scripts/fmt "$@"
 
 # kill and hinder services at random under load, judge what clients saw (--help: --seed, --minutes, --engine, --kills)
 torture *args:
@@ -77,7 +76,7 @@ sim *args:
     @scripts/sim "$@"
 
 # attacks of public advisories against release binaries under their memory limits, beside an honest client (--list: names)
-attack *args: release
+attack *args: build-release
     @tests/attack/run "$@"
 
 # what follows from the declarations src/NAME/service.toml: manifests, policies, routes, monitoring, ... (--check)
@@ -150,6 +149,10 @@ docs *args:
 # benchmarks as ratios beside a peer or a baseline; without a name: lists them
 bench *args:
     @scripts/bench "$@"
+
+# check that this commit can be released, and show what a release does (--push: do it)
+release *args:
+    @scripts/release "$@"
 
 import 'nix/images.just'
 import 'k8s/k8s.just'

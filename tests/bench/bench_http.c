@@ -7,8 +7,8 @@
  * Medians of: requests a second, the server's CPU time a request (all its threads) and the ratio of CPU times, which
  * tells more than rates where client and server share cores.
  */
+#include "bare.h"
 #include "bench.h"
-#include "h2o_compat.h"
 #include "http.h"
 #include "net_listen.h"
 #include <fcntl.h>
@@ -21,13 +21,11 @@
 
 #define MAX_ROUNDS 25
 
-static const char text[] = "hello, world!\n";
-
 /* ---- a server made with the library ---- */
 
 static struct http_reply *hello(struct http_req *req)
 {
-    return http_reply_text(200, "text/plain; charset=utf-8", str_of(text));
+    return http_reply_text(200, "text/plain; charset=utf-8", str_of(bare_text));
 }
 
 static void serve_library(int fd, bool full)
@@ -52,53 +50,7 @@ static void serve_library(int fd, bool full)
         pause();
 }
 
-/* ---- the same without it ---- */
-
-static int on_request(h2o_handler_t *handler, h2o_req_t *req)
-{
-    static h2o_generator_t generator = {NULL, NULL};
-    h2o_iovec_t body = h2o_iovec_init(text, strlen(text));
-
-    if (!h2o_memis(req->path_normalized.base, req->path_normalized.len, H2O_STRLIT("/hello")))
-        return -1;
-    req->res.status = 200;
-    req->res.reason = "OK";
-    req->res.content_length = body.len;
-    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL,
-                   H2O_STRLIT("text/plain; charset=utf-8"));
-    h2o_start_response(req, &generator);
-    h2o_send(req, &body, 1, H2O_SEND_STATE_FINAL);
-    return 0;
-}
-
-static void on_connection(h2o_socket_t *listener, const char *err)
-{
-    h2o_socket_t *socket;
-
-    if ((socket = h2o_evloop_socket_accept(listener)) != NULL)
-        h2o_accept(listener->data, socket);
-}
-
-static void serve_bare(int fd)
-{
-    h2o_globalconf_t config;
-    h2o_context_t context;
-    h2o_accept_ctx_t accept_context = {.ctx = &context};
-    h2o_evloop_t *loop = h2o_evloop_create();
-    h2o_socket_t *listener = h2o_evloop_socket_create(loop, fd, H2O_SOCKET_FLAG_DONT_READ);
-    h2o_hostconf_t *host;
-
-    h2o_config_init(&config);
-    config.server_name = h2o_iovec_init(H2O_STRLIT(""));
-    host = h2o_config_register_host(&config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
-    h2o_create_handler(&host->fallback_path, sizeof(h2o_handler_t))->on_req = on_request;
-    h2o_context_init(&context, loop, &config);
-    accept_context.hosts = config.hosts;
-    listener->data = &accept_context;
-    h2o_socket_read_start(listener, on_connection);
-    for (;;)
-        h2o_evloop_run(loop, 1000);
-}
+/* ---- all of them ---- */
 
 enum variant { BARE, QUIET, FULL, VARIANTS };
 static const char *const names[VARIANTS] = {"bare", "quiet", "full"};
@@ -107,7 +59,7 @@ static void serve(enum variant variant, int fd)
 {
     signal(SIGPIPE, SIG_IGN);
     if (variant == BARE)
-        serve_bare(fd);
+        bare_serve(fd, "/hello");
     else
         serve_library(fd, variant == FULL);
 }
