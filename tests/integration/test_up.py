@@ -116,6 +116,25 @@ def test_all_services_run_and_stop(up: Callable[..., Up]) -> None:
     assert len(stopped) == len(system.services)
 
 
+def test_the_console_is_told_first_and_sees_all(up: Callable[..., Up]) -> None:
+    system = up()
+    first = system.table().splitlines()[0]
+    told = re.fullmatch(r"console: (http://127\.0\.0\.1:\d+)/#token=([\w-]{20,})", first)
+    assert told, first
+    wanted = set(service_names()) - {"console"}
+
+    def states() -> dict[str, str]:
+        fleet = httpx.get(f"{told[1]}/api/fleet").json()
+        assert fleet["mode"] == "local"
+        return {one["name"]: one["replicas"][0]["state"] for one in fleet["services"]}
+
+    harness.until(lambda: states() == dict.fromkeys(wanted, "ready"), what="not all services are seen")
+    asked = {"service": "countries", "path": "/countries?user_id=1234"}
+    answer = httpx.post(f"{told[1]}/api/try", json=asked, headers={"x-console-token": told[2]})
+    assert answer.json()["status"] == 200, answer.text
+    assert (system.data.path / "console-token").stat().st_mode & 0o777 == 0o600
+
+
 def test_dependants_stop_first(up: Callable[..., Up]) -> None:
     system = up()
     assert system.stop(signal.SIGTERM) == 0
