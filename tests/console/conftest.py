@@ -13,7 +13,7 @@ from telemetry import Replica
 
 import harness
 
-PATIENCE_MS = 30_000  # a bound, no expectation
+PATIENCE_MS = 60_000  # a bound, no expectation
 DESKTOP = {"width": 1280, "height": 800}
 
 expect.set_options(timeout=PATIENCE_MS)

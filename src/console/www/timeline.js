@@ -12,6 +12,7 @@ const RANGES = [
 ];
 const EVENTS = 500;
 const BARS = 16; // replicas of a service that are drawn, the newest
+const LABEL = 0.2; // of the width: what a label needs, about
 const LABELS = {
     started: "started",
     ready: "ready",
@@ -292,8 +293,12 @@ function barOf(service) {
                 partOf,
             );
             const begin = at(spans[0]?.from ?? 0);
-            style(label, "--from", begin.toFixed(5));
-            label.classList.toggle("left", begin > 0.6);
+            const gone = spans.at(-1)?.state === "gone";
+            const end = at(gone ? spans.at(-1).from : (spans.at(-1)?.to ?? 0));
+            const after = end - begin < LABEL && begin <= 0.6; // too short to hold its label
+            style(label, "--from", (after ? end : begin).toFixed(5));
+            label.classList.toggle("left", !after && begin > 0.6);
+            label.classList.toggle("after", after && gone);
             node.classList.toggle("newest", newest);
             say(label, `${replica.version ?? ""}  ${instanceName(service, replica.instance)}`);
             const now = replica.parts.at(-1);
