@@ -52,7 +52,8 @@ static void copy(char *to, size_t size, struct str text)
 
     while (len > 0 && len < text.len && ((unsigned char)text.s[len] & 0xc0) == 0x80)
         len--;
-    memcpy(to, text.s, len);
+    if (len > 0)
+        memcpy(to, text.s, len);
     to[len] = '\0';
 }
 
@@ -61,6 +62,8 @@ static bool is_named(const char *name, size_t size, struct str text)
     char cut[FLEET_INSTANCE];
 
     assert(size <= sizeof(cut));
+    if (text.len == 0)
+        return name[0] == '\0';
     if (text.len < size)
         return strncmp(name, text.s, text.len) == 0 && name[text.len] == '\0';
     copy(cut, size, text);

@@ -167,6 +167,7 @@ def test_a_slow_request_is_three_clicks_from_its_log_line(fleet: dict[str, Repli
 
     click("link", "Traces")
     click("button", "> 1 s")
+    expect(page.locator("[data-trace]")).to_have_count(1)
     click("link", "GET /report")
     expect(page.locator(".beside .message")).to_have_text(["read 9000 shelves"])
     assert clicks == 3

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	readyTime = 60 * time.Second // a bound, not an expectation
+	readyTime = 5 * time.Minute // a bound, not an expectation: a loaded machine starts etcd slowly
 	stopTime  = 60 * time.Second
 	diskSize  = 256 // MiB
 )

@@ -59,6 +59,17 @@ Test(fleet, a_resource_without_a_name_is_refused)
     cr_assert_eq(fleet.replica_count, 0);
 }
 
+/* All instances that do not say who they are count as one. */
+Test(fleet, a_resource_without_an_instance)
+{
+    const struct otlp_pairs resource = {.count = 1, .list = {{.key = STR("service.name"), .string = STR("notes")}}};
+    struct fleet_replica *replica = fleet_seen(&fleet, &resource, START_MS);
+
+    cr_assert_not_null(replica);
+    cr_assert_str_eq(replica->instance, "");
+    cr_assert_eq(fleet_seen(&fleet, &resource, START_MS), replica);
+}
+
 Test(fleet, states_of_a_process_that_says_them)
 {
     struct fleet_replica *replica = see("notes", "notes-1", "1", START_MS);

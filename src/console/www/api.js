@@ -183,10 +183,9 @@ export const live = new Live();
 const COLOURS = 8;
 const colours = new Map();
 
-// The class that colours a service: the same in all views, in the order in which services became known.
+// The class that colours a service: the same in all views. Those known at first are coloured by name.
 export function colour(service) {
-    if (colours.size === 0 && live.fleet)
-        for (const each of live.fleet.services) colours.set(each.name, colours.size % COLOURS);
+    if (colours.size === 0) for (const name of serviceNames().sort()) colours.set(name, colours.size % COLOURS);
     if (!colours.has(service)) colours.set(service, colours.size % COLOURS);
     return `c${colours.get(service)}`;
 }

@@ -21,6 +21,7 @@ const VIEWS = [
     { id: "interfaces", label: "Interfaces", view: interfaces },
     { id: "try", label: "Try", view: tryout, local: true },
 ];
+const FIRST_MS = 1500;
 const ON_A_PHONE = 4; // the others are behind "More"
 
 const byId = (id) => document.getElementById(id);
@@ -237,4 +238,7 @@ connection();
 rows();
 window.addEventListener("hashchange", show);
 live.start();
-show();
+// The first view waits for the fleet, by which services have their colours; but not long.
+const begin = () => current || show();
+live.on("fleet", begin);
+setTimeout(begin, FIRST_MS);

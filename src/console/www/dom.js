@@ -179,11 +179,11 @@ export function select(options, value, onchange) {
     );
 }
 
-// A span's name. Of an rpc, package.Service/Method, the method is never cut off; a brief one has no package.
+// A span's name. Of an rpc, package.Service/Method, the method is never cut off; a brief one is the method alone.
 export function spanName(name, brief = false) {
     const slash = name.lastIndexOf("/");
     if (slash < 1 || name.includes(" ")) return h("span", { class: "name" }, name);
-    if (brief) return h("span", { class: "name" }, name.slice(name.lastIndexOf(".", slash) + 1));
+    if (brief) return h("span", { class: "name" }, name.slice(slash + 1));
     return h(
         "span",
         { class: "name rpc" },

@@ -164,9 +164,9 @@ void otlp_any_string(otlp_any_value *value, ProtobufCBinaryData string);
 void otlp_add_string(struct otlp_pairs *pairs, const char *key, ProtobufCBinaryData value);
 void otlp_add_integer(struct otlp_pairs *pairs, const char *key, int64_t value);
 void otlp_add_bool(struct otlp_pairs *pairs, const char *key, bool value);
-/* NULL out of memory. */
-struct otlp_item *otlp_item_pack(const ProtobufCMessage *message, uint64_t count);
-ProtobufCBinaryData *otlp_item_array(const struct otlp_item *items, size_t count); /* for free */
+/* NULL: out of memory, or it has more than max_len bytes. */
+struct otlp_item *otlp_item_pack(const ProtobufCMessage *message, uint64_t count, size_t max_len);
+ProtobufCBinaryData *otlp_item_array(const struct otlp_item *items, size_t count); /* for free; NULL: out of memory */
 /* Appends a request with these items, gRPC's prefix before it. */
 void otlp_request_pack(const struct otlp_resource *resource, const struct otlp_item *items, size_t count,
                        struct buf *out);

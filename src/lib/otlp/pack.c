@@ -100,10 +100,10 @@ void otlp_add_bool(struct otlp_pairs *pairs, const char *key, bool value)
 
 /* ---- items ---- */
 
-struct otlp_item *otlp_item_pack(const ProtobufCMessage *message, uint64_t count)
+struct otlp_item *otlp_item_pack(const ProtobufCMessage *message, uint64_t count, size_t max_len)
 {
     size_t len = protobuf_c_message_get_packed_size(message);
-    struct otlp_item *item = malloc(sizeof(*item) + len);
+    struct otlp_item *item = len <= max_len ? malloc(sizeof(*item) + len) : NULL;
 
     if (item == NULL)
         return NULL;

@@ -57,10 +57,13 @@ static void add_field(struct record *record, const struct log_field *field)
 
 static void add_request(struct record *record, const struct log_request *request)
 {
-    bool is_path = request->url.len > 0 && request->url.s[0] == '/';
+    struct str query = request->url, path = STR_NULL, version = request->protocol, protocol;
 
+    str_next(&query, '?', &path);
+    str_next(&version, '/', &protocol); /* "HTTP/2" */
     add_string(record, "http.request.method", request->method);
-    add_string(record, is_path ? "url.path" : "url.full", request->url);
+    add_string(record, "url.path", path);
+    add_string(record, "url.query", query);
     add_string(record, "url.scheme", request->scheme);
     add_string(record, "server.address", request->host);
     add_integer(record, "http.response.status_code", (uint64_t)request->status);
@@ -70,9 +73,9 @@ static void add_request(struct record *record, const struct log_request *request
     add_integer(record, "http.response.body.size", request->response_size);
     add_string(record, "client.address", request->remote_ip);
     add_string(record, "network.local.address", request->server_ip);
-    add_string(record, "network.protocol", request->protocol);
+    add_string(record, "network.protocol.version", version);
     add_string(record, "user_agent.original", request->user_agent);
-    add_string(record, "http.request.header.referer", request->referer);
+    add_string(record, "referer", request->referer);
     add_string(record, "detail", request->detail);
 }
 
@@ -106,7 +109,7 @@ static struct otlp_item *pack(const struct log_entry *entry, size_t max_text)
     message.dropped_attributes_count = record.left_out;
     if (entry->trace != NULL)
         set_trace(&message, entry->trace);
-    return protobuf_c_message_get_packed_size(&message.base) <= MAX_RECORD ? otlp_item_pack(&message.base, 1) : NULL;
+    return otlp_item_pack(&message.base, 1, MAX_RECORD);
 }
 
 struct otlp_item *otlp_log_pack(const struct log_entry *entry)

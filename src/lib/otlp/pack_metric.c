@@ -34,7 +34,7 @@ static struct otlp_item *pack_number(const struct metrics_def *def, const struct
         message.value_case = CASE(NUMBER_DATA_POINT__VALUE_AS_DOUBLE);
         message.as_double = point->value;
     }
-    return otlp_item_pack(&message.base, 1);
+    return otlp_item_pack(&message.base, 1, SIZE_MAX);
 }
 
 struct exemplars {
@@ -77,7 +77,7 @@ static struct otlp_item *pack_histogram(const struct metrics_def *def, const str
     message.n_exemplars = point->exemplar_count;
     message.attributes = pairs->list;
     message.n_attributes = pairs->count;
-    return otlp_item_pack(&message.base, 1);
+    return otlp_item_pack(&message.base, 1, SIZE_MAX);
 }
 
 struct otlp_item *otlp_point_pack(const struct metrics_family *family, const struct metrics_series *series,
@@ -125,7 +125,7 @@ struct otlp_item *otlp_metric_pack(const struct metrics_family *family, const st
         data.is_monotonic = def->type != METRICS_HISTOGRAM;
     }
     if (data.data_points != NULL)
-        item = otlp_item_pack(&message.base, count);
+        item = otlp_item_pack(&message.base, count, SIZE_MAX);
     free(data.data_points);
     return item;
 }

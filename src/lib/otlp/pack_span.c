@@ -57,5 +57,5 @@ struct otlp_item *otlp_span_pack(const struct span *span)
         status.message = otlp_text(span->error, &scratch);
         message.status = &status;
     }
-    return protobuf_c_message_get_packed_size(&message.base) <= MAX_SPAN ? otlp_item_pack(&message.base, 1) : NULL;
+    return otlp_item_pack(&message.base, 1, MAX_SPAN);
 }

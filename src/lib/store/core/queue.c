@@ -5,7 +5,7 @@
 
 void store_queue_init(struct store_queue *queue, size_t max_count, size_t max_bytes)
 {
-    *queue = (struct store_queue){.max_count = max_count, .max_bytes = max_bytes};
+    *queue = (struct store_queue){.max_count = max_count, .max_bytes = max_bytes, .wanted = 1};
     queue->last = &queue->first;
     pthread_mutex_init(&queue->mutex, NULL);
     thread_cond_init(&queue->filled);
@@ -43,17 +43,33 @@ int store_queue_put(struct store_queue *queue, struct store_batch *batch)
         queue->last = &batch->next;
         queue->count++;
         queue->bytes += bytes;
-        pthread_cond_signal(&queue->filled);
+        if (queue->count >= queue->wanted)
+            pthread_cond_signal(&queue->filled);
     }
     pthread_mutex_unlock(&queue->mutex);
     return err;
 }
 
-static void wait_filled(struct store_queue *queue, uint64_t until_ns)
+static void wait_filled(struct store_queue *queue, size_t wanted, uint64_t until_ns)
 {
-    while (queue->first == NULL && !queue->closed)
+    queue->wanted = wanted;
+    while (queue->count < wanted && !queue->closed)
         if (thread_wait_until(&queue->filled, &queue->mutex, until_ns) == -ETIMEDOUT)
-            return;
+            break;
+    queue->wanted = 1;
+}
+
+bool store_queue_await(struct store_queue *queue, size_t wanted, uint64_t until_ns)
+{
+    bool reached;
+
+    if (wanted > queue->max_count)
+        wanted = queue->max_count;
+    pthread_mutex_lock(&queue->mutex);
+    wait_filled(queue, wanted, until_ns);
+    reached = queue->count >= wanted;
+    pthread_mutex_unlock(&queue->mutex);
+    return reached;
 }
 
 size_t store_queue_take(struct store_queue *queue, struct store_batch **requests, size_t max_count, size_t max_bytes,
@@ -62,7 +78,7 @@ size_t store_queue_take(struct store_queue *queue, struct store_batch **requests
     size_t count = 0, bytes = 0;
 
     pthread_mutex_lock(&queue->mutex);
-    wait_filled(queue, until_ns);
+    wait_filled(queue, 1, until_ns);
     while (queue->first != NULL && count < max_count) {
         struct store_batch *batch = queue->first;
         size_t size = batch_bytes(batch);

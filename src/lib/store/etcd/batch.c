@@ -56,7 +56,7 @@ static void end_doubt(struct etcd *etcd, struct store_batch *request, int err)
         etcd_answer_later(&answers, request);
     else
         etcd_wait_again(&etcd->writer, request);
-    etcd->world->wake(&etcd->writable);
+    etcd_writer_call(etcd);
     pthread_mutex_unlock(&etcd->mutex);
     etcd_answers_give(etcd, &answers);
 }

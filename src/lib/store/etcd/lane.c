@@ -52,7 +52,7 @@ void etcd_lane_move(struct etcd_lane *lane, enum etcd_lane_event event)
     if (lane->state == LANE_CLOSED || lane->state == LANE_IDLE)
         lane->count = 0;
     if (lane->state == LANE_CLOSED || lane->state == LANE_IDLE || lane->state == LANE_UNKNOWN)
-        lane->etcd->world->wake(&lane->etcd->writable); /* the writer may have something to do */
+        etcd_writer_call(lane->etcd); /* it may have something to do */
 }
 
 /* ---- the ends of requests ---- */

@@ -6,8 +6,8 @@
  * PAGE_BYTES with values of the maximum size.
  *
  * For each page etcd also counts all keys of the requested range, also those beyond the limit. With so many pages the
- * range must be small, too: the keys that share their first bytes with the first one. A range with too many keys is
- * narrowed by one byte; where few are found, the next range is widened by one byte.
+ * range must be small, too: the keys that share their first bits with the first one. A range with too many keys is
+ * narrowed by as many bits as its count asks for; where few are found, the next range is widened.
  *
  * The head comes first. If etcd is restored while pages are loaded, and comes to the same revision again, later pages
  * are of another history; then it has another head at that revision, which the last question finds. */
@@ -18,15 +18,17 @@
 #define PAGE_BYTES      (32u << 20) /* at most: in etcd, on the way, and here */
 #define RECORD_BYTES    (ETCD_MAX_NAME + STORE_MAX_KEY + ETCD_MAX_ENVELOPE + STORE_MAX_VALUE) /* at most */
 #define PAGE_KEYS       (PAGE_BYTES / RECORD_BYTES)
-#define RANGE_KEYS      8192 /* of a range that is not narrowed */
-#define ATTEMPTS        20   /* at one question */
+#define RANGE_KEYS      (4 * PAGE_KEYS) /* of a range that is not narrowed */
+#define FEW_KEYS        (PAGE_KEYS / 2) /* of a range: the next one is wider */
+#define ATTEMPTS        20              /* at one question */
 
 struct load {
     struct etcd *etcd;
     struct etcd_view *view;
     struct etcd_position *position;
     struct buf from, end; /* the range of the next page: from the first key, up to the first behind it */
-    size_t shared;        /* the first bytes of from, which the keys of the range share */
+    size_t shared;        /* the first bits of from, which the keys of the range share; zeros follow from */
+    size_t found;         /* keys of the range so far */
     int64_t limit;        /* keys of a page */
     uint64_t last_seq;
     bool more;
@@ -37,43 +39,72 @@ struct load {
 
 /* ---- ranges ---- */
 
-/* The end of the range: behind all keys that begin with the shared bytes. The store's own prefix ends with '/'. */
-static int set_end(struct load *load)
-{
-    size_t len = load->shared;
-
-    while ((uint8_t)load->from.data[len - 1] == UINT8_MAX)
-        len--;
-    load->end.len = 0;
-    buf_append(&load->end, load->from.data, len - 1);
-    buf_append_char(&load->end, (char)(load->from.data[len - 1] + 1));
-    return buf_error(&load->end) < 0 ? buf_error(&load->end) : buf_error(&load->from);
-}
-
-static int first_range(struct load *load)
-{
-    buf_append_cstr(&load->from, load->etcd->keys.prefix);
-    load->shared = load->from.len;
-    return buf_error(&load->from) < 0 ? buf_error(&load->from) : set_end(load);
-}
-
 static bool is_last_range(const struct load *load)
 {
     return str_eq(buf_str(&load->end), str_of(load->etcd->keys.end));
 }
 
+/* The end of the range: the shared bits as a number, plus one. At most the end of all keys, which is behind those that
+ * share the store's prefix. */
+static int set_end(struct load *load)
+{
+    struct str last = str_of(load->etcd->keys.end);
+    unsigned step = 1u << (7 - (load->shared - 1) % 8);
+    size_t len = (load->shared + 7) / 8;
+
+    load->end.len = 0;
+    buf_append(&load->end, load->from.data, load->from.len < len ? load->from.len : len);
+    while (load->end.len < len && buf_error(&load->end) == 0)
+        buf_append_char(&load->end, '\0');
+    if (buf_error(&load->end) < 0 || buf_error(&load->from) < 0)
+        return -ENOMEM;
+    for (size_t i = len; i-- > 0 && step != 0; step = step > UINT8_MAX) {
+        step += (uint8_t)load->end.data[i] & ~(step - 1);
+        load->end.data[i] = (char)step;
+    }
+    if (str_cmp(buf_str(&load->end), last) > 0) {
+        load->end.len = 0;
+        buf_append_str(&load->end, last);
+    }
+    return buf_error(&load->end);
+}
+
+static int first_range(struct load *load)
+{
+    buf_append_cstr(&load->from, load->etcd->keys.prefix);
+    load->shared = 8 * load->from.len;
+    return set_end(load);
+}
+
+static void narrow(struct load *load, uint64_t keys)
+{
+    for (; keys > RANGE_KEYS && load->shared < 8 * load->from.len; keys /= 2)
+        load->shared++;
+}
+
+static void widen(struct load *load)
+{
+    size_t most = 8 * strlen(load->etcd->keys.prefix), bits = 8;
+
+    while (bits > 0 && load->found << (bits - 1) >= FEW_KEYS)
+        bits--;
+    load->shared = load->shared > most + bits ? load->shared - bits : most;
+}
+
 static int next_range(struct load *load, const Etcdserverpb__RangeResponse *page)
 {
     load->from.len = 0;
+    load->found += page->n_kvs;
     if (page->more && page->n_kvs > 0) {
         buf_append_str(&load->from, etcd_str(page->kvs[page->n_kvs - 1]->key));
         buf_append_char(&load->from, '\0');
-        load->shared += page->count > RANGE_KEYS;
+        narrow(load, (uint64_t)page->count - page->n_kvs);
     } else {
         buf_append_str(&load->from, buf_str(&load->end));
-        load->shared = load->from.len - (page->n_kvs < PAGE_KEYS / 4);
+        widen(load);
+        load->found = 0;
     }
-    return buf_error(&load->from) < 0 ? buf_error(&load->from) : set_end(load);
+    return set_end(load);
 }
 
 /* ---- pages ---- */

@@ -396,6 +396,8 @@ struct etcd_writer {
     struct store_batch *first, **last; /* waiting, in order */
     size_t count, bytes;
     size_t doubts, doubt_bytes; /* requests whose expectations wait for a read */
+    bool ticking;               /* its thread looks at what waits each tick, unless it is called before */
+    bool called;                /* since it last looked */
     bool closed;
 };
 

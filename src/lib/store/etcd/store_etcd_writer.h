@@ -4,6 +4,9 @@
 
 /* ---- waiting.c ---- */
 
+/* There may be something for the writer's thread to do. Under the lock. */
+void etcd_writer_call(struct etcd *etcd);
+
 /* Answers that are to be given when the lock has been left. Zeroed: none. */
 struct etcd_answers {
     struct store_batch *first, **last;
@@ -24,6 +27,8 @@ struct store_batch *etcd_take_waiting(struct etcd_writer *writer, struct store_b
 /* A request that is neither waiting nor on a lane counts as waiting where that is bounded. */
 void etcd_doubt_begun(struct etcd_writer *writer, const struct store_batch *request);
 void etcd_doubt_ended(struct etcd_writer *writer, const struct store_batch *request);
+/* Whether what waits is to be sent now, if a lane is free. */
+bool etcd_is_worth_a_batch(const struct etcd_writer *writer, uint64_t now_ns);
 /* Fills an idle lane with requests that wait; there may be none. */
 void etcd_choose(struct etcd_lane *lane);
 

@@ -4,6 +4,8 @@
  * until an expectation of the first is found to fail in the view (batch.c).
  * Each key under way is counted in a table by its hash; two keys of one hash only wait for each other without need.
  *
+ * The writer is woken for a request only where it would send it. Else a lane that becomes free wakes it, or its tick.
+ *
  * All under etcd.mutex, but for answers, which are given without it. */
 #include "fnv.h"
 #include "store_etcd_writer.h"
@@ -12,6 +14,13 @@
 
 #define MAX_WAIT_NS   (60 * CLOCK_NS_PER_S)
 #define MAX_LOOKED_AT 1024 /* of the waiting requests, for a batch */
+#define GATHER_NS     (10 * CLOCK_NS_PER_MS)
+
+void etcd_writer_call(struct etcd *etcd)
+{
+    etcd->writer.called = true;
+    etcd->world->wake(&etcd->writable);
+}
 
 /* ---- answers are given without the lock ---- */
 
@@ -134,9 +143,34 @@ static int put_error(const struct etcd *etcd, const struct store_batch *request)
     return 0;
 }
 
+/* Few requests are rather sent a moment later, with those that come meanwhile: a transaction costs etcd, the network
+ * and every replica's view as much as many requests do. So they wait until they are half as many as those under way, or
+ * these are answered, or have taken longer than GATHER_NS. */
+bool etcd_is_worth_a_batch(const struct etcd_writer *writer, uint64_t now_ns)
+{
+    size_t under_way = 0;
+
+    for (unsigned i = 0; i < ETCD_LANES; i++) {
+        const struct etcd_lane *lane = &writer->lanes[i];
+
+        if ((lane->state == LANE_SENT || lane->state == LANE_COMMITTED) && lane->begun_ns + GATHER_NS > now_ns)
+            under_way += lane->count;
+    }
+    return writer->count * 2 >= under_way;
+}
+
+static bool would_send(const struct etcd_writer *writer, uint64_t now_ns)
+{
+    bool can = false;
+
+    for (unsigned i = 0; i < ETCD_LANES; i++)
+        can |= writer->lanes[i].state == LANE_IDLE || writer->lanes[i].state == LANE_CLOSED;
+    return can && etcd_is_worth_a_batch(writer, now_ns);
+}
+
 void etcd_write(struct etcd *etcd, struct store_batch *take_batch)
 {
-    uint64_t latest_ns = etcd->world->monotonic_ns() + MAX_WAIT_NS;
+    uint64_t now_ns = etcd->world->monotonic_ns(), latest_ns = now_ns + MAX_WAIT_NS;
     int err;
 
     if (take_batch->deadline_ns > latest_ns)
@@ -145,7 +179,8 @@ void etcd_write(struct etcd *etcd, struct store_batch *take_batch)
     err = put_error(etcd, take_batch);
     if (err == 0) {
         append_waiting(&etcd->writer, take_batch);
-        etcd->world->wake(&etcd->writable);
+        if (!etcd->writer.ticking || would_send(&etcd->writer, now_ns))
+            etcd_writer_call(etcd);
     }
     pthread_mutex_unlock(&etcd->mutex);
     if (err == 0)

@@ -3,14 +3,13 @@
  *
  * Timers: every TICK_NS, while there is something to do, requests whose deadline has come are answered, and reads get
  * their turn (read.c), and members are asked how full they are (room.c); every IDLE_TICK_NS otherwise. A lane that
- * failed rests until its retry_ns. A batch that is small next to those under way is held back for GATHER_NS at most.
+ * failed rests until its retry_ns. A batch that is small next to those under way is held back (waiting.c).
  * Lock: etcd.mutex; nothing is sent under it. */
 #include "store_etcd_writer.h"
 #include <errno.h>
 #include <stdlib.h>
 
 #define TICK_NS      (20 * CLOCK_NS_PER_MS)
-#define GATHER_NS    (10 * CLOCK_NS_PER_MS)
 #define IDLE_TICK_NS (200 * CLOCK_NS_PER_MS)
 
 /* ---- what a lane is to do ---- */
@@ -28,22 +27,6 @@ static bool begin_batch(struct etcd_lane *lane)
         return false;
     etcd_lane_move(lane, LANE_SEND);
     return true;
-}
-
-/* Under the lock. Few requests are rather sent a moment later, with those that come meanwhile: a transaction costs
- * etcd, the network and every replica's view as much as many requests do. So they wait until they are half as many as
- * those under way, or these are answered, or have taken unusually long. */
-static bool is_worth_a_batch(const struct etcd_writer *writer, uint64_t now_ns)
-{
-    size_t under_way = 0;
-
-    for (unsigned i = 0; i < ETCD_LANES; i++) {
-        const struct etcd_lane *lane = &writer->lanes[i];
-
-        if ((lane->state == LANE_SENT || lane->state == LANE_COMMITTED) && lane->begun_ns + GATHER_NS > now_ns)
-            under_way += lane->count;
-    }
-    return writer->count * 2 >= under_way;
 }
 
 /* What a lane is to do now: under the lock, which what is to be done is done without. */
@@ -65,7 +48,7 @@ static enum act next_act(struct etcd_lane *lane, uint64_t now_ns)
         etcd_lane_move(lane, LANE_OPEN);
         return OPEN;
     }
-    return is_worth_a_batch(writer, now_ns) && begin_batch(lane) ? SEND : REST;
+    return etcd_is_worth_a_batch(writer, now_ns) && begin_batch(lane) ? SEND : REST;
 }
 
 static void act(struct etcd_lane *lane, enum act act)
@@ -166,8 +149,11 @@ static bool await(struct etcd *etcd, bool reading)
     if (busy || !etcd->writer.closed) {
         uint64_t until_ns = etcd->world->monotonic_ns() + (busy || reading ? TICK_NS : IDLE_TICK_NS);
 
-        etcd->world->wait(&etcd->writable, &etcd->mutex, until_ns);
+        etcd->writer.ticking = busy || reading;
+        if (!etcd->writer.called)
+            etcd->world->wait(&etcd->writable, &etcd->mutex, until_ns);
     }
+    etcd->writer.called = false;
     busy = is_busy(&etcd->writer) || !etcd->writer.closed;
     pthread_mutex_unlock(&etcd->mutex);
     return busy;
@@ -217,7 +203,7 @@ void etcd_writer_stop(struct etcd *etcd)
         return;
     pthread_mutex_lock(&etcd->mutex);
     writer->closed = true;
-    etcd->world->wake(&etcd->writable);
+    etcd_writer_call(etcd);
     pthread_mutex_unlock(&etcd->mutex);
     etcd->world->join_thread(writer->thread);
 }

@@ -1,6 +1,11 @@
 /* The lmdb engine: one process, one writer thread. The writer takes all requests that are waiting into one transaction,
  * commits it (LMDB syncs the file), and answers them; meanwhile the next ones gather. So a sync is shared by as many
- * writers as there are, and a lone one waits for nobody. */
+ * writers as there are, and a lone one waits for nobody.
+ *
+ * Clients that have their answer often make their next request at once. They would miss the next commit, which begins
+ * after the last answer. So the writer waits until as many requests are there as were under way at the last commit: for
+ * a GATHER_FRACTION of that commit's time at most, only where a commit takes long enough that waking up in time is
+ * possible, and not for GATHER_REST commits after it has waited in vain. */
 #include "clock.h"
 #include "store_lmdb.h"
 #include "store_view.h"
@@ -14,6 +19,9 @@
 #define MAX_REQUEST_BYTES (8 << 20)
 #define READER_CHECK_NS   (5 * CLOCK_NS_PER_S)
 #define OLD_READER_NS     (60 * CLOCK_NS_PER_S) /* a snapshot that is reported */
+#define GATHER_FRACTION   4
+#define GATHER_MIN_NS     (50 * 1000) /* threads wake up 50 us later than they want to */
+#define GATHER_REST       4
 
 struct lmdb {
     struct store store;
@@ -22,6 +30,7 @@ struct lmdb {
     pthread_t writer;
     bool writing;       /* there is a writer */
     atomic_bool failed; /* see store_health */
+    unsigned rest;      /* the writer's: commits before which it does not wait */
     struct log *log;
     struct store_view_reader oldest; /* the writer's: of the last check */
     bool reported;                   /* that reader */
@@ -207,6 +216,32 @@ static void check_readers(struct lmdb *l, uint64_t now_ns)
 
 /* ---- the writer ---- */
 
+/* Waits for those that were under way. */
+static void gather(struct lmdb *l, size_t wanted, uint64_t commit_ns)
+{
+    uint64_t wait_ns = commit_ns / GATHER_FRACTION;
+
+    if (l->rest > 0)
+        l->rest--;
+    else if (wait_ns >= GATHER_MIN_NS && wanted <= MAX_REQUESTS &&
+             !store_queue_await(&l->queue, wanted, clock_monotonic_ns() + wait_ns))
+        l->rest = GATHER_REST;
+}
+
+static void commit_and_answer(struct lmdb *l, struct store_batch **requests, size_t count)
+{
+    uint64_t begun_ns = clock_monotonic_ns(), commit_ns;
+    size_t under_way;
+
+    commit(l, requests, count);
+    commit_ns = clock_monotonic_ns() - begun_ns;
+    under_way = count + store_queue_count(&l->queue);
+    for (size_t i = 0; i < count; i++)
+        store_answer(&l->store, requests[i]);
+    if (under_way > 1)
+        gather(l, under_way, commit_ns);
+}
+
 static void *run_writer(void *arg)
 {
     struct lmdb *l = arg;
@@ -218,9 +253,7 @@ static void *run_writer(void *arg)
         size_t count = store_queue_take(&l->queue, requests, MAX_REQUESTS, MAX_REQUEST_BYTES, check_ns, &closed);
 
         if (count > 0)
-            commit(l, requests, count);
-        for (size_t i = 0; i < count; i++)
-            store_answer(&l->store, requests[i]);
+            commit_and_answer(l, requests, count);
         if (clock_monotonic_ns() >= check_ns) {
             check_readers(l, clock_monotonic_ns());
             check_ns = clock_monotonic_ns() + READER_CHECK_NS;

@@ -14,6 +14,7 @@
 #pragma redefine_extname store_op_key slipway_store_op_key
 #pragma redefine_extname store_op_value slipway_store_op_value
 #pragma redefine_extname store_opened slipway_store_opened
+#pragma redefine_extname store_queue_await slipway_store_queue_await
 #pragma redefine_extname store_queue_close slipway_store_queue_close
 #pragma redefine_extname store_queue_count slipway_store_queue_count
 #pragma redefine_extname store_queue_init slipway_store_queue_init

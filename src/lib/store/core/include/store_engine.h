@@ -159,6 +159,7 @@ struct store_queue {
     pthread_cond_t filled;
     struct store_batch *first, **last;
     size_t count, bytes, max_count, max_bytes;
+    size_t wanted; /* requests for which the taker is woken */
     bool closed;
 };
 
@@ -166,6 +167,9 @@ void store_queue_init(struct store_queue *queue, size_t max_count, size_t max_by
 void store_queue_release(struct store_queue *queue); /* it must be empty */
 /* 0, or -ENOBUFS when it is full, or -ECANCELED when it is closed; the batch stays the caller's then. */
 int store_queue_put(struct store_queue *queue, struct store_batch *batch);
+/* For the taker: waits until so many requests are there (or as many as fit), until_ns (monotonic) comes, or the queue
+ * is closed. Returns whether they are there. */
+bool store_queue_await(struct store_queue *queue, size_t wanted, uint64_t until_ns);
 /* Waits for requests until until_ns (monotonic) and takes all there are, in order, within the bounds (one always fits).
  * Returns how many: 0 when until_ns has come, or when the queue is closed and empty (*ret_closed). */
 size_t store_queue_take(struct store_queue *queue, struct store_batch **requests, size_t max_count, size_t max_bytes,
