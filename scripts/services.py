@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 ENGINES = ("lmdb", "etcd")
-KINDS = ("service", "tool")
+KINDS = ("service", "tool", "component")
 ADMIN_PORT = 9090
 QUANTITY = r"\d+(m|Ki|Mi|Gi)?"
 PATH = r"/[^\s?*]*(/\*)?"
@@ -58,7 +58,9 @@ class Local:
 @dataclass(frozen=True)
 class Declaration:
     name: str
-    kind: str = "service"  # a tool runs to its end
+    kind: str = (
+        "service"  # a tool runs to its end; a component is deployed where an overlay chooses k8s/components/NAME
+    )
     local: Local | None = field(default_factory=Local)  # None: ./dev up does not run it
     http: int | None = None
     grpc: int | None = None
@@ -115,7 +117,7 @@ def load(root: Path = ROOT) -> dict[str, Declaration]:
 
 
 def services(every: dict[str, Declaration]) -> list[Declaration]:
-    """Those that are deployed."""
+    """Those that are deployed everywhere."""
     return [each for each in every.values() if each.kind == "service"]
 
 
@@ -155,7 +157,7 @@ class _Reader:
         kind = self.one_of("kind", said.get("kind", "service"), KINDS)
         grpc = self.port("grpc", said.get("grpc"))
         http = None if said.get("http") is False else self.port("http", said.get("http"))
-        if kind == "service" and http is None and grpc is None and said.get("http") is not False:
+        if kind != "tool" and http is None and grpc is None and said.get("http") is not False:
             http = 8080
         store = self.strings("store", said.get("store", []), lambda each: each in ENGINES, " or ".join(ENGINES))
         example = self.example(said.get("example", {}), http, grpc)

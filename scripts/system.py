@@ -12,6 +12,7 @@ import ctypes
 import fcntl
 import json
 import os
+import secrets
 import selectors
 import shutil
 import signal
@@ -66,6 +67,15 @@ PLACES = {
     if one.local
 } | {"etcd": Place(2379)}
 STORED = tuple(one.name for one in DECLARED.values() if one.store)  # services that keep data in STORE_URL
+CONSOLE = "console"  # where all others send their telemetry
+# How often they do: people look on.
+TELEMETRY = {
+    "OTEL_METRICS_EXPORTER": "otlp",
+    "OTEL_LOGS_EXPORTER": "otlp",
+    "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+    "OTEL_BSP_SCHEDULE_DELAY": "200",
+    "OTEL_BLRP_SCHEDULE_DELAY": "200",
+}
 
 
 def service_names() -> list[str]:
@@ -137,6 +147,7 @@ class System:
         self.signals = 0  # SIGINT, SIGTERM and SIGHUP so far
         self.ended: Service | None = None  # the first that ended without being told to
         self.on_end: Callable[[Service], None] = lambda service: None  # one that an edit has broken
+        self.on_ready: Callable[[Service], None] = lambda service: None
         self._stopping = False
         self._selector = selectors.DefaultSelector()
         self._partial: dict[IO[bytes], bytes] = {}
@@ -177,6 +188,8 @@ class System:
             self.step(0.05 if starting else deadline - time.monotonic())
             for service in starting:
                 service.ready = answers_ready(service.addresses["admin"])
+                if service.ready:
+                    self.on_ready(service)
             if self.signals or self.ended:
                 return
             if time.monotonic() > deadline:
@@ -204,6 +217,7 @@ class System:
 
     def _needs(self, service: Service) -> list[Service]:
         programs = {*service.place.peers.values(), *(["etcd"] if service.program in STORED else [])}
+        programs |= {CONSOLE} & self.services.keys() - {service.name}
         return [each for program in programs for each in self._replicas(program)]
 
     def _store_url(self, service: Service) -> str:
@@ -226,12 +240,30 @@ class System:
             "PORT": str(service.place.port),
             "GRPC_PORT": str(service.place.grpc if both else service.place.port),
             "METRICS_PORT": str(service.place.admin),
-            "STORE_URL": self._store_url(service),
             "FEATURES_FILE": str(ROOT / "share/route-guide/features.json"),
         }
+        if service.program in STORED:
+            settings["STORE_URL"] = self._store_url(service)
         for variable, peer in service.place.peers.items():
             settings[variable] = ",".join(each.address for each in self._replicas(peer))
-        self._run(service, [program], settings)
+        self._run(service, [program], settings | self._telemetry(service))
+
+    def _telemetry(self, service: Service) -> dict[str, str]:
+        """Where a service sends spans, metrics and log lines: to the console, unless the environment says otherwise."""
+        if service.name == CONSOLE:
+            state = DataFolder(self.data)
+            return {
+                "OTEL_SDK_DISABLED": "true",  # it would tell itself of what it is told
+                "CONSOLE_TOKEN_FILE": str(state.token_file()),
+                "CONSOLE_SERVICES_FILE": str(state.state_file),
+            }
+        if CONSOLE not in self.services or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+            return {}
+        return {name: os.environ.get(name) or value for name, value in TELEMETRY.items()} | {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self.services[CONSOLE].addresses['grpc']}",
+            "OTEL_RESOURCE_ATTRIBUTES": os.environ.get("OTEL_RESOURCE_ATTRIBUTES")
+            or f"service.instance.id={service.name}",
+        }
 
     def _spawn_etcd(self, service: Service) -> None:
         """One member. It does not say where it listens, so its ports are chosen here."""
@@ -468,7 +500,7 @@ class DataFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.logs = path / "log"
-        self._state = path / "up.json"
+        self.state_file = path / "up.json"
         self._lock: IO[str] | None = None
 
     def take(self) -> None:
@@ -489,20 +521,31 @@ class DataFolder:
         lock.write(str(os.getpid()))
         lock.flush()
         self._lock = lock
-        self._state.unlink(missing_ok=True)
+        self.state_file.unlink(missing_ok=True)
+        (self.path / "console-token").unlink(missing_ok=True)
+
+    def token_file(self) -> Path:
+        """What the console's page shows to be allowed to send requests: a new one each time that the
+        system is started, readable by this user alone."""
+        file = self.path / "console-token"
+        if not file.exists():
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "w") as token:
+                token.write(secrets.token_urlsafe(24))
+        return file
 
     def publish(self, services: dict[str, Service]) -> None:
         where = {s.name: {"pid": s.process.pid, **s.addresses} for s in services.values() if s.process}
         state = {"pid": os.getpid(), "services": where}
-        new = self._state.with_suffix(".new")
+        new = self.state_file.with_suffix(".new")
         new.write_text(json.dumps(state, indent=2) + "\n")
-        new.replace(self._state)
+        new.replace(self.state_file)
         _running_file(os.getpid()).parent.mkdir(parents=True, exist_ok=True)
         _running_file(os.getpid()).write_text(json.dumps({"root": str(ROOT), "data": str(self.path)}) + "\n")
 
     def forget(self) -> None:
         """It no longer runs. The lock ends with the process."""
-        self._state.unlink(missing_ok=True)
+        self.state_file.unlink(missing_ok=True)
         _running_file(os.getpid()).unlink(missing_ok=True)
 
     def running(self) -> dict[str, dict[str, Any]] | None:
@@ -514,7 +557,7 @@ class DataFolder:
                     return None
                 except BlockingIOError:
                     holder = int(lock.read())
-            state = json.loads(self._state.read_text())
+            state = json.loads(self.state_file.read_text())
             if state["pid"] == holder:  # else one that was killed has left it
                 return dict(state["services"])
         return None

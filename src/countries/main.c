@@ -1,4 +1,4 @@
-/* countries -- says what a user is called and where from: HTTP in, asks users. */
+/* countries -- returns the name and country of a user over HTTP; calls users. */
 #include "countries.h"
 #include "countries_openapi.h"
 #include "svc.h"
@@ -6,7 +6,7 @@
 static const struct config_option options[] = {
     {"USERS_SERVICE_ADDR", CONFIG_REQUIRED, CONFIG_STRING, 1, 1024, .help = "host:port of users",
      .check = http_client_check_target},
-    {"USERS_TIMEOUT_MS", "1000", CONFIG_INT, 1, 60000, .unit = "ms", .help = "bound on an answer of users"},
+    {"USERS_TIMEOUT_MS", "1000", CONFIG_INT, 1, 60000, .unit = "ms", .help = "time limit for a response of users"},
     {0},
 };
 
@@ -49,7 +49,7 @@ int main(int argc, char **argv)
 
     return svc_main(argc, argv,
                     &(struct svc_def){.name = "countries",
-                                      .summary = "says what a user is called and where from",
+                                      .summary = "returns the name and country of a user",
                                       .state = &countries,
                                       .options = options,
                                       .routes = routes,

@@ -1,4 +1,4 @@
-/* demo -- says hello, fails at random, and measures itself the way its dashboards and alerts expect: HTTP in. */
+/* demo -- demonstrates the metrics for dashboards and alerts: says hello, fails at random. */
 #include "demo.h"
 #include "demo_openapi.h"
 #include "svc.h"
@@ -14,9 +14,9 @@ static const char *check_utf8(const char *value)
 }
 
 static const struct config_option options[] = {
-    {"SERVICE_NAME", "demo", CONFIG_STRING, 1, 128, .help = "the label service of http_server_resp_time",
+    {"SERVICE_NAME", "demo", CONFIG_STRING, 1, 128, .help = "label service of http_server_resp_time",
      .check = check_utf8},
-    {"HTTP_METRICS", "true", CONFIG_BOOL, .help = "serve /metrics on PORT too; false where PORT is exposed"},
+    {"HTTP_METRICS", "true", CONFIG_BOOL, .help = "serve /metrics on PORT, too; set false if PORT is public"},
     {"REQUEST_TIMEOUT_MS", "65000"}, /* a little beyond the longest delay */
     {"SHUTDOWN_TIMEOUT_SECONDS", "65"},
     {0},
@@ -94,7 +94,7 @@ int main(int argc, char **argv)
 
     return svc_main(argc, argv,
                     &(struct svc_def){.name = "demo",
-                                      .summary = "says hello, fails at random and measures itself",
+                                      .summary = "demonstrates metrics: says hello, fails at random",
                                       .state = &demo,
                                       .options = options,
                                       .routes = routes,

@@ -1,4 +1,4 @@
-/* feature-store -- keeps named places over gRPC: durable, with their history. */
+/* feature-store -- stores named features over gRPC: durable, with their history. */
 #include "feature_store.h"
 #include "routeguide.descriptors.h"
 #include "svc_store.h"
@@ -10,14 +10,14 @@ static const struct config_option options[] = {
      .min = 1,
      .max = 1000000000,
      .unit = "saves",
-     .help = "the newest at a point that are kept"},
+     .help = "saves kept for each point, the newest ones"},
     {.name = "HISTORY_TOTAL",
      .value = "1000000",
      .kind = CONFIG_INT,
      .min = 1,
      .max = 1000000000,
      .unit = "saves",
-     .help = "kept in all; the newest at a point is kept in any case"},
+     .help = "saves kept in total; the newest of each point is always kept"},
     /* route-guide sends a key with every save: kept for long, keys would take more room than the saves. */
     {.name = "IDEMPOTENCY_SECONDS",
      .value = "3600",
@@ -25,7 +25,7 @@ static const struct config_option options[] = {
      .min = 60,
      .max = 7 * 24 * 3600,
      .unit = "s",
-     .help = "how long an idempotency-key is known"},
+     .help = "time for which an idempotency key is kept"},
     ROUTE_CHAT_MAX_BYTES,
     {0},
 };
@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     return svc_main(argc, argv,
                     &(struct svc_def){
                         .name = "feature-store",
-                        .summary = "keeps named places over gRPC",
+                        .summary = "stores named features over gRPC",
                         .state = &fs,
                         .options = options,
                         .store = SVC_STORE(fs.tables, TABLES, &fs.store),

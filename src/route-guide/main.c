@@ -1,4 +1,4 @@
-/* route-guide -- named places over gRPC, out of a data set; feature-store keeps what was asked for. */
+/* route-guide -- serves named features from a data set over gRPC; saves those that clients got to feature-store. */
 #include "guide.h"
 #include "routeguide.descriptors.h"
 #include "svc.h"
@@ -6,10 +6,10 @@
 static const struct config_option options[] = {
     {.name = "FEATURES_FILE",
      .value = SLIPWAY_DATADIR "/route-guide/features.json",
-     .help = "the data set: a JSON array of {location: {latitude, longitude}, name}"},
+     .help = "data set: a JSON array of {location: {latitude, longitude}, name}"},
     {.name = "FEATURE_STORE_SERVICE_ADDR",
      .value = CONFIG_REQUIRED,
-     .help = "feature-store's host:port",
+     .help = "host:port of feature-store",
      .check = rpc_client_check_target},
     {.name = "FEATURE_STORE_TIMEOUT_MS",
      .value = "2000",
@@ -17,7 +17,7 @@ static const struct config_option options[] = {
      .min = 1,
      .max = 60000,
      .unit = "ms",
-     .help = "how long a save may take, with its repetitions"},
+     .help = "time limit for a save, retries included"},
     ROUTE_CHAT_MAX_BYTES,
     {0},
 };
@@ -93,7 +93,7 @@ int main(int argc, char **argv)
     return svc_main(argc, argv,
                     &(struct svc_def){
                         .name = "route-guide",
-                        .summary = "named places over gRPC",
+                        .summary = "serves named features over gRPC",
                         .state = &guide,
                         .options = options,
                         .rpc = RPC_SERVICE(guide_methods, routeguide_descriptors),

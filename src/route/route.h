@@ -26,7 +26,7 @@ struct route {
 /* clang-format off */
 #define ROUTE_CHAT_MAX_BYTES {                                                                                         \
         .name = "CHAT_MAX_BYTES", .value = "512Mi", .kind = CONFIG_BYTES, .min = 64 * 1024, .max = INT64_MAX,          \
-        .help = "memory for RouteChat's notes, at most an eighth of the memory limit: the oldest go beyond it" }
+        .help = "memory for notes of RouteChat, at most 1/8 of the memory limit; the oldest are dropped" }
 /* clang-format on */
 
 /* The chat of a service with that option; NULL out of memory. */

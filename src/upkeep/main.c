@@ -32,7 +32,7 @@ static const struct config_option options[] = {
     SVC_STORE_OPTIONS,
     {.name = "CERTIFICATES",
      .value = "",
-     .help = "PEM files, separated by commas, whose end is reported",
+     .help = "PEM files, separated by commas, whose expiry is reported",
      .check = check_paths},
     {0},
 };

@@ -1,4 +1,4 @@
-/* users -- says what a user is called: HTTP in, nothing behind it. */
+/* users -- returns the name of a user over HTTP. */
 #include "svc.h"
 #include "user_id.h"
 #include "user_name.h"
@@ -24,5 +24,5 @@ static const struct http_route routes[] = {
 int main(int argc, char **argv)
 {
     return svc_main(argc, argv,
-                    &(struct svc_def){.name = "users", .summary = "says what a user is called", .routes = routes});
+                    &(struct svc_def){.name = "users", .summary = "returns the name of a user", .routes = routes});
 }

@@ -1,16 +1,19 @@
-/* What the HTTP layer costs: a bare h2o handler, the same made with http.h ("quiet"), and that with its log (to
- * /dev/null), metrics and bound on memory ("full"), each with one event loop, in turn.
+/* What the HTTP layer costs: a bare h2o handler, the same made with http.h ("quiet"), that with its log (to /dev/null),
+ * metrics and bound on memory ("full"), and that with 1 % of traces sent to an OpenTelemetry Collector ("traced"), each
+ * with one event loop, in turn.
  *
- *   bench_http [ROUNDS [SECONDS]]          runs wrk (HTTP/1.1) and h2load (HTTP/2) against them; prints medians
- *   bench_http serve bare|quiet|full PORT  just serves, until it is ended
+ *   bench_http [ROUNDS [SECONDS]]     runs wrk (HTTP/1.1) and h2load (HTTP/2) against them; prints medians
+ *   bench_http serve VARIANT PORT     just serves, until it is ended; traced: spans go to $OTEL_EXPORTER_OTLP_ENDPOINT
  *
- * Medians of: requests a second, the server's CPU time a request (all its threads) and the ratio of CPU times, which
- * tells more than rates where client and server share cores.
+ * Medians of: requests a second and the server's CPU time a request (all its threads); of each round's ratio to bare
+ * and of "quiet", where logs, metrics and traces are off. Ratios of CPU times tell more than those of rates where
+ * client and server share cores. The collector is the program otelcol in PATH; without it, traced is left out.
  */
+#include "bare.h"
 #include "bench.h"
-#include "h2o_compat.h"
 #include "http.h"
 #include "net_listen.h"
+#include "otlp.h"
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -21,22 +24,37 @@
 
 #define MAX_ROUNDS 25
 
-static const char text[] = "hello, world!\n";
-
 /* ---- a server made with the library ---- */
 
 static struct http_reply *hello(struct http_req *req)
 {
-    return http_reply_text(200, "text/plain; charset=utf-8", str_of(text));
+    return http_reply_text(200, "text/plain; charset=utf-8", str_of(bare_text));
 }
 
-static void serve_library(int fd, bool full)
+enum variant { BARE, QUIET, FULL, TRACED, VARIANTS };
+static const char *const names[VARIANTS] = {"bare", "quiet", "full", "traced"};
+
+static struct span_sink *one_percent_of_traces(struct metrics *metrics)
+{
+    struct otlp_def def = {.signal = OTLP_SPANS,
+                           .endpoint = getenv("OTEL_EXPORTER_OTLP_ENDPOINT"),
+                           .service = "bench",
+                           .metrics = metrics};
+    struct otlp *otlp;
+
+    if (def.endpoint == NULL || span_sampler_parse("parentbased_traceidratio", "0.01", &def.sampler) < 0 ||
+        otlp_open(&def, &otlp) < 0)
+        exit(1);
+    return otlp_sink(otlp);
+}
+
+static void serve_library(int fd, enum variant variant)
 {
     static const struct http_route routes[] = {{"GET", "/hello", .handler = hello}, {0}};
     struct http_server_def def = {.name = "http", .routes = routes, .workers = 1};
     struct http_server *server;
 
-    if (full) {
+    if (variant != QUIET) {
         def.max_memory = 64 << 20;
         def.metrics = metrics_new();
         if (log_open(
@@ -45,6 +63,8 @@ static void serve_library(int fd, bool full)
                 &def.log) < 0)
             exit(1);
     }
+    if (variant == TRACED)
+        def.spans = one_percent_of_traces(def.metrics);
     if (http_server_open(fd, &def, &server) < 0)
         exit(1);
     http_server_start(server);
@@ -52,64 +72,102 @@ static void serve_library(int fd, bool full)
         pause();
 }
 
-/* ---- the same without it ---- */
-
-static int on_request(h2o_handler_t *handler, h2o_req_t *req)
-{
-    static h2o_generator_t generator = {NULL, NULL};
-    h2o_iovec_t body = h2o_iovec_init(text, strlen(text));
-
-    if (!h2o_memis(req->path_normalized.base, req->path_normalized.len, H2O_STRLIT("/hello")))
-        return -1;
-    req->res.status = 200;
-    req->res.reason = "OK";
-    req->res.content_length = body.len;
-    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL,
-                   H2O_STRLIT("text/plain; charset=utf-8"));
-    h2o_start_response(req, &generator);
-    h2o_send(req, &body, 1, H2O_SEND_STATE_FINAL);
-    return 0;
-}
-
-static void on_connection(h2o_socket_t *listener, const char *err)
-{
-    h2o_socket_t *socket;
-
-    if ((socket = h2o_evloop_socket_accept(listener)) != NULL)
-        h2o_accept(listener->data, socket);
-}
-
-static void serve_bare(int fd)
-{
-    h2o_globalconf_t config;
-    h2o_context_t context;
-    h2o_accept_ctx_t accept_context = {.ctx = &context};
-    h2o_evloop_t *loop = h2o_evloop_create();
-    h2o_socket_t *listener = h2o_evloop_socket_create(loop, fd, H2O_SOCKET_FLAG_DONT_READ);
-    h2o_hostconf_t *host;
-
-    h2o_config_init(&config);
-    config.server_name = h2o_iovec_init(H2O_STRLIT(""));
-    host = h2o_config_register_host(&config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
-    h2o_create_handler(&host->fallback_path, sizeof(h2o_handler_t))->on_req = on_request;
-    h2o_context_init(&context, loop, &config);
-    accept_context.hosts = config.hosts;
-    listener->data = &accept_context;
-    h2o_socket_read_start(listener, on_connection);
-    for (;;)
-        h2o_evloop_run(loop, 1000);
-}
-
-enum variant { BARE, QUIET, FULL, VARIANTS };
-static const char *const names[VARIANTS] = {"bare", "quiet", "full"};
+/* ---- all of them ---- */
 
 static void serve(enum variant variant, int fd)
 {
     signal(SIGPIPE, SIG_IGN);
     if (variant == BARE)
-        serve_bare(fd);
+        bare_serve(fd, "/hello");
     else
-        serve_library(fd, variant == FULL);
+        serve_library(fd, variant);
+}
+
+/* ---- the collector ---- */
+
+struct collector {
+    pid_t pid;
+    char folder[32], config[48], spans[48], endpoint[48];
+};
+
+static bool is_up(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    bool up;
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    up = connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
+    close(fd);
+    return up;
+}
+
+static void write_config(const struct collector *collector, int port)
+{
+    FILE *file = fopen(collector->config, "w");
+
+    if (file == NULL)
+        exit(1);
+    fprintf(file,
+            "receivers: {otlp: {protocols: {grpc: {endpoint: \"127.0.0.1:%d\"}}}}\n"
+            "exporters: {file: {path: \"%s\", flush_interval: 50ms}}\n"
+            "service: {telemetry: {metrics: {level: none}, logs: {level: error}},\n"
+            "  pipelines: {traces: {receivers: [otlp], exporters: [file]}}}\n",
+            port, collector->spans);
+    fclose(file);
+}
+
+/* False: there is none. */
+static bool collector_start(struct collector *collector)
+{
+    const struct timespec pause = {0, 20 * 1000 * 1000};
+    int fd, port, status;
+
+    *collector = (struct collector){.folder = "/tmp/bench_http.XXXXXX"};
+    if (mkdtemp(collector->folder) == NULL || net_listen("127.0.0.1", 0, &fd, &port) < 0)
+        exit(1);
+    close(fd); /* a port that is free */
+    snprintf(collector->config, sizeof(collector->config), "%s/config.yaml", collector->folder);
+    snprintf(collector->spans, sizeof(collector->spans), "%s/spans", collector->folder);
+    snprintf(collector->endpoint, sizeof(collector->endpoint), "http://127.0.0.1:%d", port);
+    write_config(collector, port);
+    if ((collector->pid = fork()) == 0) {
+        execlp("otelcol", "otelcol", "--config", collector->config, (char *)NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < 1000 && !is_up(port); i++) {
+        if (waitpid(collector->pid, &status, WNOHANG) == collector->pid) {
+            collector->pid = 0;
+            return false;
+        }
+        nanosleep(&pause, NULL);
+    }
+    setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector->endpoint, 1);
+    return true;
+}
+
+/* Ends it; returns how many spans it has had. */
+static size_t collector_stop(const struct collector *collector)
+{
+    size_t count = 0, size = 0;
+    char *line = NULL;
+    FILE *file;
+
+    if (collector->pid > 0) {
+        kill(collector->pid, SIGTERM);
+        waitpid(collector->pid, NULL, 0);
+    }
+    if ((file = fopen(collector->spans, "r")) != NULL) {
+        while (getline(&line, &size, file) > 0)
+            for (const char *at = line; (at = strstr(at, "\"spanId\"")) != NULL; at++)
+                count++;
+        fclose(file);
+    }
+    free(line);
+    unlink(collector->spans);
+    unlink(collector->config);
+    rmdir(collector->folder);
+    return count;
 }
 
 /* ---- measuring ---- */
@@ -158,18 +216,26 @@ static void measure(bool http2, const struct served *served, int seconds, double
     *ret_cpu = (bench_cpu_seconds(served->pid) - before) / (*ret_rate * seconds);
 }
 
-static void compare_servers(bool http2, const struct served *served, int rounds, int seconds)
+static void compare_servers(bool http2, const struct served *served, enum variant count, int rounds, int seconds)
 {
-    double rates[VARIANTS][MAX_ROUNDS], cpus[VARIANTS][MAX_ROUNDS], ratios[VARIANTS][MAX_ROUNDS];
+    double rates[VARIANTS][MAX_ROUNDS], cpus[VARIANTS][MAX_ROUNDS];
+    double to_bare[VARIANTS][MAX_ROUNDS], to_quiet[VARIANTS][MAX_ROUNDS], rate_to_quiet[VARIANTS][MAX_ROUNDS];
 
     for (int i = 0; i < rounds; i++)
-        for (int v = 0; v < VARIANTS; v++) {
+        for (enum variant v = BARE; v < count; v++)
             measure(http2, &served[v], seconds, &rates[v][i], &cpus[v][i]);
-            ratios[v][i] = cpus[BARE][i] / cpus[v][i];
+    for (int i = 0; i < rounds; i++)
+        for (enum variant v = BARE; v < count; v++) {
+            to_bare[v][i] = cpus[BARE][i] / cpus[v][i];
+            to_quiet[v][i] = cpus[QUIET][i] / cpus[v][i];
+            rate_to_quiet[v][i] = rates[v][i] / rates[QUIET][i];
         }
-    for (int v = 0; v < VARIANTS; v++)
-        printf("%-9s %-6s %9.0f req/s   %6.2f us CPU a request   ratio %.2f\n", http2 ? "HTTP/2" : "HTTP/1.1", names[v],
-               bench_median(rates[v], rounds), bench_median(cpus[v], rounds) * 1e6, bench_median(ratios[v], rounds));
+    for (enum variant v = BARE; v < count; v++)
+        printf("%-9s %-6s %9.0f req/s   %6.2f us CPU a request; CPU ratio: bare %.2f, quiet %.2f; rate ratio: quiet "
+               "%.2f\n",
+               http2 ? "HTTP/2" : "HTTP/1.1", names[v], bench_median(rates[v], rounds),
+               bench_median(cpus[v], rounds) * 1e6, bench_median(to_bare[v], rounds), bench_median(to_quiet[v], rounds),
+               bench_median(rate_to_quiet[v], rounds));
 }
 
 static int serve_one(const char *name, int port)
@@ -186,22 +252,31 @@ int main(int argc, char **argv)
 {
     int fd, rounds = argc > 1 ? atoi(argv[1]) : 5, seconds = argc > 2 ? atoi(argv[2]) : 2;
     struct served served[VARIANTS];
+    struct collector collector;
+    enum variant count;
+    size_t spans;
 
     if (argc == 4 && strcmp(argv[1], "serve") == 0)
         return serve_one(argv[2], atoi(argv[3]));
     rounds = rounds < 1 ? 1 : rounds > MAX_ROUNDS ? MAX_ROUNDS : rounds;
-    for (enum variant v = BARE; v < VARIANTS; v++) {
+    count = collector_start(&collector) ? VARIANTS : TRACED;
+    for (enum variant v = BARE; v < count; v++) {
         if (net_listen("127.0.0.1", 0, &fd, &served[v].port) < 0)
             return 1;
         if ((served[v].pid = fork()) == 0)
             serve(v, fd);
         close(fd);
     }
-    compare_servers(false, served, rounds, seconds);
-    compare_servers(true, served, rounds, seconds);
-    for (enum variant v = BARE; v < VARIANTS; v++) {
+    compare_servers(false, served, count, rounds, seconds);
+    compare_servers(true, served, count, rounds, seconds);
+    for (enum variant v = BARE; v < count; v++) {
         kill(served[v].pid, SIGKILL);
         waitpid(served[v].pid, NULL, 0);
     }
-    return 0;
+    spans = collector_stop(&collector);
+    if (count == VARIANTS)
+        printf("%zu spans have reached the collector\n", spans);
+    else
+        printf("traced is left out: otelcol does not start\n");
+    return count == VARIANTS && spans == 0;
 }

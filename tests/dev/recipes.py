@@ -82,6 +82,7 @@ OPTIONS = {
     "sim": ["scripts/sim"],
     "fuzz": ["scripts/fuzz"],
     "attack": ["tests/attack/run"],
+    "bench": ["tests/bench/peers/run"],
     "symbolize": ["scripts/symbolize"],
     "logs": ["scripts/logs"],
     "new-service": ["scripts/new-service"],
@@ -388,6 +389,7 @@ def names_are_checked_before_a_build(folder: Path) -> Iterator[str]:
     listed = [
         "  two          What two costs",
         "  peers rpc    The gRPC server beside tonic and grpc-go",
+        "  peers http   The service demo beside h2o alone, Go net/http and axum",
         "  peers save   What a save costs route-guide and feature-store",
     ]
     if done.returncode or done.stdout.splitlines() != listed:
@@ -396,6 +398,48 @@ def names_are_checked_before_a_build(folder: Path) -> Iterator[str]:
         done = tree.run(tree.root / f"scripts/{script}", name)
         if done.returncode != 127 or "scripts/configure" not in done.stderr:
             yield f"{script} {name}: status {done.returncode}: {done.stderr}"
+
+
+def macos_builds_no_services(folder: Path) -> Iterator[str]:
+    """There a recipe that builds services is refused before anything is installed; others go on to Nix."""
+    tree = Tree(folder, *DEV)
+    programs = bare_path(folder)
+    program(programs / "uname", "echo Darwin")
+    tree.env["PATH"] = str(programs)
+    for recipe in ("up", "unit", "test"):
+        done = tree.run(tree.root / "dev", recipe)
+        if done.returncode != 2 or "docs/mac.md" not in done.stderr or installed(folder):
+            yield f"{recipe}: status {done.returncode}: {done.stdout}{done.stderr}"
+    (tree.root / "flake.nix").touch()
+    program(programs / "nix", """[ "$1" = --version ] && echo "nix (Nix) $version" || echo "nix $*" >>"$record" """)
+    program(programs / "id", "echo 501")
+    program(programs / "dpkg-query", "")  # without Nix, packages are missing that nobody here may install
+    for version, goes_on in (("2.9.1", False), ("2.18.0", True), ("2.24.9", True), ("3.0.1", True), ("1.99", False)):
+        record = folder / f"nix-{version}"
+        done = tree.run(tree.root / "dev", "status", version=version, record=record)
+        usable = record.exists() and "develop" in record.read_text()
+        if usable != (goes_on and Path("/nix/store").exists()):
+            yield f"Nix {version}: status {done.returncode}: {done.stdout}{done.stderr}"
+
+
+def formatting_is_checked(folder: Path) -> Iterator[str]:
+    """fmt --check fails for what fmt would change, changes nothing, and passes after fmt."""
+    tree = Tree(folder, "scripts/fmt", "scripts/find-sources", ".clang-format", "ruff.toml")
+    for name in (*("docs", "infra", "k8s", "nix", "src", "tests", "scripts/templates"), ".ci"):
+        (tree.root / name).mkdir()
+    untidy = {"src/a.c": "int  a ;\n", "tests/a.py": "a  = 1\n"}
+    for name, text in untidy.items():
+        (tree.root / name).write_text(text)
+        if tree.run("scripts/fmt", "--check").returncode == 0:
+            yield f"{name}: passes"
+        if (tree.root / name).read_text() != text:
+            yield f"{name}: --check has changed it"
+        done = tree.run("scripts/fmt")
+        if done.returncode or (tree.root / name).read_text() == text:
+            yield f"{name}: is not formatted: {done.stderr}"
+        done = tree.run("scripts/fmt", "--check")
+        if done.returncode:
+            yield f"{name}: fails after fmt: {done.stdout}{done.stderr}"
 
 
 CHECKS: dict[str, Callable[[Path], Iterator[str]]] = {
@@ -409,4 +453,6 @@ CHECKS: dict[str, Callable[[Path], Iterator[str]]] = {
     "other distributions are offered Nix from their packages": other_distributions_get_nix,
     "a build shows progress": a_build_shows_progress,
     "names of unit tests and benchmarks are checked before a build": names_are_checked_before_a_build,
+    "macOS builds no services": macos_builds_no_services,
+    "what is not formatted is found": formatting_is_checked,
 }

@@ -18,6 +18,13 @@ def ask(address: str, path: str, **parameters: str) -> dict:
         return json.load(answer)["data"]
 
 
+def scraped(e2e: E2E, address: str) -> list[dict]:
+    """All targets, if every pod is one and all are up."""
+    targets = ask(address, "targets", state="active")["activeTargets"]
+    pods = sum(len(e2e.cluster.serving(app)) for app in SERVICES)
+    return targets if len(targets) > pods and all(each["health"] == "up" for each in targets) else []
+
+
 @check("Prometheus: every target is up, and demo's random errors are in a query")
 def prometheus(e2e: E2E) -> str:
     found = e2e.cluster.serving("prometheus")
@@ -25,13 +32,7 @@ def prometheus(e2e: E2E) -> str:
         raise Skip("no Prometheus in this overlay")
     demo = e2e.system.outside("demo")
     with e2e.cluster.forward(found[0].name, 9090) as address:
-
-        def scraped() -> list[dict]:
-            targets = ask(address, "targets", state="active")["activeTargets"]
-            pods = sum(len(e2e.cluster.serving(app)) for app in SERVICES)
-            return targets if len(targets) > pods and all(each["health"] == "up" for each in targets) else []
-
-        targets = wait("every pod is a target that is up", scraped, 90, 2)
+        targets = wait("every pod is a target that is up", lambda: scraped(e2e, address), 90, 2)
 
         def errors() -> float:
             for _ in range(20):

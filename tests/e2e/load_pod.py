@@ -27,7 +27,7 @@ POD = "e2e-load"
 ADDRESSES = {"demo": "demo:8080", "countries": "countries:8080", "notes": "notes:8080", "guide": "route-guide:8888",
              "store": "feature-store:9999"}  # fmt: skip
 APPS = ["countries", "demo", "feature-store", "notes", "route-guide"]
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}  # macOS has the last name
 
 
 class Invalid(Exception):
@@ -35,11 +35,11 @@ class Invalid(Exception):
 
 
 def build(folder: Path) -> Path:
-    """The program: static, for this machine's architecture."""
+    """The program: static, for Linux on this machine's architecture."""
     go = command("scripts/tools", "--go", timeout=300).stdout.strip()
     program = folder / "load"
     command(go, "build", "-trimpath", "-ldflags=-s", "-o", str(program), ".", cwd=ROOT / "tests/e2e/load", timeout=600,
-            env={**os.environ, "CGO_ENABLED": "0"})  # fmt: skip
+            env={**os.environ, "CGO_ENABLED": "0", "GOOS": "linux"})  # fmt: skip
     return program
 
 

@@ -63,18 +63,22 @@ class Check:
     about: str
     function: Callable[[E2E], str]
     by_part: bool
+    by_name: bool
 
 
 CHECKS: list[Check] = []
 
 
-def check(about: str, by_part: bool = False) -> Callable[[Callable[[E2E], str]], Callable[[E2E], str]]:
+def check(
+    about: str, by_part: bool = False, by_name: bool = False
+) -> Callable[[Callable[[E2E], str]], Callable[[E2E], str]]:
     """Registers a check: a function that returns what it measured, and fails with Failure. Its name is the function's.
 
-    by_part: a full run makes it of each part in turn, which has the whole load to itself; otherwise of all at once."""
+    by_part: a full run makes it of each part in turn, which has the whole load to itself; otherwise of all at once.
+    by_name: it takes long, and is made only where its name is given."""
 
     def register(function: Callable[[E2E], str]) -> Callable[[E2E], str]:
-        CHECKS.append(Check(function.__name__.replace("_", "-"), about, function, by_part))
+        CHECKS.append(Check(function.__name__.replace("_", "-"), about, function, by_part, by_name))
         return function
 
     return register

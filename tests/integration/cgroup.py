@@ -8,7 +8,7 @@
 
 The limit is `resources.limits.memory` of the first container in k8s/base/NAME. Mark such tests `limited`: `scripts/test`
 runs them in a step of their own, because they test the release binaries and not those of $SLIPWAY_BUILD. The release
-binaries are in $SLIPWAY_RELEASE, else in build-release/ (`just release` builds them).
+binaries are in $SLIPWAY_RELEASE, else in build-release/ (`just build-release` builds them).
 
 Both versions of cgroups work. Making a group needs root, or sudo without a password. Where no group can be made, the test is
 skipped and the reason is printed; with CI set it fails. Groups are removed when the test ends; groups that a killed test

@@ -21,6 +21,7 @@ import described
 import examples
 import harness
 from harness import ROOT, Service
+from otelcol import Collector
 
 
 @pytest.fixture
@@ -28,6 +29,16 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """start(NAME, *flags, **environment): a service that is ready; stopped and checked when the test ends."""
     with harness.services(tmp_path) as factory:
         yield factory
+
+
+@pytest.fixture
+def collector(tool: Callable[[str], str], tmp_path: Path) -> Iterator[Collector]:
+    """A real OpenTelemetry Collector."""
+    folder = tmp_path / "otelcol"
+    folder.mkdir()
+    collector = Collector(tool("otelcol"), folder)
+    yield collector
+    collector.stop()
 
 
 @pytest.fixture
@@ -46,13 +57,13 @@ def limited(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 
 @pytest.fixture(scope="session")
 def stubs(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """What protoc makes of proto/routeguide.proto, health.proto and those of examples.py: stubs.routeguide, stubs.health, ...
+    """What protoc makes of proto/routeguide.proto, health.proto and those of examples.py, and what they import: stubs.routeguide, stubs.health, ...
     (messages), each with NAME_grpc (clients)."""
     out = tmp_path_factory.mktemp("stubs")
     import grpc_tools
 
     well_known = Path(grpc_tools.__file__).parent / "_proto"
-    names = sorted({"routeguide", "health"} | {each.file for each in examples.GRPC.values()})
+    names = sorted(examples.with_imports({"routeguide", "health"} | {each.file for each in examples.GRPC.values()}))
     files = [ROOT / "proto" / f"{name}.proto" for name in names]
     command = ["protoc", f"-I{ROOT / 'proto'}", f"-I{well_known}", f"--python_out={out}", f"--grpc_python_out={out}"]
     assert protoc.main([*command, *map(str, files)]) == 0

@@ -52,4 +52,11 @@ class Unary:
         return lambda text, **how: call(json_format.Parse(text, takes()), **how)
 
 
+def with_imports(files: set[str]) -> set[str]:
+    """Names of files in proto/, without their ending, and of all that they import."""
+    texts = [(PROTO / f"{name}.proto").read_text() for name in files]
+    found = files | {name for text in texts for name in re.findall(r'^import "(\w+)\.proto";', text, re.MULTILINE)}
+    return found if found == files else with_imports(found)
+
+
 GRPC = {name: Unary(one.example.rpc, *one.example.messages) for name, one in DECLARED.items() if one.grpc}

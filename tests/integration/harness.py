@@ -127,6 +127,7 @@ class Service:
         self.program = program(name, build)
         self.exit_status: int | None = 0  # what stop() expects; None: anything
         self._changed = threading.Condition()
+        self._reading = threading.Lock()
         self._spawn()
         if wait:
             self.wait_ready()
@@ -157,7 +158,8 @@ class Service:
         assert self.process.stdout
         with open(self.folder / "stdout", "ab") as copy:
             for raw in self.process.stdout:
-                copy.write(raw)
+                with self._reading:
+                    copy.write(raw)
                 try:
                     line = json.loads(raw)
                 except ValueError:
@@ -194,6 +196,12 @@ class Service:
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def unread(self) -> Iterator[None]:
+        """Nobody reads its standard output until the end: the pipe fills."""
+        with self._reading:
+            yield
 
     def kill(self) -> None:
         """SIGKILL, and the process is gone on return. Also what ends a service that a test expects to be killed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -48,6 +49,22 @@ def test_lines_before_the_crash_are_not_lost(start) -> None:
     service = start("demo")
     die(service, signal.SIGABRT)
     assert service.logs(message="ready")
+
+
+def test_the_first_process_of_a_pid_namespace_ends_too(start) -> None:
+    """As of a container: the kernel keeps signals from it for which it has no handler."""
+    alone = ["unshare", "--pid", "--fork"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no PID namespace can be made here")
+    service = start("demo", prefix=alone)
+    service.exit_status = None
+    parent = service.process.pid
+    os.kill(int(Path(f"/proc/{parent}/task/{parent}/children").read_text()), signal.SIGABRT)
+    assert service.wait() != 0
+    (line,) = service.logs(message="crashed: SIGABRT")
+    assert line["crash"]["tid"] == 1
+    for report in service.folder.glob("sanitizer*"):
+        report.unlink()
 
 
 def test_symbolize_names_the_lines(start, tmp_path: Path) -> None:

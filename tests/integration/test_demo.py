@@ -282,6 +282,7 @@ def test_metrics_may_be_kept_from_the_public(start: Start, http: httpx.Client) -
         ("application/openmetrics-text;q=0.3,text/plain;q=0.6", False),
         ("application/openmetrics-text;q=0", False),
         ("application/openmetrics-text;q=x", False),
+        ("application/openmetrics-text;q=9,text/plain;q=0.1", False),
         ("*/*", False),
         ("", False),
     ],

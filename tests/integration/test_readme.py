@@ -77,6 +77,16 @@ def test_commands_of_the_table_are_recipes() -> None:
     assert named <= recipes
 
 
+def test_the_page_of_commands_lists_all_recipes() -> None:
+    """With the summaries that ./dev prints."""
+    printed = subprocess.run([ROOT / "dev"], capture_output=True, text=True, check=True, timeout=START_S).stdout
+    listed = re.findall(r"^  ([a-z][a-z0-9-]*) +(.+)$", printed, re.MULTILINE)
+    page = (ROOT / "docs/commands.md").read_text()
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| (.+) \|$", page, re.MULTILINE)
+    assert len(rows) > 40
+    assert sorted((name, text.replace("\\|", "|")) for name, text in rows) == sorted(listed)
+
+
 def test_recipes_run_programs_that_are_there() -> None:
     files = [ROOT / "Justfile", *ROOT.glob("*/*.just"), *ROOT.glob("tests/*/*.just")]
     named = {

@@ -3,13 +3,11 @@ there is no collector."""
 
 from __future__ import annotations
 
-import json
 import queue
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import grpc
 import httpx
@@ -17,64 +15,13 @@ import pytest
 
 import harness
 from harness import Service, free_port
+from otelcol import Collector, Item, attributes
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
-Span = dict[str, Any]
+Span = Item
 DROPPED = 'trace_spans_dropped_total{reason="failed"} 1\n'
 KINDS = {1: "internal", 2: "server", 3: "client"}
-
-
-class Collector:
-    """otelcol on a port of its own; it writes what it gets to a file. tls: the receiver's certificate and key."""
-
-    def __init__(self, program: str, folder: Path, tls: dict[str, str] | None = None) -> None:
-        self.file = folder / "spans.json"
-        self.endpoint = f"127.0.0.1:{free_port()}"
-        config = {
-            "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": self.endpoint} | ({"tls": tls} if tls else {})}}},
-            "exporters": {"file": {"path": str(self.file), "flush_interval": "20ms"}},
-            "service": {
-                "telemetry": {"metrics": {"level": "none"}},
-                "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["file"]}},
-            },
-        }
-        (folder / "config.yaml").write_text(json.dumps(config))
-        self.log = folder / "log"
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen([program, "--config", str(folder / "config.yaml")], stderr=log, stdout=log)
-        harness.until(lambda: "Everything is ready" in self.log.read_text(), what="otelcol does not start")
-
-    def settings(self) -> dict[str, object]:
-        return {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self.endpoint}", "OTEL_BSP_SCHEDULE_DELAY": 50}
-
-    def spans(self) -> list[Span]:
-        """All so far, with what the collector says of the service that made them."""
-        found = []
-        for line in self.file.read_text().splitlines() if self.file.exists() else []:
-            try:
-                request = json.loads(line)
-            except json.JSONDecodeError:  # it is being written
-                continue
-            for resource in request["resourceSpans"]:
-                service = attributes(resource["resource"])["service.name"]
-                found += [span | {"service": service} for scope in resource["scopeSpans"] for span in scope["spans"]]
-        return found
-
-    def wait(self, count: int, trace_id: str = TRACE_ID) -> list[Span]:
-        def enough() -> list[Span]:
-            spans = [span for span in self.spans() if span["traceId"] == trace_id]
-            return spans if len(spans) >= count else []
-
-        return harness.until(enough, what=f"no {count} spans of the trace: {self.log.read_text()}")
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(harness.STOP_S)
-
-
-def attributes(of: Span) -> dict[str, Any]:
-    return {each["key"]: next(iter(each["value"].values())) for each in of.get("attributes", [])}
 
 
 def described(spans: list[Span]) -> set[tuple[str, str, str]]:
@@ -104,15 +51,6 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     return crt, key
 
 
-@pytest.fixture
-def collector(tool: Callable[[str], str], tmp_path: Path) -> Iterator[Collector]:
-    folder = tmp_path / "otelcol"
-    folder.mkdir()
-    collector = Collector(tool("otelcol"), folder)
-    yield collector
-    collector.stop()
-
-
 def traced(headers: dict[str, str] | None = None) -> dict[str, str]:
     return {"traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"} | (headers or {})
 
@@ -126,7 +64,7 @@ def test_a_request_of_two_services_is_one_trace(
         f"{countries.http_url}/countries?user_id=1234", headers=traced({"tracestate": "vendor=1", "baggage": "a=b"})
     )
     assert reply.status_code == 200
-    spans = collector.wait(4)
+    spans = collector.wait_spans(4, TRACE_ID)
     assert described(spans) == {
         ("countries", "server", "GET /countries"),
         ("countries", "client", "GET"),
@@ -150,7 +88,7 @@ def test_a_write_is_a_trace_down_to_the_store(
     notes = start("notes", **collector.settings())
     reply = http.post(f"{notes.http_url}/v1/notes", json={"title": "Milk"}, headers=traced())
     assert reply.status_code == 201
-    spans = collector.wait(2)
+    spans = collector.wait_spans(2, TRACE_ID)
     assert described(spans) == {("notes", "server", "POST /v1/notes"), ("notes", "internal", "write lmdb")}
     check_tree(spans, PARENT_ID)
 
@@ -166,7 +104,7 @@ def test_rpcs_are_spans_of_both_sides(start: Callable[..., Service], collector: 
             span for span in collector.spans() if span["service"] == "route-guide" and KINDS[span["kind"]] == "client"
         ]
 
-    spans = collector.wait(4, harness.until(saved, what="nothing was saved")[0]["traceId"])
+    spans = collector.wait_spans(4, harness.until(saved, what="nothing was saved")[0]["traceId"])
     assert described(spans) == {
         ("route-guide", "server", "routeguide.RouteGuide/GetFeature"),
         ("route-guide", "client", "routeguide.RouteGuide/SaveFeature"),
@@ -227,7 +165,7 @@ def test_spans_over_tls_reach_only_whom_the_certificate_names(
         cleartext = start("demo", **collector.settings() | {"OTEL_BSP_EXPORT_TIMEOUT": 200})
         for service in (stranger, cleartext, demo):
             assert http.get(f"{service.http_url}/demo/hello", headers=traced()).status_code == 200
-        collector.wait(1)
+        collector.wait_spans(1, TRACE_ID)
         for service in (stranger, cleartext):
             harness.until(lambda service=service: DROPPED in metrics(http, service), what="a span was taken")
     finally:

@@ -158,9 +158,7 @@ def test_an_edit_restarts_what_has_changed_and_nothing_else(workshop: Workshop) 
 
 def test_an_edit_without_effect_restarts_nothing(workshop: Workshop) -> None:
     before = workshop.services()
-    workshop.edit(
-        "src/users/main.c", "HTTP in, nothing behind it", "HTTP in, nothing else", "no running program has changed"
-    )
+    workshop.edit("src/users/main.c", "of a user over HTTP", "of one user over HTTP", "no running program has changed")
     assert workshop.services() == before
 
 

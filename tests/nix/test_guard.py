@@ -40,8 +40,8 @@ def test_the_size_fails_the_build(scratch):
 
 def test_a_path_of_the_build_fails_the_build(scratch):
     main = "src/users/main.c"
-    text = (scratch.folder / main).read_text().replace("says what a user is called", '" BUILT_IN "', 1)
-    text = text.replace("says what a user is called", '" BUILT_IN "')
+    text = (scratch.folder / main).read_text().replace("returns the name of a user", '" BUILT_IN "', 1)
+    text = text.replace("returns the name of a user", '" BUILT_IN "')
     scratch.write(main, text)
     build = (scratch.folder / "meson.build").read_text()
     define = "add_project_arguments('-DBUILT_IN=\"' + meson.project_build_root() + '\"', language: 'c')\n"

@@ -1629,6 +1629,12 @@ Test(rpc_server, closes_the_connection_that_holds_most_where_all_clients_hold_to
     buf_release(&body);
 }
 
+static void in_loops(void (*function)(void *loop))
+{
+    for (unsigned i = 0; i < fixture.server->loop_count; i++)
+        loop_call(fixture.server->loops[i]->loop, function, fixture.server->loops[i]);
+}
+
 static size_t counted;
 
 static void add_kernel(void *arg)
@@ -1640,8 +1646,7 @@ static void add_kernel(void *arg)
 static size_t kernel_bytes(void)
 {
     counted = 0;
-    for (unsigned i = 0; i < fixture.server->loop_count; i++)
-        loop_call(fixture.server->loops[i]->loop, add_kernel, fixture.server->loops[i]);
+    in_loops(add_kernel);
     return counted;
 }
 
@@ -1675,6 +1680,31 @@ Test(rpc_server, counts_what_the_kernel_keeps_for_a_client_that_does_not_take_it
     cr_expect_eq(kernel_bytes(), 0u);
 }
 
+static void add_receive_queue(void *arg)
+{
+    const struct rpc_conn *conn;
+    int bytes;
+
+    TAILQ_FOREACH(conn, &((struct rpc_loop *)arg)->conns, link)
+    {
+        cr_assert_eq(getsockopt(conn->fd, SOL_SOCKET, SO_RCVBUF, &bytes, &(socklen_t){sizeof(bytes)}), 0);
+        counted += (size_t)bytes;
+    }
+}
+
+/* 400 connections whose clients send faster than the server reads. */
+Test(rpc_server, bounds_what_the_kernel_keeps_unread)
+{
+    size_t max = 64 << 20;
+
+    reopen((struct rpc_server_def){.max_memory = max});
+    ping(&connection);
+    counted = 0;
+    in_loops(add_receive_queue);
+    cr_assert_gt(counted, 0u);
+    cr_assert_lt(400 * counted, max);
+}
+
 static void yield_all(void *arg)
 {
     struct rpc_loop *loop = arg;
@@ -1685,12 +1715,6 @@ static void yield_all(void *arg)
         rpc_conn_yield(conn);
         cr_expect_eq(conn->state, RPC_CONN_LEAVING);
     }
-}
-
-static void in_loops(void (*function)(void *loop))
-{
-    for (unsigned i = 0; i < fixture.server->loop_count; i++)
-        loop_call(fixture.server->loops[i]->loop, function, fixture.server->loops[i]);
 }
 
 /* GOAWAY will say that what is read in the rest of the turn was not begun, and clients repeat it. */

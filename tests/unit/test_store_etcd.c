@@ -2211,3 +2211,29 @@ Test(etcd, speaks_tls_with_a_certificate_of_its_own)
     snprintf(tls_url, sizeof(tls_url), "%s/test?ca=%s/none.pem", url, fixture.folder);
     cr_expect_eq(store_open(&store_options, &store, error, sizeof(error)), -ENOENT);
 }
+
+static double value_of(struct metrics_series *series)
+{
+    struct metrics_point point;
+
+    metrics_read(series, &point);
+    return point.value;
+}
+
+Test(etcd, metrics_tell_what_the_view_holds)
+{
+    static const struct metrics_def info = {.name = "store_info", .type = METRICS_GAUGE, .labels = {"engine"}};
+    struct replica replica = {.view = ""};
+    uint64_t seq;
+
+    start_members(1);
+    open_replica(&replica);
+    put_any(replica.store, OTHERS, STR("a"), STR("1"));
+    put_any(replica.store, OTHERS, STR("b"), STR("1"));
+    seq = put_any(replica.store, OTHERS, STR("b"), STR("2"));
+    metrics_refresh(replica.metrics);
+    cr_expect_eq(value_of(metrics_series(metrics_family(replica.metrics, &info), &STR("etcd"))), 1);
+    cr_expect_eq(value_of(store_metrics_single(replica.metrics, METRICS_GAUGE, "store_records", "")), 2);
+    cr_expect_eq(value_of(store_metrics_single(replica.metrics, METRICS_GAUGE, "store_revision", "")), (double)seq);
+    close_replica(&replica);
+}

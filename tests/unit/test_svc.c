@@ -112,6 +112,23 @@ static int readyz(void)
     return answer.status;
 }
 
+static void expect_phase(const char *phase)
+{
+    int fd = net_connect("127.0.0.1", service.admin_port);
+    struct net_answer answer;
+    unsigned phases = 0;
+    char line[64];
+
+    net_ask(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", &answer);
+    close(fd);
+    snprintf(line, sizeof(line), "\nprocess_phase{phase=\"%s\"} 1\n", phase);
+    cr_assert_not_null(strstr(answer.body, line), "no%sin %s", line, answer.body);
+    for (const char *at = answer.body; (at = strstr(at, "\nprocess_phase{")) != NULL; at++)
+        phases += strncmp(strstr(at, "\"}"), "\"} 1\n", strlen("\"} 1\n")) == 0;
+    cr_assert_eq(phases, 1, "%s", answer.body);
+    net_answer_release(&answer);
+}
+
 struct answer {
     sem_t came;
     int serving;
@@ -150,6 +167,15 @@ Test(svc, grpc_health_says_what_readyz_says)
     atomic_store(&unready, false);
     cr_assert_eq(readyz(), 200);
     cr_assert_eq(grpc_health(), GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING);
+}
+
+Test(svc, the_metric_of_the_phase_says_what_readyz_says)
+{
+    expect_phase("ready");
+    atomic_store(&unready, true);
+    expect_phase("not_ready");
+    atomic_store(&unready, false);
+    expect_phase("ready");
 }
 
 /* ---- a handler that never ends ---- */

@@ -14,7 +14,10 @@ from streaming.model.plan import (
     FIRST_MONTHS,
     GROWN_MONTHS,
     HIRING_MONTHS,
+    MILLION,
+    NOTICE_MONTHS,
     OTHERS,
+    PERSON_LIMIT,
     PHASES,
     RENT_MONTHS,
     RENT_PEOPLE,
@@ -27,10 +30,13 @@ from streaming.model.plan import (
     WORK,
     approval,
     cash,
+    closed_test_infrastructure,
     first_bill,
+    first_cost,
     forecast,
     hiring_eur,
     hiring_months,
+    not_scaled,
     rents,
     rents_with_building,
     subscribers_after,
@@ -183,6 +189,15 @@ class Sensitivity(unittest.TestCase):
         self.assertLess(percentile(costs, 0.05), base)
         self.assertGreater(percentile(costs, 0.95), base)
 
+    def test_the_first_release_is_drawn_by_its_own_bill(self) -> None:
+        """What it buys varies with the inputs as well, so a constant beside the model's draws is too low."""
+        first = STAGES[0]
+        model = spread(first.inputs, draws=60)
+        own = spread(first.inputs, draws=60, cost=first_cost)
+        beside = first.infrastructure_eur - first.result.per_subscriber
+        self.assertAlmostEqual(first_cost(first.inputs), first.infrastructure_eur)
+        self.assertGreater(percentile(own, 0.9), percentile(model, 0.9) + beside)
+
     def test_a_dearer_contract_makes_building_pay_earlier(self) -> None:
         points = [10 ** (5 + n / 5) for n in range(15)]
         early, late = (break_even(delivery_curve(SCENARIOS["medium"], points, price)) for price in (2.0, 0.5))
@@ -231,6 +246,8 @@ class Delivery(unittest.TestCase):
         )
         self.assertEqual(medium.plant.licence_machines, 0)
         self.assertGreater(run(replace(i, licence_eur=0.0)).plant.licence_machines, 0)
+        # Every stage fetches the next episode's licence ahead, the first release too.
+        self.assertEqual({s.inputs.licences_per_play for s in STAGES}, {1.6})
 
     def test_shards_are_counted_as_the_design_says(self) -> None:
         plant = run(SCENARIOS["large"]).plant
@@ -322,6 +339,32 @@ class Stages(unittest.TestCase):
         self.assertEqual(a.until_sale["engineers"], first.people * first.inputs.person_eur * FIRST_MONTHS)
         self.assertAlmostEqual(a.total, a.quotes + sum(a.until_sale.values()) + sum(a.until_review.values()))
 
+    def test_the_gate_stops_a_sum_that_was_not_approved(self) -> None:
+        """A dearer person is within the reserve; a dearer person and a dearer CDN together are above the gate's limit."""
+        a, limit = approval(), approval(PERSON_LIMIT)
+        people = (FIRST_MONTHS + REVIEW_MONTHS) * (STAGES[0].people + OTHERS) * STAGES[0].inputs.person_eur + a.quotes
+        self.assertAlmostEqual(limit.total - a.total, (PERSON_LIMIT - 1) * people)
+        self.assertLess(limit.total, a.total + a.more_work)
+        self.assertLess(a.total + hiring_eur(), limit.total)
+        self.assertGreater(approval(PERSON_LIMIT, 2.5).total, a.total + a.more_work)
+        self.assertGreater(approval(1.0, 2.5).total, a.total)
+
+    def test_what_the_closed_test_needs_more_is_in_the_surplus_after_the_sale(self) -> None:
+        """The sum holds a quarter of the running infrastructure before the sale and all of it after."""
+        a = approval()
+        monthly = a.until_sale["infrastructure"] / FIRST_MONTHS
+        missing = (FIRST_MONTHS - PHASES[0]) * (closed_test_infrastructure() - monthly)
+        sale = next(r for r in rents_with_building() if r.months == REVIEW_MONTHS)
+        self.assertGreater(missing, 0)
+        self.assertLess(missing, a.until_review["infrastructure"] - sale.infrastructure)
+
+    def test_what_the_second_stage_buys_is_named_beside_its_bill(self) -> None:
+        lines, result = first_bill(MILLION), run(MILLION)
+        not_built = lines["not built: push, log and search machines, with their overhead"]
+        log = -not_built - (result.bill.push + result.bill.search) * (1 + MILLION.overhead)
+        bought = sum(lines[n] for n in lines if n.startswith(("monitoring", "security", "on-call", "key", "witness")))
+        self.assertAlmostEqual(not_scaled(MILLION), bought - log)
+
 
 class Renting(unittest.TestCase):
     def test_subscribers_grow_through_the_review_to_the_first_stage(self) -> None:
@@ -336,7 +379,8 @@ class Renting(unittest.TestCase):
             before, after = RENT_MONTHS * (RENT_PEOPLE + OTHERS), r.months * RENT_PEOPLE
             rented = (before + after) * first.inputs.person_eur
             self.assertAlmostEqual(own, rented + r.limit_eur * r.account_months)
-            self.assertAlmostEqual(own - a.until_gate, rented + r.limit_at_gate_eur * r.account_months)
+            notice = NOTICE_MONTHS * (first.people - RENT_PEOPLE) * first.inputs.person_eur
+            self.assertAlmostEqual(own - a.until_gate, rented + notice + r.limit_at_gate_eur * r.account_months)
 
     def test_the_longer_the_sale_the_nearer_the_limit_of_running_costs(self) -> None:
         limits = [rents()[1].limit_eur, *(r.limit_at_gate_eur for r in reversed(rents_with_building()))]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from streaming.model.inputs import SCENARIOS
-from streaming.model.plan import OTHERS, STAGES
+from streaming.model.plan import NOTICE_MONTHS, OTHERS, STAGES, TEST_HOMES, notice_eur
 from streaming.paper import drawings, figures, links, schemas, slo, trace
 from streaming.paper.documents import VALUE, fill, markdown, too_long
 from streaming.paper.values import heartbeats_to_lose, magnitude, short
@@ -88,7 +88,7 @@ class ClosedTest(unittest.TestCase):
     def test_a_platform_at_its_levels_passes_and_the_figures_say_so(self) -> None:
         """Of homes for two weeks the levels allow less than two bad plays: by chance every second test would miss them."""
         known, level = figures.load(HERE), {s.id: s.objective for s in slo.load(HERE)}
-        homes, days = int(known["test-homes"].split()[0]), 14
+        homes, days = TEST_HOMES, 14
         plays = homes * next(s.per_day for s in slo.load(HERE) if s.id == "S-start") * days
         signins = homes * (2 + next(s.per_day for s in slo.load(HERE) if s.id == "S-signin") * days)
         self.assertEqual((round(plays, -2), signins), (3_600, 540))
@@ -100,10 +100,22 @@ class ClosedTest(unittest.TestCase):
             self.assertTrue(0.01 < missed < 0.02, missed)
         self.assertGreater(1 - poisson(6 * bad_plays, 5), 0.9)  # a platform that is six times worse
 
+    def test_what_a_test_by_region_and_day_finds(self) -> None:
+        """Half of the days on each side; quantiles of Student's t for the level and for nine tests in ten."""
+        known = figures.load(HERE)
+        self.assertEqual(known["switch-days"], "Fourteen days")
+        deviation, days, (level, power) = float(known["switch-deviation"].split()[0]), 14, (2.179, 1.356)
+        found = (level + power) * deviation * math.sqrt(2 / (days / 2))
+        self.assertEqual(f"{found:.1f} percent", known["switch-detect"])
+
+    def test_a_derived_set_is_looked_at_before_its_term_ends(self) -> None:
+        limit = next(t.limit for t in slo.load_thresholds(HERE) if t.id == "T-derived")
+        self.assertLess(limit, int(figures.load(HERE)["retrain"].split()[0]) * 86_400)
+
     def test_notice_is_three_months_of_everybody(self) -> None:
         first = STAGES[0]
-        euros = 3 * (first.people + OTHERS) * first.inputs.person_eur
-        self.assertEqual(f"{euros:,.0f}", figures.load(HERE)["notice-eur"])
+        self.assertEqual(notice_eur(), NOTICE_MONTHS * (first.people + OTHERS) * first.inputs.person_eur)
+        self.assertEqual(NOTICE_MONTHS, 3)
 
 
 def poisson(mean: float, most: int) -> float:
@@ -553,7 +565,7 @@ class AlertRules(unittest.TestCase):
 
     def test_a_series_that_vanished_is_missed_for_hours_beside_another(self) -> None:
         series = {
-            f'ledger_shards_without_standby{{region="{region}"}}': values
+            f'databases_without_standby{{region="{region}"}}': values
             for region, values in (("east", "0x800"), ("west", "0x200 _x600"))
         }
         for at in (230, 800):

@@ -96,6 +96,18 @@ class Ledger(unittest.TestCase):
         self.assertEqual(biller._all("SELECT kind, object FROM parked"), [fact.key])
         self.assertEqual(biller.reconcile(), [fact])
 
+    def test_a_capture_of_another_amount_or_currency_pays_nothing(self) -> None:
+        """A partial approval, or a charge made by hand at the provider, must not give access for the whole price."""
+        for currency, gross in (("EUR", 900), ("USD", 1_200)):
+            biller = self.biller()
+            self.captured(biller)
+            fact = Fact("captured", "in-1", "in-1", currency, gross, 18)
+            before = biller._all("SELECT count(*) FROM posting")
+            self.assertFalse(biller._take("webhook", fact))
+            self.assertEqual(biller._all("SELECT kind, object FROM parked"), [fact.key])
+            self.assertEqual(biller._all("SELECT state FROM invoice"), [("open",)])
+            self.assertEqual(biller._all("SELECT count(*) FROM posting"), before)
+
     def test_a_repeat_is_dropped_at_any_later_state(self) -> None:
         for kind in ledger.NEXT:
             for later, (_, before) in ledger.NEXT.items():
@@ -327,6 +339,13 @@ class Fanout(unittest.TestCase):
         for share, broken in ((limit, False), (limit + 0.01, True)):
             verdict = fanout.simulate("design", replace(world, open_share=share))
             self.assertEqual(fanout.FOLLOWERS in verdict.broken(), broken, share)
+
+    def test_an_announcement_may_come_before_or_after_an_outage(self) -> None:
+        """While both are served, dispatcher and gateways together keep to what Home can spare."""
+        for at in (1_700, 4_600):
+            verdict = fanout.simulate("design", fanout.World(announce_at=at, crash_at=at + 30))
+            self.assertNotIn(fanout.HOME, verdict.broken(), at)
+            self.assertEqual(verdict.broken(), set() if at > fanout.World().outage[0] else {fanout.FOLLOWERS}, at)
 
     def test_nobody_returns_to_the_dead_gateway(self) -> None:
         push = fanout.Push(replace(fanout.World(), gateway_s=0), "design", 3)  # who returns stays in the queue

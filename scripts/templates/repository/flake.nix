@@ -1,7 +1,7 @@
 {
   description = "hello: a service on Slipway";
 
-  inputs.slipway.url = "github:slipway-example/slipway/v0.1.0";
+  inputs.slipway.url = "github:slipway-example/slipway/v0.2.0";
 
   outputs =
     { slipway, ... }:

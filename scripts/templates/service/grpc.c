@@ -1,4 +1,4 @@
-/* @NAME@ -- @SUMMARY@: gRPC in, @BEHIND@. */
+/* @NAME@ -- @SUMMARY@ over gRPC@USES@. */
 #include "@ID@.descriptors.h"
 #include "@ID@.rpc_server.h"
 @if calls

@@ -1,4 +1,4 @@
-/* @NAME@ -- @SUMMARY@: HTTP in, @BEHIND@. */
+/* @NAME@ -- @SUMMARY@ over HTTP@USES@. */
 #include "@ID@_openapi.h"
 @if calls_grpc
 #include "health.rpc_client.h"

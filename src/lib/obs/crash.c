@@ -217,6 +217,19 @@ static void write_report(int number, const char *name, const siginfo_t *info, bo
     (void)!write(crash.fd, out.data, out.len);
 }
 
+/* Sends the signal again. The first process of a PID namespace, which a container's is, ignores it where there is no
+ * handler, and exits instead. */
+static void end_by(int number)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    raise(number);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    _exit(128 + number);
+}
+
 /* The signal is blocked until this returns: one that the kernel raised comes again from the same instruction, any other
  * is sent again; both meet the action from before. */
 static void on_crash(int number, siginfo_t *info, void *context)
@@ -232,7 +245,7 @@ static void on_crash(int number, siginfo_t *info, void *context)
     }
     sigaction(number, &crash.before[number], NULL);
     if (info->si_code <= 0)
-        raise(number);
+        end_by(number);
     errno = error;
 }
 

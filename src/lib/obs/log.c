@@ -37,6 +37,8 @@ struct log {
     uint64_t kept; /* of the traces' 2^64, those whose successful requests are logged: see is_kept */
     struct metrics_series *dropped_total;
     struct log_line line;
+    _Atomic(struct log_sink *) sink; /* NULL: none */
+    pthread_rwlock_t sink_lock;      /* read while sink is used, written while it is changed */
 
     pthread_t thread;
     pthread_mutex_t lock; /* of all below */
@@ -73,6 +75,28 @@ static void drop(struct log *log, uint64_t lines)
     metrics_add(log->dropped_total, lines);
 }
 
+static void put_into_sink(struct log *log, const struct log_entry *entry)
+{
+    struct log_sink *sink;
+
+    if (atomic_load_explicit(&log->sink, memory_order_relaxed) == NULL)
+        return;
+    pthread_rwlock_rdlock(&log->sink_lock);
+    sink = atomic_load(&log->sink);
+    if (sink != NULL)
+        sink->put(sink, entry);
+    pthread_rwlock_unlock(&log->sink_lock);
+}
+
+void log_set_sink(struct log *log, struct log_sink *sink)
+{
+    if (log == NULL)
+        return;
+    pthread_rwlock_wrlock(&log->sink_lock);
+    atomic_store(&log->sink, sink);
+    pthread_rwlock_unlock(&log->sink_lock);
+}
+
 /* Formats on the stack; what does not fit there, in memory; what is beyond a line's bound, again with shorter strings.
  */
 static void emit(struct log *log, const struct log_entry *entry)
@@ -94,6 +118,7 @@ static void emit(struct log *log, const struct log_entry *entry)
         drop(log, 1);
     pthread_mutex_unlock(&log->lock);
     buf_release(&on_heap);
+    put_into_sink(log, entry);
 }
 
 /* ---- the thread ---- */
@@ -183,6 +208,7 @@ static void log_destroy(struct log *log)
     pthread_cond_destroy(&log->ended);
     pthread_cond_destroy(&log->filled);
     pthread_mutex_destroy(&log->lock);
+    pthread_rwlock_destroy(&log->sink_lock);
     free(log->front);
     free(log->back);
     log_line_release(&log->line);
@@ -241,6 +267,7 @@ int log_open(const struct log_def *def, struct log **ret_log)
     thread_cond_init(&log->filled);
     thread_cond_init(&log->ended);
     pthread_mutex_init(&log->lock, NULL);
+    pthread_rwlock_init(&log->sink_lock, NULL);
     log->fd = def->fd;
     log->least = def->least;
     log->kept = def->skip_successes >= 100 ? 0 : UINT64_MAX / 100 * (100 - def->skip_successes);

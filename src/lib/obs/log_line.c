@@ -6,6 +6,11 @@
 
 static const char *const severities[] = {"DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL"};
 
+const char *log_severity_text(enum log_severity severity)
+{
+    return severities[severity];
+}
+
 struct str log_cut(struct str s, size_t limit)
 {
     if (s.len <= limit)

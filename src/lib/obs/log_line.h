@@ -3,15 +3,6 @@
 #include "include/names.h"
 #include "log.h"
 
-struct log_entry {
-    enum log_severity severity;
-    const struct trace *trace; /* or NULL */
-    struct str message;
-    const struct log_field *fields;
-    size_t field_count;
-    const struct log_request *request; /* or NULL */
-};
-
 /* What every line holds. */
 struct log_line {
     bool text;
@@ -26,4 +17,3 @@ void log_line_release(struct log_line *line);
 void log_line_append(const struct log_line *line, const struct log_entry *entry, size_t limit, struct buf *out);
 /* The members that name the service and its version, up to the line's end. */
 void log_line_append_service(struct buf *out, const char *service);
-struct str log_cut(struct str s, size_t limit);

@@ -21,16 +21,10 @@
 const double metrics_seconds[METRICS_SECONDS] = {.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025,
                                                  .05,    .1,    .25,    .5,    1,    2.5,   5,    10};
 
-struct exemplar {
-    double value;
-    uint64_t time_ns; /* since 1970; 0: there is none */
-    uint8_t trace_id[sizeof((struct trace){0}.trace_id)], span_id[sizeof((struct trace){0}.span_id)];
-};
-
 /* Of a series that has observed something of a sampled trace. */
 struct exemplars {
     pthread_mutex_t lock;
-    struct exemplar buckets[];
+    struct metrics_exemplar buckets[]; /* time_ns 0: there is none */
 };
 
 /* Never freed or moved before the registry, so that readers need no lock: they follow pointers that were published by a
@@ -181,6 +175,7 @@ static void set_bounds(struct metrics_family *family, const struct metrics_def *
     }
     strcpy(family->bound_texts[count], "+Inf");
     family->def.bucket_count = count;
+    family->def.buckets = family->bounds;
 }
 
 static struct metrics_family *family_new(const struct metrics_def *def)
@@ -462,7 +457,7 @@ static void keep_exemplar(struct metrics_series *series, size_t bucket, double v
 {
     struct exemplars *exemplars = exemplars_of(series);
     uint64_t now_ns = clock_realtime_ns();
-    struct exemplar *exemplar;
+    struct metrics_exemplar *exemplar;
 
     if (exemplars == NULL || pthread_mutex_trylock(&exemplars->lock) != 0)
         return;
@@ -531,6 +526,16 @@ void metrics_off_scrape(struct metrics *metrics, void (*callback)(void *arg), vo
     pthread_mutex_unlock(&metrics->scrape_lock);
 }
 
+void metrics_refresh(struct metrics *metrics)
+{
+    if (metrics == NULL)
+        return;
+    pthread_mutex_lock(&metrics->scrape_lock);
+    for (size_t i = 0; i < metrics->callback_count; i++)
+        metrics->callbacks[i].run(metrics->callbacks[i].arg);
+    pthread_mutex_unlock(&metrics->scrape_lock);
+}
+
 enum format { TEXT, OPENMETRICS };
 
 static void write_simple(const struct metrics_series *series, struct buf *out)
@@ -560,20 +565,26 @@ static void write_part(const struct metrics_series *series, const char *part, co
     buf_printf(out, " %s\n", value);
 }
 
+static bool read_exemplar(const struct metrics_series *series, size_t bucket, struct metrics_exemplar *ret_exemplar)
+{
+    struct exemplars *exemplars = atomic_load_explicit(&series->exemplars, memory_order_acquire);
+
+    if (exemplars == NULL)
+        return false;
+    pthread_mutex_lock(&exemplars->lock);
+    *ret_exemplar = exemplars->buckets[bucket];
+    pthread_mutex_unlock(&exemplars->lock);
+    return ret_exemplar->time_ns != 0;
+}
+
 /* " # {trace_id="...",span_id="..."} VALUE SECONDS", where the bucket has one. */
 static void write_exemplar(const struct metrics_series *series, size_t bucket, struct buf *out)
 {
-    struct exemplars *exemplars = atomic_load_explicit(&series->exemplars, memory_order_acquire);
     char trace_id[TRACE_ID_TEXT_SIZE], span_id[SPAN_ID_TEXT_SIZE], value[NUMBER_SIZE];
     struct trace trace = {.sampled = true};
-    struct exemplar exemplar;
+    struct metrics_exemplar exemplar;
 
-    if (exemplars == NULL)
-        return;
-    pthread_mutex_lock(&exemplars->lock);
-    exemplar = exemplars->buckets[bucket];
-    pthread_mutex_unlock(&exemplars->lock);
-    if (exemplar.time_ns == 0)
+    if (!read_exemplar(series, bucket, &exemplar))
         return;
     memcpy(trace.trace_id, exemplar.trace_id, sizeof(trace.trace_id));
     trace_id_text(&trace, trace_id);
@@ -610,7 +621,7 @@ static struct str name_of(const struct metrics_family *family, enum format forma
 {
     struct str name = str_of(family->def.name);
 
-    if (format == OPENMETRICS && strcmp(family->type, "counter") == 0)
+    if (format == OPENMETRICS && metrics_is_counter(family))
         name.len -= strlen("_total");
     return name;
 }
@@ -636,10 +647,7 @@ static void write_all(struct metrics *metrics, enum format format, struct buf *o
 {
     if (metrics == NULL)
         return;
-    pthread_mutex_lock(&metrics->scrape_lock);
-    for (size_t i = 0; i < metrics->callback_count; i++)
-        metrics->callbacks[i].run(metrics->callbacks[i].arg);
-    pthread_mutex_unlock(&metrics->scrape_lock);
+    metrics_refresh(metrics);
     pthread_mutex_lock(&metrics->lock);
     for (struct metrics_family *family = metrics->families; family != NULL; family = family->next)
         write_family(family, format, out);
@@ -657,6 +665,59 @@ void metrics_write_openmetrics(struct metrics *metrics, struct buf *out)
     buf_append_cstr(out, "# EOF\n");
 }
 
+/* ---- reading ---- */
+
+struct metrics_family *metrics_next_family(struct metrics *metrics, const struct metrics_family *previous)
+{
+    struct metrics_family *next;
+
+    if (metrics == NULL)
+        return NULL;
+    pthread_mutex_lock(&metrics->lock);
+    next = previous != NULL ? previous->next : metrics->families;
+    pthread_mutex_unlock(&metrics->lock);
+    return next;
+}
+
+const struct metrics_series *metrics_next_series(const struct metrics_family *family,
+                                                 const struct metrics_series *previous)
+{
+    return atomic_load_explicit(previous != NULL ? &previous->next : &family->first, memory_order_acquire);
+}
+
+const struct metrics_def *metrics_def_of(const struct metrics_family *family)
+{
+    return &family->def;
+}
+
+bool metrics_is_counter(const struct metrics_family *family)
+{
+    return strcmp(family->type, "counter") == 0;
+}
+
+static void read_histogram(const struct metrics_series *series, struct metrics_point *ret_point)
+{
+    ret_point->count = 0;
+    for (size_t i = 0; i <= series->family->def.bucket_count; i++) {
+        ret_point->buckets[i] = atomic_load_explicit(&series->buckets[i], memory_order_relaxed);
+        ret_point->count += ret_point->buckets[i];
+        if (read_exemplar(series, i, &ret_point->exemplars[ret_point->exemplar_count]))
+            ret_point->exemplar_count++;
+    }
+}
+
+void metrics_read(const struct metrics_series *series, struct metrics_point *ret_point)
+{
+    uint64_t number = atomic_load_explicit(&series->number, memory_order_relaxed);
+
+    ret_point->labels = series->values;
+    ret_point->count = number;
+    ret_point->value = double_of(number);
+    ret_point->exemplar_count = 0;
+    if (series->family->def.type == METRICS_HISTOGRAM)
+        read_histogram(series, ret_point);
+}
+
 /* ---- the process ---- */
 
 #ifdef __clang__
@@ -665,9 +726,9 @@ void metrics_write_openmetrics(struct metrics *metrics, struct buf *out)
 #define COMPILER "gcc " __VERSION__
 #endif
 
-static int count_entries(const char *folder)
+static int count_fds(void)
 {
-    DIR *dir = opendir(folder);
+    DIR *dir = opendir("/proc/self/fd");
     int count = -2; /* "." and ".." */
 
     if (dir == NULL)
@@ -733,21 +794,28 @@ static size_t add_thread(struct thread_time *times, size_t count, const struct t
     return count;
 }
 
-static void read_threads(struct metrics_family *family)
+/* Returns how many there are; 0: not known. */
+static int read_threads(struct metrics_family *family)
 {
     struct thread_time times[MAX_THREAD_NAMES], one;
     DIR *dir = opendir("/proc/self/task");
     const struct dirent *entry;
     size_t count = 0;
+    int threads = 0;
 
     if (dir == NULL)
-        return;
-    while ((entry = readdir(dir)) != NULL)
-        if (entry->d_name[0] != '.' && read_thread(entry->d_name, &one) == 0)
+        return 0;
+    while ((entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] == '.')
+            continue;
+        threads++;
+        if (read_thread(entry->d_name, &one) == 0)
             count = add_thread(times, count, &one);
+    }
     closedir(dir);
     for (size_t i = 0; i < count; i++)
         metrics_set(metrics_series(family, (const struct str[]){str_of(times[i].name)}), times[i].seconds);
+    return threads;
 }
 
 static double seconds_of(struct timeval time)
@@ -761,21 +829,20 @@ static void read_process(void *arg)
     struct rusage usage;
     struct rlimit fds;
     double virtual = 0, resident = 0;
-    int entries = count_entries("/proc/self/fd"), threads = count_entries("/proc/self/task");
+    int fds_open = count_fds(), threads = read_threads(process->thread_cpu);
 
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
         metrics_set(process->cpu, seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime));
         metrics_set(process->faults, (double)usage.ru_majflt);
         metrics_set(process->waits, (double)usage.ru_nivcsw);
     }
-    read_threads(process->thread_cpu);
     if (getrlimit(RLIMIT_NOFILE, &fds) == 0)
         metrics_set(process->max_fds, (double)fds.rlim_cur);
     read_memory(&virtual, &resident);
     metrics_set(process->virtual, virtual);
     metrics_set(process->resident, resident);
-    if (entries > 0)                                 /* else no descriptor is free: the last value stays */
-        metrics_set(process->open_fds, entries - 1); /* without the one that counts */
+    if (fds_open > 0)                                 /* else no descriptor is free: the last value stays */
+        metrics_set(process->open_fds, fds_open - 1); /* without the one that counts */
     if (threads > 0)
         metrics_set(process->threads, threads);
     metrics_set(process->clock, (double)clock_realtime_ns() / (double)CLOCK_NS_PER_S);

@@ -1,7 +1,7 @@
 /* A gRPC client of one method, on libnghttp2: one connection, one call at a time, by a thread that may wait.
  *
- * It is not rpc/client because all services export spans: with gRPC C-core an image would be three times as large, and
- * a service that serves HTTP alone would link it for this.
+ * It is not rpc/client because all services export telemetry: with gRPC C-core an image would be three times as large,
+ * and a service that serves HTTP alone would link it for this.
  *
  * Waiting: each wait polls the socket and wake_fd, until the call's deadline or collector_end_by's, whichever is first.
  * getaddrinfo(3) cannot be bounded; otlp_close does not wait for a thread that is in it. */
@@ -21,7 +21,6 @@
 
 #define CONNECT_MS     3000
 #define MAX_RESPONSE   (64 * 1024)
-#define METHOD_PATH    "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 #define GRPC_NO_STATUS (-1)
 #define OWN_FIELDS     7 /* of a request */
 
@@ -104,12 +103,12 @@ const char *otlp_check_endpoint(const char *endpoint)
     return r == -EINVAL ? "must be http://HOST:PORT or https://HOST:PORT" : NULL;
 }
 
-int collector_open(const struct otlp_def *def, struct collector *ret_collector)
+int collector_open(const struct otlp_def *def, const char *method, struct collector *ret_collector)
 {
     struct collector *collector = ret_collector;
     int r;
 
-    *collector = (struct collector){.wake_fd = -1};
+    *collector = (struct collector){.method = method, .wake_fd = -1};
     atomic_init(&collector->end_ns, UINT64_MAX);
     r = parse_endpoint(collector, def->endpoint);
     if (r == 0)
@@ -429,16 +428,19 @@ static int receive(struct collector_conn *conn)
         .valuelen = sizeof(value_) - 1, .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE          \
     }
 
+static nghttp2_nv field(const char *name, const char *value)
+{
+    return (nghttp2_nv){
+        .name = (uint8_t *)name, .namelen = strlen(name), .value = (uint8_t *)value, .valuelen = strlen(value)};
+}
+
 static int submit(struct collector *collector, struct call *call)
 {
     nghttp2_nv fields[OWN_FIELDS + OTLP_MAX_RESOURCE] = {
         FIELD(":method", "POST"),
         FIELD(":scheme", "http"),
-        FIELD(":path", METHOD_PATH),
-        {.name = (uint8_t *)":authority",
-         .namelen = strlen(":authority"),
-         .value = (uint8_t *)collector->authority,
-         .valuelen = strlen(collector->authority)},
+        field(":path", collector->method),
+        field(":authority", collector->authority),
         FIELD("content-type", "application/grpc"),
         FIELD("te", "trailers"),
         FIELD("user-agent", "OTel-OTLP-Exporter-Slipway/" SLIPWAY_VERSION),

@@ -1,11 +1,7 @@
-/* The messages of otlp_trace.proto, packed. */
-#include "clock.h"
-#include "hex.h"
+/* What the messages of all signals are made of: texts, attributes, items and requests. */
 #include "otlp_internal.h"
-#include "uuid.h"
 #include "varint.h"
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 
 typedef Opentelemetry__Proto__Collector__Trace__V1__ExportTraceServiceRequest request_message;
@@ -13,29 +9,18 @@ typedef Opentelemetry__Proto__Collector__Trace__V1__ResourceSpans resource_spans
 typedef Opentelemetry__Proto__Collector__Trace__V1__ScopeSpans scope_spans_message;
 typedef Opentelemetry__Proto__Collector__Trace__V1__InstrumentationScope scope_message;
 typedef Opentelemetry__Proto__Collector__Trace__V1__Resource resource_message;
-typedef Opentelemetry__Proto__Collector__Trace__V1__Span span_message;
-typedef Opentelemetry__Proto__Collector__Trace__V1__Status status_message;
-typedef Opentelemetry__Proto__Collector__Trace__V1__KeyValue key_value_message;
-typedef Opentelemetry__Proto__Collector__Trace__V1__AnyValue any_value_message;
-#define INIT(name_)       OPENTELEMETRY__PROTO__COLLECTOR__TRACE__V1__##name_##__INIT
-#define VALUE_CASE(name_) OPENTELEMETRY__PROTO__COLLECTOR__TRACE__V1__ANY_VALUE__VALUE_##name_##_VALUE
 
-#define MAX_TEXT     512 /* bytes of a name or value; the rest is cut off */
-#define STATUS_ERROR 2
-#define SAMPLED      1
-
-static ProtobufCBinaryData bytes_of(const void *data, size_t len)
+ProtobufCBinaryData otlp_bytes(const void *data, size_t len)
 {
     return (ProtobufCBinaryData){.len = len, .data = (uint8_t *)data};
 }
 
-/* ---- text ---- */
+ProtobufCBinaryData otlp_cstr(const char *text)
+{
+    return otlp_bytes(text, strlen(text));
+}
 
-/* Where texts that are not as they must be are put right. */
-struct scratch {
-    size_t used;
-    char bytes[2048];
-};
+/* ---- text ---- */
 
 /* Not within a character. */
 static struct str cut(struct str text, size_t max)
@@ -48,7 +33,7 @@ static struct str cut(struct str text, size_t max)
 }
 
 /* Collectors refuse a whole batch for one string that is not UTF-8: of such a text, only ASCII stays. */
-static struct str as_ascii(struct str text, struct scratch *scratch)
+static struct str as_ascii(struct str text, struct otlp_scratch *scratch)
 {
     char *to = scratch->bytes + scratch->used;
 
@@ -60,278 +45,82 @@ static struct str as_ascii(struct str text, struct scratch *scratch)
     return (struct str){to, text.len};
 }
 
-static ProtobufCBinaryData text_of(struct str text, struct scratch *scratch)
+ProtobufCBinaryData otlp_text(struct str text, struct otlp_scratch *scratch)
 {
     size_t code_points;
 
-    text = cut(text, MAX_TEXT);
+    text = cut(text, scratch->max_text);
     if (str_utf8_length(text, &code_points) != 0)
         text = as_ascii(text, scratch);
-    return bytes_of(text.s, text.len);
+    return otlp_bytes(text.s, text.len);
 }
 
 /* ---- attributes ---- */
 
-struct pairs {
-    size_t count;
-    key_value_message *list[OTLP_MAX_RESOURCE];
-    key_value_message pairs[OTLP_MAX_RESOURCE];
-    any_value_message values[OTLP_MAX_RESOURCE];
-};
-
-_Static_assert(SPAN_MAX_ATTRIBUTES <= OTLP_MAX_RESOURCE, "struct pairs is for both");
-
-static any_value_message *add_pair(struct pairs *pairs, ProtobufCBinaryData key)
+static otlp_any_value *add_pair(struct otlp_pairs *pairs, const char *key)
 {
     size_t i = pairs->count++;
 
-    assert(i < OTLP_MAX_RESOURCE);
+    assert(i < OTLP_MAX_PAIRS);
     opentelemetry__proto__collector__trace__v1__any_value__init(&pairs->values[i]);
-    pairs->pairs[i] = (key_value_message)INIT(KEY_VALUE);
-    pairs->pairs[i].key = key;
+    pairs->pairs[i] = (otlp_key_value)OTLP_INIT(KEY_VALUE);
+    pairs->pairs[i].key = otlp_cstr(key);
     pairs->pairs[i].value = &pairs->values[i];
     pairs->list[i] = &pairs->pairs[i];
     return &pairs->values[i];
 }
 
-static void add_string(struct pairs *pairs, struct str key, ProtobufCBinaryData value)
+void otlp_any_string(otlp_any_value *value, ProtobufCBinaryData string)
 {
-    any_value_message *any = add_pair(pairs, bytes_of(key.s, key.len));
-
-    any->value_case = VALUE_CASE(STRING);
-    any->string_value = value;
+    opentelemetry__proto__collector__trace__v1__any_value__init(value);
+    value->value_case = OTLP_VALUE_CASE(STRING);
+    value->string_value = string;
 }
 
-static void add_attribute(struct pairs *pairs, const struct span_attribute *attribute, struct scratch *scratch)
+void otlp_add_string(struct otlp_pairs *pairs, const char *key, ProtobufCBinaryData value)
 {
-    struct str key = str_of(attribute->key);
-    any_value_message *any;
-
-    if (attribute->kind == SPAN_STRING) {
-        if (attribute->string.len > 0)
-            add_string(pairs, key, text_of(attribute->string, scratch));
-        return;
-    }
-    any = add_pair(pairs, bytes_of(key.s, key.len));
-    any->value_case = VALUE_CASE(INT);
-    any->int_value = attribute->integer;
+    otlp_any_string(add_pair(pairs, key), value);
 }
 
-/* ---- spans ---- */
-
-static void fill_span(const struct span *span, span_message *message, struct scratch *scratch)
+void otlp_add_integer(struct otlp_pairs *pairs, const char *key, int64_t value)
 {
-    const struct trace *trace = span->trace;
+    otlp_any_value *any = add_pair(pairs, key);
 
-    message->trace_id = bytes_of(trace->trace_id, sizeof(trace->trace_id));
-    message->span_id = bytes_of(trace->span_id, sizeof(trace->span_id));
-    if (trace_has_parent(trace))
-        message->parent_span_id = bytes_of(trace->parent_id, sizeof(trace->parent_id));
-    if (trace->state.len <= MAX_TEXT) /* a part of it would be another state */
-        message->trace_state = text_of(trace->state, scratch);
-    message->name = text_of(span->name, scratch);
-    message->kind = span->kind;
-    message->end_time_unix_nano = clock_realtime_ns();
-    message->start_time_unix_nano = message->end_time_unix_nano - span->duration_ns;
-    message->flags = SAMPLED;
+    any->value_case = OTLP_VALUE_CASE(INT);
+    any->int_value = value;
 }
 
-static struct otlp_span *pack_span(const span_message *message)
+void otlp_add_bool(struct otlp_pairs *pairs, const char *key, bool value)
 {
-    size_t len = protobuf_c_message_get_packed_size(&message->base);
-    struct otlp_span *packed = len <= OTLP_MAX_SPAN ? malloc(sizeof(*packed) + len) : NULL;
+    otlp_any_value *any = add_pair(pairs, key);
 
-    if (packed == NULL)
+    any->value_case = OTLP_VALUE_CASE(BOOL);
+    any->bool_value = value;
+}
+
+/* ---- items ---- */
+
+struct otlp_item *otlp_item_pack(const ProtobufCMessage *message, uint64_t count, size_t max_len)
+{
+    size_t len = protobuf_c_message_get_packed_size(message);
+    struct otlp_item *item = len <= max_len ? malloc(sizeof(*item) + len) : NULL;
+
+    if (item == NULL)
         return NULL;
-    packed->next = NULL;
-    packed->len = protobuf_c_message_pack(&message->base, packed->bytes);
-    assert(packed->len == len);
-    return packed;
+    item->next = NULL;
+    item->count = count;
+    item->len = protobuf_c_message_pack(message, item->bytes);
+    assert(item->len == len);
+    return item;
 }
 
-struct otlp_span *otlp_span_pack(const struct span *span)
+ProtobufCBinaryData *otlp_item_array(const struct otlp_item *items, size_t count)
 {
-    span_message message = INIT(SPAN);
-    status_message status = INIT(STATUS);
-    struct scratch scratch;
-    struct pairs pairs;
+    ProtobufCBinaryData *list = calloc(count, sizeof(*list));
 
-    assert(span->attribute_count <= SPAN_MAX_ATTRIBUTES);
-    scratch.used = 0;
-    pairs.count = 0;
-    fill_span(span, &message, &scratch);
-    for (size_t i = 0; i < span->attribute_count; i++)
-        add_attribute(&pairs, &span->attributes[i], &scratch);
-    message.attributes = pairs.list;
-    message.n_attributes = pairs.count;
-    if (span->failed) {
-        status.code = STATUS_ERROR;
-        status.message = text_of(span->error, &scratch);
-        message.status = &status;
-    }
-    return pack_span(&message);
-}
-
-/* ---- the resource ---- */
-
-/* In place. */
-static int percent_decode(struct str *text)
-{
-    char *to = (char *)text->s;
-    size_t len = 0;
-
-    for (size_t i = 0; i < text->len; i++) {
-        char c = text->s[i];
-
-        if (c == '%') {
-            int byte = i + 2 < text->len ? hex_byte(text->s + i + 1) : -1;
-
-            if (byte < 0)
-                return -EINVAL;
-            c = (char)byte;
-            i += 2;
-        }
-        to[len++] = c;
-    }
-    text->len = len;
-    return 0;
-}
-
-/* Replaces one of the same key. */
-static int add_resource(struct otlp_resource *resource, struct str key, struct str value)
-{
-    size_t at = 0;
-
-    while (at < resource->count && !str_eq(resource->attributes[at].key, key))
-        at++;
-    if (at == OTLP_MAX_RESOURCE)
-        return -EINVAL;
-    resource->count = at == resource->count ? at + 1 : resource->count;
-    resource->attributes[at].key = key;
-    resource->attributes[at].value = value;
-    return 0;
-}
-
-static int parse_attribute(struct otlp_resource *resource, struct str text)
-{
-    struct str key, value = text;
-    size_t code_points;
-
-    str_next(&value, '=', &key);
-    if (value.s == NULL)
-        return -EINVAL;
-    key = str_trim(key);
-    value = str_trim(value);
-    if (key.len == 0 || percent_decode(&value) != 0 || str_utf8_length(key, &code_points) != 0 ||
-        str_utf8_length(value, &code_points) != 0)
-        return -EINVAL;
-    return add_resource(resource, key, value);
-}
-
-static int parse_list(struct otlp_resource *resource, struct str list)
-{
-    struct str item;
-    int r = 0;
-
-    while (r == 0 && str_next(&list, ',', &item))
-        if (str_trim(item).len > 0)
-            r = parse_attribute(resource, item);
-    return r;
-}
-
-/* What the list says replaces what is said of every service. */
-int otlp_resource_open(const char *service, const char *list, struct otlp_resource *ret_resource)
-{
-    struct otlp_resource resource = {.count = 0};
-    size_t service_len = strlen(service), list_len = list != NULL ? strlen(list) : 0;
-    struct uuid id;
-    char *at;
-    int r = uuid_new(&id);
-
-    if (r != 0)
-        return r;
-    resource.text = at = malloc(service_len + list_len + UUID_TEXT_LEN + 1);
-    if (at == NULL)
-        return -ENOMEM;
-    uuid_format(&id, at);
-    memcpy(at + UUID_TEXT_LEN, service, service_len);
-    if (list_len > 0)
-        memcpy(at + UUID_TEXT_LEN + service_len, list, list_len);
-    add_resource(&resource, STR("service.name"), (struct str){at + UUID_TEXT_LEN, service_len});
-    add_resource(&resource, STR("service.version"), STR(SLIPWAY_VERSION));
-    add_resource(&resource, STR("service.instance.id"), (struct str){at, UUID_TEXT_LEN});
-    add_resource(&resource, STR("telemetry.sdk.name"), STR("slipway"));
-    add_resource(&resource, STR("telemetry.sdk.language"), STR("c"));
-    add_resource(&resource, STR("telemetry.sdk.version"), STR(SLIPWAY_VERSION));
-    r = parse_list(&resource, (struct str){at + UUID_TEXT_LEN + service_len, list_len});
-    if (r != 0)
-        otlp_resource_release(&resource);
-    else
-        *ret_resource = resource;
-    return r;
-}
-
-/* A token of HTTP, in lower case as HTTP/2 wants it. */
-static bool make_name(struct str name)
-{
-    for (size_t i = 0; i < name.len; i++) {
-        char *c = (char *)name.s + i;
-
-        if (*c >= 'A' && *c <= 'Z')
-            *c = (char)(*c + ('a' - 'A'));
-        if ((*c < 'a' || *c > 'z') && (*c < '0' || *c > '9') && strchr("!#$%&'*+-.^_`|~", *c) == NULL)
-            return false;
-    }
-    return name.len > 0;
-}
-
-static bool is_visible(struct str value)
-{
-    for (size_t i = 0; i < value.len; i++)
-        if (value.s[i] < ' ' || value.s[i] > '~')
-            return false;
-    return true;
-}
-
-int otlp_headers_open(const char *list, struct otlp_resource *ret_headers)
-{
-    struct otlp_resource headers = {.text = strdup(list != NULL ? list : "")};
-    int r = headers.text != NULL ? parse_list(&headers, str_of(headers.text)) : -ENOMEM;
-
-    for (size_t i = 0; i < headers.count && r == 0; i++)
-        if (!make_name(headers.attributes[i].key) || !is_visible(headers.attributes[i].value))
-            r = -EINVAL;
-    if (r != 0)
-        otlp_resource_release(&headers);
-    else
-        *ret_headers = headers;
-    return r;
-}
-
-const char *otlp_check_headers(const char *list)
-{
-    struct otlp_resource headers;
-    int r = otlp_headers_open(list, &headers);
-
-    if (r == 0)
-        otlp_resource_release(&headers);
-    return r == -EINVAL ? "must be NAME=VALUE,..., percent-encoded, 32 at most" : NULL;
-}
-
-void otlp_resource_release(struct otlp_resource *resource)
-{
-    free(resource->text);
-    resource->text = NULL;
-}
-
-const char *otlp_check_resource(const char *list)
-{
-    struct otlp_resource resource;
-    int r = otlp_resource_open("", list, &resource);
-
-    if (r == 0)
-        otlp_resource_release(&resource);
-    return r == -EINVAL ? "must be KEY=VALUE,..., percent-encoded, 26 at most" : NULL;
+    for (size_t i = 0; i < count && list != NULL; i++, items = items->next)
+        list[i] = otlp_bytes(items->bytes, items->len);
+    return list;
 }
 
 /* ---- requests and responses ---- */
@@ -349,30 +138,37 @@ static void append_message(const ProtobufCMessage *message, struct buf *out)
     out->len += OTLP_GRPC_PREFIX + protobuf_c_message_pack(message, to);
 }
 
-void otlp_request_pack(const struct otlp_resource *resource, const struct otlp_span *spans, size_t count,
+/* Keys of the resource are not terminated. */
+static void add_resource(struct otlp_pairs *pairs, const struct otlp_resource *resource)
+{
+    for (size_t i = 0; i < resource->count; i++) {
+        struct str key = resource->attributes[i].key, value = resource->attributes[i].value;
+
+        otlp_add_string(pairs, "", otlp_bytes(value.s, value.len));
+        pairs->pairs[i].key = otlp_bytes(key.s, key.len);
+    }
+}
+
+void otlp_request_pack(const struct otlp_resource *resource, const struct otlp_item *items, size_t count,
                        struct buf *out)
 {
-    ProtobufCBinaryData *list = calloc(count, sizeof(*list));
-    scope_message scope = INIT(INSTRUMENTATION_SCOPE);
-    scope_spans_message scope_spans = INIT(SCOPE_SPANS), *scope_list[] = {&scope_spans};
-    resource_message resource_part = INIT(RESOURCE);
-    resource_spans_message resource_spans = INIT(RESOURCE_SPANS), *resource_list[] = {&resource_spans};
-    request_message request = INIT(EXPORT_TRACE_SERVICE_REQUEST);
-    struct pairs pairs = {.count = 0};
+    ProtobufCBinaryData *list = otlp_item_array(items, count);
+    scope_message scope = OTLP_INIT(INSTRUMENTATION_SCOPE);
+    scope_spans_message scope_spans = OTLP_INIT(SCOPE_SPANS), *scope_list[] = {&scope_spans};
+    resource_message resource_part = OTLP_INIT(RESOURCE);
+    resource_spans_message resource_spans = OTLP_INIT(RESOURCE_SPANS), *resource_list[] = {&resource_spans};
+    request_message request = OTLP_INIT(EXPORT_TRACE_SERVICE_REQUEST);
+    struct otlp_pairs pairs = {.count = 0};
 
     if (list == NULL) {
         out->failed = true;
         return;
     }
-    for (size_t i = 0; i < count; i++, spans = spans->next)
-        list[i] = bytes_of(spans->bytes, spans->len);
-    for (size_t i = 0; i < resource->count; i++)
-        add_string(&pairs, resource->attributes[i].key,
-                   bytes_of(resource->attributes[i].value.s, resource->attributes[i].value.len));
+    add_resource(&pairs, resource);
     resource_part.attributes = pairs.list;
     resource_part.n_attributes = pairs.count;
-    scope.name = bytes_of("slipway", strlen("slipway"));
-    scope.version = bytes_of(SLIPWAY_VERSION, strlen(SLIPWAY_VERSION));
+    scope.name = otlp_cstr("slipway");
+    scope.version = otlp_cstr(SLIPWAY_VERSION);
     scope_spans.scope = &scope;
     scope_spans.spans = list;
     scope_spans.n_spans = count;
@@ -386,7 +182,7 @@ void otlp_request_pack(const struct otlp_resource *resource, const struct otlp_s
 }
 
 #define PARTIAL_SUCCESS (1 << 3 | 2) /* tags: field 1 of a response, and field 1 of that */
-#define REJECTED_SPANS  (1 << 3 | 0)
+#define REJECTED        (1 << 3 | 0)
 
 uint64_t otlp_response_rejected(struct str response)
 {
@@ -394,7 +190,7 @@ uint64_t otlp_response_rejected(struct str response)
     struct str partial;
 
     if (!varint_take(&response, &tag) || tag != PARTIAL_SUCCESS || !varint_take(&response, &len) ||
-        !varint_take_bytes(&response, len, &partial) || !varint_take(&partial, &tag) || tag != REJECTED_SPANS ||
+        !varint_take_bytes(&response, len, &partial) || !varint_take(&partial, &tag) || tag != REJECTED ||
         !varint_take(&partial, &rejected))
         return 0;
     return rejected;

@@ -58,6 +58,7 @@ static struct http_reply *readyz(struct http_req *req)
     case SVC_STARTING:
         return plain(503, "starting\n");
     case SVC_DRAINING:
+    case SVC_STOPPED:
         return plain(503, "draining\n");
     case SVC_READY:
         break;
@@ -67,43 +68,20 @@ static struct http_reply *readyz(struct http_req *req)
     return plain(200, "ready\n");
 }
 
-/* In thousandths, as an item of Accept says; what is malformed is 0. */
-static unsigned quality_of(struct str parameters)
-{
-    struct str parameter, name;
-    unsigned quality = 1000, unit = 1000;
-
-    while (str_next(&parameters, ';', &parameter)) {
-        parameter = str_trim(parameter);
-        if (!str_next(&parameter, '=', &name) || !str_caseeq(name, STR("q")))
-            continue;
-        quality = 0;
-        for (size_t i = 0; i < parameter.len && i < sizeof("0.000") - 1; i++) {
-            if (i == 1 && parameter.s[i] == '.')
-                continue;
-            if (parameter.s[i] < '0' || parameter.s[i] > '9')
-                return 0;
-            quality += unit * (unsigned)(parameter.s[i] - '0');
-            unit /= 10;
-        }
-    }
-    return quality;
-}
-
 /* Prometheus asks for OpenMetrics first, where it wants it. Who accepts anything gets text. */
 static bool wants_openmetrics(struct str accept)
 {
-    unsigned open = 0, text = 0, *quality;
+    int open = 0, text = 0, *weight;
     struct str item, type;
 
     while (accept.s != NULL && str_next(&accept, ',', &item)) {
         str_next(&item, ';', &type);
         type = str_trim(type);
-        quality = str_caseeq(type, STR("application/openmetrics-text")) ? &open
-                  : str_caseeq(type, STR("text/plain"))                 ? &text
-                                                                        : NULL;
-        if (quality != NULL && quality_of(item) > *quality)
-            *quality = quality_of(item);
+        weight = str_caseeq(type, STR("application/openmetrics-text")) ? &open
+                 : str_caseeq(type, STR("text/plain"))                 ? &text
+                                                                       : NULL;
+        if (weight != NULL && http_weight(item) > *weight)
+            *weight = http_weight(item);
     }
     return open > 0 && open >= text;
 }

@@ -6,16 +6,16 @@
 #include <stdlib.h>
 
 static const struct config_option options[] = {
-    {"PORT", "8080", CONFIG_INT, 0, 65535, .help = "port of HTTP; 0 picks one"},
-    {"REQUEST_TIMEOUT_MS", "30000", CONFIG_INT, 1, 3600000, .unit = "ms", .help = "bound on a request's answer"},
+    {"PORT", "8080", CONFIG_INT, 0, 65535, .help = "port of HTTP; 0: any free port"},
+    {"REQUEST_TIMEOUT_MS", "30000", CONFIG_INT, 1, 3600000, .unit = "ms", .help = "time limit for a deferred reply"},
     {"HTTP_IDLE_SECONDS", "620", CONFIG_INT, 1, 86400, .unit = "s",
-     .help = "a connection without a request is closed then; let it be more than a load balancer's"},
+     .help = "close idle connections after this time; must be longer than that of the load balancer"},
     {"HTTP_COMPRESSION", "false", CONFIG_BOOL,
-     .help = "replies of 1 KiB and more are compressed by gzip for clients that accept it"},
+     .help = "compress replies from 1 KiB on by gzip for clients that accept it"},
     {"CORS_ALLOWED_ORIGINS", "",
      .help = "origins whose web pages may read responses: https://example.com,...; *: all; empty: none",
      .check = http_cors_check},
-    {"CORS_ALLOW_CREDENTIALS", "false", CONFIG_BOOL, .help = "these pages may send cookies and the like; not with *"},
+    {"CORS_ALLOW_CREDENTIALS", "false", CONFIG_BOOL, .help = "allow these pages to send cookies; not with *"},
     SVC_AUTH_OPTION,
     {0},
 };

@@ -7,13 +7,13 @@
 #include <stdlib.h>
 
 static const struct config_option options[] = {
-    {"GRPC_PORT", "9000", CONFIG_INT, 0, 65535, .help = "port of gRPC; 0 picks one"},
+    {"GRPC_PORT", "9000", CONFIG_INT, 0, 65535, .help = "port of gRPC; 0: any free port"},
     {"GRPC_MAX_MESSAGE_BYTES", "64Ki", CONFIG_BYTES, 1024, 64 << 20,
-     .help = "of a request: beyond it RESOURCE_EXHAUSTED"},
+     .help = "largest request message; a larger one gets RESOURCE_EXHAUSTED"},
     {"GRPC_COMPRESS_FROM_BYTES", "0", CONFIG_BYTES, 0, 64 << 20,
-     .help = "longer responses are compressed where the client accepts gzip; 0: none, unless a handler asks for it"},
+     .help = "compress responses from this size if the client accepts gzip; 0: only if a handler asks for it"},
     {"MAX_CONNECTION_AGE_MS", "10000", CONFIG_INT, 100, 3600000, .unit = "ms",
-     .help = "gRPC clients are told to connect again then, give or take a tenth"},
+     .help = "age at which connections end gracefully, so that clients connect again; varied by 10 %"},
     SVC_AUTH_OPTION,
     {0},
 };

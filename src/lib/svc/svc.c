@@ -8,7 +8,7 @@
 #include "svc_libraries.h"
 #include "svc_signals.h"
 #include "svc_store.h"
-#include "svc_traces.h"
+#include "svc_telemetry.h"
 #include "thread.h"
 #include <assert.h>
 #include <errno.h>
@@ -19,9 +19,9 @@
 
 enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-#define LOG_FLUSH_MS   2000
-#define SPANS_FLUSH_MS 1000
-#define STOP_MS        10000 /* bound on stop */
+#define LOG_FLUSH_MS       2000
+#define TELEMETRY_FLUSH_MS 1000
+#define STOP_MS            10000 /* bound on stop */
 /* Where requests were cut off: within what Kubernetes still allows, and stop has less to do. */
 #define STOP_LATE_MS 4000
 #define MAX_TABLES   (SVC_MAX_SERVERS + 5) /* the common ones, ports, the store's, the service's own */
@@ -29,31 +29,32 @@ enum { EXIT_DRAINED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 /* ---- options ---- */
 
 static const struct config_option common_options[] = {
-    {"BIND_ADDRESS", "::", .help = "numeric address to listen on; :: is every IPv6 and IPv4 address",
+    {"BIND_ADDRESS", "::", .help = "numeric address to listen on; :: listens on all IPv6 and IPv4 addresses",
      .check = net_listen_check_host},
     {"METRICS_PORT", "9090", CONFIG_INT, 0, 65535,
-     .help = "port of /healthz, /readyz, /metrics and diagnostics; 0 picks one"},
-    {"WORKERS", "0", CONFIG_INT, 0, 256, .unit = "threads", .help = "0: as many as the CPU limit allows"},
+     .help = "port of /healthz, /readyz, /metrics and diagnostics; 0: any free port"},
+    {"WORKERS", "0", CONFIG_INT, 0, 256, .unit = "threads",
+     .help = "event loops; 0: one for each CPU of the CPU limit"},
     {"LOG_LEVEL", "info", CONFIG_CHOICE, .choices = "debug|info|notice|warning|error|critical",
-     .help = "least severity; while it runs: PUT /log-level on the admin port, SIGUSR1 for debug and back"},
-    {"LOG_FORMAT", "json", CONFIG_CHOICE, .choices = "json|text", .help = "text is for people"},
+     .help = "minimum severity; at run time PUT /log-level on the admin port, or SIGUSR1 for debug"},
+    {"LOG_FORMAT", "json", CONFIG_CHOICE, .choices = "json|text", .help = "text prints lines for people"},
     {"LOG_SKIP_SUCCESSES", "0", CONFIG_INT, 0, 100, .unit = "%",
-     .help = "traces whose requests below 400 are not logged; sampled ones always are"},
+     .help = "share of traces whose successful requests are not logged; sampled traces are always logged"},
     {"MAX_CONNECTIONS", "10000", CONFIG_INT, 1, 1000000,
-     .help = "to HTTP, and to gRPC; a further one replaces the one idle for longest, or is closed"},
+     .help = "connections, of HTTP and of gRPC each; a further one replaces the longest idle one, or is closed"},
     {"MAX_CONNECTIONS_PER_ADDRESS", "0", CONFIG_INT, 0, 1000000,
-     .help = "connections of one client address (IPv6: /64) to HTTP, and to gRPC; 0: no bound"},
+     .help = "connections of one client address (IPv6: /64), of HTTP and of gRPC each; 0: unlimited"},
     {"TRUSTED_PROXIES", "",
      .help =
          "addresses and networks (10.0.0.0/8,...) of proxies: MAX_CONNECTIONS_PER_ADDRESS does not apply to them, and "
          "their X-Forwarded-For and X-Forwarded-Proto name the client in log lines and spans",
      .check = net_networks_check},
     {"MEMORY_LIMIT_BYTES", "0", CONFIG_BYTES, 0, INT64_MAX,
-     .help = "what the process may take, and clients a part of; 0: the cgroup's limit"},
-    {"SHUTDOWN_DELAY_SECONDS", "5", CONFIG_INT, 0, 3600, .unit = "s", .help = "go on serving after SIGTERM"},
+     .help = "memory limit, of which clients may use a part; 0: the limit of the cgroup"},
+    {"SHUTDOWN_DELAY_SECONDS", "5", CONFIG_INT, 0, 3600, .unit = "s", .help = "time to keep serving after SIGTERM"},
     {"SHUTDOWN_TIMEOUT_SECONDS", "20", CONFIG_INT, 1, 3600, .unit = "s",
-     .help = "bound on finishing what is in flight"},
-    {"GOOGLE_CLOUD_PROJECT", "", .help = "project of the trace ids in the log"},
+     .help = "time limit for requests in flight, after the delay"},
+    {"GOOGLE_CLOUD_PROJECT", "", .help = "project in the trace ids of log lines"},
     {0},
 };
 
@@ -88,7 +89,7 @@ static void make_tables(const struct svc *svc, struct tables *ret_tables)
 
     *ret_tables = (struct tables){0};
     ret_tables->list[ret_tables->count++] = common_options;
-    ret_tables->list[ret_tables->count++] = svc_trace_options;
+    ret_tables->list[ret_tables->count++] = svc_telemetry_options;
     for (unsigned i = 0; i < svc->server_count; i++) {
         const struct svc_server_type *type = svc->servers[i].type;
 
@@ -226,7 +227,7 @@ static void set_serving(struct svc *svc, bool serving)
 static void set_ready(struct svc *svc)
 {
     set_serving(svc, true);
-    atomic_store(&svc->admin.phase, SVC_READY);
+    svc_set_phase(svc, SVC_READY);
     log_fields(svc->log, LOG_NOTICE, NULL, "ready", NULL, 0);
 }
 
@@ -293,7 +294,7 @@ static int drain(struct svc *svc)
     uint64_t deadline = delay_end + (uint64_t)config_int(svc->config, "SHUTDOWN_TIMEOUT_SECONDS") * CLOCK_NS_PER_S;
     int r;
 
-    atomic_store(&svc->admin.phase, SVC_DRAINING);
+    svc_set_phase(svc, SVC_DRAINING);
     set_serving(svc, false);
     log_fields(svc->log, LOG_NOTICE, NULL, "draining", NULL, 0);
     sleep_until(delay_end);
@@ -411,6 +412,7 @@ static int open_common(struct svc *svc)
         return -ENOMEM;
     metrics_add_process(svc->metrics, svc->def->name, crash_build_id());
     svc_memory_report(svc);
+    svc_phase_open(svc);
     report_cpus(svc);
     svc->admin.def = svc->def;
     svc->admin.metrics = svc->metrics;
@@ -422,7 +424,7 @@ static int open_common(struct svc *svc)
     if ((r = log_open(&log, &svc->log)) == 0)
         r = log_take_stderr(svc->log);
     svc->admin.log = svc->log;
-    return r == 0 ? svc_traces_open(svc) : r;
+    return r == 0 ? svc_telemetry_open(svc) : r;
 }
 
 static int live(struct svc *svc)
@@ -455,8 +457,9 @@ static int run(struct svc *svc)
         r = live(svc);
     }
     stop_in_time(svc, r == 0 ? STOP_MS : STOP_LATE_MS);
-    svc_traces_close(svc, SPANS_FLUSH_MS);
+    svc_set_phase(svc, SVC_STOPPED);
     log_fields(svc->log, LOG_NOTICE, NULL, "stopped", NULL, 0);
+    svc_telemetry_close(svc, TELEMETRY_FLUSH_MS);
     log_return_stderr();
     svc->log = log_close(svc->log, LOG_FLUSH_MS);
     svc->metrics = metrics_free(svc->metrics);
@@ -468,7 +471,7 @@ static int run(struct svc *svc)
 /* What start would refuse, as far as that can be said without the network. */
 static int check(struct svc *svc)
 {
-    int r = 0;
+    int r = svc_telemetry_check(svc);
 
     for (unsigned i = 0; i < svc->server_count && r == 0; i++)
         if (svc->servers[i].type->check != NULL)

@@ -8,7 +8,7 @@
 #include "svc_server.h"
 #include <stdatomic.h>
 
-enum svc_phase { SVC_STARTING, SVC_READY, SVC_DRAINING };
+enum svc_phase { SVC_STARTING, SVC_READY, SVC_DRAINING, SVC_STOPPED };
 
 struct svc_admin {
     const struct svc_def *def;

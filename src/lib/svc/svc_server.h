@@ -51,7 +51,7 @@ extern const struct svc_server_type svc_http_server; /* of def->routes */
 #define SVC_AUTH_OPTION                                                                                                \
     {                                                                                                                  \
         "AUTH_TOKENS_FILE", "",                                                                                        \
-            .help = "lines NAME SHA256 RATE, of the bearer tokens that may call; empty: everybody may"                 \
+            .help = "file of accepted bearer tokens, lines NAME SHA256 RATE; empty: no token is required"              \
     }
 
 /* For open. */

@@ -9,11 +9,9 @@
  *   load idle PORT CONNECTIONS                           one call on each, then prints a line, and goes on reading,
  *                                                        until the server has closed all connections
  */
-#include <arpa/inet.h>
+#include "load.h"
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,14 +19,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
-#define NS_PER_S     1000000000ULL
 #define BUFFER       (256 * 1024)
 #define WINDOW_BYTES (16 * 1024 * 1024)
 #define EVENTS       256
-#define END_NS       (5 * NS_PER_S) /* what has not ended by then counts as failed */
+#define END_NS       (5 * LOAD_NS_PER_S) /* what has not ended by then counts as failed */
 
 /* A request with gRPC's prefix. */
 struct request {
@@ -70,27 +66,12 @@ struct load {
     bool may_close;  /* the server may */
     unsigned closed; /* connections */
     uint64_t open, calls, failed, messages;
-    uint32_t *latencies_us; /* of an open loop's calls */
-    size_t latency_count, latency_capacity;
+    struct load_latencies latencies; /* of an open loop's calls */
 };
 
 static const char get_feature[] = "/routeguide.RouteGuide/GetFeature";
 
 static void begin_call(struct conn *conn, uint64_t due_ns);
-
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_nsec;
-}
-
-static void fail(const char *what)
-{
-    fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 /* ---- requests ---- */
 
@@ -152,7 +133,7 @@ static void make_requests(struct load *load, const char *path)
     char line[4096];
 
     if (file == NULL)
-        fail(path);
+        load_fail(path);
     while (fgets(line, sizeof(line), file) != NULL) {
         struct request request = {.path = get_feature, .len = 5};
 
@@ -166,7 +147,7 @@ static void make_requests(struct load *load, const char *path)
     }
     fclose(file);
     if (load->request_count == 0)
-        fail("no points");
+        load_fail("no points");
 }
 
 /* ---- a stream ---- */
@@ -249,12 +230,6 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return 0;
 }
 
-static void note_latency(struct load *load, uint64_t due_ns)
-{
-    if (load->latency_count < load->latency_capacity)
-        load->latencies_us[load->latency_count++] = (uint32_t)((now_ns() - due_ns) / 1000);
-}
-
 static int on_close(nghttp2_session *session, int32_t id, uint32_t error, void *arg)
 {
     struct stream *stream = nghttp2_session_get_stream_user_data(session, id);
@@ -267,7 +242,7 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t error, void *
     load->calls += stream->succeeded;
     load->failed += !stream->succeeded;
     if (load->rate > 0)
-        note_latency(load, stream->due_ns);
+        load_note(&load->latencies, stream->due_ns);
     else if (!load->ending)
         begin_call(conn, 0);
     free(stream);
@@ -298,7 +273,7 @@ static void begin_call(struct conn *conn, uint64_t due_ns)
     stream->to_send = stream->on_the_way = load->is_chat ? load->window : 1;
     if (nghttp2_submit_request(conn->session, NULL, headers, sizeof(headers) / sizeof(headers[0]), &provider, stream) <
         0)
-        fail("cannot begin a call");
+        load_fail("cannot begin a call");
     load->open++;
 }
 
@@ -321,20 +296,9 @@ static void open_session(struct conn *conn)
 
 static void open_conn(struct load *load, struct conn *conn)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)load->port)};
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = conn};
-    int on = 1;
-
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     conn->load = load;
-    conn->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (conn->fd < 0 || connect(conn->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-        fail("cannot connect");
-    setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    fcntl(conn->fd, F_SETFL, O_NONBLOCK);
+    conn->fd = load_connect(load->port, load->epoll, conn);
     open_session(conn);
-    if (epoll_ctl(load->epoll, EPOLL_CTL_ADD, conn->fd, &event) < 0)
-        fail("epoll_ctl");
 }
 
 static void watch(const struct conn *conn, bool for_room)
@@ -353,7 +317,7 @@ static size_t gather(struct conn *conn, uint8_t *out, size_t size)
         ssize_t frame_len = nghttp2_session_mem_send(conn->session, &frame);
 
         if (frame_len < 0)
-            fail("nghttp2");
+            load_fail("nghttp2");
         if (frame_len == 0)
             break;
         memcpy(out + len, frame, (size_t)frame_len);
@@ -373,7 +337,7 @@ static void flush(struct conn *conn)
         if (len == 0 || (sent < 0 && conn->load->may_close))
             return;
         if (sent < 0 && errno != EAGAIN)
-            fail("send");
+            load_fail("send");
         sent = sent < 0 ? 0 : sent;
         if ((size_t)sent < len) {
             uint8_t *rest = malloc(len - (size_t)sent);
@@ -391,7 +355,7 @@ static void send_rest(struct conn *conn)
     ssize_t sent = send(conn->fd, conn->rest, conn->rest_len, MSG_NOSIGNAL);
 
     if (sent < 0 && errno != EAGAIN)
-        fail("send");
+        load_fail("send");
     if (sent < 0 || (size_t)sent < conn->rest_len) {
         sent = sent < 0 ? 0 : sent;
         memmove((uint8_t *)conn->rest, conn->rest + sent, conn->rest_len - (size_t)sent);
@@ -417,9 +381,9 @@ static bool receive(struct conn *conn)
         return false;
     }
     if (len <= 0)
-        fail("the server closed a connection");
+        load_fail("the server closed a connection");
     if (nghttp2_session_mem_recv(conn->session, in, (size_t)len) < 0)
-        fail("nghttp2");
+        load_fail("nghttp2");
     return true;
 }
 
@@ -438,12 +402,10 @@ static void leave(struct conn *conn)
  * than the server. Returns the number of calls begun so far. */
 static uint64_t begin_due(struct load *load, uint64_t begun, uint64_t now)
 {
-    uint64_t due = (uint64_t)((double)(now - load->begun_ns) / NS_PER_S * load->rate);
-    uint64_t first = begun;
+    uint64_t due = load_due(load->begun_ns, now, load->rate), first = begun;
 
     for (; begun < due; begun++)
-        begin_call(&load->conns[begun % load->conn_count],
-                   load->begun_ns + (uint64_t)((double)(begun + 1) / load->rate * NS_PER_S));
+        begin_call(&load->conns[begun % load->conn_count], load_due_ns(load->begun_ns, begun, load->rate));
     for (uint64_t i = first; i < begun && i < first + load->conn_count; i++)
         flush(&load->conns[i % load->conn_count]);
     return begun;
@@ -470,35 +432,24 @@ static void run(struct load *load)
 {
     uint64_t begun = 0, now;
 
-    while ((now = now_ns()) < load->end_ns) {
+    while ((now = load_now_ns()) < load->end_ns) {
         if (load->rate > 0)
             begun = begin_due(load, begun, now);
         turn(load, load->rate > 0 ? 0 : 10);
     }
     load->ending = true;
-    while (load->open > 0 && now_ns() < load->end_ns + END_NS)
+    while (load->open > 0 && load_now_ns() < load->end_ns + END_NS)
         turn(load, 10);
     load->failed += load->open;
 }
 
-static int compare(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-    return (x > y) - (x < y);
-}
-
 static void print_result(struct load *load)
 {
-    double seconds = (double)(now_ns() - load->begun_ns) / NS_PER_S;
+    double seconds = (double)(load_now_ns() - load->begun_ns) / LOAD_NS_PER_S;
 
     printf("{\"calls\": %llu, \"failed\": %llu, \"messages\": %llu, \"seconds\": %.4f", (unsigned long long)load->calls,
            (unsigned long long)load->failed, (unsigned long long)load->messages, seconds);
-    if (load->latency_count > 0) {
-        qsort(load->latencies_us, load->latency_count, sizeof(*load->latencies_us), compare);
-        printf(", \"p50_us\": %u, \"p99_us\": %u", load->latencies_us[load->latency_count / 2],
-               load->latencies_us[load->latency_count * 99 / 100]);
-    }
+    load_print(&load->latencies);
     printf("}\n");
 }
 
@@ -546,13 +497,12 @@ int main(int argc, char **argv)
 
     parse(&load, argc, argv, &seconds);
     load.conns = calloc(load.conn_count, sizeof(*load.conns));
-    load.latency_capacity = (size_t)(load.rate * seconds) + 1;
-    load.latencies_us = calloc(load.latency_capacity, sizeof(*load.latencies_us));
-    assert(load.epoll >= 0 && load.conns != NULL && load.latencies_us != NULL);
+    load_expect(&load.latencies, load.rate * seconds);
+    assert(load.epoll >= 0 && load.conns != NULL);
     for (unsigned i = 0; i < load.conn_count; i++)
         open_conn(&load, &load.conns[i]);
-    load.begun_ns = now_ns();
-    load.end_ns = load.begun_ns + (uint64_t)(seconds * NS_PER_S);
+    load.begun_ns = load_now_ns();
+    load.end_ns = load.begun_ns + (uint64_t)(seconds * LOAD_NS_PER_S);
     for (unsigned i = 0; i < load.conn_count; i++) {
         for (unsigned j = 0; load.rate == 0 && j < load.stream_count; j++)
             begin_call(&load.conns[i], 0);

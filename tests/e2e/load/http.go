@@ -86,7 +86,7 @@ func httpKinds(o *options, c *httpCaller, j *journal) []kind {
 	var kinds []kind
 	if o.demo != "" {
 		kinds = append(kinds, kind{"demo", 3, hello(c.keepAlive, "/demo/hello")},
-			kind{"demo-slow", 1, hello(c.keepAlive, "/demo/hello?delay=300")},
+			kind{"demo-slow", 1, hello(c.keepAlive, fmt.Sprint("/demo/hello?delay=", o.delay.Milliseconds()))},
 			kind{"demo-new", 2, hello(c.fresh, "/demo/hello")})
 	}
 	if o.countries != "" {

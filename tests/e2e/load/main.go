@@ -4,6 +4,7 @@
 //	                                         standard output, and at the end the report
 //	load verify -journal FILE TARGETS        reads every acknowledged write from every address of the targets
 //	load probe ADDRESS...                    says which of them take a connection
+//	load signal PID NUMBER                   sends a signal, to a process of the container whose PID namespace this one shares
 //	load hold                                does nothing until SIGTERM: the main process of a pod that the others run in
 package main
 
@@ -29,6 +30,7 @@ type options struct {
 	rate    float64
 	seconds int
 	timeout time.Duration
+	delay   time.Duration
 	retry   int
 	journal string
 	records string
@@ -50,6 +52,8 @@ func main() {
 		err = verify(ctx, parse("verify", os.Args[2:]))
 	case "probe":
 		err = probe(ctx, os.Args[2:])
+	case "signal":
+		err = sendSignal(os.Args[2:])
 	case "hold":
 		<-ctx.Done()
 	default:
@@ -62,7 +66,7 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: load run|verify|probe|hold [OPTION...]; load run -help")
+	fmt.Fprintln(os.Stderr, "usage: load run|verify|probe|signal|hold [OPTION...]; load run -help")
 	os.Exit(2)
 }
 
@@ -79,6 +83,7 @@ func parse(command string, arguments []string) *options {
 		set.Float64Var(&o.rate, "rate", 100, "requests a second, all targets together")
 		set.IntVar(&o.seconds, "seconds", 3600, "how long at most; the end of standard input ends it, too")
 		set.DurationVar(&o.timeout, "timeout", 5*time.Second, "for a request; beyond it has failed")
+		set.DurationVar(&o.delay, "delay", 300*time.Millisecond, "that demo waits before it answers demo-slow")
 		set.IntVar(&o.retry, "retry", 0, "so many times is a failed attempt repeated within the timeout")
 		set.StringVar(&o.records, "records", "", "file for a line about each request")
 		set.StringVar(&o.only, "only", "", "kinds of requests, separated by commas; default: all of the targets")

@@ -210,7 +210,6 @@ SCENARIOS: dict[str, Inputs] = {
         cdn_pops=8,
         cdn_usd_per_gb=0.007,
         licence_eur=0.002,
-        licences_per_play=1.0,
         training_gpu_hours=50,
         identity_eur=0.01,
     ),

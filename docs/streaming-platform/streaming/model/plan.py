@@ -77,11 +77,13 @@ STANDBY_SHARE, STANDBY_USD_GB = (
     0.01,
     0.085,
 )  # of plays that the second CDN always serves, at its highest list price (S23)
+DISPUTE_EUR = 15.0  # a provider's fee for a dispute (assumption)
 VAULT_EUR = 300.0  # a managed key vault (assumption)
 SECURITY_EUR = 5_000.0  # two penetration tests and a bounty a year, by month (assumption)
 ON_CALL_EUR = 600.0  # a person and week of duty (assumption)
 ON_CALL_PEOPLE = 2
 VENDOR_FACTOR = 3  # what a vendor asks for encoding over our own cost (assumption)
+WITNESS = "witness, a machine in a third region"
 
 
 def first_bill(i: Inputs) -> dict[str, float]:
@@ -97,11 +99,34 @@ def first_bill(i: Inputs) -> dict[str, float]:
         "encoding by a vendor instead of our own cost": (VENDOR_FACTOR - 1) * r.bill.transcoding,
         "monitoring by a vendor": telemetry_gb * TELEMETRY_EUR_GB,
         "second CDN": r.delivery.egress_pb * 1e6 * STANDBY_SHARE * STANDBY_USD_GB * i.usd_eur,
-        "witness, a machine in a third region": CORES_PER_MACHINE * i.core_eur * (1 + i.overhead),
+        WITNESS: CORES_PER_MACHINE * i.core_eur * (1 + i.overhead),
         "key vault": VAULT_EUR,
         "security tests": SECURITY_EUR,
         "on-call allowances": ON_CALL_PEOPLE * ON_CALL_EUR * 52 / 12,
     }
+
+
+DISPUTES_LOST = 0.002  # of payments (assumption)
+
+
+def dispute_eur(i: Inputs) -> float:
+    """What disputes that are lost would add per account and month: the price and the provider's fee."""
+    return DISPUTES_LOST * (i.price_eur + DISPUTE_EUR)
+
+
+def first_cost(i: Inputs) -> float:
+    """The first release's infrastructure per account and month."""
+    return sum(first_bill(i).values()) / i.subscribers
+
+
+def not_scaled(i: Inputs) -> float:
+    """What a month of the first release's services would add, in euros, to a size that is billed by the model alone.
+
+    The model's log is taken off, because the first release has none.
+    """
+    lines = first_bill(i)
+    bought = ("monitoring by a vendor", "security tests", "on-call allowances", "key vault", WITNESS)
+    return sum(lines[name] for name in bought) - run(i).plant.log_brokers * i.broker_eur * (1 + i.overhead)
 
 
 @dataclass(frozen=True)
@@ -160,6 +185,9 @@ QUOTE_PEOPLE, QUOTE_WEEKS = 2, 6  # who asks for quotes before the teams begin, 
 TAX = 0.20  # on the price before tax (assumption)
 CARRIED = 200_000  # subscribers to which the first release is load-tested (design)
 LEAD_MONTHS = 12  # what the second stage takes, and three months in reserve (assumption)
+PERSON_LIMIT = 1.1  # times a person's cost, up to which the first gate takes the sum as approved (design)
+NOTICE_MONTHS = 3  # of an engineer's contract (assumption)
+TEST_HOMES = 200  # in the closed test (design)
 RENT_HORIZONS = (REVIEW_MONTHS, GROWN_MONTHS, 60)  # months of sale over which renting and building are compared
 
 
@@ -224,6 +252,7 @@ class RentOver:
     rent_until_sale: float
     rent_engineers: float
     next_stage: float  # engineers added for the second stage, if it is begun at its trigger
+    notice: float  # of the engineers whom a rented platform does not need, once the teams have begun
 
     @property
     def limit_eur(self) -> float:
@@ -233,8 +262,8 @@ class RentOver:
 
     @property
     def limit_at_gate_eur(self) -> float:
-        """The same when the first phase is paid for: what is spent counts for neither."""
-        return self.limit_eur - self.until_gate / self.account_months
+        """The same when the first phase is paid for: what is spent counts for neither, and renting pays the notice."""
+        return self.limit_eur - (self.until_gate + self.notice) / self.account_months
 
     @property
     def next_stage_eur(self) -> float:
@@ -265,9 +294,15 @@ def rents_with_building(share: float = 1.0, cdn: float = 1.0) -> list[RentOver]:
                 RENT_MONTHS * (RENT_PEOPLE + OTHERS) * person,
                 months * RENT_PEOPLE * person,
                 next_stage_eur(months),
+                NOTICE_MONTHS * (first.people - RENT_PEOPLE) * person,
             )
         )
     return out
+
+
+def notice_eur() -> float:
+    """What everybody of the first release costs while under notice."""
+    return NOTICE_MONTHS * (STAGES[0].people + OTHERS) * STAGES[0].inputs.person_eur
 
 
 def next_stage_eur(months: int) -> float:
@@ -328,6 +363,11 @@ def margin_from() -> float:
     return next(n for n in range(1_000, 200_000, 100) if margin(float(n)) >= 0)
 
 
+def closed_test_infrastructure() -> float:
+    """A month of infrastructure with the homes of the closed test alone: both regions with all copies, in euros."""
+    return STAGES[0].at(subscribers=float(TEST_HOMES)).infrastructure
+
+
 def hiring_months() -> float:
     """What hiring costs in months: while the team grows in a straight line, half of its work is missing."""
     return HIRING_MONTHS / 2
@@ -374,8 +414,9 @@ class Approval:
 ENCODING = "first encoding of the catalogue"
 
 
-def approval(person_factor: float = 1.0) -> Approval:
-    first = STAGES[0]
+def approval(person_factor: float = 1.0, cdn: float = 1.0) -> Approval:
+    """With a person's cost and the CDN's price so many times."""
+    first = STAGES[0].at(cdn_usd_per_gb=cdn * STAGES[0].inputs.cdn_usd_per_gb)
     person, running = person_factor * first.inputs.person_eur, first.infrastructure
     core_hours = first.inputs.catalogue_hours * first.result.media.core_hours_per_hour
     encoding = VENDOR_FACTOR * core_hours * first.inputs.spot_core_hour_eur

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import exp, log
 
@@ -38,7 +39,14 @@ def _swing(base: Inputs, name: str, low: float, high: float) -> Swing:
     return Swing(name, cost(low), cost(high), elasticity)
 
 
-def spread(base: Inputs, draws: int = DRAWS, seed: int = 7) -> list[float]:
+def model_cost(inputs: Inputs) -> float:
+    """The complete platform's infrastructure per subscriber."""
+    return run(inputs).per_subscriber
+
+
+def spread(
+    base: Inputs, draws: int = DRAWS, seed: int = 7, cost: Callable[[Inputs], float] = model_cost
+) -> list[float]:
     """Sorted costs per subscriber with every input drawn from its range (triangular in the logarithm, mode 1)."""
     rng = random.Random(seed)
     out = []
@@ -48,7 +56,7 @@ def spread(base: Inputs, draws: int = DRAWS, seed: int = 7) -> list[float]:
             * exp(rng.triangular(log(f.metadata["range"][0]), log(f.metadata["range"][1]), 0))
             for f in numeric_fields()
         }
-        out.append(run(replace(base, **factors)).per_subscriber)
+        out.append(cost(replace(base, **factors)))
     return sorted(out)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..model.calibration import Check, ceiling, checks
 from ..model.compute import Result, run
 from ..model.inputs import SCENARIOS
+from ..model.plan import STAGES, first_cost
 from ..model.sensitivity import Crossover, Swing, delivery_curve, spread, swings
 from ..sim import experiments, fanout, ledger
 from ..sim.verdict import Verdict
@@ -36,6 +37,11 @@ class Results:
     @cached_property
     def spreads(self) -> dict[str, list[float]]:
         return {name: spread(inputs) for name, inputs in SCENARIOS.items()}
+
+    @cached_property
+    def first_spread(self) -> list[float]:
+        """The same draws with the first release's own bill."""
+        return spread(STAGES[0].inputs, cost=first_cost)
 
     @cached_property
     def curves(self) -> dict[float, list[Crossover]]:

@@ -374,6 +374,7 @@ def _rent_built(results: Results) -> str:
         ("rented: until the sale", lambda r: magnitude(r.rent_until_sale)),
         ("rented: engineers", lambda r: magnitude(r.rent_engineers)),
         ("**renting costs less below**, per account and month", lambda r: f"{r.limit_eur:.2f}"),
+        (f"rented in month {PHASES[0]}: notice of engineers", lambda r: magnitude(r.notice)),
         (f"**the same in month {PHASES[0]}**", lambda r: f"{r.limit_at_gate_eur:.2f}"),
         ("next stage begun at its number: its engineers", lambda r: magnitude(r.next_stage)),
         ("then renting costs less below", lambda r: f"{r.limit_eur + r.next_stage_eur:.2f}"),

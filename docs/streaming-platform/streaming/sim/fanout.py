@@ -258,6 +258,9 @@ class Push:
         # A hint that waited through the outage says nothing about ordinary delay.
         normal = not w.outage[0] <= now < w.outage[1] + 1_800
         pace = w.dispatcher_s if self.variant == "no-pacing" else w.pace_s
+        if self.variant != "no-pacing" and (any(self.local) or self.returning):
+            # The announcement's pace leaves this much to the dispatcher; together they ask for what Home can spare.
+            pace = min(pace, round(w.personal_s + w.friends_s))
         sent = self.friend.take(now, pace, normal)
         personal = self.personal.take(now, pace - sent, normal)
         rest = self.central.take(now, w.dispatcher_s - sent - personal, counted=False)

@@ -5,8 +5,8 @@ the event log and accounting. Three processes work on them, taking turns at rand
 and webhooks), the relay (outbox to log) and accounting (log to books). Each turn is a process that may end itself with
 SIGKILL at marked points. Meanwhile the provider's customers authenticate, ask for refunds and dispute. In the end a
 reconciliation reads the provider's own file, and everything is held against an oracle that knows the files of provider
-and bank and the plan. The ledger tells it two things: whether an invoice was recognised before an amount was given
-back, and whether it was void before the customer paid by the mailed link.
+and bank and the plan. The ledger tells it three things: whether an invoice was recognised before an amount was given
+back, which of two amounts was given back first, and whether it was void before the customer paid by the mailed link.
 
 The measures:
   states            a payment, refund, dispute or payout moves forward through its states, so a fact applies once;
@@ -292,7 +292,14 @@ class Biller:
         state = self._state("payment" if what == "payment" else "fact", fact.object)
         if state not in before:
             return None if made(fact.kind, state) else False
+        if fact.kind == "captured" and (fact.currency, fact.gross) != self._owed(fact.payment):
+            return False  # another amount than the invoice's: a person decides
         return fact.kind not in NEEDS_CAPTURED or self._state("payment", fact.payment) == "captured"
+
+    def _owed(self, payment: str) -> tuple[object, ...]:
+        """Currency and amount of the payment's invoice."""
+        query = "SELECT currency, gross FROM payment JOIN invoice ON invoice.id = invoice WHERE payment.id = ?"
+        return self._one(query, payment)
 
     def _apply(self, fact: Fact) -> None:
         if fact.kind in ("captured", "failed"):

@@ -1,6 +1,6 @@
 """The world outside the ledger: a payment provider that speaks by webhooks, its customers, and the bank.
 
-The provider is a database of its own. It keeps its promises to the letter and no more: an idempotency key is honoured,
+The provider is a database of its own. It keeps its promises to the letter and, but for the answer to a repeated key, no more: an idempotency key is honoured,
 an answer may not arrive, webhooks come in any order, more than once and sometimes never, are given up
 when they are refused for long, and carry no sequence number. The bank's statement comes later than the payout.
 """
@@ -59,7 +59,7 @@ class Provider:
         self.db, self.seed = db, seed
 
     def charge(self, key: str, payment: str, invoice: str, currency: str, gross: int) -> tuple[str, int]:
-        """Charges once per key; a repeated key gets the first answer again: the status and the fee."""
+        """Charges once per key; a repeated key gets the charge as it is now: the status and the fee."""
         row = self.db.execute("SELECT status, fee FROM charge WHERE key = ?", (key,)).fetchone()
         if row:
             return str(row[0]), int(row[1])

@@ -1,4 +1,4 @@
-/* hello -- greets by name: HTTP and gRPC in, nothing behind it. */
+/* hello -- greets by name over HTTP and gRPC. */
 #include "greeting.h"
 #include "hello.descriptors.h"
 #include "hello.rpc_server.h"

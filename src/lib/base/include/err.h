@@ -50,6 +50,6 @@ int err_from_grpc(int grpc_status); /* -errno for a gRPC status; 0 for OK */
 /* For logs: what HTTP calls a gRPC status, as google/rpc/code.proto says; but 404 for UNIMPLEMENTED, which is a
  * client's mistake. 200 for OK. */
 int err_grpc_http_status(int grpc_status);
-const char *err_text(int err);                /* "no such thing": for people; static memory; never NULL */
+const char *err_text(int err);                /* "not found": for people; static memory; never NULL */
 const char *err_grpc_name(int grpc_status);   /* "INVALID_ARGUMENT"; "UNKNOWN" for what is not in the list */
 const char *err_http_reason(int http_status); /* "Not Found"; "" for what is not known */

@@ -17,6 +17,8 @@ enum memory_part {
     MEMORY_STORE_QUEUE,   /* writes that wait for the store */
     MEMORY_SERVICE,       /* what a service keeps of its clients: the notes of RouteChat */
     MEMORY_SPANS,         /* spans that wait for the collector of traces */
+    MEMORY_LOGS,          /* log lines that wait for the collector of logs */
+    MEMORY_METRICS,       /* metrics that are sent to a collector */
     MEMORY_PARTS
 };
 
@@ -35,6 +37,8 @@ static const struct memory_part_def memory_parts[MEMORY_PARTS] = {
     [MEMORY_STORE_QUEUE] = {"store_queue", 4},
     [MEMORY_SERVICE] = {"service", 8},
     [MEMORY_SPANS] = {"spans", 1},
+    [MEMORY_LOGS] = {"logs", 1},
+    [MEMORY_METRICS] = {"metrics", 1},
 };
 
 /* Bytes; 0 where there is no limit. */

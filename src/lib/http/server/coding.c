@@ -5,7 +5,6 @@
 /* ---- Accept-Encoding ---- */
 
 #define UNSAID (-1)
-#define MAX_Q  1000
 
 struct weights {
     int gzip, identity, any; /* thousandths; UNSAID: not listed */
@@ -14,7 +13,7 @@ struct weights {
 /* A weight in thousandths; -1 for what is none. */
 static int parse_q(struct str text)
 {
-    int q = 0, unit = MAX_Q;
+    int q = 0, unit = HTTP_MAX_WEIGHT;
 
     if (text.len == 0 || text.len > 5 || (text.s[0] != '0' && text.s[0] != '1') || (text.len > 1 && text.s[1] != '.'))
         return -1;
@@ -26,11 +25,10 @@ static int parse_q(struct str text)
         q += (text.s[i] - '0') * unit;
         unit /= 10;
     }
-    return q <= MAX_Q ? q : -1;
+    return q <= HTTP_MAX_WEIGHT ? q : -1;
 }
 
-/* Of the parameters of an item: its weight, MAX_Q where none is given, -1 where it is malformed. */
-static int weight_of(struct str parameters)
+int http_weight(struct str parameters)
 {
     struct str parameter;
 
@@ -39,7 +37,7 @@ static int weight_of(struct str parameters)
         if (parameter.len >= 2 && (parameter.s[0] | 0x20) == 'q' && parameter.s[1] == '=')
             return parse_q((struct str){parameter.s + 2, parameter.len - 2});
     }
-    return MAX_Q;
+    return HTTP_MAX_WEIGHT;
 }
 
 static int take_weights(void *arg, struct str list)
@@ -50,7 +48,7 @@ static int take_weights(void *arg, struct str list)
     while (str_next(&list, ',', &item)) {
         int q;
 
-        if (!str_next(&item, ';', &name) || (q = weight_of(item)) < 0)
+        if (!str_next(&item, ';', &name) || (q = http_weight(item)) < 0)
             continue;
         name = str_trim(name);
         if (str_caseeq(name, STR("gzip")) || str_caseeq(name, STR("x-gzip")))

@@ -2,10 +2,6 @@
 #include "clock.h"
 #include "http_internal.h"
 
-#define MAX_LOGGED_URL    2048
-#define MAX_LOGGED_HEADER 512
-#define MAX_LOGGED_HOST   256
-
 /* path NULL: unknown. */
 static void count(struct http_worker *worker, const struct http_path *path, enum http_method method, int status,
                   uint64_t latency_ns, const struct trace *trace)
@@ -24,9 +20,9 @@ static void count(struct http_worker *worker, const struct http_path *path, enum
     metrics_add(http_status_series(&red->requests, server->requests, status, labels, 2), 1);
 }
 
-static struct str at_most(size_t max, const char *s, size_t len)
+static struct str logged(h2o_iovec_t value, size_t limit)
 {
-    return (struct str){s, len < max ? len : max};
+    return log_cut((struct str){value.base, value.len}, limit);
 }
 
 static struct str logged_header(const h2o_req_t *h2o, const h2o_token_t *token)
@@ -35,7 +31,7 @@ static struct str logged_header(const h2o_req_t *h2o, const h2o_token_t *token)
 
     if (at < 0)
         return STR_NULL;
-    return at_most(MAX_LOGGED_HEADER, h2o->headers.entries[at].value.base, h2o->headers.entries[at].value.len);
+    return logged(h2o->headers.entries[at].value, LOG_MAX_HEADER);
 }
 
 /* Looked up for the first line of a connection. */
@@ -54,11 +50,11 @@ static void write_line(const struct http_exchange *exchange, uint64_t latency_ns
     char client_ip[NET_IP_SIZE];
     struct log_request line = {
         .method = exchange->req.method,
-        .url = at_most(MAX_LOGGED_URL, h2o->input.path.base, h2o->input.path.len),
+        .url = logged(h2o->input.path, LOG_MAX_URL),
         .user_agent = logged_header(h2o, H2O_TOKEN_USER_AGENT),
         .referer = logged_header(h2o, H2O_TOKEN_REFERER),
         .scheme = http_client_scheme(exchange),
-        .host = at_most(MAX_LOGGED_HOST, h2o->input.authority.base, h2o->input.authority.len),
+        .host = logged(h2o->input.authority, LOG_MAX_HOST),
         .server_ip = local_ip(conn),
         .protocol = h2o->version >= 0x200   ? STR("HTTP/2")
                     : h2o->version == 0x100 ? STR("HTTP/1.0")

@@ -80,6 +80,14 @@ void log_fields_always(struct log *log, enum log_severity severity, const struct
 void log_printf(struct log *log, enum log_severity severity, const struct trace *trace, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Bytes that a line may take of what a client has sent: see log_cut. */
+#define LOG_MAX_URL    2048
+#define LOG_MAX_HEADER 512
+#define LOG_MAX_HOST   256
+
+/* The beginning of s, of limit bytes at most, not within a character. */
+struct str log_cut(struct str s, size_t limit);
+
 /* The line of a request, HTTP or gRPC, at its end. Empty strings are left out. */
 struct log_request {
     struct str method, url, user_agent, referer, protocol;
@@ -94,3 +102,23 @@ struct log_request {
 };
 /* INFO below 400, WARNING below 500, ERROR from 500 on. */
 void log_request(struct log *log, const struct trace *trace, const struct log_request *request);
+
+/* A line before it is written: what log_fields or log_request was given. */
+struct log_entry {
+    enum log_severity severity;
+    const struct trace *trace; /* or NULL */
+    struct str message;
+    const struct log_field *fields;
+    size_t field_count;
+    const struct log_request *request; /* or NULL */
+};
+
+/* Where lines go beside standard output: to a collector of logs (otlp.h). */
+struct log_sink {
+    /* Copies the entry and returns; never waits and logs nothing. */
+    void (*put)(struct log_sink *sink, const struct log_entry *entry);
+};
+/* From now on, every line that is logged is put there, too. NULL: nowhere; returns after the last put has ended. */
+void log_set_sink(struct log *log, struct log_sink *sink);
+/* "DEBUG" and so on, as in lines. */
+const char *log_severity_text(enum log_severity severity);

@@ -65,6 +65,40 @@ void metrics_off_scrape(struct metrics *metrics, void (*callback)(void *arg), vo
 void metrics_write(struct metrics *metrics, struct buf *out);
 /* The same as OpenMetrics, with exemplars. */
 void metrics_write_openmetrics(struct metrics *metrics, struct buf *out);
+
+/* ---- reading, for exporters; any thread ---- */
+
+struct metrics_exemplar {
+    double value;
+    uint64_t time_ns; /* since 1970 */
+    uint8_t trace_id[sizeof((struct trace){0}.trace_id)], span_id[sizeof((struct trace){0}.span_id)];
+};
+
+/* What a series has now. */
+struct metrics_point {
+    const struct str *labels; /* values, one for each label name of the family; valid as long as the registry */
+    uint64_t count;           /* of a counter; of a histogram's observations, the sum of the buckets below */
+    double value;             /* of a gauge; the sum of a histogram's observations */
+    uint64_t buckets[METRICS_MAX_BUCKETS + 1]; /* observations in each bucket alone, +Inf last */
+    unsigned exemplar_count;
+    struct metrics_exemplar exemplars[METRICS_MAX_BUCKETS + 1];
+};
+
+/* Calls what metrics_on_scrape was given. Afterwards no call runs that began before. */
+void metrics_refresh(struct metrics *metrics);
+/* The families in the order of their names, and a family's series in the order in which they were made: the first after
+ * NULL. NULL: that was the last. */
+struct metrics_family *metrics_next_family(struct metrics *metrics, const struct metrics_family *previous);
+const struct metrics_series *metrics_next_series(const struct metrics_family *family,
+                                                 const struct metrics_series *previous);
+/* How the family was made; a histogram's bounds are there in any case. Valid as long as the registry. */
+const struct metrics_def *metrics_def_of(const struct metrics_family *family);
+/* Counters, and gauges that are counters by their meaning: process_cpu_seconds_total and the like. */
+bool metrics_is_counter(const struct metrics_family *family);
+void metrics_read(const struct metrics_series *series, struct metrics_point *ret_point);
+
+/* ---- the process ---- */
+
 /* process_* (CPU, memory, file descriptors, faults, start time), thread_cpu_seconds_total{thread} of the threads by
  * their names, and build_info{service,version,compiler,build_id}. */
 void metrics_add_process(struct metrics *metrics, const char *service, const char *build_id);

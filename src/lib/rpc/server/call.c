@@ -8,10 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define MAX_LOGGED_PATH  2048 /* as of HTTP requests */
-#define MAX_LOGGED_AGENT 512
-#define MAX_LOGGED_HOST  256
-
 static bool is_stream(const struct rpc_call *call)
 {
     return call->entry->method != NULL && call->entry->method->kind != RPC_UNARY_KIND;
@@ -194,11 +190,6 @@ static struct str local_ip(struct rpc_conn *conn)
     return str_of(conn->local_ip);
 }
 
-static struct str at_most(size_t max, struct str s)
-{
-    return (struct str){s.s, s.len < max ? s.len : max};
-}
-
 static void log_call(struct rpc_call *call, enum err_grpc code, uint64_t now)
 {
     struct log *log = call->loop->server->def.log;
@@ -210,10 +201,10 @@ static void log_call(struct rpc_call *call, enum err_grpc code, uint64_t now)
     log_request(log, &call->trace,
                 &(struct log_request){
                     .method = STR("POST"),
-                    .url = at_most(MAX_LOGGED_PATH, call->head.path),
-                    .user_agent = at_most(MAX_LOGGED_AGENT, call->head.user_agent),
+                    .url = log_cut(call->head.path, LOG_MAX_URL),
+                    .user_agent = log_cut(call->head.user_agent, LOG_MAX_HEADER),
                     .scheme = rpc_client_scheme(call),
-                    .host = at_most(MAX_LOGGED_HOST, call->head.authority),
+                    .host = log_cut(call->head.authority, LOG_MAX_HOST),
                     .remote_ip = str_of(client_ip),
                     .server_ip = local_ip(call->conn),
                     .protocol = STR("HTTP/2"),

@@ -192,15 +192,19 @@ static void drained(void *arg, unsigned loop)
     rpc_loop_leave(server->loops[loop]);
 }
 
-#define LEAST_QUEUE ((size_t)64 * 1024)
+#define LEAST_SEND    ((size_t)64 * 1024)
+#define LEAST_RECEIVE ((size_t)16 * 1024)
 
 /* The kernel would let them grow to several MiB for each connection. */
 static void bound_queues(const struct rpc_server *server, int listen_fd)
 {
-    size_t share = server->def.max_memory / 256, least = server->def.max_memory > 0 ? LEAST_QUEUE : 0;
+    size_t max = server->def.max_memory, receive = max / 1024, send = max / 256;
 
-    share = share > least ? share : least;
-    net_bound_queues(listen_fd, share, share, RPC_USER_TIMEOUT_MS);
+    if (max > 0) {
+        receive = receive > LEAST_RECEIVE ? receive : LEAST_RECEIVE;
+        send = send > LEAST_SEND ? send : LEAST_SEND;
+    }
+    net_bound_queues(listen_fd, receive, send, RPC_USER_TIMEOUT_MS);
 }
 
 static int open_acceptor(struct rpc_server *server, int take_listen_fd)

@@ -8,6 +8,21 @@ struct metrics_series *store_metrics_single(struct metrics *registry, enum metri
     return metrics_single(registry, &(struct metrics_def){.name = name, .help = help, .type = type});
 }
 
+/* store_info{engine}: the scheme of the URL. */
+static void tell_engine(const struct store_options *options)
+{
+    static const struct metrics_def def = {.name = "store_info",
+                                           .help = "Which engine the store has; always 1",
+                                           .type = METRICS_GAUGE,
+                                           .labels = {"engine"}};
+    struct str engine;
+
+    if (options->metrics == NULL)
+        return;
+    engine = (struct str){options->url, strcspn(options->url, ":")};
+    metrics_set(metrics_series(metrics_family(options->metrics, &def), &engine), 1);
+}
+
 void store_metrics_open(struct store_metrics *metrics, const struct store_options *options)
 {
     static const double seconds[] = {.00005, .0001, .00025, .0005, .001, .0025, .005, .01,
@@ -35,11 +50,22 @@ void store_metrics_open(struct store_metrics *metrics, const struct store_option
                                           "Free bytes of the file system that has the data"),
         .disk_size = store_metrics_single(registry, METRICS_GAUGE, "store_disk_bytes",
                                           "Size of the file system that has the data"),
+        .records = store_metrics_single(registry, METRICS_GAUGE, "store_records", "Records of all tables"),
+        .revision = store_metrics_single(registry, METRICS_GAUGE, "store_revision",
+                                         "Place of the last write in the order of commits, as far as it is seen here"),
     };
+    tell_engine(options);
     metrics_set(metrics->bytes_max, (double)options->max_bytes);
     metrics_set(
         store_metrics_single(registry, METRICS_GAUGE, "store_queue_requests_max", "Bound of store_queue_requests"),
         (double)options->max_queue);
+}
+
+void store_metrics_set_size(const struct store_metrics *metrics, uint64_t bytes, uint64_t records, uint64_t last_seq)
+{
+    metrics_set(metrics->bytes_used, (double)bytes);
+    metrics_set(metrics->records, (double)records);
+    metrics_set(metrics->revision, (double)last_seq);
 }
 
 void store_metrics_set_disk(const struct store_metrics *metrics, int fd)

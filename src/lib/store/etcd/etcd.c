@@ -42,8 +42,10 @@ static void set_gauges(void *arg)
     uint64_t age_ms = 0;
 
     if (view != NULL) {
+        struct store_view_size size = store_view_size(view->view);
+
         metrics_set(etcd->metrics.readers, store_view_readers(view->view));
-        metrics_set(etcd->metrics.bytes_used, (double)store_view_bytes(view->view));
+        store_metrics_set_size(&etcd->metrics, size.bytes, size.records, size.last_seq);
         store_metrics_set_disk(&etcd->metrics, store_view_fd(view->view));
     }
     etcd_view_unref(etcd, view);

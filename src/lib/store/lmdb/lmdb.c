@@ -268,11 +268,12 @@ static void set_gauges(void *arg)
 {
     struct lmdb *l = arg;
     uint64_t oldest_ns = atomic_load(&l->oldest_ns);
+    struct store_view_size size = store_view_size(l->view);
 
     metrics_set(l->oldest_seconds, oldest_ns != 0 ? (double)(clock_monotonic_ns() - oldest_ns) / 1e9 : 0);
     metrics_set(l->metrics.queue_requests, (double)store_queue_count(&l->queue));
     metrics_set(l->metrics.readers, store_view_readers(l->view));
-    metrics_set(l->metrics.bytes_used, (double)store_view_bytes(l->view));
+    store_metrics_set_size(&l->metrics, size.bytes, size.records, size.last_seq);
     store_metrics_set_disk(&l->metrics, store_view_fd(l->view));
 }
 

@@ -78,16 +78,31 @@ uint64_t store_view_snapshot_bytes(struct store_snapshot *snapshot)
     return store_view_txn_bytes(snapshot->view, snapshot->txn);
 }
 
-uint64_t store_view_bytes(struct store_view *view)
+static uint64_t count_records(const struct store_view *view, MDB_txn *txn)
 {
+    uint64_t count = 0;
+    MDB_stat stat;
+
+    for (size_t i = 0; i < view->table_count; i++)
+        if (mdb_stat(txn, view->records[i], &stat) == 0)
+            count += stat.ms_entries;
+    return count;
+}
+
+struct store_view_size store_view_size(struct store_view *view)
+{
+    struct store_view_size size = {.bytes = 0};
     struct store_snapshot *snapshot;
-    uint64_t bytes;
+    struct store_view_txn txn;
 
     if (store_view_snapshot_take(view, &snapshot) < 0)
-        return 0;
-    bytes = store_view_snapshot_bytes(snapshot);
+        return size;
+    txn = store_view_snapshot_txn(snapshot);
+    size = (struct store_view_size){.bytes = store_view_snapshot_bytes(snapshot),
+                                    .records = count_records(view, snapshot->txn),
+                                    .last_seq = store_view_last_seq(&txn)};
     store_view_snapshot_give(snapshot);
-    return bytes;
+    return size;
 }
 
 int store_view_fd(const struct store_view *view)

@@ -4,7 +4,7 @@
  * Life: options (environment, then flags; -n checks them and the files that they name, and exits; --help lists them;
  * --version) -> sockets bound -> start -> accepting, ready -> SIGTERM or SIGINT: not ready at once (gRPC health too),
  * serving on for SHUTDOWN_DELAY_SECONDS with Connection: close -> listeners closed, GOAWAY, in-flight requests finish
- * within SHUTDOWN_TIMEOUT_SECONDS -> stop -> spans and log flushed -> exit 0. A second SIGTERM changes nothing; a
+ * within SHUTDOWN_TIMEOUT_SECONDS -> stop -> telemetry and log flushed -> exit 0. A second SIGTERM changes nothing; a
  * second SIGINT ends the process at once. A first signal that comes while start runs ends the process at once with
  * status 0; stop is not called then. Nothing has been accepted before start has returned, so nothing acknowledged is
  * lost.

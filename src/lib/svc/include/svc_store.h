@@ -9,10 +9,10 @@
 /* clang-format off */
 #define SVC_STORE_OPTIONS                                                                                              \
     {.name = "STORE_URL", .value = "lmdb:///data",                                                                     \
-     .help = "where the data is: lmdb:///DIR; etcd://HOST:PORT[,HOST:PORT...]/PREFIX[?view=DIR] for several replicas", \
+     .help = "location of the data: lmdb:///DIR; etcd://HOST:PORT[,HOST:PORT...]/PREFIX[?view=DIR] for replicas",      \
      .check = store_check_url},                                                                                        \
     {.name = "STORE_MAX_BYTES", .value = "16Gi", .kind = CONFIG_BYTES, .min = 1 << 20, .max = 1LL << 46,               \
-     .help = "the size that the data may reach"}
+     .help = "largest size of the data"}
 /* clang-format on */
 
 #define SVC_STORE(tables_, count_, store_)                                                                             \

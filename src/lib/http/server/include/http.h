@@ -125,6 +125,10 @@ struct http_req {
 struct str http_header(const struct http_req *req, const char *name);
 /* Calls each(arg, value) for every header of that name; stops at the first result that is not 0 and returns it. */
 int http_each_header(const struct http_req *req, const char *name, int (*each)(void *arg, struct str value), void *arg);
+/* The weight ("q") among the parameters of an item of Accept and the like: HTTP_MAX_WEIGHT where there is none, -1
+ * where it is malformed. */
+int http_weight(struct str parameters);
+#define HTTP_MAX_WEIGHT 1000
 /* The numeric address that the connection comes from: a proxy's, where there is one. */
 struct str http_peer(const struct http_req *req);
 /* A query parameter, percent- and plus-decoded into request memory. 1: found, 0: not there, -EINVAL: bad encoding (NUL

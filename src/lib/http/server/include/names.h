@@ -137,3 +137,4 @@
 #pragma redefine_extname http_watch_refuse slipway_http_watch_refuse
 #pragma redefine_extname http_watch_refuse_head slipway_http_watch_refuse_head
 #pragma redefine_extname http_watch_start slipway_http_watch_start
+#pragma redefine_extname http_weight slipway_http_weight

@@ -8,6 +8,7 @@
 #pragma redefine_extname store_mark_make slipway_store_mark_make
 #pragma redefine_extname store_metrics_open slipway_store_metrics_open
 #pragma redefine_extname store_metrics_set_disk slipway_store_metrics_set_disk
+#pragma redefine_extname store_metrics_set_size slipway_store_metrics_set_size
 #pragma redefine_extname store_metrics_single slipway_store_metrics_single
 #pragma redefine_extname store_op_check slipway_store_op_check
 #pragma redefine_extname store_op_key slipway_store_op_key

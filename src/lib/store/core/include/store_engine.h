@@ -141,10 +141,12 @@ static inline bool store_fault(enum store_fault_point point, void *arg)
 struct store_metrics {
     struct metrics *registry; /* NULL: none */
     struct metrics_series *commits, *commit_seconds, *batch_requests, *queue_requests, *bytes_used, *bytes_max;
-    struct metrics_series *readers, *disk_free, *disk_size;
+    struct metrics_series *readers, *disk_free, *disk_size, *records, *revision;
 };
 
 void store_metrics_open(struct store_metrics *metrics, const struct store_options *options);
+/* bytes_used, records, revision. */
+void store_metrics_set_size(const struct store_metrics *metrics, uint64_t bytes, uint64_t records, uint64_t last_seq);
 /* Of the file system that has the file. */
 void store_metrics_set_disk(const struct store_metrics *metrics, int fd);
 struct metrics_series *store_metrics_single(struct metrics *registry, enum metrics_type type, const char *name,

@@ -39,7 +39,13 @@ struct store_view_reader {
 };
 struct store_view_reader store_view_oldest_reader(struct store_view *view);
 unsigned store_view_readers(struct store_view *view); /* snapshots in use. Any thread. */
-uint64_t store_view_bytes(struct store_view *view);   /* that data takes, as far as it can be read. Any thread. */
+struct store_view_size {
+    uint64_t bytes;    /* that data takes */
+    uint64_t records;  /* of all tables */
+    uint64_t last_seq; /* of the last write */
+};
+/* As far as it can be read: else all 0. Any thread. */
+struct store_view_size store_view_size(struct store_view *view);
 
 int store_view_fd(const struct store_view *view); /* of its file, which stays the view's. Any thread. */
 

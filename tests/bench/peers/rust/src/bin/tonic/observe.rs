@@ -7,8 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::future::Future;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{LazyLock, Mutex};
 use std::task::{Context, Poll};
@@ -33,15 +32,12 @@ struct Metrics {
     seconds: Family<Method, Histogram>,
 }
 
-const BUCKETS: [f64; 11] = [
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
-
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
     let mut registry = Registry::default();
     let started = Family::default();
     let handled = Family::default();
-    let seconds = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
+    let seconds =
+        Family::new_with_constructor((|| Histogram::new(peers::BUCKETS)) as fn() -> Histogram);
     registry.register("grpc_server_started", "Calls begun.", started.clone());
     registry.register("grpc_server_handled", "Calls ended.", handled.clone());
     registry.register(
@@ -59,23 +55,7 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
 
 /// A thread that answers every request with the metrics.
 pub fn serve_metrics(port: u16) -> std::io::Result<()> {
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let mut page = String::new();
-            let _ = stream.read(&mut [0; 4096]);
-            let _ = prometheus_client::encoding::text::encode(
-                &mut page,
-                &METRICS.registry.lock().unwrap(),
-            );
-            let _ = write!(
-                stream,
-                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{page}",
-                page.len()
-            );
-        }
-    });
-    Ok(())
+    peers::serve_metrics(&METRICS.registry, port)
 }
 
 #[derive(Clone, Default)]

@@ -152,22 +152,7 @@ async fn serve(guide: Guide, port: u16) -> Result<(), Box<dyn Error>> {
 fn main() -> Result<(), Box<dyn Error>> {
     let guide = Guide::load(&var("FEATURES_FILE")?)?;
     let port = var("GRPC_PORT")?.parse()?;
-    let (writer, _guard) = tracing_appender::non_blocking(std::io::stdout());
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_writer(writer)
-        .init();
+    let _log = peers::log_to_stdout();
     observe::serve_metrics(var("METRICS_PORT")?.parse()?)?;
-    // One thread is the runtime without the locks of several.
-    let runtime = match var("THREADS")?.parse()? {
-        1 => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?,
-        threads => tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .enable_all()
-            .build()?,
-    };
-    runtime.block_on(serve(guide, port))
+    peers::runtime()?.block_on(serve(guide, port))
 }
