@@ -27,7 +27,7 @@ func (c *cluster) tool(name string) string {
 
 // etcdctl is repeated while a cluster refuses: it does for five seconds after a change of members.
 func (c *cluster) etcdctl(at *process, args ...string) (string, error) {
-	args = append([]string{"--endpoints=" + at.place.ip + ":2379", "--command-timeout=10s"}, args...)
+	args = append([]string{"--endpoints=" + at.place.ip + ":2379", "--command-timeout=5m"}, args...)
 	for deadline := time.Now().Add(memberTime); ; time.Sleep(100 * time.Millisecond) {
 		output, err := exec.Command(c.tool("etcdctl"), args...).CombinedOutput()
 		if err == nil {
