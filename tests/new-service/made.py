@@ -36,13 +36,14 @@ class Made:
             f"k8s/base/{self.name}/{part}.yaml" for part in parts
         }
         interface = f"proto/{self.identifier}.proto" if "--grpc" in self.options else f"src/{self.name}/openapi.json"
-        return found | {interface}
+        shown = set() if "--grpc" in self.options else {f"src/console/www/interfaces/{self.name}.json"}
+        return found | {interface} | shown
 
     def changed_files(self) -> set[str]:
         """Those that list services."""
         found = {"k8s/base/kustomization.yaml", "skaffold.yaml", "k8s/components/monitoring/rules.yml",
                  "tests/manifests/rules.test.yml", "k8s/components/monitoring/dashboards/fleet.json",
-                 "infra/dashboards/fleet.json"}  # fmt: skip
+                 "infra/dashboards/fleet.json", "src/console/www/interfaces.json"}  # fmt: skip
         if "--store" in self.options:
             found |= {"k8s/components/store-etcd/jobs/backup.yaml", "k8s/components/gke/kustomization.yaml"}
         if {"--store", "--calls"} & set(self.options):
