@@ -98,7 +98,7 @@ def of_path(path: str) -> Callable[[Line], bool]:
 @pytest.fixture
 def systems(start_with_peers: Callable[..., Service]) -> dict[str, Service]:
     """One of each."""
-    return {name: start_with_peers(name, GOOGLE_CLOUD_PROJECT=PROJECT) for name in service_names()}
+    return {name: start_with_peers(name, GOOGLE_CLOUD_PROJECT=PROJECT, LOG_LEVEL="info") for name in service_names()}
 
 
 def test_no_service_is_left_out() -> None:
