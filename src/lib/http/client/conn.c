@@ -75,7 +75,10 @@ static void send_request(struct client_conn *conn)
     conn->interim = conn->head_len = conn->seen = 0;
     conn->writing = true;
     h2o_socket_write(conn->socket, parts, body_len > 0 ? 4 : 3, on_written);
-    h2o_socket_read_start(conn->socket, on_read);
+    /* A connection that was idle is read from already. Asked again, h2o would poll it for writing, too, until the next
+     * turn, although all has been written. */
+    if (!h2o_socket_is_reading(conn->socket))
+        h2o_socket_read_start(conn->socket, on_read);
 }
 
 /* ---- connecting ---- */
