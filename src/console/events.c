@@ -163,8 +163,6 @@ static void take_turn(struct events *events)
     if (second && is_served(events))
         write_fleet(events->console, console_now_ms(), &fleet);
     pthread_mutex_unlock(&events->console->lock);
-    if (second)
-        local_refresh(events->console->local);
     for (size_t i = 0; i < CONSOLE_MAX_STREAMS; i++)
         if (events->clients[i].stream != NULL && serve(events, &events->clients[i], &fleet) < 0)
             events->clients[i].stream = http_stream_abort(events->clients[i].stream);
@@ -178,6 +176,11 @@ static void *run(void *arg)
 
     pthread_mutex_lock(&events->lock);
     while (!events->ends) {
+        if (events->turn % TURNS_A_SECOND == 0) { /* it may wait for the disk, and loops wait for the lock */
+            pthread_mutex_unlock(&events->lock);
+            local_refresh(events->console->local);
+            pthread_mutex_lock(&events->lock);
+        }
         take_turn(events);
         due_ns += TURN_MS * CLOCK_NS_PER_MS;
         if (due_ns < clock_monotonic_ns())

@@ -192,20 +192,34 @@ static void remove_replica(struct fleet *fleet, unsigned at)
         remove_service(fleet, service);
 }
 
-/* True where there is a place for one more. */
-static bool make_place(struct fleet *fleet)
+static bool has_place(const struct fleet *fleet, struct str name)
+{
+    return fleet->replica_count < FLEET_MAX_REPLICAS &&
+           (fleet->service_count < FLEET_MAX_SERVICES || find_service(fleet, name) != NULL);
+}
+
+/* The one that has been gone for longest; replica_count: none is gone. */
+static unsigned longest_gone(const struct fleet *fleet)
 {
     unsigned oldest = fleet->replica_count;
 
-    if (fleet->replica_count < FLEET_MAX_REPLICAS)
-        return true;
     for (unsigned i = 0; i < fleet->replica_count; i++)
         if (fleet->replicas[i]->state == FLEET_GONE &&
             (oldest == fleet->replica_count || fleet->replicas[i]->since_ms < fleet->replicas[oldest]->since_ms))
             oldest = i;
-    if (oldest == fleet->replica_count)
-        return false;
-    remove_replica(fleet, oldest);
+    return oldest;
+}
+
+/* True where there is a place for one more replica of the service. */
+static bool make_place(struct fleet *fleet, struct str name)
+{
+    while (!has_place(fleet, name)) {
+        unsigned oldest = longest_gone(fleet);
+
+        if (oldest == fleet->replica_count)
+            return false;
+        remove_replica(fleet, oldest);
+    }
     return true;
 }
 
@@ -231,7 +245,7 @@ static struct fleet_replica *add_replica(struct fleet *fleet, struct str name, s
     struct fleet_service *service;
     struct fleet_replica *replica;
 
-    if (!make_place(fleet))
+    if (!make_place(fleet, name))
         return NULL;
     service = find_service(fleet, name);
     if (service == NULL)

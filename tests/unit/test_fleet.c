@@ -333,6 +333,21 @@ Test(fleet, one_that_is_gone_makes_place)
     cr_assert_eq(fleet.replica_count, FLEET_MAX_REPLICAS);
 }
 
+Test(fleet, a_service_that_is_gone_makes_place)
+{
+    char service[32];
+
+    for (unsigned i = 0; i < FLEET_MAX_SERVICES; i++) {
+        snprintf(service, sizeof(service), "service-%u", i);
+        cr_assert_not_null(see(service, "1", "1", START_MS));
+    }
+    cr_assert_null(see("notes", "notes-1", "1", START_MS));
+    cr_assert_not_null(see("service-7", "2", "1", START_MS)); /* of a service that has its place */
+    fleet_message(&fleet, see("service-9", "1", "1", START_MS), STR("stopped"), START_MS);
+    cr_assert_not_null(see("notes", "notes-1", "1", START_MS));
+    cr_assert_eq(fleet.service_count, FLEET_MAX_SERVICES);
+}
+
 Test(fleet, events_are_a_ring)
 {
     for (unsigned i = 0; i < 2 * FLEET_MAX_EVENTS; i++)
