@@ -47,7 +47,7 @@ struct http_reply *api_lines_filter(struct http_req *req, struct lines_filter *r
     struct str severity, trace;
     struct http_reply *problem;
 
-    *ret_filter = (struct lines_filter){.before_ms = UINT64_MAX};
+    *ret_filter = (struct lines_filter){.before_ms = UINT64_MAX, .budget = LINES_MAX_WORK};
     if ((problem = take_text(req, "service", &ret_filter->service)) != NULL ||
         (problem = take_text(req, "text", &ret_filter->text)) != NULL ||
         (problem = take_text(req, "severity", &severity)) != NULL ||
@@ -132,10 +132,12 @@ struct http_reply *api_logs(struct http_req *req)
     pthread_mutex_lock(&console->lock);
     TAILQ_FOREACH_REVERSE(line, &console->lines.list, lines_list, entry)
     {
-        if (!lines_match(&filter, line))
-            continue;
-        if (count == limit || json.len > MAX_BYTES)
+        bool matches = lines_match(&filter, line);
+
+        if (filter.budget == 0 || (matches && (count == limit || json.len > MAX_BYTES)))
             break;
+        if (!matches)
+            continue;
         if (count++ > 0)
             buf_append_char(&json, ',');
         write_line(line, &json);
@@ -150,6 +152,7 @@ struct http_reply *api_logs(struct http_req *req)
 struct wanted {
     struct str service, text;
     uint64_t min_ms, errors, limit, count;
+    uint64_t budget; /* as a lines_filter's */
     bool cut;
     struct buf *json;
 };
@@ -163,42 +166,48 @@ static bool has_service(const struct traces_trace *trace, struct str service)
 }
 
 /* In a span's name, its status, or an attribute; or the beginning of the trace's id. */
-static bool span_has(const struct traces_span *span, struct str text)
+static bool span_has(const struct traces_span *span, struct str text, uint64_t *budget)
 {
-    if (lines_text_has(intern_str(span->name), text) || lines_text_has(intern_str(span->message), text))
+    if (lines_text_has(intern_str(span->name), text, budget) || lines_text_has(intern_str(span->message), text, budget))
         return true;
     for (size_t i = 0; i < span->attribute_count; i++)
         if (span->attribute_kinds[i] == OTLP_STRING &&
-            lines_text_has(intern_str(span->attributes[i].value.string), text))
+            lines_text_has(intern_str(span->attributes[i].value.string), text, budget))
             return true;
     return false;
 }
 
-static bool has_text(const struct traces_trace *trace, struct str text)
+static bool has_text(const struct traces_trace *trace, struct str text, uint64_t *budget)
 {
     char id[2 * sizeof(trace->id) + 1];
 
     hex_encode(trace->id, sizeof(trace->id), id);
-    if (lines_text_has((struct str){id, 2 * sizeof(trace->id)}, text))
+    if (lines_text_has((struct str){id, 2 * sizeof(trace->id)}, text, budget))
         return true;
     for (const struct traces_span *span = trace->first; span != NULL; span = span->next)
-        if (span_has(span, text))
+        if (span_has(span, text, budget))
             return true;
     return false;
 }
 
-static bool is_wanted(const struct wanted *wanted, const struct traces_trace *trace)
+static bool is_wanted(struct wanted *wanted, const struct traces_trace *trace)
 {
     return (wanted->errors == 0 || trace->failed) && trace->end_ns - trace->start_ns >= wanted->min_ms * 1000000 &&
            (wanted->service.len == 0 || has_service(trace, wanted->service)) &&
-           (wanted->text.len == 0 || has_text(trace, wanted->text));
+           (wanted->text.len == 0 || has_text(trace, wanted->text, &wanted->budget));
 }
 
 static bool list_trace(void *arg, const struct traces_trace *trace)
 {
     struct wanted *wanted = arg;
 
-    if (!is_wanted(wanted, trace))
+    bool matches = is_wanted(wanted, trace);
+
+    if (wanted->budget == 0) {
+        wanted->cut = true;
+        return false;
+    }
+    if (!matches)
         return true;
     if (wanted->count == wanted->limit || wanted->json->len > MAX_BYTES) {
         wanted->cut = true;
@@ -214,7 +223,7 @@ struct http_reply *api_traces(struct http_req *req)
 {
     struct console *console = req->state;
     struct buf json = {.max = MAX_REPLY};
-    struct wanted wanted = {.limit = DEFAULT_TRACES, .json = &json};
+    struct wanted wanted = {.limit = DEFAULT_TRACES, .budget = LINES_MAX_WORK, .json = &json};
     struct http_reply *problem = guard_host(req);
 
     if (problem != NULL || (problem = take_text(req, "service", &wanted.service)) != NULL ||

@@ -2,7 +2,8 @@
 #include "clock.h"
 #include <math.h>
 
-/* Parts of what may be kept, of 16. The rest is for replicas and flows, whose number is bounded. */
+/* Parts of what may be kept, of 16. Replicas, services and flows are bounded in number alone: they take up to 6.5 MB,
+ * which may be more than the rest. */
 enum { TRACES_PART = 9, LINES_PART = 4 };
 
 #define SLOW_SHARE 0.99
@@ -44,7 +45,6 @@ size_t console_used(const struct console *console)
 
 static void end_second(struct console_rate *rate)
 {
-    rate->total += rate->now;
     rate->last = rate->now;
     rate->now = 0;
 }

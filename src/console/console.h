@@ -28,9 +28,9 @@
 struct events;
 struct local;
 
-/* In this second and in the last whole one, and since the start. */
+/* In this second and in the last whole one. */
 struct console_rate {
-    uint64_t now, last, total;
+    uint64_t now, last;
 };
 
 struct console {

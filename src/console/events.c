@@ -16,16 +16,18 @@
 #define TURN_MS        250
 #define TURNS_A_SECOND (1000 / TURN_MS)
 #define LINES_A_TURN   50
-#define MAX_QUEUE      (512 * 1024) /* bytes that a client has not taken */
-#define MAX_EVENT      (384 * 1024) /* bytes of lines in one event; the others come with the next */
-#define MAX_FILTER     256          /* bytes of a text */
+#define MAX_QUEUE      (1280 * 1024) /* bytes that a client has not taken; write_fleet writes less */
+#define MAX_EVENT      (384 * 1024)  /* bytes of lines in one event; the others come with the next */
+#define MAX_FILTER     256           /* bytes of a text */
+#define WORK_A_TURN    (2 << 20)     /* comparisons of characters for one client's text */
 
 struct client {
     struct http_stream *stream; /* NULL: free */
-    bool wants_lines, is_new;
+    bool wants_lines;
     struct lines_filter filter; /* its texts are the ones below */
     char service[FLEET_NAME], text[MAX_FILTER];
     uint64_t line, event; /* the last that it has got */
+    uint64_t missed;      /* lines that it has not got, and has not been told of */
 };
 
 struct events {
@@ -59,18 +61,22 @@ static const struct lines_line *first_new(const struct lines *lines, uint64_t se
     return first;
 }
 
-/* Appends what matches; what is too much is counted. Returns how many there are. */
-static unsigned write_lines(const struct console *console, struct client *client, struct buf *json, uint64_t *missed)
+/* Appends what matches; what is too much is counted, as are lines that could not be searched within WORK_A_TURN.
+ * Returns how many there are. */
+static unsigned write_lines(const struct console *console, struct client *client, struct buf *json)
 {
     const struct lines_line *line = first_new(&console->lines, client->line);
     unsigned count = 0;
 
+    client->filter.budget = WORK_A_TURN;
     for (; line != NULL; line = TAILQ_NEXT(line, entry)) {
+        bool matches = lines_match(&client->filter, line);
+
         client->line = line->sequence;
-        if (!lines_match(&client->filter, line))
+        if (!matches && client->filter.budget > 0)
             continue;
-        if (count == LINES_A_TURN || json->len > MAX_EVENT) {
-            (*missed)++;
+        if (!matches || count == LINES_A_TURN || json->len > MAX_EVENT) {
+            client->missed++;
             continue;
         }
         if (count++ > 0)
@@ -83,17 +89,18 @@ static unsigned write_lines(const struct console *console, struct client *client
 static int send_lines(struct events *events, struct client *client)
 {
     struct buf json = {0};
-    uint64_t missed = 0;
     unsigned count;
     int r = 0;
 
     buf_append_cstr(&json, "{\"lines\":[");
     pthread_mutex_lock(&events->console->lock);
-    count = write_lines(events->console, client, &json, &missed);
+    count = write_lines(events->console, client, &json);
     pthread_mutex_unlock(&events->console->lock);
-    buf_printf(&json, "],\"missed\":%llu}", (unsigned long long)missed);
-    if (count > 0 || missed > 0)
+    buf_printf(&json, "],\"missed\":%llu}", (unsigned long long)client->missed);
+    if (count > 0 || client->missed > 0) {
         r = send(client, STR("log"), &json);
+        client->missed = r == 0 ? 0 : client->missed + count;
+    }
     buf_release(&json);
     return r;
 }
@@ -108,12 +115,16 @@ static int send_timeline(struct events *events, struct client *client)
     while (r == 0 && more) {
         json.len = 0;
         pthread_mutex_lock(&events->console->lock);
+        if (fleet->last_event > client->event + FLEET_MAX_EVENTS) /* older ones are no longer kept */
+            client->event = fleet->last_event - FLEET_MAX_EVENTS;
         more = client->event < fleet->last_event;
-        if (more && fleet_event(fleet, ++client->event) != NULL)
-            write_event(fleet_event(fleet, client->event), &json);
+        if (more)
+            write_event(fleet_event(fleet, ++client->event), &json);
         pthread_mutex_unlock(&events->console->lock);
-        if (json.len > 0)
+        if (more)
             r = send(client, STR("timeline"), &json);
+        if (r == -EAGAIN) /* it comes with the next turn */
+            client->event--;
     }
     buf_release(&json);
     return r;
@@ -152,8 +163,6 @@ static void take_turn(struct events *events)
     if (second && is_served(events))
         write_fleet(events->console, console_now_ms(), &fleet);
     pthread_mutex_unlock(&events->console->lock);
-    if (second)
-        local_refresh(events->console->local);
     for (size_t i = 0; i < CONSOLE_MAX_STREAMS; i++)
         if (events->clients[i].stream != NULL && serve(events, &events->clients[i], &fleet) < 0)
             events->clients[i].stream = http_stream_abort(events->clients[i].stream);
@@ -167,6 +176,11 @@ static void *run(void *arg)
 
     pthread_mutex_lock(&events->lock);
     while (!events->ends) {
+        if (events->turn % TURNS_A_SECOND == 0) { /* it may wait for the disk, and loops wait for the lock */
+            pthread_mutex_unlock(&events->lock);
+            local_refresh(events->console->local);
+            pthread_mutex_lock(&events->lock);
+        }
         take_turn(events);
         due_ns += TURN_MS * CLOCK_NS_PER_MS;
         if (due_ns < clock_monotonic_ns())

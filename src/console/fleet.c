@@ -8,8 +8,10 @@
 #define SILENT_MS        120000 /* a replica that sends no metrics is gone after so long without a word */
 #define SILENT_INTERVALS 3      /* one that does, after so many times its interval, and SILENT_EXTRA_MS */
 #define SILENT_EXTRA_MS  2500
-#define STABLE_MS        2000 /* a number of replicas that lasts so long is announced */
-#define MAX_RESTART_MS   1500 /* two start times of one process differ by less */
+#define STABLE_MS        2000          /* a number of replicas that lasts so long is announced */
+#define MAX_RESTART_MS   1500          /* two start times of one process differ by less */
+#define MAX_INTERVAL_MS  3600000       /* between two exports: a longer one is not believed */
+#define MAX_LATE_NS      120000000000u /* a point that is later than that: the sender's clock was set back */
 
 static const char *const state_names[] = {"starting", "ready", "draining", "gone"};
 static const char *const event_names[] = {"started", "ready", "draining", "gone", "restarted", "version", "scaled"};
@@ -190,20 +192,34 @@ static void remove_replica(struct fleet *fleet, unsigned at)
         remove_service(fleet, service);
 }
 
-/* True where there is a place for one more. */
-static bool make_place(struct fleet *fleet)
+static bool has_place(const struct fleet *fleet, struct str name)
+{
+    return fleet->replica_count < FLEET_MAX_REPLICAS &&
+           (fleet->service_count < FLEET_MAX_SERVICES || find_service(fleet, name) != NULL);
+}
+
+/* The one that has been gone for longest; replica_count: none is gone. */
+static unsigned longest_gone(const struct fleet *fleet)
 {
     unsigned oldest = fleet->replica_count;
 
-    if (fleet->replica_count < FLEET_MAX_REPLICAS)
-        return true;
     for (unsigned i = 0; i < fleet->replica_count; i++)
         if (fleet->replicas[i]->state == FLEET_GONE &&
             (oldest == fleet->replica_count || fleet->replicas[i]->since_ms < fleet->replicas[oldest]->since_ms))
             oldest = i;
-    if (oldest == fleet->replica_count)
-        return false;
-    remove_replica(fleet, oldest);
+    return oldest;
+}
+
+/* True where there is a place for one more replica of the service. */
+static bool make_place(struct fleet *fleet, struct str name)
+{
+    while (!has_place(fleet, name)) {
+        unsigned oldest = longest_gone(fleet);
+
+        if (oldest == fleet->replica_count)
+            return false;
+        remove_replica(fleet, oldest);
+    }
     return true;
 }
 
@@ -229,7 +245,7 @@ static struct fleet_replica *add_replica(struct fleet *fleet, struct str name, s
     struct fleet_service *service;
     struct fleet_replica *replica;
 
-    if (!make_place(fleet))
+    if (!make_place(fleet, name))
         return NULL;
     service = find_service(fleet, name);
     if (service == NULL)
@@ -562,6 +578,8 @@ static void end_export(struct fleet_replica *replica)
     replica->memory_limit = metrics->sums.memory_limit;
     if (metrics->done_ns > 0) {
         metrics->interval_ms = (metrics->time_ns - metrics->done_ns) / 1000000;
+        if (metrics->interval_ms > MAX_INTERVAL_MS)
+            metrics->interval_ms = MAX_INTERVAL_MS;
         compare(replica, (double)(metrics->time_ns - metrics->done_ns) / 1e9);
     }
     metrics->last = metrics->sums;
@@ -573,7 +591,11 @@ static bool begin_point(struct fleet_replica *replica, const struct otlp_point_v
 {
     struct fleet_metrics *metrics = &replica->metrics;
 
-    if (point->time_ns == 0 || point->time_ns <= metrics->done_ns)
+    if (point->time_ns == 0)
+        return false;
+    if (metrics->done_ns > MAX_LATE_NS && point->time_ns < metrics->done_ns - MAX_LATE_NS)
+        *metrics = (struct fleet_metrics){.time_ns = 0};
+    if (point->time_ns <= metrics->done_ns)
         return false; /* late */
     if (point->time_ns > metrics->time_ns) {
         end_export(replica);

@@ -19,7 +19,7 @@ struct intern_string {
 struct intern {
     struct intern_string **buckets;
     size_t bucket_count; /* a power of two */
-    uint64_t seed;       /* senders cannot know it, and so cannot choose strings that collide */
+    uint64_t seed;       /* random; the .c bounds what collisions cost, for FNV does not resist chosen keys */
     size_t *used;        /* bytes, of the owner's */
 };
 

@@ -111,30 +111,32 @@ static char lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
 }
 
-bool lines_text_has(struct str text, struct str part)
+bool lines_text_has(struct str text, struct str part, uint64_t *budget)
 {
-    for (size_t at = 0; at + part.len <= text.len; at++) {
+    for (size_t at = 0; at + part.len <= text.len && *budget > 0; at++) {
         size_t same = 0;
 
         while (same < part.len && lower(text.s[at + same]) == lower(part.s[same]))
             same++;
         if (same == part.len)
             return true;
+        *budget -= *budget > same ? same + 1 : *budget;
     }
     return part.len == 0;
 }
 
-static bool has_text(const struct lines_line *line, struct str text)
+static bool has_text(const struct lines_line *line, struct str text, uint64_t *budget)
 {
-    if (lines_text_has(intern_str(line->message), text))
+    if (lines_text_has(intern_str(line->message), text, budget))
         return true;
     for (size_t i = 0; i < line->field_count; i++)
-        if (line->field_kinds[i] == OTLP_STRING && lines_text_has(intern_str(line->fields[i].value.string), text))
+        if (line->field_kinds[i] == OTLP_STRING &&
+            lines_text_has(intern_str(line->fields[i].value.string), text, budget))
             return true;
     return false;
 }
 
-bool lines_match(const struct lines_filter *filter, const struct lines_line *line)
+bool lines_match(struct lines_filter *filter, const struct lines_line *line)
 {
     if (line->severity < filter->least || line->time_ms >= filter->before_ms)
         return false;
@@ -143,7 +145,7 @@ bool lines_match(const struct lines_filter *filter, const struct lines_line *lin
     if (filter->has_trace &&
         (!line->has_trace || memcmp(filter->trace_id, line->trace_id, sizeof(line->trace_id)) != 0))
         return false;
-    return filter->text.len == 0 || has_text(line, filter->text);
+    return filter->text.len == 0 || has_text(line, filter->text, &filter->budget);
 }
 
 const char *lines_severity_name(enum lines_severity severity)

@@ -55,6 +55,8 @@ void lines_release(struct lines *lines); /* a zeroed one is fine */
 const struct lines_line *lines_add(struct lines *lines, const struct otlp_record_view *record, struct str service,
                                    struct str instance, uint64_t now_ms);
 
+#define LINES_MAX_WORK (64ULL << 20) /* comparisons of characters in one search: about 0.1 s */
+
 /* Which lines are wanted. Empty texts: all. */
 struct lines_filter {
     struct str service, text;
@@ -62,13 +64,15 @@ struct lines_filter {
     bool has_trace;
     uint8_t trace_id[16];
     uint64_t before_ms; /* UINT64_MAX: all */
+    uint64_t budget;    /* comparisons of characters that may still be made; with a text, 0 matches no line */
 };
 /* The text is looked for in the message and in string fields, without regard to the case of ASCII letters. */
-bool lines_match(const struct lines_filter *filter, const struct lines_line *line);
+bool lines_match(struct lines_filter *filter, const struct lines_line *line);
 
 const char *lines_severity_name(enum lines_severity severity);
 /* -EINVAL: there is none of that name. */
 int lines_severity_parse(struct str name, enum lines_severity *ret_severity);
 
-/* Whether text has part in it, without regard to the case of ASCII letters. */
-bool lines_text_has(struct str text, struct str part);
+/* Whether text has part in it, without regard to the case of ASCII letters. *budget shrinks by the comparisons; the
+ * search ends where it is 0. */
+bool lines_text_has(struct str text, struct str part, uint64_t *budget);

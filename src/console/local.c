@@ -62,7 +62,7 @@ const char *local_check(const char *token_file)
 {
     char token[MAX_TOKEN + 1];
 
-    return token_file[0] != '\0' && read_token(token_file, token) < 0 ? "must hold a token of 16 to 127 bytes" : NULL;
+    return token_file[0] != '\0' && read_token(token_file, token) < 0 ? "must hold a token of 16 to 128 bytes" : NULL;
 }
 
 int local_open(struct svc *svc, struct local **ret_local)

@@ -41,8 +41,8 @@ void local_address(struct local *local, struct str service, bool grpc, char ret_
 /* One that does not run, and that is the caller's until it sets runs to false; NULL: all run. */
 struct local_traffic *local_take_traffic(struct local *local);
 
-/* Whether a request may make the console act: it names a numeric address of loopback or localhost as its host, comes
- * from the console's own page and shows the token. NULL, or the problem. */
+/* Whether a request may make the console act: it comes from the console's own page, as far as its Origin says, and
+ * shows the token. guard_host checks the host. NULL, or the problem. */
 struct http_reply *local_admits(const struct local *local, const struct http_req *req);
 
 /* ---- try.c ---- */

@@ -26,7 +26,7 @@ SERVICE(trace_service, "trace", "TraceService");
 SERVICE(metrics_service, "metrics", "MetricsService");
 SERVICE(logs_service, "logs", "LogsService");
 
-#define ITEMS_A_LOCK 256 /* items that are taken before others get the lock */
+#define ITEMS_A_LOCK 256 /* items and points that are taken before others get the lock */
 
 /* Whose items are being taken. */
 struct source {
@@ -39,6 +39,24 @@ struct source {
 };
 
 /* ---- items ---- */
+
+static void lock(struct source *source)
+{
+    pthread_mutex_lock(&source->console->lock);
+    source->replica = fleet_seen(&source->console->fleet, source->attributes, source->now_ms);
+}
+
+/* Others get the lock now and then. False: the resource is refused. */
+static bool goes_on(struct source *source)
+{
+    if (++source->taken % ITEMS_A_LOCK == 0) {
+        pthread_mutex_unlock(&source->console->lock);
+        lock(source);
+    }
+    if (source->replica == NULL)
+        (*source->rejected)++;
+    return source->replica != NULL;
+}
 
 static int take_span(void *arg, struct str item)
 {
@@ -82,12 +100,14 @@ static int take_point(void *arg, const struct otlp_point_view *point)
 {
     struct source *source = arg;
 
+    if (!goes_on(source))
+        return 0;
     source->console->points.now++;
     fleet_point(&source->console->fleet, source->replica, source->metric, point, source->now_ms);
     return 0;
 }
 
-/* Metrics of delta temporality are counted and not used: services here send cumulative ones. */
+/* Metrics of delta temporality are left out: services here send cumulative ones. */
 static int take_metric(void *arg, struct str item)
 {
     struct source *source = arg;
@@ -103,24 +123,11 @@ static int take_metric(void *arg, struct str item)
 static int (*const takers[])(void *arg, struct str item) = {
     [RECEIVE_SPANS] = take_span, [RECEIVE_METRICS] = take_metric, [RECEIVE_LOGS] = take_record};
 
-static void lock(struct source *source)
-{
-    pthread_mutex_lock(&source->console->lock);
-    source->replica = fleet_seen(&source->console->fleet, source->attributes, source->now_ms);
-}
-
 static int take_item(void *arg, struct str item)
 {
     struct source *source = arg;
 
-    if (++source->taken % ITEMS_A_LOCK == 0) {
-        pthread_mutex_unlock(&source->console->lock);
-        lock(source);
-    }
-    if (source->replica != NULL)
-        return takers[source->signal](source, item);
-    (*source->rejected)++;
-    return 0;
+    return goes_on(source) ? takers[source->signal](source, item) : 0;
 }
 
 int receive_resource(struct console *console, enum receive_signal signal, struct str resource, uint64_t *rejected)

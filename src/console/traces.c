@@ -372,7 +372,6 @@ int traces_add(struct traces *traces, const struct otlp_span_view *view, struct 
     }
     append(traces, trace, span);
     traces->added += traces->used - before;
-    trace->changed_ms = now_ms;
     if (important)
         promote(traces, trace, now_ms);
     *ret_trace = trace;

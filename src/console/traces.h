@@ -1,9 +1,9 @@
 /* traces -- the spans of the last minutes, by trace, in bounded memory.
  *
  * Spans are found by the id of their trace. When max bytes are used, whole traces go, the oldest first, but ordinary
- * ones before those with an error or a slow request, as long as these have no more than half of the memory. When
- * traces would not stay for TRACES_KEEP_MIN_MS that way, fewer ordinary ones are taken in from then on: those whose id
- * is below a threshold, so that a trace is taken in whole or not at all.
+ * ones before those with an error or a slow request, as long as these have no more than half of the memory (their
+ * strings are not counted). When traces would not stay for TRACES_KEEP_MIN_MS that way, fewer ordinary ones are taken
+ * in from then on: those whose id is below a threshold, so that a trace is taken in whole or not at all.
  *
  * Times are given by the caller, in ms of one clock. One thread at a time.
  */
@@ -47,7 +47,7 @@ struct traces_trace {
     unsigned span_count, left_out;
     bool important, failed;
     uint64_t start_ns, end_ns; /* of all spans */
-    uint64_t arrived_ms, changed_ms;
+    uint64_t arrived_ms;
 };
 
 TAILQ_HEAD(traces_list, traces_trace);

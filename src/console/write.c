@@ -4,8 +4,9 @@
 #include "hex.h"
 #include <math.h>
 
-#define MAX_LINES       500       /* of a trace */
-#define MAX_TRACE_BYTES (2 << 20) /* of its spans; the rest is left out */
+#define MAX_LINES       500         /* of a trace */
+#define MAX_TRACE_BYTES (2 << 20)   /* of its spans; the rest is left out */
+#define MAX_FLEET_BYTES (512 << 10) /* of its replicas and flows; the rest is left out */
 
 /* ---- parts ---- */
 
@@ -136,7 +137,7 @@ static void write_service(const struct fleet *fleet, const struct fleet_service 
     buf_append_char(out, '{');
     put_text(out, "name", service->name);
     open_list(out, "replicas");
-    for (unsigned i = 0; i < fleet->replica_count; i++)
+    for (unsigned i = 0; i < fleet->replica_count && out->len < MAX_FLEET_BYTES; i++)
         if (fleet->replicas[i]->service == service)
             write_replica(fleet->replicas[i], out);
     buf_append_cstr(out, "]}");
@@ -202,7 +203,7 @@ void write_fleet(const struct console *console, uint64_t now_ms, struct buf *out
         write_service(fleet, fleet->services[i], out);
     buf_append_char(out, ']');
     open_list(out, "flows");
-    for (unsigned i = 0; i < fleet->flow_count; i++)
+    for (unsigned i = 0; i < fleet->flow_count && out->len < MAX_FLEET_BYTES; i++)
         write_flow(fleet, fleet->flows[i], out);
     buf_append_char(out, ']');
     key(out, "history");

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -206,6 +208,70 @@ def test_a_replica_that_says_nothing_more_is_gone(console: Callable[..., Console
     assert kinds[-3:] == ["gone", "ready", "started"]
 
 
+def test_streams_have_a_bound(console: Callable[..., Console]) -> None:
+    url = f"{console().service.http_url}/api/events"
+    with ExitStack() as streams:
+        for _ in range(32):
+            stream = streams.enter_context(httpx.stream("GET", url, timeout=START_S))
+            assert stream.status_code == 200
+        assert httpx.get(url).status_code == 503
+
+
+def test_the_largest_fleet_is_shown(console: Callable[..., Console]) -> None:
+    """As many replicas as there may be, whose names take the most bytes in JSON."""
+    shown = console()
+    resources = []
+    for i in range(1000):
+        said = {"service.name": f"{i % 200:03}" + "\x01" * 57, "service.instance.id": f"{i:04}" + "\x01" * 120}
+        resources.append(shown.otlp.ResourceItems(resource=shown.otlp.Resource(attributes=shown.pairs(said))))
+    shown.export("logs", shown.otlp.Data(resources=resources).SerializeToString())
+    with httpx.stream("GET", f"{shown.service.http_url}/api/events?logs=1", timeout=START_S) as stream:
+        found = events(stream.iter_lines())
+        for _ in range(8):  # one line a turn: the fleet comes with every fourth
+            shown.send("logs", [shown.line("next")], f"{0:03}" + "\x01" * 57, f"{0:04}" + "\x01" * 120)
+            kind, data = next(found)
+            if kind == "fleet":
+                break
+    assert kind == "fleet"
+    assert len(data["services"]) == len(data["history"]) == 200
+    assert 0 < sum(map(len, by_name(data).values())) <= 1000
+
+
+def test_a_slow_reader_is_told_what_it_missed(console: Callable[..., Console]) -> None:
+    """One that takes nothing until its queue is full (by HTTP/1.0, without chunks): lines that came and lines that it missed are all there were."""
+    shown = console()
+    host, _, port = shown.service.http_url.removeprefix("http://").rpartition(":")
+    large = {f"{i}" + "\x01" * 900: "\x01" * 900 for i in range(24)}  # about 260 KB in JSON
+    with ExitStack() as both:
+        slow = both.enter_context(socket.socket())
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.settimeout(START_S)
+        slow.connect((host, int(port)))
+        slow.sendall(b"GET /api/events?logs=1 HTTP/1.0\r\nhost: 127.0.0.1\r\n\r\n")
+        assert slow.recv(15).endswith(b" 200 OK")
+        quick = both.enter_context(httpx.stream("GET", f"{shown.service.http_url}/api/events?logs=1", timeout=START_S))
+        found = (data for kind, data in events(quick.iter_lines()) if kind == "log")
+        sent = 0
+        while sent < 24:  # more than its queue and the buffers of the kernel hold
+            shown.send("logs", [shown.line(f"line {sent + i}", **large) for i in range(2)])
+            sent += 2
+            got = 0
+            while got < 2:  # it is served after the slow one: the turn is over
+                data = next(found)
+                got += len(data["lines"]) + data["missed"]
+        shown.send("logs", [shown.line("end")])
+        came = missed = fleets = 0
+        answer = both.enter_context(slow.makefile(encoding="utf-8", newline="\n"))
+        for kind, data in events(line.rstrip("\n") for line in answer):
+            fleets += kind == "fleet"
+            if kind == "log":
+                came, missed = came + len(data["lines"]), missed + data["missed"]
+            if came + missed > sent or fleets > 15:  # these come once a second, and lines sooner
+                break
+    assert came + missed == sent + 1
+    assert missed > 0
+
+
 # ---- traces and lines ----
 
 
@@ -242,6 +308,17 @@ def test_filters_of_lines(console: Callable[..., Console]) -> None:
     assert shown.get("/api/logs?service=other")["lines"] == []
     for query in ("severity=LOUD", "limit=many", "trace=7", "before_ms=-1", "text=%zz"):
         assert httpx.get(f"{shown.service.http_url}/api/logs?{query}").status_code == 400, query
+
+
+def test_a_text_search_has_a_bound(console: Callable[..., Console]) -> None:
+    """One string that many lines and spans share, and a text that nearly matches everywhere in it."""
+    shown = console()
+    same = {f"key-{i}": "a" * 1000 for i in range(24)}
+    shown.send("logs", [shown.line("first", **same) for _ in range(40)])
+    shown.send("spans", [shown.span(i + 1, 1, attributes=same) for i in range(40)])
+    for path in ("logs", "traces"):
+        assert shown.get(f"/api/{path}?text={'a' * 250}b") == {path.replace("logs", "lines"): [], "cut": True}
+        assert shown.get(f"/api/{path}?text=aaab&limit=1")["cut"] is False
 
 
 def test_hostile_strings_are_valid_json(console: Callable[..., Console]) -> None:

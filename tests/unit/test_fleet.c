@@ -145,6 +145,41 @@ Test(fleet, silence)
     cr_assert_eq(fleet.service_count, 0);
 }
 
+static void connections_at(struct fleet_replica *replica, double number, uint64_t time_ns, uint64_t now_ms)
+{
+    const struct otlp_point_view view = {.time_ns = time_ns, .value = number};
+
+    fleet_point(&fleet, replica, STR("http_connections"), &view, now_ms);
+}
+
+/* A clock that is set after the first export makes the interval long: the silence that is waited for has a bound. */
+Test(fleet, silence_of_one_whose_clock_is_set)
+{
+    struct fleet_replica *replica = see("notes", "notes-1", "1", START_MS);
+
+    connections_at(replica, 1, 1, START_MS);
+    fleet_tick(&fleet, START_MS + 500);
+    connections_at(replica, 1, START_MS * 1000000, START_MS + 1000);
+    fleet_tick(&fleet, START_MS + 1500);
+    cr_assert_neq(replica->state, FLEET_GONE);
+    fleet_tick(&fleet, START_MS + 4 * 3600000);
+    cr_assert_eq(replica->state, FLEET_GONE);
+}
+
+Test(fleet, a_clock_that_is_set_back)
+{
+    struct fleet_replica *replica = see("notes", "notes-1", "1", START_MS);
+
+    connections_at(replica, 1, (START_MS + 3600000) * 1000000, START_MS);
+    fleet_tick(&fleet, START_MS + 500);
+    connections_at(replica, 2, START_MS * 1000000, START_MS + 1000);
+    fleet_tick(&fleet, START_MS + 1500);
+    cr_assert_eq(replica->connections, 2);
+    connections_at(replica, 3, (START_MS - 1000) * 1000000, START_MS + 2000); /* late: left out */
+    fleet_tick(&fleet, START_MS + 2500);
+    cr_assert_eq(replica->connections, 2);
+}
+
 Test(fleet, scaling_is_told_once_it_lasts)
 {
     for (uint64_t ms = START_MS; ms <= START_MS + 5000; ms += 1000) {
@@ -296,6 +331,21 @@ Test(fleet, one_that_is_gone_makes_place)
     fleet_message(&fleet, see("notes", "7", "1", START_MS), STR("stopped"), START_MS);
     cr_assert_not_null(see("users", "users-1", "1", START_MS));
     cr_assert_eq(fleet.replica_count, FLEET_MAX_REPLICAS);
+}
+
+Test(fleet, a_service_that_is_gone_makes_place)
+{
+    char service[32];
+
+    for (unsigned i = 0; i < FLEET_MAX_SERVICES; i++) {
+        snprintf(service, sizeof(service), "service-%u", i);
+        cr_assert_not_null(see(service, "1", "1", START_MS));
+    }
+    cr_assert_null(see("notes", "notes-1", "1", START_MS));
+    cr_assert_not_null(see("service-7", "2", "1", START_MS)); /* of a service that has its place */
+    fleet_message(&fleet, see("service-9", "1", "1", START_MS), STR("stopped"), START_MS);
+    cr_assert_not_null(see("notes", "notes-1", "1", START_MS));
+    cr_assert_eq(fleet.service_count, FLEET_MAX_SERVICES);
 }
 
 Test(fleet, events_are_a_ring)

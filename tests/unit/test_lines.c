@@ -63,7 +63,7 @@ Test(lines, severities)
 Test(lines, filters)
 {
     const struct lines_line *line = add(STR("notes"), STR("GET /v1/notes 404"), 13, 1000);
-    struct lines_filter all = {.before_ms = UINT64_MAX}, filter;
+    struct lines_filter all = {.before_ms = UINT64_MAX, .budget = LINES_MAX_WORK}, filter;
 
     cr_assert(lines_match(&all, line));
     filter = all, filter.service = STR("notes");
@@ -86,10 +86,28 @@ Test(lines, filters)
     cr_assert_not(lines_match(&filter, line));
 }
 
+/* A line is not searched for longer than the budget allows. */
+Test(lines, a_search_has_a_budget)
+{
+    struct lines_filter filter = {.before_ms = UINT64_MAX, .text = STR("aaaaaaab"), .budget = 100};
+    const struct lines_line *line = add(STR("notes"), STR("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"), 9, 1000);
+
+    cr_assert_not(lines_match(&filter, line));
+    cr_assert_eq(filter.budget, 0);
+    filter.budget = 1000;
+    cr_assert(lines_match(&filter, line));
+    cr_assert_gt(filter.budget, 0);
+    cr_assert_lt(filter.budget, 1000);
+    filter = (struct lines_filter){.before_ms = UINT64_MAX};
+    cr_assert(lines_match(&filter, line)); /* nothing is searched */
+}
+
 Test(lines, text_is_found_at_both_ends)
 {
-    cr_assert(lines_text_has(STR("abc"), STR("AB")));
-    cr_assert(lines_text_has(STR("abc"), STR("bc")));
-    cr_assert(lines_text_has(STR(""), STR("")));
-    cr_assert_not(lines_text_has(STR("ab"), STR("abc")));
+    uint64_t budget = LINES_MAX_WORK;
+
+    cr_assert(lines_text_has(STR("abc"), STR("AB"), &budget));
+    cr_assert(lines_text_has(STR("abc"), STR("bc"), &budget));
+    cr_assert(lines_text_has(STR(""), STR(""), &budget));
+    cr_assert_not(lines_text_has(STR("ab"), STR("abc"), &budget));
 }

@@ -236,7 +236,10 @@ navigation();
 byId("tools").append(themeSwitch(), keys());
 connection();
 rows();
-window.addEventListener("hashchange", show);
+window.addEventListener("hashchange", () => {
+    takeToken();
+    show();
+});
 live.start();
 // The first view waits for the fleet, by which services have their colours; but not long.
 const begin = () => current || show();
