@@ -11,8 +11,8 @@
     static const ProtobufCServiceDescriptor variable_ = {                                                              \
         .magic = PROTOBUF_C__SERVICE_DESCRIPTOR_MAGIC,                                                                 \
         .name = "opentelemetry.proto.collector." signal_ ".v1." name_,                                                 \
-        .short_name = name_,                                                                                           \
-        .c_name = name_,                                                                                               \
+        .short_name = (name_),                                                                                         \
+        .c_name = (name_),                                                                                             \
         .package = "opentelemetry.proto.collector." signal_ ".v1",                                                     \
         .n_methods = 1,                                                                                                \
         .methods = &export_method,                                                                                     \
