@@ -128,7 +128,12 @@ def test_the_console_is_told_first_and_sees_all(up: Callable[..., Up]) -> None:
         assert fleet["mode"] == "local"
         return {one["name"]: one["replicas"][0]["state"] for one in fleet["services"]}
 
+    def addresses() -> dict[str, str]:
+        services = httpx.get(f"{told[1]}/api/interfaces").json()["services"]
+        return {one["name"]: one["address"] for one in services}
+
     harness.until(lambda: states() == dict.fromkeys(wanted, "ready"), what="not all services are seen")
+    harness.until(lambda: addresses()["countries"], what="the console does not know where countries is")
     asked = {"service": "countries", "path": "/countries?user_id=1234"}
     answer = httpx.post(f"{told[1]}/api/try", json=asked, headers={"x-console-token": told[2]})
     assert answer.json()["status"] == 200, answer.text
