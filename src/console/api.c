@@ -30,16 +30,12 @@ static struct http_reply *take_number(struct http_req *req, const char *name, ui
 
 static struct http_reply *take_trace_id(struct str text, uint8_t id[16])
 {
-    for (size_t i = 0; text.len == 32 && i < 16; i++) {
-        int byte = hex_byte(text.s + 2 * i);
+    size_t i = 0;
+    int byte = 0;
 
-        if (byte < 0)
-            break;
-        id[i] = (uint8_t)byte;
-        if (i == 15)
-            return NULL;
-    }
-    return http_problem(400, "a trace's id is 32 hexadecimal digits");
+    while (text.len == 32 && i < 16 && (byte = hex_byte(text.s + 2 * i)) >= 0)
+        id[i++] = (uint8_t)byte;
+    return i == 16 ? NULL : http_problem(400, "a trace's id is 32 hexadecimal digits");
 }
 
 struct http_reply *api_lines_filter(struct http_req *req, struct lines_filter *ret_filter)
@@ -168,13 +164,8 @@ static bool has_service(const struct traces_trace *trace, struct str service)
 /* In a span's name, its status, or an attribute; or the beginning of the trace's id. */
 static bool span_has(const struct traces_span *span, struct str text, uint64_t *budget)
 {
-    if (lines_text_has(intern_str(span->name), text, budget) || lines_text_has(intern_str(span->message), text, budget))
-        return true;
-    for (size_t i = 0; i < span->attribute_count; i++)
-        if (span->attribute_kinds[i] == OTLP_STRING &&
-            lines_text_has(intern_str(span->attributes[i].value.string), text, budget))
-            return true;
-    return false;
+    return kept_text_has(intern_str(span->name), text, budget) ||
+           kept_text_has(intern_str(span->message), text, budget) || kept_have_text(&span->attributes, text, budget);
 }
 
 static bool has_text(const struct traces_trace *trace, struct str text, uint64_t *budget)
@@ -182,7 +173,7 @@ static bool has_text(const struct traces_trace *trace, struct str text, uint64_t
     char id[2 * sizeof(trace->id) + 1];
 
     hex_encode(trace->id, sizeof(trace->id), id);
-    if (lines_text_has((struct str){id, 2 * sizeof(trace->id)}, text, budget))
+    if (kept_text_has((struct str){id, 2 * sizeof(trace->id)}, text, budget))
         return true;
     for (const struct traces_span *span = trace->first; span != NULL; span = span->next)
         if (span_has(span, text, budget))

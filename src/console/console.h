@@ -10,7 +10,7 @@
  *   local.c, try.c requests that the page has sent, under ./dev up alone
  *   interfaces.c   OpenAPI documents and gRPC methods of the services
  *   files.c        the page
- *   traces.c, lines.c, fleet.c, latency.c, intern.c, otlp_read.c: what is kept, and how it is read
+ *   traces.c, lines.c, kept.c, fleet.c, latency.c, intern.c, otlp_read.c: what is kept, and how it is read
  *
  * What is kept is under one lock, which is held for microseconds by those who add, and for as long as a reply of
  * bounded length is written by those who read.

@@ -15,17 +15,13 @@ int lines_open(struct lines *lines, size_t max)
 
 static size_t line_bytes(const struct lines_line *line)
 {
-    return intern_heap_bytes(sizeof(*line) + line->field_count * sizeof(line->fields[0]));
+    return intern_heap_bytes(sizeof(*line) + kept_bytes(line->fields.count));
 }
 
 static void remove_line(struct lines *lines, struct lines_line *line)
 {
     TAILQ_REMOVE(&lines->list, line, entry);
-    for (size_t i = 0; i < line->field_count; i++) {
-        intern_put(&lines->strings, line->fields[i].key);
-        if (line->field_kinds[i] == OTLP_STRING)
-            intern_put(&lines->strings, line->fields[i].value.string);
-    }
+    kept_put(&line->fields, &lines->strings);
     intern_put(&lines->strings, line->service);
     intern_put(&lines->strings, line->instance);
     intern_put(&lines->strings, line->message);
@@ -55,20 +51,6 @@ static enum lines_severity severity_of(uint64_t number)
                           : LINES_CRITICAL;
 }
 
-static void fill_field(struct lines *lines, struct lines_line *line, size_t at, const struct otlp_pair *pair)
-{
-    struct lines_field *field = &line->fields[at];
-
-    line->field_kinds[at] = (uint8_t)pair->kind;
-    field->key = intern_get(&lines->strings, pair->key);
-    if (pair->kind == OTLP_STRING)
-        field->value.string = intern_get(&lines->strings, pair->string);
-    else if (pair->kind == OTLP_DOUBLE)
-        field->value.number = pair->number;
-    else
-        field->value.integer = pair->integer;
-}
-
 static void fill_trace(struct lines_line *line, const struct otlp_record_view *record)
 {
     line->has_trace = record->trace_id.len == sizeof(line->trace_id);
@@ -82,8 +64,7 @@ static void fill_trace(struct lines_line *line, const struct otlp_record_view *r
 const struct lines_line *lines_add(struct lines *lines, const struct otlp_record_view *record, struct str service,
                                    struct str instance, uint64_t now_ms)
 {
-    size_t count = record->attributes.count < LINES_MAX_FIELDS ? record->attributes.count : LINES_MAX_FIELDS;
-    struct lines_line *line = calloc(1, sizeof(*line) + count * sizeof(line->fields[0]));
+    struct lines_line *line = calloc(1, sizeof(*line) + kept_bytes(kept_count(&record->attributes)));
 
     if (line == NULL)
         return NULL;
@@ -93,10 +74,8 @@ const struct lines_line *lines_add(struct lines *lines, const struct otlp_record
     line->service = intern_get(&lines->strings, service);
     line->instance = intern_get(&lines->strings, instance);
     line->message = intern_get(&lines->strings, record->body);
-    line->field_count = (uint8_t)count;
     fill_trace(line, record);
-    for (size_t i = 0; i < count; i++)
-        fill_field(lines, line, i, &record->attributes.list[i]);
+    kept_fill(&line->fields, &record->attributes, &lines->strings);
     lines->used += line_bytes(line);
     TAILQ_INSERT_TAIL(&lines->list, line, entry);
     while (lines->used > lines->max && TAILQ_FIRST(&lines->list) != line)
@@ -105,36 +84,6 @@ const struct lines_line *lines_add(struct lines *lines, const struct otlp_record
 }
 
 /* ---- what is wanted ---- */
-
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
-}
-
-bool lines_text_has(struct str text, struct str part, uint64_t *budget)
-{
-    for (size_t at = 0; at + part.len <= text.len && *budget > 0; at++) {
-        size_t same = 0;
-
-        while (same < part.len && lower(text.s[at + same]) == lower(part.s[same]))
-            same++;
-        if (same == part.len)
-            return true;
-        *budget -= *budget > same ? same + 1 : *budget;
-    }
-    return part.len == 0;
-}
-
-static bool has_text(const struct lines_line *line, struct str text, uint64_t *budget)
-{
-    if (lines_text_has(intern_str(line->message), text, budget))
-        return true;
-    for (size_t i = 0; i < line->field_count; i++)
-        if (line->field_kinds[i] == OTLP_STRING &&
-            lines_text_has(intern_str(line->fields[i].value.string), text, budget))
-            return true;
-    return false;
-}
 
 bool lines_match(struct lines_filter *filter, const struct lines_line *line)
 {
@@ -145,7 +94,8 @@ bool lines_match(struct lines_filter *filter, const struct lines_line *line)
     if (filter->has_trace &&
         (!line->has_trace || memcmp(filter->trace_id, line->trace_id, sizeof(line->trace_id)) != 0))
         return false;
-    return filter->text.len == 0 || has_text(line, filter->text, &filter->budget);
+    return filter->text.len == 0 || kept_text_has(intern_str(line->message), filter->text, &filter->budget) ||
+           kept_have_text(&line->fields, filter->text, &filter->budget);
 }
 
 const char *lines_severity_name(enum lines_severity severity)

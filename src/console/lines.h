@@ -1,10 +1,7 @@
 /* lines -- the last log lines of all services, in bounded memory: the oldest goes first. One thread at a time. */
 #pragma once
-#include "intern.h"
-#include "otlp_read.h"
+#include "kept.h"
 #include <sys/queue.h>
-
-#define LINES_MAX_FIELDS 24
 
 /* In the order of how bad they are. */
 enum lines_severity {
@@ -17,15 +14,6 @@ enum lines_severity {
     LINES_SEVERITIES,
 };
 
-struct lines_field {
-    struct intern_string *key;
-    union {
-        struct intern_string *string;
-        int64_t integer;
-        double number;
-    } value;
-};
-
 struct lines_line {
     TAILQ_ENTRY(lines_line) entry;
     uint64_t sequence; /* counts lines as they come, from 1 */
@@ -34,9 +22,7 @@ struct lines_line {
     bool has_trace, has_span;
     uint8_t trace_id[16], span_id[8];
     uint8_t severity; /* enum lines_severity */
-    uint8_t field_count;
-    uint8_t field_kinds[LINES_MAX_FIELDS]; /* enum otlp_kind */
-    struct lines_field fields[];
+    struct kept_pairs fields;
 };
 
 TAILQ_HEAD(lines_list, lines_line);
@@ -72,7 +58,3 @@ bool lines_match(struct lines_filter *filter, const struct lines_line *line);
 const char *lines_severity_name(enum lines_severity severity);
 /* -EINVAL: there is none of that name. */
 int lines_severity_parse(struct str name, enum lines_severity *ret_severity);
-
-/* Whether text has part in it, without regard to the case of ASCII letters. *budget shrinks by the comparisons; the
- * search ends where it is 0. */
-bool lines_text_has(struct str text, struct str part, uint64_t *budget);

@@ -314,9 +314,7 @@ static int read_number(struct str message, struct otlp_point_view *point)
     while ((r = next_field(&message, &field)) == 1) {
         if (is(&field, 7, BYTES) && read_pair(&point->attributes, field.bytes) < 0)
             return -EBADMSG;
-        if (is(&field, 2, FIXED64))
-            point->start_ns = field.integer;
-        else if (is(&field, 3, FIXED64))
+        if (is(&field, 3, FIXED64))
             point->time_ns = field.integer;
         else if (is(&field, 4, FIXED64))
             point->value = as_double(field.integer);
@@ -352,12 +350,8 @@ static int read_histogram(struct str message, struct otlp_point_view *point)
     while ((r = next_field(&message, &field)) == 1) {
         if (is(&field, 9, BYTES) && read_pair(&point->attributes, field.bytes) < 0)
             return -EBADMSG;
-        if (is(&field, 2, FIXED64))
-            point->start_ns = field.integer;
-        else if (is(&field, 3, FIXED64))
+        if (is(&field, 3, FIXED64))
             point->time_ns = field.integer;
-        else if (is(&field, 4, FIXED64))
-            point->count = field.integer;
         else if (is(&field, 5, FIXED64))
             point->value = as_double(field.integer);
         else if (field.number == 6 && (field.type == BYTES || field.type == FIXED64))

@@ -70,9 +70,8 @@ int otlp_read_metric(struct str item, struct otlp_metric_view *ret_metric);
 #define OTLP_MAX_BUCKETS 64 /* of a histogram; those beyond count for the last */
 
 struct otlp_point_view {
-    uint64_t start_ns, time_ns;
-    double value; /* histograms: the sum */
-    uint64_t count;
+    uint64_t time_ns;
+    double value;       /* histograms: the sum */
     size_t bound_count; /* buckets are one more */
     double bounds[OTLP_MAX_BUCKETS];
     uint64_t buckets[OTLP_MAX_BUCKETS + 1]; /* not cumulative */

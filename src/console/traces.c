@@ -34,16 +34,12 @@ int traces_open(struct traces *traces, size_t max)
 
 static size_t span_bytes(const struct traces_span *span)
 {
-    return intern_heap_bytes(sizeof(*span) + span->attribute_count * sizeof(span->attributes[0]));
+    return intern_heap_bytes(sizeof(*span) + kept_bytes(span->attributes.count));
 }
 
 static void free_span(struct traces *traces, struct traces_span *span)
 {
-    for (size_t i = 0; i < span->attribute_count; i++) {
-        intern_put(&traces->strings, span->attributes[i].key);
-        if (span->attribute_kinds[i] == OTLP_STRING)
-            intern_put(&traces->strings, span->attributes[i].value.string);
-    }
+    kept_put(&span->attributes, &traces->strings);
     intern_put(&traces->strings, span->service);
     intern_put(&traces->strings, span->instance);
     intern_put(&traces->strings, span->name);
@@ -269,28 +265,11 @@ static struct traces_trace *add_trace(struct traces *traces, const uint8_t id[16
     return trace;
 }
 
-static void fill_attribute(struct traces *traces, struct traces_span *span, size_t at, const struct otlp_pair *pair)
-{
-    struct traces_attribute *attribute = &span->attributes[at];
-
-    span->attribute_kinds[at] = (uint8_t)pair->kind;
-    attribute->key = intern_get(&traces->strings, pair->key);
-    if (pair->kind == OTLP_STRING)
-        attribute->value.string = intern_get(&traces->strings, pair->string);
-    else if (pair->kind == OTLP_DOUBLE)
-        attribute->value.number = pair->number;
-    else
-        attribute->value.integer = pair->integer;
-}
-
 static struct traces_span *new_span(struct traces *traces, const struct otlp_span_view *view, struct str service,
                                     struct str instance)
 {
-    size_t count = view->attributes.count;
-    struct traces_span *span;
+    struct traces_span *span = calloc(1, sizeof(*span) + kept_bytes(kept_count(&view->attributes)));
 
-    count = count < TRACES_MAX_ATTRIBUTES ? count : TRACES_MAX_ATTRIBUTES;
-    span = calloc(1, sizeof(*span) + count * sizeof(span->attributes[0]));
     if (span == NULL)
         return NULL;
     memcpy(span->id, view->span_id.s, sizeof(span->id));
@@ -305,9 +284,7 @@ static struct traces_span *new_span(struct traces *traces, const struct otlp_spa
     span->instance = intern_get(&traces->strings, instance);
     span->name = intern_get(&traces->strings, view->name);
     span->message = intern_get(&traces->strings, view->message);
-    span->attribute_count = (uint8_t)count;
-    for (size_t i = 0; i < count; i++)
-        fill_attribute(traces, span, i, &view->attributes.list[i]);
+    kept_fill(&span->attributes, &view->attributes, &traces->strings);
     traces->used += span_bytes(span);
     return span;
 }

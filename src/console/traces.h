@@ -8,34 +8,21 @@
  * Times are given by the caller, in ms of one clock. One thread at a time.
  */
 #pragma once
-#include "intern.h"
-#include "otlp_read.h"
+#include "kept.h"
 #include <sys/queue.h>
 
-#define TRACES_MAX_ATTRIBUTES 24   /* of a span */
-#define TRACES_MAX_SPANS      2000 /* of a trace; further ones are left out, and the trace is not complete */
-#define TRACES_KEEP_MIN_MS    60000
-#define TRACES_KEEP_MAX_MS    180000 /* from here on more is taken in again */
-
-struct traces_attribute {
-    struct intern_string *key;
-    union {
-        struct intern_string *string;
-        int64_t integer;
-        double number;
-    } value;
-};
+#define TRACES_MAX_SPANS   2000 /* of a trace; further ones are left out, and the trace is not complete */
+#define TRACES_KEEP_MIN_MS 60000
+#define TRACES_KEEP_MAX_MS 180000 /* from here on more is taken in again */
 
 struct traces_span {
     struct traces_span *next; /* of the trace, as they came */
     uint8_t id[8], parent_id[8];
     bool has_parent, failed;
     uint8_t kind;
-    uint8_t attribute_count;
-    uint8_t attribute_kinds[TRACES_MAX_ATTRIBUTES]; /* enum otlp_kind */
     uint64_t start_ns, duration_ns;
     struct intern_string *service, *instance, *name, *message;
-    struct traces_attribute attributes[];
+    struct kept_pairs attributes;
 };
 
 struct traces_trace {

@@ -60,15 +60,15 @@ static void put_number(struct buf *out, const char *name, double value)
 
 static void put_id(struct buf *out, const char *name, bool is_there, const uint8_t *id, size_t len)
 {
+    char text[2 * sizeof(((struct traces_trace *)NULL)->id)];
+
     key(out, name);
     if (!is_there) {
         buf_append_cstr(out, "null");
         return;
     }
-    buf_append_char(out, '"');
-    for (size_t i = 0; i < len; i++)
-        buf_printf(out, "%02x", id[i]);
-    buf_append_char(out, '"');
+    hex_encode(id, len, text);
+    buf_append_json_string(out, (struct str){text, 2 * len});
 }
 
 static void open_list(struct buf *out, const char *name)
@@ -83,23 +83,36 @@ static void between(struct buf *out)
         buf_append_char(out, ',');
 }
 
-static void put_value(struct buf *out, enum otlp_kind kind, const struct intern_string *string, int64_t integer,
-                      double real)
+static void put_value(struct buf *out, enum otlp_kind kind, const struct kept_pair *pair)
 {
     switch (kind) {
     case OTLP_STRING:
-        buf_append_json_string(out, intern_str(string));
+        buf_append_json_string(out, intern_str(pair->value.string));
         break;
     case OTLP_DOUBLE:
-        number(out, real);
+        number(out, pair->value.number);
         break;
     case OTLP_BOOL:
-        buf_append_cstr(out, integer != 0 ? "true" : "false");
+        buf_append_cstr(out, pair->value.integer != 0 ? "true" : "false");
         break;
     case OTLP_INTEGER:
-        buf_printf(out, "%lld", (long long)integer);
+        buf_printf(out, "%lld", (long long)pair->value.integer);
         break;
     }
+}
+
+static void put_pairs(struct buf *out, const char *name, const struct kept_pairs *pairs)
+{
+    key(out, name);
+    buf_append_char(out, '{');
+    for (unsigned i = 0; i < pairs->count; i++) {
+        if (i > 0)
+            buf_append_char(out, ',');
+        buf_append_json_string(out, intern_str(pairs->list[i].key));
+        buf_append_char(out, ':');
+        put_value(out, (enum otlp_kind)pairs->kinds[i], &pairs->list[i]);
+    }
+    buf_append_char(out, '}');
 }
 
 /* ---- the fleet ---- */
@@ -276,18 +289,8 @@ void write_line(const struct lines_line *line, struct buf *out)
     put_str(out, "message", intern_str(line->message));
     put_id(out, "trace_id", line->has_trace, line->trace_id, sizeof(line->trace_id));
     put_id(out, "span_id", line->has_span, line->span_id, sizeof(line->span_id));
-    buf_append_cstr(out, ",\"fields\":{");
-    for (size_t i = 0; i < line->field_count; i++) {
-        const struct lines_field *field = &line->fields[i];
-
-        if (i > 0)
-            buf_append_char(out, ',');
-        buf_append_json_string(out, intern_str(field->key));
-        buf_append_char(out, ':');
-        put_value(out, (enum otlp_kind)line->field_kinds[i], field->value.string, field->value.integer,
-                  field->value.number);
-    }
-    buf_append_cstr(out, "}}");
+    put_pairs(out, "fields", &line->fields);
+    buf_append_char(out, '}');
 }
 
 /* ---- traces ---- */
@@ -352,22 +355,6 @@ void write_trace_summary(const struct traces_trace *trace, struct buf *out)
     buf_append_char(out, '}');
 }
 
-static void write_attributes(const struct traces_span *span, struct buf *out)
-{
-    buf_append_cstr(out, ",\"attributes\":{");
-    for (size_t i = 0; i < span->attribute_count; i++) {
-        const struct traces_attribute *attribute = &span->attributes[i];
-
-        if (i > 0)
-            buf_append_char(out, ',');
-        buf_append_json_string(out, intern_str(attribute->key));
-        buf_append_char(out, ':');
-        put_value(out, (enum otlp_kind)span->attribute_kinds[i], attribute->value.string, attribute->value.integer,
-                  attribute->value.number);
-    }
-    buf_append_char(out, '}');
-}
-
 static void write_span(const struct traces_trace *trace, const struct traces_span *span, struct buf *out)
 {
     between(out);
@@ -382,7 +369,7 @@ static void write_span(const struct traces_trace *trace, const struct traces_spa
     put_number(out, "duration_us", floor((double)span->duration_ns / 1000));
     put_bool(out, "error", span->failed);
     put_str(out, "status_message", intern_str(span->message));
-    write_attributes(span, out);
+    put_pairs(out, "attributes", &span->attributes);
     buf_append_char(out, '}');
 }
 

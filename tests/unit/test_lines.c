@@ -106,8 +106,8 @@ Test(lines, text_is_found_at_both_ends)
 {
     uint64_t budget = LINES_MAX_WORK;
 
-    cr_assert(lines_text_has(STR("abc"), STR("AB"), &budget));
-    cr_assert(lines_text_has(STR("abc"), STR("bc"), &budget));
-    cr_assert(lines_text_has(STR(""), STR(""), &budget));
-    cr_assert_not(lines_text_has(STR("ab"), STR("abc"), &budget));
+    cr_assert(kept_text_has(STR("abc"), STR("AB"), &budget));
+    cr_assert(kept_text_has(STR("abc"), STR("bc"), &budget));
+    cr_assert(kept_text_has(STR(""), STR(""), &budget));
+    cr_assert_not(kept_text_has(STR("ab"), STR("abc"), &budget));
 }
