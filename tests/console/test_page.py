@@ -24,6 +24,7 @@ Open = Callable[..., Page]
 WWW = harness.ROOT / "src/console/www"
 PHONE = {"viewport": {"width": 360, "height": 740}}
 ROWS = 1000  # that www/logs.js keeps in the document
+STABLE_MS = 6000  # beyond this a number of replicas that stays is what the console compares later ones with
 # What may be seen in any of the texts that services send. "&amp;" is not to become "&".
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>&amp;'
 VIEWS = ("#/fleet", "#/traces", "#/logs", "#/timeline", "#/stores", "#/interfaces/notes", "#/interfaces/route-guide")
@@ -138,11 +139,19 @@ def test_a_rollout_passes_through(report: Start, open_page: Open) -> None:
         expect(bar.locator(f".part.{state}")).to_have_count(1)
 
 
-def test_scaling_from_two_to_five(report: Start, open_page: Open) -> None:
+def test_scaling_from_two_to_five(report: Start, console: harness.Service, open_page: Open) -> None:
     for number in range(2):
         report("users", f"users-{number}")
     page = open_page("#/timeline")
     expect(page.locator(".replica-bar")).to_have_count(2)
+
+    def stayed() -> bool:
+        with urllib.request.urlopen(f"{console.http_url}/api/fleet") as answer:
+            fleet = json.load(answer)
+        since = max(one["since_ms"] for one in fleet["services"][0]["replicas"])
+        return fleet["time_ms"] >= since + STABLE_MS
+
+    harness.until(stayed, what="the console has not counted two")
     for number in range(2, 5):
         report("users", f"users-{number}")
     expect(page.locator(".replica-bar")).to_have_count(5)
