@@ -1,9 +1,10 @@
 // logs -- the lines of all services as they come, newest at the bottom.
 
-import { get, live, serviceNames } from "./api.js";
-import { clear, empty, field, h, heading, icon, keyed, say, select } from "./dom.js";
+import { get, live } from "./api.js";
+import { clear, empty, field, h, heading, icon, say, select } from "./dom.js";
 import { count } from "./format.js";
 import { lineRow, SEVERITIES, severityOptions } from "./lines.js";
+import { offerServices } from "./services.js";
 
 const ROWS = 1000; // in the document
 const FIRST = 200;
@@ -79,13 +80,7 @@ export function open(root, route) {
     }
 
     function services() {
-        const names = [...new Set([...serviceNames(), filter.service].filter(Boolean))].sort();
-        keyed(
-            service,
-            [["", "All services"], ...names.map((name) => [name, name])],
-            ([value]) => value,
-            ([value, label]) => ({ node: h("option", { value }, label) }),
-        );
+        offerServices(service, filter.service);
     }
 
     function set(name, value) {

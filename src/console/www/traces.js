@@ -1,8 +1,9 @@
 // traces -- requests with how long they took: a list with filters, or one trace (trace.js).
 
-import { colour, every, get, live, serviceNames } from "./api.js";
+import { colour, every, get, live } from "./api.js";
 import { attr, empty, field, h, heading, icon, keyed, say, spanName, style, svg } from "./dom.js";
 import { clock, count, duration, isoTime } from "./format.js";
+import { offerServices } from "./services.js";
 import { openTrace } from "./trace.js";
 
 const SHOWN = 100;
@@ -127,13 +128,7 @@ function openList(root, route) {
         restart();
     }
     function services() {
-        const names = [...new Set([...serviceNames(), filter.service].filter(Boolean))].sort();
-        keyed(
-            service,
-            [["", "All services"], ...names.map((name) => [name, name])],
-            ([value]) => value,
-            ([value, label]) => ({ node: h("option", { value }, label) }),
-        );
+        offerServices(service, filter.service);
     }
     function set(name, value) {
         filter[name] = value;
