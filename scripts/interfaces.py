@@ -10,11 +10,12 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
+from protos import Rpc, rpcs
 from services import Declaration
 
 WWW = "src/console/www"
-RPC = re.compile(r"^  rpc (\w+)\((stream )?([\w.]+)\) returns \((stream )?([\w.]+)\)", re.MULTILINE)
 
 
 def words(name: str) -> str:
@@ -24,30 +25,21 @@ def words(name: str) -> str:
 
 def rpc_services(root: Path) -> dict[str, dict[str, object]]:
     """By the macros' prefix: each service of proto/, with its methods."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for file in sorted((root / "proto").glob("*.proto")):
-        text = file.read_text()
-        package = re.search(r"^package ([\w.]+);", text, re.MULTILINE)
-        for name, body in re.findall(r"^service (\w+) \{(.*?)^\}", text, re.MULTILINE | re.DOTALL):
-            full = f"{package[1]}.{name}" if package else name
-            prefix = "__".join(words(part) for part in full.split("."))
-            methods = [method(package[1] if package else "", each) for each in RPC.findall(body)]
-            found[prefix] = {"service": full, "methods": methods}
+        for rpc in rpcs(file):
+            prefix = "__".join(words(part) for part in rpc.full_service.split("."))
+            found.setdefault(prefix, {"service": rpc.full_service, "methods": []})["methods"].append(method(rpc))
     return found
 
 
-def method(package: str, found: tuple[str, ...]) -> dict[str, object]:
-    name, takes_stream, takes, gives_stream, gives = found
-
-    def full(kind: str) -> str:
-        return kind if "." in kind else f"{package}.{kind}"
-
+def method(rpc: Rpc) -> dict[str, object]:
     return {
-        "name": name,
-        "client_streaming": bool(takes_stream),
-        "server_streaming": bool(gives_stream),
-        "request": full(takes),
-        "response": full(gives),
+        "name": rpc.name,
+        "client_streaming": rpc.takes_stream,
+        "server_streaming": rpc.gives_stream,
+        "request": rpc.full_type(rpc.takes),
+        "response": rpc.full_type(rpc.gives),
     }
 
 
